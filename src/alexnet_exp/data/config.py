@@ -1,0 +1,93 @@
+"""The typed schema of ``data``: where the images come from and how they are packed."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Layout(StrEnum):
+    """How a source finds its images."""
+
+    synthetic = "synthetic"
+    flowers = "flowers"
+    imagenet = "imagenet"
+    imagefolder = "imagefolder"
+    cifar10 = "cifar10"
+    fashion_mnist = "fashion_mnist"
+
+
+@dataclass
+class DataConfig:
+    """One data set: its source, its split and its packed store."""
+
+    name: str = "synthetic"
+    """Name in run folders and tables."""
+
+    source: Layout = Layout.synthetic
+    """Which reader is used: synthetic, flowers, imagenet, imagefolder, cifar10, fashion_mnist."""
+
+    root: str | None = None
+    """Folder or archive with the images; null where the source downloads or draws them itself."""
+
+    url: str | None = None
+    """Address of the archive to download when ``data.root`` is null."""
+
+    sha256: str | None = None
+    """Checksum of the archive at ``data.url`` (hexadecimal)."""
+
+    stores: str = "stores"
+    """Folder that holds packed stores and downloads."""
+
+    image_size: int = 256
+    """Side in pixels of the stored square: shorter side resized to it, center cut out."""
+
+    channels: int = 3
+    """3 for RGB, 1 for gray."""
+
+    upscale_to: int | None = None
+    """Side to which stored images are enlarged on the device (bilinear); null: not at all."""
+
+    batch_size: int = 128
+    """Global batch size: images per optimizer step over all devices."""
+
+    val_fraction: float = 0.1
+    """Share of images held out for validation where the source has no validation split."""
+
+    test_fraction: float = 0.1
+    """Share of images held out for testing where the source has no test split."""
+
+    split_seed: int = 0
+    """Seed of the stratified split; independent of ``seed`` so that all runs share one test set."""
+
+    synthetic_images: int = 1500
+    """Number of drawn images (``data=synthetic`` only)."""
+
+    synthetic_seed: int = 0
+    """Seed of the drawings (``data=synthetic`` only)."""
+
+    max_undecodable: float = 0.01
+    """Share of files that may fail to decode before packing ends with an error."""
+
+    resident: str = "auto"
+    """Keep the store in device memory: auto (if it fits), always, never."""
+
+    workers: int = 2
+    """Loader processes where the store is not resident on the device."""
+
+
+    def __post_init__(self) -> None:
+        if self.image_size < 1:
+            raise ValueError(f"data.image_size={self.image_size} must be at least 1")
+        if self.channels not in (1, 3):
+            raise ValueError(f"data.channels={self.channels} must be 1 (gray) or 3 (RGB)")
+        if self.batch_size < 1:
+            raise ValueError(f"data.batch_size={self.batch_size} must be at least 1")
+        for name in ("val_fraction", "test_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"data.{name}={getattr(self, name)} must lie between 0 and 1")
+        if self.val_fraction + self.test_fraction >= 1:
+            raise ValueError(
+                "data.val_fraction + data.test_fraction must leave images to train on"
+                f" (now {self.val_fraction} + {self.test_fraction})"
+            )
+        if self.resident not in ("auto", "always", "never"):
+            raise ValueError(f"data.resident={self.resident} must be auto, always or never")
