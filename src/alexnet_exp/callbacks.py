@@ -1,0 +1,184 @@
+"""What happens around training steps: seeds, time, one row of metrics per epoch, checkpoints."""
+
+import csv
+import math
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from alexnet_exp.display import EpochProgress
+from alexnet_exp.runs import RunFolder
+
+COLUMNS = (
+    "epoch", "step", "lr", "train/loss", "train/top1_error", "train/top5_error",
+    "val/loss", "val/top1_error", "val/top5_error", "images_per_second", "seconds",
+)  # fmt: skip
+
+
+class StepSeed(Callback):
+    """Seed torch anew at every step, so that dropout after a resume is what it would have been.
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed by run, step and rank."""
+        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 4096
+                          + trainer.global_rank)  # fmt: skip
+
+
+class Epochs(Callback):
+    """Times every epoch and writes its row to metrics.csv, the screen and the logger.
+
+    Args:
+        folder: Run folder.
+        batch_size: Global batch size.
+        progress: Where the row is shown.
+    """
+
+    def __init__(self, folder: RunFolder, batch_size: int, progress: EpochProgress) -> None:
+        self.file = folder.path / "metrics.csv"
+        self.batch_size, self.progress = batch_size, progress
+        self.train_seconds = 0.0
+        self.step_seconds = 0.0
+        self.images = 0
+        self.best_epoch = 0
+        self._best_error = math.inf
+        self._epoch_start = 0.0
+        self._steps_end = 0.0
+
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Drop the rows of epochs that will be run again."""
+        rows = _rows(self.file)
+        kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
+        if trainer.is_global_zero:
+            with self.file.open("w", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows(kept)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._epoch_start = self._steps_end = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Note when the last step ended."""
+        if batch_idx + 1 == trainer.num_training_batches:
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            self._steps_end = time.perf_counter()
+
+    def finish_epoch(self, trainer: L.Trainer) -> None:
+        """Write the row of the epoch that has just ended, with its validation."""
+        steps = self._steps_end - self._epoch_start
+        images = int(trainer.num_training_batches) * self.batch_size
+        seconds = time.perf_counter() - self._epoch_start
+        self.step_seconds += steps
+        self.train_seconds += seconds
+        self.images += images
+        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "images_per_second": round(images / max(steps, 1e-9), 1),
+            "seconds": round(seconds, 3),
+        }
+        row |= {name: metrics[name] for name in COLUMNS if name in metrics}
+        if trainer.is_global_zero:
+            with self.file.open("a", newline="") as file:
+                csv.DictWriter(file, COLUMNS).writerow(row)
+        if row["val/top1_error"] < self._best_error:
+            self._best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
+        self.progress.epoch_line(row, trainer.max_epochs or 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Time and images so far."""
+        return {
+            "train_seconds": self.train_seconds,
+            "step_seconds": self.step_seconds,
+            "images": self.images,
+            "best_epoch": self.best_epoch,
+            "best_error": self._best_error,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.train_seconds = state_dict["train_seconds"]
+        self.step_seconds = state_dict["step_seconds"]
+        self.images = state_dict["images"]
+        self.best_epoch = state_dict["best_epoch"]
+        self._best_error = state_dict["best_error"]
+
+
+class Checkpoints(ModelCheckpoint):
+    """``last.ckpt`` every few epochs, after everything else of the epoch is done."""
+
+    def __init__(self, folder: RunFolder, every: int, epochs: Epochs) -> None:
+        super().__init__(
+            dirpath=folder.checkpoints,
+            filename="last",
+            every_n_epochs=every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self._epochs = epochs
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the epoch's row, then save."""
+        self._epochs.finish_epoch(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
+
+
+def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
+    """``best.ckpt``: the weights with the lowest validation error, the earlier of equals."""
+    return ModelCheckpoint(
+        dirpath=folder.checkpoints,
+        filename="best",
+        monitor="val/top1_error",
+        mode="min",
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes straight to disk under another name and renames.
+
+    Lightning's own builds the whole file in memory first, half a gigabyte for AlexNet.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Save ``checkpoint`` at ``path``."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".partial")
+        torch.save(checkpoint, partial)
+        os.replace(partial, path)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    if not file.exists():
+        return []
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))

@@ -1,0 +1,167 @@
+"""The LightningModule: loss, optimizer, learning rate and error rates."""
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from alexnet_exp.config import Config, to_plain
+from alexnet_exp.model import AlexNet
+from alexnet_exp.optim import LearningRate, build_optimizer
+
+TEST_SPLITS = ("val", "test")
+
+
+class Classifier(L.LightningModule):
+    """Trains a network to classify, and counts its top-1 and top-5 errors.
+
+    Args:
+        config: Resolved configuration; stored in checkpoints as plain dicts.
+        class_names: Names of the classes, kept in checkpoints for prediction.
+    """
+
+    def __init__(self, config: Config, class_names: list[str]) -> None:
+        super().__init__()
+        self.config = config
+        self.network = AlexNet(config.model)
+        if config.trainer.channels_last:
+            self.network = self.network.to(memory_format=torch.channels_last)
+        self.save_hyperparameters({"config": to_plain(config), "class_names": class_names})
+        self.rate: LearningRate | None = None
+        self._restored_rate: dict[str, Any] | None = None
+        classes = config.model.classes
+        assert classes is not None
+        self.train_metrics = _metrics(classes)
+        self.val_metrics = _metrics(classes)
+        self.test_metrics = nn.ModuleList([_metrics(classes) for _ in TEST_SPLITS])
+        self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
+
+    def forward(self, views: Tensor) -> Tensor:
+        """Mean softmax over views: (N, V, C, s, s) to (N, classes) float32."""
+        images = views.flatten(0, 1)
+        if self.config.trainer.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        logits = self.network(images).float()
+        return logits.softmax(1).unflatten(0, views.shape[:2]).mean(1)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer alone: the learning rate is set at every step by ``LearningRate``."""
+        self.rate = LearningRate(self.config.optim, int(self.trainer.estimated_stepping_batches))
+        if self._restored_rate is not None:
+            self.rate.load_state_dict(self._restored_rate)
+        return build_optimizer(self.network, self.config.optim)
+
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Set this step's learning rate."""
+        assert self.rate is not None
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(optimizer, torch.optim.Optimizer)
+        self.rate.apply(optimizer, self.global_step)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """Cross-entropy of one batch."""
+        logits = self.network(batch["images"]).float()
+        labels = batch["labels"]
+        smoothing = self.config.optim.label_smoothing
+        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        _update(self.train_metrics, loss.detach(), logits.detach(), labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch and tell the schedule its validation error."""
+        assert self.rate is not None
+        self._log_metrics("train", self.train_metrics)
+        self.log("lr", self.rate.at(max(0, self.global_step - 1)))
+        val_error = self.trainer.callback_metrics.get("val/top1_error")
+        if val_error is not None:
+            self.rate.end_epoch(self.current_epoch + 1, float(val_error))
+        self.trainer.should_stop = self.trainer.should_stop or self.rate.finished
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Count errors on validation images."""
+        self._evaluate(self.val_metrics, batch)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log validation loss and errors."""
+        self._log_metrics("val", self.val_metrics)
+
+    def on_test_start(self) -> None:
+        """Forget earlier predictions."""
+        self.predictions = {split: [] for split in TEST_SPLITS}
+
+    def test_step(
+        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count errors and keep the five best classes of every image."""
+        metrics = self.test_metrics[dataloader_idx]
+        assert isinstance(metrics, MetricCollection)
+        probabilities = self._evaluate(metrics, batch)
+        top = probabilities.topk(min(5, probabilities.shape[1]))
+        self.predictions[TEST_SPLITS[dataloader_idx]].append(
+            {
+                "index": batch["index"].cpu().numpy(),
+                "label": batch["labels"].cpu().numpy(),
+                "top5": top.indices.cpu().numpy(),
+                "top5_probability": top.values.float().cpu().numpy(),
+            }
+        )
+
+    def test_results(self) -> dict[str, float]:
+        """Loss and error rates of the last test, as fractions, by ``<split>/<metric>``."""
+        results = {}
+        for split, metrics in zip(TEST_SPLITS, self.test_metrics, strict=True):
+            assert isinstance(metrics, MetricCollection)
+            results.update(_values(split, metrics))
+        return results
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the state of the schedule."""
+        assert self.rate is not None
+        checkpoint["learning_rate"] = self.rate.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Restore the state of the schedule, before or after it is built."""
+        self._restored_rate = checkpoint["learning_rate"]
+        if self.rate is not None:
+            self.rate.load_state_dict(self._restored_rate)
+
+    def _evaluate(self, metrics: MetricCollection, batch: dict[str, Tensor]) -> Tensor:
+        probabilities = self(batch["images"])
+        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["labels"])
+        _update(metrics, loss, probabilities, batch["labels"])
+        return probabilities
+
+    def _log_metrics(self, split: str, metrics: MetricCollection) -> None:
+        values = _values(split, metrics)
+        self.log_dict(values)
+        metrics.reset()
+
+
+def _metrics(classes: int) -> MetricCollection:
+    return MetricCollection(
+        {
+            "loss": MeanMetric(),
+            "top1": MulticlassAccuracy(classes, top_k=1, average="micro"),
+            "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
+        },
+        compute_groups=False,
+    )
+
+
+def _update(metrics: MetricCollection, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
+    metrics["loss"].update(loss, weight=len(labels))
+    metrics["top1"].update(scores, labels)
+    metrics["top5"].update(scores, labels)
+
+
+def _values(split: str, metrics: MetricCollection) -> dict[str, float]:
+    return {
+        f"{split}/loss": float(metrics["loss"].compute()),
+        f"{split}/top1_error": 1.0 - float(metrics["top1"].compute()),
+        f"{split}/top5_error": 1.0 - float(metrics["top5"].compute()),
+    }

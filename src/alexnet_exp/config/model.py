@@ -1,0 +1,241 @@
+"""The typed schema of ``model``: every idea of the paper's section 3 as one field."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Activation(StrEnum):
+    """Nonlinearity of every hidden layer (section 3.1)."""
+
+    relu = "relu"
+    tanh = "tanh"
+    sigmoid = "sigmoid"
+
+
+class Normalization(StrEnum):
+    """What stands in the place of the normalization layers (section 3.3)."""
+
+    none = "none"
+    lrn = "lrn"
+    within_map = "within_map"
+    pair = "pair"
+    batch = "batch"
+
+
+class Pooling(StrEnum):
+    """Shape of every pooling layer (section 3.4)."""
+
+    overlapping = "overlapping"
+    non_overlapping = "non_overlapping"
+
+
+class Pool(StrEnum):
+    """Pooling after one convolution."""
+
+    none = "none"
+    max = "max"
+    avg = "avg"
+
+
+class Step(StrEnum):
+    """What follows a convolution, in an order that presets choose."""
+
+    activation = "activation"
+    normalization = "normalization"
+    pool = "pool"
+
+
+class InitScheme(StrEnum):
+    """Where the first weights come from."""
+
+    gaussian = "gaussian"
+    he = "he"
+    xavier = "xavier"
+    torch = "torch"
+
+
+def _paper_order() -> list[Step]:
+    return [Step.activation, Step.normalization, Step.pool]
+
+
+@dataclass
+class ConvConfig:
+    """One convolution and what follows it."""
+
+    channels: int = 64
+    """Kernels over all towers, before ``model.width``."""
+
+    kernel: int = 3
+    """Side of the kernel in pixels."""
+
+    stride: int = 1
+    """Step of the kernel in pixels."""
+
+    padding: int = 0
+    """Zeros added on each side, in pixels."""
+
+    ceil: bool = False
+    """Pad right and bottom further so that no pixel is dropped (conv1: 224 gives 55)."""
+
+    normalize: bool = False
+    """Normalization follows, of the kind that ``model.normalization`` says."""
+
+    normalize_within_map: bool = False
+    """With ``model.normalization=pair``: the second, within-map norm follows the first."""
+
+    pool: Pool = Pool.none
+    """Kind of pooling that follows."""
+
+    order: list[Step] | None = None
+    """Order of what follows; null: ``model.order``."""
+
+
+@dataclass
+class LRNConfig:
+    """Constants of local response normalization, in the paper's form (section 3.3)."""
+
+    size: int = 5
+    """Adjacent maps in the sum, n."""
+
+    alpha: float = 1e-4
+    """Factor of the sum, *not* divided by n (torch and Caffe divide: 5e-4 there)."""
+
+    beta: float = 0.75
+    """Exponent."""
+
+    k: float = 2.0
+    """Added to the sum."""
+
+
+@dataclass
+class InitConfig:
+    """Initial weights and biases (section 5)."""
+
+    scheme: InitScheme = InitScheme.gaussian
+    """gaussian: N(0, std); he, xavier: normal, by fan-in (and fan-out); torch: its defaults."""
+
+    std: float = 0.01
+    """Standard deviation of the gaussian scheme."""
+
+    layer_std: dict[str, float] = field(default_factory=dict)
+    """Standard deviation of single layers, by name (conv3: .03)."""
+
+    bias: float = 1.0
+    """Initial bias of ``bias_layers``; all others start at 0."""
+
+    bias_layers: list[str] = field(
+        default_factory=lambda: ["conv2", "conv4", "conv5", "fc6", "fc7"]
+    )
+    """Layers whose biases start at ``bias``."""
+
+
+@dataclass
+class ModelConfig:
+    """AlexNet and its relatives."""
+
+    name: str = "paper"
+    """Preset, for tables."""
+
+    input_channels: int | None = None
+    """3 for RGB, 1 for gray; null: as the data has."""
+
+    input_size: int = 224
+    """Side in pixels of the square that the network sees."""
+
+    classes: int | None = None
+    """Output units; null: as many as the data has classes."""
+
+    conv: dict[str, ConvConfig] = field(default_factory=dict)
+    """Convolutions in order: conv1, conv2, ..."""
+
+    fc: list[int] = field(default_factory=lambda: [4096, 4096])
+    """Widths of the hidden fully connected layers; the output layer follows."""
+
+    width: float = 1.0
+    """Multiplier on the width of every hidden layer."""
+
+    towers: int = 2
+    """Parts into which layers are split, each blind to the others (section 3.2)."""
+
+    sees_both_towers: list[str] = field(default_factory=lambda: ["conv3", "fc6", "fc7"])
+    """Layers that see the maps of all towers; the output layer always does."""
+
+    without: list[str] = field(default_factory=list)
+    """Convolutions left out, with their activation and normalization; their pooling stays."""
+
+    activation: Activation = Activation.relu
+    """relu, tanh or sigmoid, in every hidden layer."""
+
+    normalization: Normalization = Normalization.lrn
+    """none, lrn, within_map, pair (lrn, then within_map where a layer asks for it) or batch."""
+
+    pooling: Pooling = Pooling.overlapping
+    """overlapping: 3x3 windows 2 apart; non_overlapping: 2x2 windows 2 apart."""
+
+    pool_ceil: bool = False
+    """Let the last window reach over the border instead of dropping pixels."""
+
+    order: list[Step] = field(default_factory=_paper_order)
+    """What follows a convolution, in order."""
+
+    dropout: float = 0.5
+    """Share of outputs set to zero while training (section 4.2)."""
+
+    dropout_after: list[str] = field(default_factory=lambda: ["fc6", "fc7"])
+    """Layers whose output is dropped out; the last convolution's name means fc6's input."""
+
+    lrn: LRNConfig = field(default_factory=LRNConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+
+    def fc_names(self) -> list[str]:
+        """Names of the fully connected layers: numbered on from the convolutions."""
+        return [f"fc{len(self.conv) + 1 + i}" for i in range(len(self.fc) + 1)]
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        convs, fcs = list(self.conv), self.fc_names()
+        if not convs:
+            return  # the bare schema, before a preset fills it
+        if convs != [f"conv{i + 1}" for i in range(len(convs))]:
+            raise ValueError(f"model.conv must be conv1, conv2, ... in order, not {convs}")
+        _positive("model.input_size", self.input_size)
+        _positive("model.width", self.width)
+        _positive("model.towers", self.towers)
+        _positive("model.lrn.size", self.lrn.size)
+        for i, width in enumerate(self.fc):
+            _positive(f"model.fc[{i}]", width)
+        for name, conv in self.conv.items():
+            for part in ("channels", "kernel", "stride"):
+                _positive(f"model.conv.{name}.{part}", getattr(conv, part))
+            _each_step_once(f"model.conv.{name}.order", conv.order)
+        _each_step_once("model.order", self.order)
+        if self.input_channels not in (None, 1, 3):
+            raise ValueError(f"model.input_channels={self.input_channels} must be 1, 3 or null")
+        if self.classes is not None and self.classes < 2:
+            raise ValueError(f"model.classes={self.classes} must be at least 2")
+        if self.lrn.size % 2 == 0:
+            raise ValueError(f"model.lrn.size={self.lrn.size} must be odd")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"model.dropout={self.dropout} must lie in [0, 1)")
+        _known("model.without", self.without, convs[1:])
+        _known("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs)
+        _known("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]])
+        _known("model.init.bias_layers", self.init.bias_layers, convs + fcs)
+        _known("model.init.layer_std", list(self.init.layer_std), convs + fcs)
+
+
+def _positive(name: str, value: float) -> None:
+    if value <= 0:
+        raise ValueError(f"{name}={value} must be greater than 0")
+
+
+def _known(name: str, given: list[str], allowed: list[str]) -> None:
+    for layer in given:
+        if layer not in allowed:
+            raise ValueError(f"{name}: no layer '{layer}'; choose from {', '.join(allowed)}")
+
+
+def _each_step_once(name: str, order: list[Step] | None) -> None:
+    if order is not None and sorted(order) != sorted(Step):
+        raise ValueError(f"{name}={[str(step) for step in order]} must hold each of"
+                         f" {', '.join(Step)} once")

@@ -1,0 +1,258 @@
+"""The typed schemas of everything around the network: augmentation, optimizer, trainer."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Views(StrEnum):
+    """What is averaged when a run is evaluated (section 4.1)."""
+
+    ten = "ten"
+    one = "one"
+
+
+class Schedule(StrEnum):
+    """How the learning rate changes."""
+
+    plateau = "plateau"
+    steps = "steps"
+    cosine = "cosine"
+    constant = "constant"
+
+
+class Momentum(StrEnum):
+    """Which update rule SGD follows."""
+
+    paper = "paper"
+    torch = "torch"
+
+
+class LoggerName(StrEnum):
+    """Where metrics go besides metrics.csv, which is always written."""
+
+    csv = "csv"
+    wandb = "wandb"
+    tensorboard = "tensorboard"
+
+
+@dataclass
+class AugmentationConfig:
+    """What is done to a training image on the device (section 4.1)."""
+
+    name: str = "paper"
+    """Preset, for tables."""
+
+    crops: bool = True
+    """Random crop of the network's input size; false: the center."""
+
+    flips: bool = True
+    """Mirror half of the images."""
+
+    color_noise: bool = True
+    """Add multiples of the principal components of RGB."""
+
+    color_noise_std: float = 0.1
+    """Standard deviation of the multiples."""
+
+    min_scale: float = 1.0
+    """Least share of the image's area that a crop covers before it is resized to the network's
+    input (not in the paper); 1: crops are not resized."""
+
+    max_aspect: float = 1.333
+    """Largest aspect ratio of a resized crop (only with ``min_scale`` below 1)."""
+
+    mean_image: bool = True
+    """Subtract the per-pixel mean image of the training set."""
+
+    scale: float = 1.0
+    """Factor of the centered pixels; 1 keeps the 0-255 scale that the paper's weights expect."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if not 0 < self.min_scale <= 1:
+            raise ValueError(f"augmentation.min_scale={self.min_scale} must lie in (0, 1]")
+        if self.max_aspect < 1:
+            raise ValueError(f"augmentation.max_aspect={self.max_aspect} must be at least 1")
+        if self.color_noise_std < 0:
+            raise ValueError(
+                f"augmentation.color_noise_std={self.color_noise_std} must not be negative"
+            )
+        if self.scale <= 0:
+            raise ValueError(f"augmentation.scale={self.scale} must be greater than 0")
+
+
+@dataclass
+class OptimConfig:
+    """Stochastic gradient descent and its schedule (section 5)."""
+
+    name: str = "paper"
+    """Preset, for tables."""
+
+    lr: float = 0.01
+    """Initial learning rate."""
+
+    momentum: float = 0.9
+    """Share of the last update that is kept."""
+
+    rule: Momentum = Momentum.paper
+    """paper: the learning rate is inside the velocity, so a drop acts gradually; torch: outside."""
+
+    weight_decay: float = 5e-4
+    """Factor of the weights that is added to their gradient."""
+
+    bias_lr_factor: float = 1.0
+    """Learning rate of the biases over that of the weights (2 in the authors' code)."""
+
+    decay_biases: bool = True
+    """Weight decay on biases too (false in the authors' code)."""
+
+    schedule: Schedule = Schedule.plateau
+    """plateau, steps, cosine or constant."""
+
+    factor: float = 10.0
+    """plateau, steps: what the learning rate is divided by."""
+
+    patience: int = 5
+    """plateau: epochs without a lower validation error before the rate is divided."""
+
+    drops: int = 3
+    """plateau: divisions in all; the plateau after the last one ends the run."""
+
+    milestones: list[int] = field(default_factory=list)
+    """steps: epochs after which the rate is divided."""
+
+    warmup_steps: int = 0
+    """Steps over which the rate rises linearly from near 0."""
+
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes (0 in the paper)."""
+
+    clip_norm: float | None = None
+    """Largest norm of the gradient; null: no clipping, as in the paper."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if self.lr <= 0:
+            raise ValueError(f"optim.lr={self.lr} must be greater than 0")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"optim.momentum={self.momentum} must lie in [0, 1)")
+        if self.factor <= 1:
+            raise ValueError(f"optim.factor={self.factor} must be greater than 1")
+        if self.patience < 1:
+            raise ValueError(f"optim.patience={self.patience} must be at least 1")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"optim.label_smoothing={self.label_smoothing} must lie in [0, 1)")
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ValueError(f"optim.clip_norm={self.clip_norm} must be greater than 0 or null")
+        for name in ("weight_decay", "bias_lr_factor", "drops", "warmup_steps"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"optim.{name}={getattr(self, name)} must not be negative")
+
+
+@dataclass
+class TrainerConfig:
+    """What Lightning's Trainer is given."""
+
+    accelerator: str = "auto"
+    """auto, cpu or gpu."""
+
+    devices: int = 1
+    """Number of devices on each node."""
+
+    num_nodes: int = 1
+    """Number of machines."""
+
+    precision: str = "auto"
+    """Lightning's values (32-true, bf16-mixed, ...); auto: bf16-mixed where the hardware has it."""
+
+    max_epochs: int = 90
+    """Most epochs."""
+
+    channels_last: bool = True
+    """Keep images and convolution weights in channels-last memory."""
+
+    deterministic: bool = False
+    """Refuse operations that may differ from run to run."""
+
+    limit_train_batches: int | None = None
+    """Steps of an epoch; null: all."""
+
+    checkpoint_every: int = 1
+    """Epochs between checkpoints from which a run can go on."""
+
+    keep_last_checkpoint: bool = False
+    """Keep the checkpoint with the optimizer's state (twice the weights) after the run ends."""
+
+    progress: bool = True
+    """Progress bar and tables."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
+            raise ValueError(
+                f"trainer.accelerator={self.accelerator} must be auto, cpu, gpu or mps"
+            )
+        for name in ("devices", "num_nodes", "max_epochs", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"trainer.{name}={getattr(self, name)} must be at least 1")
+        if self.limit_train_batches is not None and self.limit_train_batches < 1:
+            raise ValueError(
+                f"trainer.limit_train_batches={self.limit_train_batches} must be at least 1 or null"
+            )
+        allowed = (
+            "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true",
+            "32", "16", "64", "bf16",
+        )  # fmt: skip
+        if self.precision not in allowed:
+            raise ValueError(
+                f"trainer.precision={self.precision} must be one of {', '.join(allowed)}"
+            )
+
+
+@dataclass
+class StrategyConfig:
+    """How the network is laid over devices."""
+
+    name: str = "single"
+    """single: one process on one device."""
+
+
+@dataclass
+class LoggerConfig:
+    """Where metrics are logged besides metrics.csv."""
+
+    name: LoggerName = LoggerName.csv
+    """csv (nothing more), wandb or tensorboard."""
+
+    project: str = "alexnet_exp"
+    """Project at W&B."""
+
+    entity: str | None = None
+    """Team or user at W&B; null: the account's default."""
+
+    mode: str = "online"
+    """W&B: online, offline or disabled."""
+
+    tags: list[str] = field(default_factory=list)
+    """Tags of the run at W&B."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if self.mode not in ("online", "offline", "disabled"):
+            raise ValueError(f"logger.mode={self.mode} must be online, offline or disabled")
+
+
+@dataclass
+class EvaluationConfig:
+    """How the best checkpoint is evaluated after training."""
+
+    views: Views = Views.ten
+    """ten: four corners, center and their mirrors, softmax averaged; one: center."""
+
+    batch_size: int = 256
+    """Views in one forward pass, on one device."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if self.batch_size < 1:
+            raise ValueError(f"evaluation.batch_size={self.batch_size} must be at least 1")

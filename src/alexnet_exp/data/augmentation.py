@@ -1,0 +1,163 @@
+"""Batched augmentation on the device that holds the images (section 4.1)."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alexnet_exp.config.training import AugmentationConfig, Views
+from alexnet_exp.data.random import normal, uniform
+
+
+class Augmentation:
+    """Turns stored pixels into what the network sees.
+
+    Args:
+        config: Which parts are on.
+        mean: (S, S, C) float32 mean image of the training set, 0-255.
+        covariance: (C, C) float64 covariance of the training set's pixels.
+        input_size: Side of the network's input in pixels.
+        seed: Seed of all random numbers.
+        upscale_to: Side to which images are enlarged first, or None.
+
+    Raises:
+        ValueError: The images are smaller than the network's input.
+    """
+
+    def __init__(
+        self,
+        config: AugmentationConfig,
+        mean: Tensor,
+        covariance: Tensor,
+        input_size: int,
+        seed: int,
+        upscale_to: int | None = None,
+    ) -> None:
+        side = upscale_to or mean.shape[0]
+        if side < input_size:
+            raise ValueError(
+                f"the images are {side} pixels wide and the network sees {input_size}: set"
+                f" data.image_size or data.upscale_to to {input_size} or more, or"
+                f" model.input_size={side}"
+            )
+        self.config, self.seed = config, seed
+        self.side, self.input_size, self.upscale_to = side, input_size, upscale_to
+        self.mean = self._enlarge(mean.float()[None])[0]
+        if not config.mean_image:
+            self.mean = torch.zeros_like(self.mean)
+        values, vectors = torch.linalg.eigh(covariance.double())
+        # Columns: principal components times their standard deviations, in gray levels.
+        self.components = (vectors * values.clamp(min=0).sqrt()).float()
+
+    def train(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
+        """Augment training images.
+
+        Args:
+            images: (N, S, S, C) uint8.
+            index: (N,) int64 store indices, which key the random numbers.
+            epoch: Epoch, which keys them too.
+
+        Returns:
+            (N, C, s, s) float32 in channels-last memory.
+        """
+        self._to(images.device)
+        draws = uniform(self.seed, epoch, index, 6)
+        flip = (draws[:, 0] < 0.5) & self.config.flips
+        images = self._enlarge(images)
+        if self.config.min_scale < 1 and self.config.crops:
+            pixels = self._resized_crop(images, draws, flip)
+        else:
+            slack = self.side - self.input_size
+            if self.config.crops:
+                top, left = (draws[:, 1:3] * (slack + 1)).long().unbind(1)
+            else:
+                top = left = torch.full_like(index, slack // 2)
+            pixels = self._crop(images, top, left, flip)
+        if self.config.color_noise:
+            # A stream of its own, so that switching it off leaves crops and flips as they were.
+            multiples = normal(self.seed + 1_000_003, epoch, index, self.components.shape[0])
+            noise = (self.config.color_noise_std * multiples).float() @ self.components.T
+            pixels += noise[:, None, None, :]
+        return self._finish(pixels)
+
+    def views(self, images: Tensor, views: Views) -> Tensor:
+        """Cut the views over which predictions are averaged.
+
+        Args:
+            images: (N, S, S, C) uint8.
+            views: ten (four corners, center, and their mirrors) or one (center).
+
+        Returns:
+            (N, V, C, s, s) float32, each view in channels-last memory.
+        """
+        self._to(images.device)
+        images = self._enlarge(images)
+        slack = self.side - self.input_size
+        corners = [(slack // 2, slack // 2)]
+        if views == Views.ten:
+            corners += [(0, 0), (0, slack), (slack, 0), (slack, slack)]
+        cut = []
+        size = self.input_size
+        for top, left in corners:
+            view = (
+                images[:, top : top + size, left : left + size].float()
+                - self.mean[top : top + size, left : left + size]
+            )
+            cut.append(view)
+            if views == Views.ten:
+                cut.append(view.flip(2))
+        stacked = torch.stack(cut, 1)
+        return self._finish(stacked.flatten(0, 1)).unflatten(0, (len(images), len(cut)))
+
+    def _crop(self, images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
+        """Crop each image at its own place, flip, and subtract the mean cut out alike."""
+        size = self.input_size
+        if images.device.type == "cpu":
+            out = torch.empty(len(images), size, size, images.shape[3])
+            cuts = zip(top.tolist(), left.tolist(), flip.tolist(), strict=True)
+            for i, (y, x, mirrored) in enumerate(cuts):
+                cut = images[i, y : y + size, x : x + size] - self.mean[y : y + size, x : x + size]
+                out[i] = cut.flip(1) if mirrored else cut
+            return out
+        steps = torch.arange(size, device=images.device)
+        columns = torch.where(flip[:, None], steps.flip(0), steps) + left[:, None]
+        rows = top[:, None] + steps
+        which = torch.arange(len(images), device=images.device)[:, None, None]
+        rows, columns = rows[:, :, None], columns[:, None, :]
+        return images[which, rows, columns] - self.mean[rows, columns]
+
+    def _resized_crop(self, images: Tensor, draws: Tensor, flip: Tensor) -> Tensor:
+        """Crop a random share of the area at a random place and resize it bilinearly."""
+        low, aspect = self.config.min_scale, math.log(self.config.max_aspect)
+        scale = (low + draws[:, 3] * (1 - low)).sqrt()
+        stretch = torch.exp((draws[:, 4] - 0.5) * aspect)
+        width, height = (scale * stretch).clamp(max=1), (scale / stretch).clamp(max=1)
+        theta = torch.zeros(len(images), 2, 3, device=images.device)
+        theta[:, 0, 0] = torch.where(flip, -width, width)
+        theta[:, 1, 1] = height
+        theta[:, 0, 2] = (2 * draws[:, 1] - 1) * (1 - width)
+        theta[:, 1, 2] = (2 * draws[:, 2] - 1) * (1 - height)
+        centered = (images - self.mean).permute(0, 3, 1, 2)
+        shape = [len(images), images.shape[3], self.input_size, self.input_size]
+        grid = F.affine_grid(theta, shape, align_corners=False)
+        sampled = F.grid_sample(centered, grid, padding_mode="border", align_corners=False)
+        return sampled.permute(0, 2, 3, 1).contiguous()
+
+    def _enlarge(self, images: Tensor) -> Tensor:
+        """Enlarge (N, S, S, C) images bilinearly where the configuration says so."""
+        if self.upscale_to is None or images.shape[1] == self.upscale_to:
+            return images
+        planes = images.permute(0, 3, 1, 2).float()
+        large = F.interpolate(planes, (self.upscale_to, self.upscale_to), mode="bilinear")
+        return large.permute(0, 2, 3, 1).contiguous()
+
+    def _finish(self, pixels: Tensor) -> Tensor:
+        """(N, s, s, C) to (N, C, s, s) without moving a byte: that is channels-last memory."""
+        if self.config.scale != 1:
+            pixels = pixels * self.config.scale
+        return pixels.permute(0, 3, 1, 2)
+
+    def _to(self, device: torch.device) -> None:
+        if self.mean.device != device:
+            self.mean, self.components = self.mean.to(device), self.components.to(device)

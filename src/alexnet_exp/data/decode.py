@@ -1,0 +1,124 @@
+"""From the bytes of an image file to the stored square.
+
+The EXIF orientation is *not* applied: torchvision's ImageFolder does not apply it, and the
+original network saw ImageNet without it, so that a turned photograph stays turned here too.
+"""
+
+import importlib
+import io
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torchvision.transforms.v2 import functional as F
+
+Pixels = NDArray[np.uint8]
+
+_ORIENTATION = 0x0112
+_EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF")  # JPEG and AVIF, PNG, WebP
+
+
+class DecodeError(Exception):
+    """A file that is no readable image; ``name`` is the file, the message says why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+def decode(data: bytes, name: str, channels: int = 3) -> Pixels:
+    """Decode the first frame of an image, whatever its file is called.
+
+    Gray, CMYK, palette, transparent (alpha is dropped) and 16-bit images all become RGB, or
+    gray where ``channels`` is 1.
+
+    Returns:
+        uint8 array of shape (height, width, channels).
+
+    Raises:
+        DecodeError: ``data`` is no image, or a truncated one; it carries ``name``.
+    """
+    decode_image = _torchcodec()
+    if decode_image is not None and not _is_turned(data):
+        try:
+            frames = decode_image(data, mode="RGB" if channels == 3 else "GRAY")
+        except (RuntimeError, ValueError):
+            pass  # BMP, TIFF and PPM, and whatever is broken: Pillow has the last word
+        else:
+            frame = frames[0] if frames.ndim == 4 else frames
+            pixels: Pixels = frame.permute(1, 2, 0).numpy()
+            return pixels
+    try:
+        return _decode_with_pillow(data, channels)
+    except Exception as error:  # Pillow's plugins raise nearly everything on broken files
+        reason = str(error) if data else "the file is empty"
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not an image that can be recognized" if data else reason
+        raise DecodeError(name, reason) from error
+
+
+def resize_and_crop(image: Pixels, size: int) -> Pixels:
+    """Resize the shorter side to ``size`` pixels (bilinear, antialiased), cut out the center.
+
+    This is section 2 of the paper: "rescaled the image such that the shorter side was of
+    length 256, and then cropped out the central 256 x 256 patch".
+
+    Args:
+        image: uint8 array of shape (height, width, channels).
+        size: side of the square in pixels.
+
+    Returns:
+        uint8 array of shape (size, size, channels).
+    """
+    if image.shape[:2] == (size, size):
+        return image
+    # Planes of interleaved pixels (channels_last) are what the fast uint8 path works on.
+    planes = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)
+    planes = F.resize(planes, [size], antialias=True)
+    square: Pixels = F.center_crop(planes, [size, size]).permute(1, 2, 0).numpy()
+    return square
+
+
+@cache
+def _torchcodec() -> Callable[..., torch.Tensor] | None:
+    """``torchcodec.decoders.decode_image``, or None where this machine cannot load it."""
+    try:
+        decoders: Any = importlib.import_module("torchcodec.decoders")
+        found: Callable[..., torch.Tensor] = decoders.decode_image
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        return None  # not installed, an older release, or one built for another torch
+    return found
+
+
+def decoder_name() -> str:
+    """The decoder that files meet first, for the record."""
+    return "pillow" if _torchcodec() is None else "torchcodec"
+
+
+def _is_turned(data: bytes) -> bool:
+    """Whether torchcodec would turn this image: it applies the EXIF orientation, unasked."""
+    if not any(mark in data for mark in _EXIF_MARKS):
+        return False
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return image.getexif().get(_ORIENTATION, 1) != 1
+    except Exception:  # as above; an unreadable header is for decode() to report
+        return False
+
+
+def _decode_with_pillow(data: bytes, channels: int) -> Pixels:
+    with Image.open(io.BytesIO(data)) as image:
+        if image.mode.startswith("I"):
+            # Pillow clips 16-bit gray at 255 instead of scaling it.
+            wide = np.asarray(image).astype(np.float64)
+            gray = np.clip(np.rint(wide * (255 / 65535)), 0, 255).astype(np.uint8)
+            return np.repeat(gray[:, :, None], channels, axis=2)
+        rgb = image.convert("RGB")
+        if channels == 1:
+            return np.array(rgb.convert("L"))[:, :, None]
+        return np.array(rgb)

@@ -1,0 +1,85 @@
+"""Which images make up which batch: a pure function of seed, epoch, rank and world size."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+from alexnet_exp.errors import UserError
+
+
+class TrainSampler(Sampler[list[int]]):
+    """Batches of one global permutation per epoch; each rank takes its slice of every batch.
+
+    Images that do not fill the last global batch are left to a later epoch's permutation.
+
+    Args:
+        indices: (N,) int64 store indices of the training images.
+        batch_size: Global batch size.
+        seed: Seed of the permutations.
+        rank, world_size: This process among all.
+
+    Raises:
+        UserError: The batch does not divide by the processes, or is larger than the data.
+    """
+
+    def __init__(
+        self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        if batch_size % world_size:
+            raise UserError(
+                f"data.batch_size={batch_size} is global and does not divide by the {world_size}"
+                f" processes: choose a multiple of {world_size}"
+            )
+        if batch_size > len(indices):
+            raise UserError(
+                f"data.batch_size={batch_size} is more than the {len(indices)} training images:"
+                f" set data.batch_size={max(world_size, len(indices) // world_size * world_size)}"
+                " or less"
+            )
+        self.indices, self.batch_size, self.seed = indices, batch_size, seed
+        self.rank, self.world_size = rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of ``epoch``."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        """Number of global batches in an epoch."""
+        return len(self.indices) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this rank's indices of each global batch."""
+        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
+        order = self.indices[torch.randperm(len(self.indices), generator=generator).numpy()]
+        local = self.batch_size // self.world_size
+        for step in range(len(self)):
+            start = step * self.batch_size + self.rank * local
+            yield order[start : start + local].tolist()
+
+
+class EvaluationSampler(Sampler[list[int]]):
+    """Every image exactly once over all ranks, in batches of at most ``batch_size`` per rank.
+
+    Args:
+        indices: (N,) int64 store indices.
+        batch_size: Images in one batch of one rank.
+        rank, world_size: This process among all.
+    """
+
+    def __init__(
+        self, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.indices = indices[rank::world_size]
+        self.batch_size = batch_size
+
+    def __len__(self) -> int:
+        """Number of batches of this rank."""
+        return -(-len(self.indices) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """Yield this rank's indices, batch by batch."""
+        for start in range(0, len(self.indices), self.batch_size):
+            yield self.indices[start : start + self.batch_size].tolist()

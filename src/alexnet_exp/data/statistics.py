@@ -1,0 +1,73 @@
+"""Mean image and color covariance of the training split, exactly and a few images at a time."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_exp.data.decode import Pixels
+
+# Sums of up to 257 products of two uint8 are integers below 2**24, which float32 holds exactly.
+_BLOCK = 256
+
+
+class PixelTotals:
+    """Integer sums over uint8 images: no rounding, so that no order of adding matters.
+
+    Args:
+        size: side of the images in pixels.
+        channels: 1 or 3.
+    """
+
+    def __init__(self, size: int, channels: int) -> None:
+        self.count = 0
+        self.sums = np.zeros((size, size, channels), np.int64)
+        self.products = np.zeros((channels, channels), np.int64)
+
+    def add(self, images: Pixels) -> None:
+        """Add images of shape (n, size, size, channels), uint8."""
+        self.count += len(images)
+        for image in images:
+            self.sums += image
+            self.products += _products(image)
+
+    def merge(self, other: "PixelTotals") -> None:
+        """Add what another one has counted."""
+        self.count += other.count
+        self.sums += other.sums
+        self.products += other.products
+
+    def mean_image(self) -> NDArray[np.float32]:
+        """Per-pixel mean, float32 of shape (size, size, channels), in units of 0 to 255."""
+        mean: NDArray[np.float32] = (self.sums / self.count).astype(np.float32)
+        return mean
+
+    def color_mean(self) -> list[float]:
+        """Mean of each channel over all pixels, 0 to 255."""
+        pixels = self.count * self.sums[..., 0].size
+        return [int(total) / pixels for total in self.sums.sum(axis=(0, 1))]
+
+    def color_covariance(self) -> list[list[float]]:
+        """Covariance of the channels over all pixels (divided by their number), 0 to 255 squared.
+
+        Shape (channels, channels). Worked out in Python's unbounded integers, since the
+        difference of two large sums is what floating point is worst at.
+        """
+        pixels = self.count * self.sums[..., 0].size
+        sums = [int(total) for total in self.sums.sum(axis=(0, 1))]
+        return [
+            [
+                (pixels * int(self.products[i, j]) - sums[i] * sums[j]) / pixels**2
+                for j in range(len(sums))
+            ]
+            for i in range(len(sums))
+        ]
+
+
+def _products(image: Pixels) -> NDArray[np.int64]:
+    """Sums of the products of every two channels, int64 of shape (channels, channels)."""
+    channels = image.shape[2]
+    pixels = image.shape[0] * image.shape[1]
+    planes = np.zeros((channels, -(-pixels // _BLOCK) * _BLOCK), np.float32)
+    planes[:, :pixels] = image.reshape(pixels, channels).T
+    blocks = planes.reshape(channels, -1, _BLOCK)
+    sums: NDArray[np.int64] = np.einsum("ibk,jbk->ijb", blocks, blocks).astype(np.int64).sum(-1)
+    return sums

@@ -1,0 +1,195 @@
+"""The packed data set: plain .npy files, memory-mapped, the same on every run."""
+
+import errno
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_exp.config.data import DataConfig
+from alexnet_exp.data.lock import only_one
+from alexnet_exp.data.packing import FORMAT_VERSION, pack, partial_path
+from alexnet_exp.data.progress import say
+from alexnet_exp.data.sources import open_source, parameters
+from alexnet_exp.data.split import SPLITS
+from alexnet_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Store:
+    """A packed data set of N images of S x S pixels and C channels.
+
+    Attributes:
+        path: its folder.
+        images: uint8, shape (N, S, S, C), memory-mapped read-only.
+        labels: int64, shape (N,).
+        split: uint8, shape (N,): 0 train, 1 val, 2 test.
+        mean: float32, shape (S, S, C): per-pixel mean of the training split, 0 to 255.
+        classes: names by label.
+        meta: the content of ``meta.json``.
+    """
+
+    path: Path
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    split: NDArray[np.uint8]
+    mean: NDArray[np.float32]
+    classes: list[str]
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """Open a complete store without asking whether its source has changed.
+
+        Raises:
+            UserError: no store there, one of another format version, or a damaged one.
+        """
+        meta = read_meta(path)
+        if meta is None:
+            raise UserError(f"{path} is not a packed store: run prepare first")
+        try:
+            store = cls(
+                path=path,
+                images=np.load(path / "images.npy", mmap_mode="r"),
+                labels=np.load(path / "labels.npy"),
+                split=np.load(path / "split.npy"),
+                mean=np.load(path / "mean.npy"),
+                classes=meta["classes"],
+                meta=meta,
+            )
+            store._check()
+        except (OSError, EOFError, ValueError, KeyError) as error:
+            raise UserError(
+                f"store {path} is damaged ({error}): delete the folder, and it is packed again"
+            ) from error
+        return store
+
+    @cached_property
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance of the channels over all training pixels, float64, shape (C, C)."""
+        return np.array(self.meta["rgb_covariance"], np.float64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the images within their source, in the order of the images."""
+        content = (self.path / "names.txt").read_bytes().decode("utf-8", "surrogateescape")
+        return content.split("\n")[:-1]
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Rows of the train, val or test split, ascending; int64, shape (images in it,)."""
+        return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of images by split."""
+        return {split: len(self.indices(split)) for split in SPLITS}
+
+    def _check(self) -> None:
+        count, size, channels = (self.meta[key] for key in ("images", "image_size", "channels"))
+        for name, shape, dtype in (
+            ("images", (count, size, size, channels), np.uint8),
+            ("labels", (count,), np.int64),
+            ("split", (count,), np.uint8),
+            ("mean", (size, size, channels), np.float32),
+        ):
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{name}.npy has {array.dtype} {array.shape} instead of"
+                    f" {np.dtype(dtype)} {shape}"
+                )
+        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+            raise ValueError(
+                f"labels.npy has labels from {self.labels.min()} to {self.labels.max()},"
+                f" meta.json {len(self.classes)} classes"
+            )
+        if self.split.max() >= len(SPLITS):
+            raise ValueError(f"split.npy has a split {self.split.max()}")
+
+
+def store_path(config: DataConfig) -> Path:
+    """The folder of the store that ``config`` asks for; other settings, another folder."""
+    text = json.dumps(parameters(config), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    folder = Path(config.stores).expanduser()
+    return folder / f"{config.name}-{config.image_size}px-{digest}"
+
+
+def prepare(config: DataConfig, *, progress: bool = True) -> Store:
+    """Open the store that ``config`` asks for, packing it first if that has not been done.
+
+    A store whose source has changed since (other names or sizes of files) is packed again. If
+    this process is killed, interrupted or loses power, the next call goes on where it stopped;
+    after any other error nothing is left behind. Several processes may call this at once: one
+    packs, the others wait.
+
+    Args:
+        config: the data set.
+        progress: show bars and rates.
+
+    Raises:
+        UserError: anything wrong with the source, the store, the download or the disk.
+    """
+    path = store_path(config)
+    source = open_source(config, progress=progress)
+    if _is_current(path, source.fingerprint):
+        return Store.open(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with only_one(path, "packing"):
+            meta = read_meta(path)
+            if meta is None or meta["fingerprint"] != source.fingerprint:
+                if meta is not None:
+                    say(f"{source.where} has changed since it was packed: packing it again")
+                try:
+                    pack(source, config, path, progress=progress)
+                except Exception:
+                    shutil.rmtree(partial_path(path), ignore_errors=True)
+                    raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"the disk of {path.parent} is full: free some space, or set"
+                " data.stores=<a folder on another disk>"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+            raise UserError(
+                f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
+            ) from error
+        raise
+    return Store.open(path)
+
+
+def read_meta(path: Path) -> dict[str, Any] | None:
+    """The content of a store's ``meta.json``; None if there is no store.
+
+    Raises:
+        UserError: it was written by another format version, or is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
+        version, _ = meta["format_version"], meta["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"store {path} is damaged (meta.json: {error}): delete the folder, and it is packed"
+            " again"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"store {path} has format version {version}, this program reads {FORMAT_VERSION}:"
+            " delete the folder, and it is packed again"
+        )
+    return meta
+
+
+def _is_current(path: Path, fingerprint: str) -> bool:
+    meta = read_meta(path)
+    return meta is not None and meta["fingerprint"] == fingerprint

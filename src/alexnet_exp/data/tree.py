@@ -1,0 +1,193 @@
+"""Files by name, wherever they lie: in a folder, or in a tar or zip archive.
+
+Archives are read in place. Nothing is extracted, so that no member can be written outside its
+folder and no half-extracted folder can be taken for a whole one.
+"""
+
+import os
+import shutil
+import tarfile
+import tempfile
+import threading
+import zipfile
+import zlib
+from abc import ABC, abstractmethod
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from alexnet_exp.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+)
+UNREADABLE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of a tree may raise."""
+
+_TABLE_SUFFIXES = frozenset({".txt", ".csv", ".mat"})
+
+
+class Tree(ABC):
+    """A listing of files and the way to their bytes.
+
+    Attributes:
+        where: the folder or archive, for messages.
+        sizes: size in bytes by name; names are relative to the root, parted by ``/``. Only
+            images and tables are listed; hidden files and ``__MACOSX`` are not.
+        folders: names of all folders, empty ones too.
+    """
+
+    def __init__(self, where: Path) -> None:
+        self.where = where
+        self.sizes: dict[str, int] = {}
+        self.folders: set[str] = set()
+
+    @abstractmethod
+    def read(self, name: str, last: int | None = None) -> bytes:
+        """The bytes of a file, or only its ``last`` bytes. Safe from several threads."""
+
+    def images(self) -> list[str]:
+        """Names of the files that end like an image, sorted."""
+        return sorted(name for name in self.sizes if _suffix(name) in IMAGE_SUFFIXES)
+
+    def _list(self, name: str, size: int) -> bool:
+        path = PurePosixPath(name)
+        if _suffix(name) not in IMAGE_SUFFIXES | _TABLE_SUFFIXES or _hidden(path):
+            return False
+        self.sizes[str(path)] = size
+        self._list_folder(path.parent)
+        return True
+
+    def _list_folder(self, path: PurePosixPath) -> None:
+        if not _hidden(path):
+            self.folders.update(str(folder) for folder in (path, *path.parents) if folder.name)
+
+
+def open_tree(root: Path, scratch: Path) -> Tree:
+    """List a folder or an archive (.tar, also compressed, or .zip).
+
+    Args:
+        root: the folder or archive.
+        scratch: folder on a disk with room for what a compressed tar archive unpacks to.
+
+    Raises:
+        UserError: ``root`` does not exist or cannot be read.
+    """
+    if root.is_dir():
+        try:
+            return _Folder(root)
+        except OSError as error:
+            raise UserError(f"data.root={root} cannot be read: {error}") from error
+    if not root.exists():
+        raise UserError(
+            f"data.root={root} does not exist: pass the folder or archive that holds the images"
+        )
+    try:
+        if zipfile.is_zipfile(root):
+            return _Zip(root)
+        return _Tar(root, scratch)
+    except UNREADABLE as error:
+        raise UserError(
+            f"data.root={root} is not a folder, and cannot be read as a tar or zip archive"
+            f" ({error}): pass a folder or a whole archive"
+        ) from error
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def _hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
+
+
+class _Folder(Tree):
+    def __init__(self, where: Path) -> None:
+        super().__init__(where)
+        self._walk("")
+
+    def _walk(self, folder: str) -> None:
+        with os.scandir(self.where / folder) as found:
+            for entry in found:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                if entry.is_dir():
+                    self.folders.add(name)
+                    self._walk(name)
+                elif _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES and entry.is_file():
+                    self.sizes[name] = entry.stat().st_size
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        with open(self.where / name, "rb") as file:
+            if last is not None and self.sizes[name] > last:
+                file.seek(-last, os.SEEK_END)
+            return file.read()
+
+
+class _Tar(Tree):
+    """A tar archive. A compressed one is unpacked into a nameless file when first read."""
+
+    def __init__(self, where: Path, scratch: Path) -> None:
+        super().__init__(where)
+        self._scratch = scratch
+        self._lock = threading.Lock()
+        self._offsets: dict[str, int] = {}
+        self._plain: IO[bytes] | None = None
+        with tarfile.open(where) as archive:
+            for member in archive:
+                if member.isdir():
+                    self._list_folder(PurePosixPath(member.name))
+                elif member.isreg() and self._list(member.name, member.size):
+                    self._offsets[str(PurePosixPath(member.name))] = member.offset_data
+        try:
+            tarfile.open(where, "r:").close()
+        except tarfile.TarError:
+            return
+        self._plain = open(where, "rb")  # noqa: SIM115  # read by pread for as long as this lives
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        with self._lock:
+            if self._plain is None:
+                try:
+                    self._plain = self._unpack()
+                except OSError as error:
+                    raise UserError(
+                        f"cannot unpack {self.where} into {self._scratch} ({error}): free some"
+                        " space, or set data.stores=<a folder on another disk>"
+                    ) from error
+        size = self.sizes[name]
+        length = size if last is None else min(size, last)
+        return os.pread(self._plain.fileno(), length, self._offsets[name] + size - length)
+
+    def _unpack(self) -> IO[bytes]:
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        # Nameless: the system frees its space when this process ends, however it ends.
+        plain = tempfile.TemporaryFile(dir=self._scratch)  # noqa: SIM115
+        with tarfile.open(self.where) as archive:
+            for member in archive:
+                name = str(PurePosixPath(member.name))
+                if member.isreg() and name in self._offsets:
+                    content = archive.extractfile(member)
+                    assert content is not None  # a regular file
+                    self._offsets[name] = plain.tell()
+                    shutil.copyfileobj(content, plain)
+        plain.flush()
+        return plain
+
+
+class _Zip(Tree):
+    def __init__(self, where: Path) -> None:
+        super().__init__(where)
+        self._archive = zipfile.ZipFile(where)
+        self._lock = threading.Lock()
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for member in self._archive.infolist():
+            if member.is_dir():
+                self._list_folder(PurePosixPath(member.filename))
+            elif self._list(member.filename, member.file_size):
+                self._members[str(PurePosixPath(member.filename))] = member
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        with self._lock:
+            content = self._archive.read(self._members[name])
+        return content if last is None else content[-last:]

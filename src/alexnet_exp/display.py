@@ -1,0 +1,195 @@
+"""What a run shows on the screen: tables, a progress bar, one line per epoch."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from alexnet_exp.config import Config
+from alexnet_exp.hardware import resolve_precision
+from alexnet_exp.model import LayerPlan
+
+console = Console(highlight=False)
+
+
+def percent(error: float) -> str:
+    """A fraction as percent with one decimal."""
+    return f"{100 * error:.1f} %"
+
+
+def model_table(config: Config, plan: list[LayerPlan]) -> Table:
+    """Every layer with its output shape, parameters and multiply-accumulates."""
+    table = Table(title=f"model={config.model.name}", title_justify="left", box=None)
+    for heading in ("layer", "output", "towers", "parameters", "M multiply-adds"):
+        table.add_column(heading, justify="left" if heading in ("layer", "output") else "right")
+    for layer in plan:
+        shape = (
+            str(layer.outputs)
+            if layer.kind == "fc"
+            else f"{layer.outputs} x {layer.size} x {layer.size}"
+        )
+        numbers = (f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
+        shown = numbers if layer.kind in ("conv", "fc") else ("", "")
+        table.add_row(layer.name, shape, str(layer.groups), *shown)
+    total = (f"{sum(la.parameters for la in plan):,}", f"{sum(la.macs for la in plan) / 1e6:,.1f}")
+    table.add_section()
+    table.add_row("all", "", "", *total)
+    return table
+
+
+def announce(
+    config: Config, layers: list[LayerPlan], counts: dict[str, int], folder: Path, resuming: bool
+) -> None:
+    """Say what is about to run: the network's layers, the data, the recipe, the folder."""
+    if not config.trainer.progress:
+        return
+    optim, data = config.optim, config.data
+    drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
+    precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
+    console.print(model_table(config, layers))
+    lines = (
+        f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}",
+        f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"
+        f" {config.model.classes} classes",
+        f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
+        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs, {precision}",
+        f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
+    )
+    console.print("\n".join(lines), soft_wrap=True)
+
+
+def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -> None:
+    """Print validation and test errors of a finished run and where it lies."""
+    views = "1 view" if result["views"] == "one" else "10 views"
+    table = Table(
+        title=f"{result['experiment']} on {result['data']}, seed {result['seed']}: epoch"
+        f" {result['best_epoch']} of {result['epochs']} (lowest val error), {views}",
+        title_justify="left",
+    )
+    table.add_column("split")
+    for heading in ("images", "top-1 error", "top-5 error"):
+        table.add_column(heading, justify="right")
+    metrics = result["metrics"]
+    for split in ("val", "test"):
+        top5 = percent(metrics[f"{split}/top5_error"])
+        if result["classes"] <= 5:
+            top5 = f"n/a with {result['classes']} classes"
+        images = f"{result['images'][split]:,}"
+        table.add_row(split, images, percent(metrics[f"{split}/top1_error"]), top5)
+    console.print(table)
+    console.print(
+        f"{result['images_per_second']:,.0f} images/s, {result['train_seconds']:,.0f} s of"
+        f" training, peak memory {result['peak_memory_bytes'] / 2**30:.1f} GiB"
+    )
+    console.print("\n".join(line for line in (note, f"run folder: {folder}") if line),
+                  soft_wrap=True)  # fmt: skip
+
+
+class EpochProgress(ProgressBar):
+    """One bar over the whole run on a terminal, and one line per epoch everywhere.
+
+    Args:
+        batch_size: Global batch size, for images/s.
+        enabled: Whether anything is shown.
+    """
+
+    def __init__(self, batch_size: int, enabled: bool = True) -> None:
+        super().__init__()
+        self.batch_size, self.enabled = batch_size, enabled
+        self.progress: Progress | None = None
+        self.task = TaskID(0)
+        self.images_per_second = 0.0
+
+    def disable(self) -> None:
+        """Show nothing (Lightning calls this on all ranks but the first)."""
+        self.enabled = False
+
+    def enable(self) -> None:
+        """Show again."""
+        self.enabled = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the bar at the step where the run stands."""
+        if not self.enabled:
+            return
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("steps"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[status]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.progress.start()
+        total = int(trainer.estimated_stepping_batches)
+        self.task = self.progress.add_task(
+            "training", total=total, completed=trainer.global_step, status=""
+        )
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move on by one step."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.progress is None:
+            return
+        task = self.progress.tasks[0]
+        speed = (task.speed or 0.0) * self.batch_size
+        metrics = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}"]
+        if speed:
+            parts.append(f"{speed:,.0f} images/s")
+        for split in ("train", "val"):
+            if f"{split}/top1_error" in metrics:
+                parts.append(f"{split} error {percent(float(metrics[f'{split}/top1_error']))}")
+        self.progress.update(self.task, advance=1, status="  ".join(parts))
+
+    def epoch_line(self, row: dict[str, Any], max_epochs: int) -> None:
+        """Print what an epoch came to."""
+        if not self.enabled:
+            return
+        line = (
+            f"epoch {row['epoch']:>3}/{max_epochs}  loss {row['train/loss']:.3f}"
+            f"  train error {percent(row['train/top1_error'])}"
+            f"  val error {percent(row['val/top1_error'])}  lr {row['lr']:.2g}"
+            f"  {row['images_per_second']:,.0f} images/s"
+        )
+        console.print(line, soft_wrap=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar."""
+        self.close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None

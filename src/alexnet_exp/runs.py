@@ -1,0 +1,195 @@
+"""What a run folder holds; written here, read here.
+
+| file              | content                                                               |
+|-------------------|-----------------------------------------------------------------------|
+| config.yaml       | the whole resolved configuration                                      |
+| environment.json  | git revision, versions, hardware, command                             |
+| metrics.csv       | one row per epoch                                                     |
+| checkpoints/      | ``best.ckpt`` by validation error, ``last.ckpt`` to go on from        |
+| predictions.npz   | per evaluated image: index, label, five best classes, split           |
+| result.json       | what came out; written last and atomically, so it marks a whole run   |
+"""
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from alexnet_exp.config import Config, to_plain
+from alexnet_exp.errors import UserError
+
+# What may differ between two runs with the same result.
+NEUTRAL = {
+    "logger": None,
+    "data": ("stores", "workers", "resident"),
+    "trainer": ("progress", "checkpoint_every", "keep_last_checkpoint"),
+}
+
+
+def config_hash(config: Config) -> str:
+    """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
+    plain = to_plain(config)
+    for group, fields in NEUTRAL.items():
+        if fields is None:
+            del plain[group]
+        else:
+            for name in fields:
+                del plain[group][name]
+    text = json.dumps(plain, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        path: Folder; made when the run starts.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        self.last = self.checkpoints / "last.ckpt"
+        self.best = self.checkpoints / "best.ckpt"
+
+    def result(self, config: Config) -> dict[str, Any] | None:
+        """What a finished run of this configuration has recorded, or None.
+
+        Raises:
+            UserError: The folder holds a run of another configuration.
+        """
+        self._refuse_other_run(config)
+        file = self.path / "result.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
+    def start(self, config: Config) -> bool:
+        """Write what is known before training.
+
+        Returns:
+            Whether an earlier, unfinished run of the same configuration lies here to go on from.
+
+        Raises:
+            UserError: The folder can't be written.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            marked = {"config_hash": config_hash(config), **to_plain(config)}
+            _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
+            _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        except OSError as error:
+            raise UserError(
+                f"can't write the run folder {self.path}: {error.strerror}; set"
+                " hydra.run.dir=<another folder>"
+            ) from error
+        return self.last.exists()
+
+    def record(
+        self, result: dict[str, Any], predictions: dict[str, list[Any]], keep_last: bool
+    ) -> None:
+        """Write predictions, then ``result.json``, each atomically.
+
+        Args:
+            result: What came out.
+            predictions: Columns by split, a list of batches.
+            keep_last: Keep ``last.ckpt``, which only an unfinished run needs.
+        """
+        columns: dict[str, np.ndarray] = {}
+        parts = [
+            {**part, "split": np.full(len(part["index"]), split)}
+            for split, batches in predictions.items()
+            for part in batches
+        ]
+        for name in parts[0] if parts else ():
+            columns[name] = np.concatenate([part[name] for part in parts])
+        partial = self.path / "predictions.partial.npz"
+        np.savez_compressed(partial, **columns)  # type: ignore[arg-type]
+        os.replace(partial, self.path / "predictions.npz")
+        _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+        if not keep_last:
+            self.last.unlink(missing_ok=True)
+
+    def _refuse_other_run(self, config: Config) -> None:
+        file = self.path / "config.yaml"
+        if not file.exists():
+            return
+        before = OmegaConf.to_container(OmegaConf.load(file))
+        assert isinstance(before, dict)
+        if before.get("config_hash") != config_hash(config):
+            changed = _differences(before, to_plain(config))
+            raise UserError(
+                f"{self.path} holds a run of another configuration: {', '.join(changed)}."
+                " Set hydra.run.dir=<another folder>, or remove this one"
+            )
+
+
+def _differences(before: Any, after: Any, prefix: str = "") -> list[str]:
+    """``path: old -> new`` for every field that differs."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        found = []
+        for key in sorted({*before, *after} - {"config_hash"}):
+            found += _differences(before.get(key), after.get(key), f"{prefix}.{key}".lstrip("."))
+        return found
+    return [] if before == after else [f"{prefix} was {before}, is {after}"]
+
+
+def environment() -> dict[str, Any]:
+    """Git revision, versions, hardware and command of this process."""
+    packages = ("alexnet-exp", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core")
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "git_revision": _git("rev-parse", "HEAD"),
+        "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "python": platform.python_version(),
+        "versions": versions,
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count(),
+        "cpu_threads": torch.get_num_threads(),
+        "gpus": gpus,
+        "command": sys.argv,
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    """What git says of the checkout that this package lies in; None outside of one."""
+    folder = Path(__file__).resolve().parents[2]
+    if not (folder / "pyproject.toml").exists():
+        return None
+    try:
+        run = subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return run.stdout.strip() if run.returncode == 0 else None
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _write(file: Path, text: str) -> None:
+    """Write under another name and rename, so that no reader sees half a file."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text)
+    os.replace(partial, file)

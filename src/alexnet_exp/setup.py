@@ -1,0 +1,63 @@
+"""What every command does between reading its configuration and building a network."""
+
+import logging
+import warnings
+
+from alexnet_exp.config import Config
+from alexnet_exp.data.store import Store
+from alexnet_exp.errors import UserError
+from alexnet_exp.model import LayerPlan, plan
+
+
+def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
+    """Set what the data decides (classes, channels) and plan the network's layers.
+
+    Args:
+        config: Changed in place.
+        store: The packed images.
+
+    Returns:
+        Every layer of the network, in order.
+
+    Raises:
+        UserError: The network does not fit the data.
+    """
+    model, classes = config.model, len(store.classes)
+    if model.classes is None:
+        model.classes = classes
+    if model.classes < classes:
+        raise UserError(
+            f"data={config.data.name} has labels 0 to {classes - 1} and model.classes="
+            f"{model.classes}: set model.classes={classes} or more, or leave it out"
+        )
+    if model.input_channels is None:
+        model.input_channels = config.data.channels
+    if model.input_channels != config.data.channels:
+        raise UserError(
+            f"model.input_channels={model.input_channels} and data.channels="
+            f"{config.data.channels} differ: leave model.input_channels out"
+        )
+    side = config.data.upscale_to or config.data.image_size
+    if side < model.input_size:
+        raise UserError(
+            f"the images of data={config.data.name} are {side} pixels wide and model={model.name}"
+            f" sees {model.input_size}: choose another model (model=cifar_small sees 32), or set"
+            f" data.upscale_to={model.input_size} or model.input_size={side}"
+        )
+    try:
+        return plan(model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def quiet_lightning() -> None:
+    """Keep Lightning's notes on hardware and on settings that were chosen on purpose quiet."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*smaller than the logging interval.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*You called `self.log.*",
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,142 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_exp.data import decode as decoding
+from alexnet_exp.data.decode import DecodeError, decode, resize_and_crop
+from tests.data.drawn import encoded, picture
+
+RED, GREEN, BLUE = (250, 20, 10), (0, 200, 50), (20, 40, 220)
+
+
+def flag() -> Image.Image:
+    """Red over green on the left, blue on the right; 48 wide, 32 high."""
+    pixels = np.empty((32, 48, 3), np.uint8)
+    pixels[:16, :24], pixels[16:, :24], pixels[:, 24:] = RED, GREEN, BLUE
+    return Image.fromarray(pixels)
+
+
+def without_adobe_marker(jpeg: bytes) -> bytes:
+    start = jpeg.index(b"\xff\xee")
+    return jpeg[:start] + jpeg[start + 2 + int.from_bytes(jpeg[start + 2 : start + 4], "big") :]
+
+
+def translucent() -> Image.Image:
+    image = flag().convert("RGBA")
+    image.putalpha(90)
+    return image
+
+
+def turned() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to view"
+    return encoded(flag(), "JPEG", quality=95, exif=exif.tobytes())
+
+
+CASES = {
+    "jpeg": encoded(flag(), "JPEG", quality=95),
+    "progressive": encoded(flag(), "JPEG", quality=95, progressive=True),
+    "cmyk": encoded(flag().convert("CMYK"), "JPEG", quality=95),
+    "cmyk not by adobe": without_adobe_marker(encoded(flag().convert("CMYK"), "JPEG", quality=95)),
+    "exif turned": turned(),
+    "palette": encoded(flag().quantize(8), "PNG"),
+    "palette with transparency": encoded(flag().quantize(8), "PNG", transparency=0),
+    "rgba": encoded(translucent(), "PNG"),
+    "gif": encoded(flag(), "GIF"),
+    "animated gif": encoded(
+        flag(), "GIF", save_all=True, append_images=[Image.new("RGB", (48, 32), "white")] * 2
+    ),
+    "bmp": encoded(flag(), "BMP"),
+    "webp": encoded(flag(), "WEBP", lossless=True),
+    "tiff": encoded(flag(), "TIFF"),
+    "ppm": encoded(flag(), "PPM"),
+}
+
+
+@pytest.fixture(params=["torchcodec", "pillow"])
+def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "pillow":
+        monkeypatch.setattr(decoding, "_torchcodec", lambda: None)
+    return request.param
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_colors_are_right_in_every_kind_of_file(case: str, decoder: str) -> None:
+    pixels = decode(CASES[case], "flag.jpg")
+    assert pixels.shape == (32, 48, 3)
+    assert pixels.dtype == np.uint8
+    for (row, column), color in (((4, 6), RED), ((28, 6), GREEN), ((16, 42), BLUE)):
+        assert np.abs(pixels[row, column].astype(int) - color).max() <= 5
+
+
+def test_gray_files_have_three_equal_channels(decoder: str) -> None:
+    gray = encoded(flag().convert("L"), "JPEG", quality=95)
+    pixels = decode(gray, "gray.jpg").astype(int)
+    for (row, column), (r, g, b) in (((4, 6), RED), ((28, 6), GREEN), ((16, 42), BLUE)):
+        level = 0.299 * r + 0.587 * g + 0.114 * b
+        assert np.abs(pixels[row, column] - level).max() <= 3
+
+
+def test_one_channel_is_luma(decoder: str) -> None:
+    for case in ("jpeg", "cmyk", "palette", "rgba", "bmp"):
+        pixels = decode(CASES[case], case, channels=1)
+        assert pixels.shape == (32, 48, 1)
+        for (row, column), (r, g, b) in (((4, 6), RED), ((28, 6), GREEN), ((16, 42), BLUE)):
+            assert abs(float(pixels[row, column, 0]) - (0.299 * r + 0.587 * g + 0.114 * b)) <= 4
+
+
+def test_sixteen_bit_gray_is_scaled_not_clipped(decoder: str) -> None:
+    wide = (np.arange(64).reshape(8, 8) * 1000).astype(np.uint16)
+    pixels = decode(encoded(wide), "wide.png").astype(int)
+    np.testing.assert_allclose(pixels, np.repeat(wide[:, :, None] / 257, 3, axis=2), atol=1)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP"])
+def test_truncated_files_are_errors(kind: str, decoder: str) -> None:
+    whole = encoded(picture(0, (64, 64, 3)), kind)
+    with pytest.raises(DecodeError, match=r"daisy/cut\.jpg: ") as caught:
+        decode(whole[: len(whole) // 2], "daisy/cut.jpg")
+    assert caught.value.name == "daisy/cut.jpg"
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404 Not Found</html>", b"\xff\xd8\xff\xe0"])
+def test_what_is_no_image_is_an_error(content: bytes, decoder: str) -> None:
+    with pytest.raises(DecodeError, match=r"x\.jpg"):
+        decode(content, "x.jpg")
+
+
+def test_torchcodec_is_the_decoder_under_test() -> None:
+    assert decoding.decoder_name() == "torchcodec"
+
+
+def test_crop_takes_the_center_and_resize_keeps_the_aspect() -> None:
+    pixels = resize_and_crop(np.asarray(flag()), 32)
+    np.testing.assert_array_equal(pixels, np.asarray(flag())[:, 8:40])
+    small = resize_and_crop(np.asarray(flag()), 16)
+    assert small.shape == (16, 16, 3)
+    np.testing.assert_array_equal(small[2, 2], RED)
+    np.testing.assert_array_equal(small[13, 13], BLUE)
+
+
+@pytest.mark.parametrize("shape", [(100, 37, 3), (37, 100, 3), (5, 9, 1), (16, 40, 3)])
+def test_resize_agrees_with_pillow(shape: tuple[int, ...]) -> None:
+    image = picture(3, shape)
+    height, width = shape[:2]
+    scale = 16 / min(height, width)
+    larger = int(16 * max(height, width) / min(height, width))
+    size = (larger, 16) if width > height else (16, larger)
+    assert abs(larger - scale * max(height, width)) < 1
+    whole = Image.fromarray(image.squeeze()).resize(size, Image.Resampling.BILINEAR)
+    expected = np.asarray(whole).reshape(size[1], size[0], shape[2])
+    top, left = round((size[1] - 16) / 2), round((size[0] - 16) / 2)
+    expected = expected[top : top + 16, left : left + 16]
+    difference = np.abs(resize_and_crop(image, 16).astype(int) - expected)
+    assert difference.max() <= 1
+
+
+def test_exif_orientation_does_not_turn_the_image() -> None:
+    with Image.open(io.BytesIO(turned())) as image:
+        assert image.getexif()[0x0112] == 6
+    assert decode(turned(), "turned.jpg").shape == (32, 48, 3)

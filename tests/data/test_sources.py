@@ -1,0 +1,388 @@
+import gzip
+import hashlib
+import pickle
+import shutil
+import struct
+import tarfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torchvision.datasets import CIFAR10, FashionMNIST
+
+from alexnet_exp.config.data import DataConfig, Layout
+from alexnet_exp.data import synthetic
+from alexnet_exp.data.decode import DecodeError
+from alexnet_exp.data.sources import Item, Source, open_source
+from alexnet_exp.errors import UserError
+from tests.data.drawn import config_of, encoded, folder_of, picture
+
+FLOWERS = {"daisy": 6, "rose": 5, "tulip": 4}
+FISH, DOG, BIRD = "n01440764", "n02119789", "n01530575"
+
+
+def opened(config: DataConfig) -> Source:
+    return open_source(config, progress=False)
+
+
+def counted(source: Source) -> Counter[tuple[str, str]]:
+    return Counter((source.classes[item.label], item.split) for item in source.items)
+
+
+def find(source: Source, name: str) -> Item:
+    return next(item for item in source.items if item.name == name)
+
+
+def test_folder(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    (root / "LICENSE.txt").write_text("free")
+    (root / "daisy" / ".hidden.png").write_bytes(b"no image")
+    (root / "__MACOSX").mkdir()
+    (root / "__MACOSX" / "daisy.png").write_bytes(b"no image")
+    source = opened(config_of(tmp_path, root))
+    assert source.classes == ["daisy", "rose", "tulip"]
+    assert [item.name for item in source.items] == sorted(
+        f"{name}/{i:03d}.png" for name, count in FLOWERS.items() for i in range(count)
+    )
+    assert all(item.name.startswith(source.classes[item.label]) for item in source.items)
+    for name, count in FLOWERS.items():
+        assert [counted(source)[name, split] for split in ("train", "val", "test")] == [
+            count - 2,
+            1,
+            1,
+        ]
+    np.testing.assert_array_equal(source.load(find(source, "rose/002.png")), picture(1002))
+
+
+@pytest.mark.parametrize("kind", ["tar", "tgz", "tar.xz", "zip", "folder in a folder"])
+def test_archive_holds_what_the_folder_holds(tmp_path: Path, kind: str) -> None:
+    root = folder_of(tmp_path / "flower_photos", FLOWERS)
+    plain = opened(config_of(tmp_path, root))
+    archive = tmp_path / f"flowers.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for path in sorted(root.rglob("*"), reverse=True):
+                packed.write(path, path.relative_to(tmp_path))
+    elif kind == "folder in a folder":
+        (tmp_path / "around").mkdir()
+        archive = Path(shutil.copytree(root, tmp_path / "around" / "flowers")).parent
+    else:
+        with tarfile.open(archive, {"tar": "w", "tgz": "w:gz", "tar.xz": "w:xz"}[kind]) as packed:
+            packed.add(root, "./flower_photos")
+    source = opened(config_of(tmp_path, archive))
+    assert source.items == plain.items
+    for item in source.items:
+        np.testing.assert_array_equal(source.load(item), plain.load(item))
+    left = {path.name for path in (tmp_path / "stores").rglob("*") if path.is_file()}
+    assert not left  # what a compressed archive unpacks to has no name
+
+
+def test_members_outside_the_archive_are_ignored(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    with tarfile.open(tmp_path / "evil.tar", "w") as packed:
+        packed.add(root, "flowers")
+        packed.add(root / "daisy" / "000.png", "../escaped/000.png")
+    source = opened(config_of(tmp_path, tmp_path / "evil.tar"))
+    assert source.classes == ["daisy", "rose", "tulip"]
+    assert not list(tmp_path.rglob("escaped"))
+
+
+def test_fingerprint_follows_names_sizes_and_settings(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    first = opened(config_of(tmp_path, root)).fingerprint
+    assert opened(config_of(tmp_path, root)).fingerprint == first
+    assert opened(config_of(tmp_path, root, split_seed=1)).fingerprint != first
+    assert opened(config_of(tmp_path, root, val_fraction=0.2)).fingerprint != first
+    assert opened(config_of(tmp_path, root, batch_size=7)).fingerprint == first
+    (root / "rose" / "000.png").rename(root / "rose" / "zero.png")
+    renamed = opened(config_of(tmp_path, root)).fingerprint
+    with open(root / "rose" / "zero.png", "ab") as file:
+        file.write(b"longer")
+    assert len({first, renamed, opened(config_of(tmp_path, root)).fingerprint}) == 3
+
+
+def test_doubles_are_on_one_side_and_counted(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", {"daisy": 30, "rose": 30})
+    for copy, original in (("rose/copy.png", "daisy/003.png"), ("daisy/c.png", "daisy/005.png")):
+        shutil.copy(root / original, root / copy)
+    for seed in range(10):
+        source = opened(config_of(tmp_path, root, split_seed=seed, val_fraction=0.3))
+        assert find(source, "rose/copy.png").split == find(source, "daisy/003.png").split
+        assert find(source, "daisy/c.png").split == find(source, "daisy/005.png").split
+    assert source.doubles == {
+        "doubles": 2,
+        "doubles_with_other_label": 1,
+        "doubles_across_splits": 0,
+    }
+
+
+@pytest.mark.parametrize("held_out", ["val", "valid", "validation", "test"])
+def test_one_given_split_is_for_testing(tmp_path: Path, held_out: str) -> None:
+    folder_of(tmp_path / "data" / "train", {"a": 20, "b": 10}, seed=1)
+    folder_of(tmp_path / "data" / held_out, {"a": 3, "b": 2}, seed=2)
+    shutil.copy(tmp_path / "data/train/a/000.png", tmp_path / "data" / held_out / "b/copy.png")
+    source = opened(config_of(tmp_path, tmp_path / "data"))
+    assert counted(source) == {
+        ("a", "train"): 18,
+        ("a", "val"): 2,
+        ("a", "test"): 3,
+        ("b", "train"): 9,
+        ("b", "val"): 1,
+        ("b", "test"): 3,
+    }
+    assert all(item.name.startswith(held_out) == (item.split == "test") for item in source.items)
+    assert source.doubles["doubles_across_splits"] == 1
+
+
+def test_three_given_splits_stay(tmp_path: Path) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        folder_of(tmp_path / "data" / split, {"a": 3 + seed, "b": 1}, seed=seed)
+    source = opened(config_of(tmp_path, tmp_path / "data"))
+    assert all(item.split == item.name.split("/")[0] for item in source.items)
+    assert counted(source)["a", "test"] == 5
+
+
+def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
+    def message(root: Path, source: Layout = Layout.imagefolder) -> str:
+        with pytest.raises(UserError) as caught:
+            _ = opened(config_of(tmp_path, root, source)).items
+        return str(caught.value)
+
+    assert f"data.root={tmp_path}/none does not exist" in message(tmp_path / "none")
+    (tmp_path / "empty").mkdir()
+    assert "empty holds no images" in message(tmp_path / "empty")
+    one = folder_of(tmp_path / "one", {"daisy": 4})
+    assert "holds 1 class folders" in message(one)
+    single = folder_of(tmp_path / "single", {"daisy": 4, "rose": 1})
+    assert "class 'rose' in" in message(single)
+    assert "has 1 distinct images" in message(single)
+    bare = folder_of(tmp_path / "bare", {"daisy": 4, "rose": 4})
+    (bare / "tulip").mkdir()
+    assert f"class folder {bare}/tulip holds no images" in message(bare)
+    folder_of(tmp_path / "odd" / "train", {"a": 5, "b": 5})
+    folder_of(tmp_path / "odd" / "val", {"a": 5, "c": 5}, seed=1)
+    assert "class 'c' has no images to train on" in message(tmp_path / "odd")
+    (tmp_path / "broken.tgz").write_bytes(b"\x1f\x8b no archive")
+    assert "broken.tgz is not a folder, and cannot be read" in message(tmp_path / "broken.tgz")
+    assert "no folder train" in message(bare, Layout.imagenet)
+    with pytest.raises(UserError, match=r"data\.root is not set"):
+        opened(config_of(tmp_path, None, Layout.imagenet))
+
+
+def test_misnamed_and_broken_files(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    (root / "rose" / "a_png.JPEG").write_bytes(encoded(picture(5)))
+    (root / "rose" / "a_bmp.jpg").write_bytes(encoded(picture(6), "BMP"))
+    (root / "rose" / "broken.JPG").write_bytes(encoded(picture(7))[:200])
+    source = opened(config_of(tmp_path, root))
+    np.testing.assert_array_equal(source.load(find(source, "rose/a_png.JPEG")), picture(5))
+    np.testing.assert_array_equal(source.load(find(source, "rose/a_bmp.jpg")), picture(6))
+    with pytest.raises(DecodeError, match=r"rose/broken\.JPG"):
+        source.load(find(source, "rose/broken.JPG"))
+
+
+def imagenet(root: Path, *, flat: bool) -> Path:
+    """Three classes; validation image i shows class i modulo 3 in sorted order."""
+    classes = sorted((FISH, DOG, BIRD))
+    folder_of(root / "train", dict.fromkeys(classes, 10), seed=3)
+    for i in range(1, 7):
+        name = f"ILSVRC2012_val_{i:08d}.JPEG"
+        folder = root / "val" if flat else root / "val" / classes[i % 3]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encoded(picture(900 + i)))
+    return root
+
+
+def test_imagenet_val_is_the_test_split(tmp_path: Path) -> None:
+    root = imagenet(tmp_path / "kaggle" / "ILSVRC" / "Data" / "CLS-LOC", flat=False)
+    (root / "test").mkdir()
+    (root / "test" / "ILSVRC2012_test_00000001.JPEG").write_bytes(encoded(picture(1)))
+    source = opened(config_of(tmp_path, tmp_path / "kaggle", Layout.imagenet))
+    assert counted(source) == {
+        (wnid, split): {"train": 9, "val": 1, "test": 2}[split]
+        for wnid in (FISH, DOG, BIRD)
+        for split in ("train", "val", "test")
+    }
+    assert find(source, f"val/{BIRD}/ILSVRC2012_val_00000001.JPEG").split == "test"
+
+
+# In the order of ILSVRC2012_ID, which is not the sorted one.
+BY_ID = (DOG, FISH, BIRD)
+TABLES = {
+    "LOC_val_solution.csv": "ImageId,PredictionString\n"
+    + "".join(
+        f"ILSVRC2012_val_{i:08d},{sorted(BY_ID)[i % 3]} 1 2 3 4 \n" for i in (4, 3, 6, 1, 2, 5)
+    ),
+    "ILSVRC2012_val_labels.txt": "".join(
+        f"ILSVRC2012_val_{i:08d}.JPEG {sorted(BY_ID)[i % 3]}\n" for i in range(1, 7)
+    ),
+    "map_clsloc.txt": "".join(f"{BY_ID[i - 1]} {i} a_name\n" for i in (2, 1, 3)),
+    "synsets.txt": "".join(f"{wnid} some name\n" for wnid in BY_ID),
+}
+GROUND_TRUTH = "".join(f"{BY_ID.index(sorted(BY_ID)[i % 3]) + 1}\n" for i in range(1, 7))
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_flat_val_is_labeled_from_a_table(tmp_path: Path, table: str) -> None:
+    root = imagenet(tmp_path / "imagenet", flat=True)
+    (root / table).write_text(TABLES[table])
+    if table in ("map_clsloc.txt", "synsets.txt"):
+        (root / "devkit" / "data").mkdir(parents=True)
+        truth = root / "devkit" / "data" / "ILSVRC2012_validation_ground_truth.txt"
+        truth.write_text(GROUND_TRUTH)
+    source = opened(config_of(tmp_path, root, Layout.imagenet))
+    assert source.classes == sorted(BY_ID)
+    for i in range(1, 7):
+        item = find(source, f"val/ILSVRC2012_val_{i:08d}.JPEG")
+        assert (item.label, item.split) == (i % 3, "test")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, "flat val folder and no table"),
+        ({"truth": GROUND_TRUTH}, "nothing that can be read says which class"),
+        ({"truth": GROUND_TRUTH, "meta.mat": "?"}, "install scipy to read meta.mat"),
+        (
+            {"truth": GROUND_TRUTH, "synset_words.txt": "".join(f"{w}\n" for w in sorted(BY_ID))},
+            "synset_words.txt is sorted by wnid",
+        ),
+        (
+            {"truth": "1\n4\n1\n1\n1\n1\n", "synsets.txt": TABLES["synsets.txt"]},
+            "ground_truth.txt, line 2: '4' is not an ILSVRC2012_ID from 1 to 3",
+        ),
+        ({"truth": "1\n2\n", "synsets.txt": TABLES["synsets.txt"]}, "has no line 3"),
+        (
+            {"val_labels.txt": TABLES["ILSVRC2012_val_labels.txt"].replace(FISH, "n09999999")},
+            "val_labels.txt, line 3: n09999999, the class of val/ILSVRC2012_val_00000003.JPEG",
+        ),
+        ({"val_labels.txt": "a n01440764\nb 3\n"}, "val_labels.txt, line 2: 'b 3' is not"),
+    ],
+)
+def test_bad_tables_are_named(tmp_path: Path, files: dict[str, str], expected: str) -> None:
+    root = imagenet(tmp_path / "imagenet", flat=True)
+    for name, content in files.items():
+        full = "ILSVRC2012_validation_ground_truth.txt" if name == "truth" else name
+        (root / full).write_text(content)
+    with pytest.raises(UserError) as caught:
+        _ = opened(config_of(tmp_path, root, Layout.imagenet)).items
+    assert expected in str(caught.value)
+
+
+def test_cifar_folder(tmp_path: Path) -> None:
+    folder_of(tmp_path / "cifar" / "train", {"cat": 10, "dog": 20}, seed=1)
+    folder_of(tmp_path / "cifar" / "test", {"cat": 4, "dog": 4}, seed=2)
+    source = opened(config_of(tmp_path, tmp_path / "cifar", Layout.cifar10))
+    assert [counted(source)["dog", split] for split in ("train", "val", "test")] == [18, 2, 4]
+
+
+def cifar_batches(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """cifar-10-batches-py with 20 images in each file, packed, and taken for the real one."""
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    lists: dict[str, list[list[str]]] = {"train_list": [], "test_list": []}
+    for seed, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+        rows = picture(seed, (20, 3 * 32 * 32))
+        content = pickle.dumps({"data": rows, "labels": [i % 2 for i in range(20)]})
+        (folder / name).write_bytes(content)
+        part = lists["test_list" if name == "test_batch" else "train_list"]
+        part.append([name, hashlib.md5(content).hexdigest()])
+    names = pickle.dumps({"label_names": ["cat", "dog"]})
+    (folder / "batches.meta").write_bytes(names)
+    with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as packed:
+        packed.add(folder, folder.name)
+    checksum = hashlib.md5((root / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
+    for key, part in lists.items():
+        monkeypatch.setattr(CIFAR10, key, part)
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": hashlib.md5(names).hexdigest()})
+    monkeypatch.setattr(CIFAR10, "url", (root / "cifar-10-python.tar.gz").as_uri())
+    monkeypatch.setattr(CIFAR10, "tgz_md5", checksum)
+    return root
+
+
+@pytest.mark.parametrize("way", ["root", "batches", "downloaded"])
+def test_cifar_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    root = cifar_batches(tmp_path / "data", monkeypatch)
+    given = {"root": root, "batches": root / "cifar-10-batches-py", "downloaded": None}[way]
+    source = opened(config_of(tmp_path, given, Layout.cifar10))
+    assert counted(source) == {
+        (name, split): {"train": 45, "val": 5, "test": 10}[split]
+        for name in ("cat", "dog")
+        for split in ("train", "val", "test")
+    }
+    item = find(source, "train/00027")  # the eighth of the second file
+    assert item.label == 1
+    planes = picture(1, (20, 3 * 32 * 32))[7].reshape(3, 32, 32)
+    np.testing.assert_array_equal(source.load(item), planes.transpose(1, 2, 0))
+
+
+def test_damaged_cifar_batches_are_named(tmp_path: Path) -> None:
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    source = opened(config_of(tmp_path, tmp_path / "cifar-10-batches-py", Layout.cifar10))
+    with pytest.raises(UserError, match="cifar-10-batches-py is incomplete or damaged"):
+        _ = source.items
+
+
+def fashion(root: Path) -> list[tuple[str, str]]:
+    """The four idx files, with other images; their names and checksums."""
+    raw = root / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for prefix, count, seed in (("train", 60, 1), ("t10k", 20, 2)):
+        images, labels = picture(seed, (count, 28, 28)), np.arange(count, dtype=np.uint8) % 10
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
+            packed = gzip.compress(header + array.tobytes())
+            (raw / f"{prefix}-{name}-ubyte.gz").write_bytes(packed)
+    return [
+        (name, hashlib.md5((raw / name).read_bytes()).hexdigest())
+        for name, _ in FashionMNIST.resources
+    ]
+
+
+@pytest.mark.parametrize("way", ["packed", "unpacked", "downloaded"])
+def test_fashion_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    root = tmp_path / "given"
+    monkeypatch.setattr(FashionMNIST, "resources", fashion(root))
+    raw = root / "FashionMNIST" / "raw"
+    monkeypatch.setattr(FashionMNIST, "mirrors", [f"{raw.as_uri()}/"])
+    if way == "unpacked":
+        for path in raw.glob("*.gz"):
+            path.with_suffix("").write_bytes(gzip.decompress(path.read_bytes()))
+            path.unlink()
+    given = None if way == "downloaded" else root
+    source = opened(config_of(tmp_path, given, Layout.fashion_mnist, channels=1))
+    assert source.classes[9] == "Ankle boot"
+    splits = Counter(item.split for item in source.items)
+    assert splits == {"train": 50, "val": 10, "test": 20}
+    item = find(source, "test/00013")
+    assert item.label == 3
+    np.testing.assert_array_equal(source.load(item)[:, :, 0], picture(2, (20, 28, 28))[13])
+    rgb = opened(config_of(tmp_path, given, Layout.fashion_mnist)).load(item)
+    np.testing.assert_array_equal(rgb, np.repeat(source.load(item), 3, axis=2))
+
+
+def test_damaged_fashion_mnist_is_named(tmp_path: Path) -> None:
+    fashion(tmp_path)  # not the published files, so not the published checksums
+    source = opened(config_of(tmp_path, tmp_path, Layout.fashion_mnist))
+    with pytest.raises(UserError, match=r"train-images-idx3-ubyte\.gz is damaged: its md5"):
+        _ = source.items
+
+
+def test_synthetic() -> None:
+    source = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=3))
+    assert source.classes == list(synthetic.CLASSES)
+    assert set(counted(source).values()) == {8, 1}
+    item = source.items[7]
+    assert item.label == 7 % len(synthetic.CLASSES)
+    np.testing.assert_array_equal(source.load(item), synthetic.draw(7, 3, 32))
+    other = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=4))
+    assert other.fingerprint != source.fingerprint
+
+
+def test_gray_from_rgb_is_luma() -> None:
+    source = opened(DataConfig(synthetic_images=50, image_size=32, channels=1))
+    drawn = synthetic.draw(7, 0, 32)
+    expected = drawn @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(source.load(source.items[7])[:, :, 0], expected, atol=0.51)

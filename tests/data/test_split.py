@@ -1,0 +1,156 @@
+import random
+from collections import Counter
+
+import pytest
+
+from alexnet_exp.data.split import Entry, Pool, assign_splits, count_doubles, find_doubles
+from alexnet_exp.errors import UserError
+
+CLASSES = ["daisy", "rose", "tulip"]
+GOLDEN = [
+    "all/daisy/0003.jpg",
+    "all/daisy/0005.jpg",
+    "all/rose/0000.jpg",
+    "all/rose/0007.jpg",
+    "all/tulip/0003.jpg",
+    "all/tulip/0005.jpg",
+]
+
+
+def entries_of(counts: tuple[int, ...], pool: Pool = "all") -> list[Entry]:
+    return [
+        Entry(f"{pool}/{CLASSES[label]}/{i:04d}.jpg", label, pool, 10)
+        for label, count in enumerate(counts)
+        for i in range(count)
+    ]
+
+
+def assigned(
+    entries: list[Entry], groups: list[int] | None = None, seed: int = 0, val: float = 0.1
+) -> list[str]:
+    return assign_splits(
+        entries,
+        list(range(len(entries))) if groups is None else groups,
+        CLASSES,
+        val_fraction=val,
+        test_fraction=0.2,
+        seed=seed,
+        where="flowers",
+    )
+
+
+def test_every_class_is_divided_in_proportion() -> None:
+    entries = entries_of((200, 50, 3))
+    counted = Counter(
+        (entry.label, split) for entry, split in zip(entries, assigned(entries), strict=True)
+    )
+    assert [counted[0, split] for split in ("train", "val", "test")] == [140, 20, 40]
+    assert [counted[1, split] for split in ("train", "val", "test")] == [35, 5, 10]
+    assert [counted[2, split] for split in ("train", "val", "test")] == [1, 1, 1]
+
+
+def test_order_of_the_listing_does_not_matter_and_the_seed_does() -> None:
+    entries = entries_of((40, 30, 20))
+    expected = dict(zip((e.name for e in entries), assigned(entries), strict=True))
+    shuffled = random.Random(1).sample(entries, len(entries))
+    assert dict(zip((e.name for e in shuffled), assigned(shuffled), strict=True)) == expected
+    other = dict(zip((e.name for e in entries), assigned(entries, seed=1), strict=True))
+    assert other != expected
+    assert Counter(other.values()) == Counter(expected.values())
+
+
+def test_split_is_the_one_of_the_first_release() -> None:
+    """Results are only comparable as long as this does not change."""
+    entries = entries_of((10, 10, 10))
+    splits = assigned(entries)
+    tested = [e.name for e, split in zip(entries, splits, strict=True) if split == "test"]
+    assert tested == GOLDEN
+
+
+def test_val_is_carved_out_of_train_where_test_is_given() -> None:
+    entries = entries_of((20, 30, 40), "train") + entries_of((7, 8, 9), "test")
+    counted = Counter(
+        (entry.pool, entry.label, split)
+        for entry, split in zip(entries, assigned(entries), strict=True)
+    )
+    assert counted == {
+        **{("test", label, "test"): 7 + label for label in range(3)},
+        **{("train", label, "val"): 2 + label for label in range(3)},
+        **{("train", label, "train"): 18 + 9 * label for label in range(3)},
+    }
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_class_with_too_few_images_is_named(count: int) -> None:
+    with pytest.raises(UserError, match=rf"'tulip' in flowers has {count} distinct images.*add"):
+        assigned(entries_of((9, 9, count)))
+
+
+def test_copies_do_not_count_as_images_of_their_own() -> None:
+    entries = entries_of((9, 9, 3))
+    with pytest.raises(UserError, match="'tulip' in flowers has 2 distinct images"):
+        assigned(entries, [*range(20), 19])
+
+
+def test_copies_stay_together_under_whichever_label() -> None:
+    for seed in range(30):
+        entries = entries_of((12, 12, 12))
+        groups = list(range(36))
+        groups[7] = groups[3] = 1  # three copies in one class
+        groups[13] = groups[30] = 0  # one image under three labels
+        splits = assigned(entries, groups, seed=seed, val=0.3)
+        assert splits[7] == splits[3] == splits[1]
+        assert splits[13] == splits[30] == splits[0]
+
+
+def test_a_small_class_gets_every_side_though_it_shares_copies() -> None:
+    for seed in range(30):
+        entries = entries_of((20, 20, 3))
+        groups = list(range(43))
+        groups[40], groups[41], groups[42] = 0, 1, 2  # tulips are copies of daisies
+        splits = assigned(entries, groups, seed=seed)
+        assert sorted(splits[40:]) == ["test", "train", "val"]
+
+
+CONTENTS = {
+    "a": b"x" * 9000,
+    "b": b"y" + b"x" * 8999,  # as a, but for the first byte
+    "c": b"x" * 9000,
+    "d": b"x" * 8999,
+    "e": b"short",
+    "f": b"short",
+    "g": b"shOrt",
+}
+
+
+def test_doubles_are_found_with_few_bytes_read() -> None:
+    read: Counter[tuple[str, int | None]] = Counter()
+
+    def read_content(name: str, last: int | None) -> bytes:
+        read[name, last] += 1
+        return CONTENTS[name] if last is None else CONTENTS[name][-last:]
+
+    names = list("gfedcba")
+    entries = [Entry(name, 0, "all", len(CONTENTS[name])) for name in names]
+    steps: list[int] = []
+    groups = find_doubles(entries, read_content, steps.append)
+    first = {name: names[groups[i]] for i, name in enumerate(names)}
+    assert first == {"a": "a", "b": "b", "c": "a", "d": "d", "e": "e", "f": "e", "g": "g"}
+    assert {name for name, last in read if last is None} == {"a", "b", "c"}
+    assert not any(name == "d" for name, _ in read)
+    assert sum(steps) == 7
+
+
+def test_doubles_are_counted() -> None:
+    entries = entries_of((4, 4, 4), "train")
+    groups = list(range(12))
+    groups[1] = groups[5] = 0
+    groups[11] = 10
+    splits = ["train"] * 12
+    splits[11] = "test"
+    splits[5] = "val"
+    assert count_doubles(entries, groups, splits) == {
+        "doubles": 3,
+        "doubles_with_other_label": 1,
+        "doubles_across_splits": 2,
+    }

@@ -1,0 +1,403 @@
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet_exp.config.data import DataConfig
+from alexnet_exp.data import packing
+from alexnet_exp.data.decode import resize_and_crop
+from alexnet_exp.data.lock import only_one
+from alexnet_exp.data.sources import TreeSource, open_source
+from alexnet_exp.data.statistics import PixelTotals
+from alexnet_exp.data.store import Store, prepare, store_path
+from alexnet_exp.errors import UserError
+from tests.data.drawn import SIZE, config_of, encoded, folder_of, picture
+
+FILES = {
+    "images.npy",
+    "labels.npy",
+    "split.npy",
+    "mean.npy",
+    "names.txt",
+    "meta.json",
+}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> DataConfig:
+    return config_of(tmp_path, folder_of(tmp_path / "flowers", {"daisy": 20, "rose": 12}))
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_CHUNK_BYTES", 5 * SIZE * SIZE * 3)
+
+
+def contents(path: Path) -> dict[str, object]:
+    """Bytes by file name, less how long the packing took."""
+    held: dict[str, object] = {file.name: file.read_bytes() for file in path.iterdir()}
+    meta = json.loads((path / "meta.json").read_text())
+    held["meta.json"] = {k: v for k, v in meta.items() if k not in TIMES}
+    return held
+
+
+TIMES = ("seconds", "images_per_second")
+
+
+def left(config: DataConfig) -> set[str]:
+    return {path.name for path in Path(config.stores).iterdir() if path.suffix != ".lock"}
+
+
+def test_store_holds_what_the_source_gives(config: DataConfig, small_chunks: None) -> None:
+    store = prepare(config, progress=False)
+    source = open_source(config, progress=False)
+    assert isinstance(store.images, np.memmap)
+    assert store.images.shape == (32, SIZE, SIZE, 3)
+    assert {path.name for path in store.path.iterdir()} == FILES
+    assert left(config) == {store.path.name}
+    assert store.names == [item.name for item in source.items]
+    assert store.labels.tolist() == [item.label for item in source.items]
+    for row, item in enumerate(source.items):
+        np.testing.assert_array_equal(store.images[row], resize_and_crop(source.load(item), SIZE))
+    for split in ("train", "val", "test"):
+        rows = [row for row, item in enumerate(source.items) if item.split == split]
+        assert store.indices(split).tolist() == rows
+        assert store.indices(split).dtype == np.int64
+        counted = Counter(store.classes[label] for label in store.labels[rows])
+        assert store.meta["counts"][split] == counted
+    assert store.meta["counts"]["test"] == {"daisy": 2, "rose": 1}
+    assert store.meta["fingerprint"] == source.fingerprint
+
+
+def test_mean_and_covariance_are_those_of_the_training_split(
+    config: DataConfig, small_chunks: None
+) -> None:
+    store = prepare(config, progress=False)
+    images = store.images[store.indices("train")].astype(np.float64)
+    np.testing.assert_allclose(store.mean, images.mean(axis=0), rtol=1e-6)
+    pixels = images.reshape(-1, 3)
+    np.testing.assert_allclose(store.meta["rgb_mean"], pixels.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(store.covariance, np.cov(pixels.T, bias=True), rtol=1e-10)
+    assert not np.allclose(store.mean, store.images.mean(axis=0), atol=1)
+
+
+@pytest.mark.parametrize("shape", [(3, 256, 256, 3), (50, 7, 7, 1), (2, 300, 300, 3)])
+def test_totals_do_not_round(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(0).integers(250, 256, shape, dtype=np.uint8)
+    totals, rest = (PixelTotals(shape[1], shape[3]) for _ in range(2))
+    totals.add(images[:1])
+    rest.add(images[1:])
+    totals.merge(rest)
+    exact = images.astype(np.int64).reshape(-1, shape[3])
+    np.testing.assert_array_equal(totals.products, exact.T @ exact)
+    np.testing.assert_array_equal(totals.sums, images.sum(axis=0, dtype=np.int64))
+    np.testing.assert_allclose(
+        totals.color_covariance(), np.atleast_2d(np.cov(exact.T, bias=True)), rtol=1e-9
+    )
+
+
+def test_a_complete_store_is_opened_and_not_packed_again(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = prepare(config, progress=False)
+    monkeypatch.setattr("alexnet_exp.data.store.pack", None)
+    np.testing.assert_array_equal(prepare(config, progress=False).images, first.images)
+    assert Store.open(store_path(config)).names == first.names
+
+
+def test_settings_that_matter_have_stores_of_their_own(config: DataConfig) -> None:
+    paths = set()
+    for name, value in (
+        ("image_size", 9),
+        ("channels", 1),
+        ("split_seed", 1),
+        ("val_fraction", 0.2),
+        ("batch_size", 3),
+        ("workers", 0),
+    ):
+        fields = {**config.__dict__, name: value}
+        paths.add(store_path(DataConfig(**fields)).name)
+    assert len(paths) == 5  # the last two do not matter
+    assert store_path(config).name.startswith(f"drawn-{SIZE}px-")
+    assert store_path(config).name in paths
+
+
+def test_a_changed_source_is_packed_again(
+    config: DataConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert len(prepare(config, progress=False).images) == 32
+    (tmp_path / "flowers" / "rose" / "new.png").write_bytes(encoded(picture(77)))
+    store = prepare(config, progress=False)
+    assert "flowers has changed since it was packed" in capsys.readouterr().err
+    assert len(store.images) == 33
+    assert "rose/new.png" in store.names
+    assert left(config) == {store.path.name}
+    shutil.rmtree(tmp_path / "flowers")
+    with pytest.raises(UserError, match=r"data\.root=.*flowers does not exist"):
+        prepare(config, progress=False)
+
+
+def test_undecodable_files_are_left_out_and_named(
+    config: DataConfig, tmp_path: Path, small_chunks: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("daisy/004.png", "rose/003.png"):
+        (tmp_path / "flowers" / name).write_bytes(b"not a picture: " + name.encode())
+    with pytest.raises(UserError) as caught:
+        prepare(config, progress=False)
+    assert "1 of the first 5 of 32 files" in str(caught.value)
+    assert "daisy/004.png" in str(caught.value)
+    assert "data.max_undecodable=0.01" in str(caught.value)
+    assert left(config) == set()
+    config.max_undecodable = 2 / 32
+    store = prepare(config, progress=False)
+    assert "left out 2 of 32" in capsys.readouterr().err
+    assert set(store.meta["skipped"]) == {"daisy/004.png", "rose/003.png"}
+    assert len(store.images) == len(store.labels) == len(store.names) == 30
+    source = open_source(config, progress=False)
+    by_name = {item.name: item for item in source.items}
+    for row, name in enumerate(store.names):
+        np.testing.assert_array_equal(
+            store.images[row], resize_and_crop(source.load(by_name[name]), SIZE)
+        )
+        assert store.labels[row] == by_name[name].label
+
+
+def test_a_class_whose_only_test_image_is_broken_is_named(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    source = open_source(config, progress=False)
+    item = next(i for i in source.items if i.split == "test" and i.name.startswith("rose"))
+    (tmp_path / "flowers" / item.name).write_bytes(b"x")
+    config.max_undecodable = 0.5
+    with pytest.raises(UserError, match=rf"'rose'.*no test image.*{item.name}"):
+        prepare(config, progress=False)
+    assert left(config) == set()
+
+
+# A process that has imported everything and forks one that is killed for each line it reads:
+# the import takes longer than all the rest.
+KILLED = """
+import json, os, signal, sys
+from alexnet_exp.config.data import DataConfig
+from alexnet_exp.data import packing
+from alexnet_exp.data.store import prepare
+packing._CHUNK_BYTES = 5 * 8 * 8 * 3
+append, lines = packing._append, 0
+def killing(journal, line):
+    global lines
+    lines += 1
+    if lines == 4:  # the heading, two chunks, and half a line of the third
+        journal.write(json.dumps(line)[:9])
+        journal.flush()
+        os.kill(os.getpid(), number)
+    append(journal, line)
+packing._append = killing
+for request in sys.stdin:
+    fields, number = json.loads(request)
+    child = os.fork()
+    if child == 0:
+        try:
+            prepare(DataConfig(**fields), progress=False)
+        except KeyboardInterrupt:
+            os._exit(130)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def kill_packing() -> Iterator[Callable[[DataConfig, int], int]]:
+    """Pack in a process that is sent a signal when two chunks of five are done; its exit code."""
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        stdin, stdout = process.stdin, process.stdout
+
+        def kill(config: DataConfig, number: int) -> int:
+            stdin.write(json.dumps([config.__dict__, number]) + "\n")
+            stdin.flush()
+            return int(stdout.readline())
+
+        yield kill
+        stdin.close()
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
+def test_a_killed_packing_goes_on_and_ends_the_same(
+    config: DataConfig,
+    tmp_path: Path,
+    small_chunks: None,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    kill_packing: Callable[[DataConfig, int], int],
+) -> None:
+    (tmp_path / "flowers" / "daisy" / "002.png").write_bytes(b"broken")  # in the first chunk
+    config.max_undecodable = 0.1
+    undisturbed = contents(prepare(config, progress=False).path)
+    config.stores = str(tmp_path / "other")
+    number = getattr(signal, name)
+    assert kill_packing(config, number) == (130 if name == "SIGINT" else -number)
+    assert left(config) == {store_path(config).name + ".partial"}
+    decoded: list[str] = []
+    load = TreeSource.load
+    monkeypatch.setattr(
+        TreeSource, "load", lambda self, item: (decoded.append(item.name), load(self, item))[1]
+    )
+    store = prepare(config, progress=False)
+    assert len(decoded) == 22  # of 32: two chunks of five were done
+    assert contents(store.path) == undisturbed
+    assert left(config) == {store.path.name}
+
+
+def test_what_is_left_of_another_source_is_not_taken_over(
+    config: DataConfig,
+    tmp_path: Path,
+    small_chunks: None,
+    kill_packing: Callable[[DataConfig, int], int],
+) -> None:
+    kill_packing(config, signal.SIGKILL)
+    assert left(config) == {store_path(config).name + ".partial"}
+    first = tmp_path / "flowers" / "daisy" / "000.png"
+    first.write_bytes(encoded(picture(123456, (9, 9, 3))))
+    store = prepare(config, progress=False)
+    np.testing.assert_array_equal(
+        store.images[0], resize_and_crop(picture(123456, (9, 9, 3)), SIZE)
+    )
+    assert left(config) == {store.path.name}
+
+
+def test_too_little_space_is_seen_before_packing(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=32 * 192 - 1))
+    with pytest.raises(UserError, match=r"needs 0\.00 GB in .*data\.stores="):
+        prepare(config, progress=False)
+    assert left(config) == set()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=32 * 192))
+    prepare(config, progress=False)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(packing, "_append", full)
+    with pytest.raises(UserError, match=r"disk of .*stores is full.*data\.stores="):
+        prepare(config, progress=False)
+    assert left(config) == set()
+
+
+def test_a_stores_folder_that_cannot_be_written_is_named(
+    config: DataConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "stores").write_text("a file")
+    with pytest.raises(UserError, match=r"data\.stores="):
+        prepare(config, progress=False)
+
+
+def test_errors_of_the_program_leave_nothing_and_are_not_hidden(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(packing, "resize_and_crop", broken)
+    threads = torch.get_num_threads()
+    with pytest.raises(ZeroDivisionError):
+        prepare(config, progress=False)
+    assert left(config) == set()
+    assert torch.get_num_threads() == threads
+
+
+def test_a_second_process_waits_and_then_opens(
+    config: DataConfig, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = store_path(config)
+    ready: list[Store] = []
+    with only_one(path, "packing"):
+        waiting = threading.Thread(target=lambda: ready.append(prepare(config, progress=False)))
+        waiting.start()
+        deadline = time.monotonic() + 20
+        said = ""
+        while "waiting for another process that is packing" not in said:
+            assert time.monotonic() < deadline
+            said += capsys.readouterr().err
+            time.sleep(0.01)
+        source = open_source(config, progress=False)
+        packing.pack(source, config, path, progress=False)
+        written = (path / "images.npy").stat().st_ino
+        assert not ready
+    waiting.join()
+    assert len(ready[0].images) == 32
+    assert (path / "images.npy").stat().st_ino == written
+
+
+def damage(path: Path, what: str) -> None:
+    meta = json.loads((path / "meta.json").read_text())
+    if what == "version":
+        meta["format_version"] = 99
+        (path / "meta.json").write_text(json.dumps(meta))
+    elif what == "images":
+        os.truncate(path / "images.npy", (path / "images.npy").stat().st_size - 1)
+    elif what == "labels":
+        np.save(path / "labels.npy", np.load(path / "labels.npy") + 1)
+    elif what == "split":
+        np.save(path / "split.npy", np.load(path / "split.npy")[:-1])
+    elif what == "mean":
+        (path / "mean.npy").unlink()
+    else:
+        (path / "meta.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("version", "has format version 99, this program reads 1: delete the folder"),
+        ("images", "is damaged .*delete the folder"),
+        ("labels", "is damaged .labels.npy has labels from 1 to 2, meta.json 2 classes"),
+        ("split", r"split\.npy has uint8 \(31,\) instead of uint8 \(32,\)"),
+        ("mean", "is damaged .*mean.npy"),
+        ("meta", "is damaged .meta.json"),
+    ],
+)
+def test_stores_that_cannot_be_used_are_named(config: DataConfig, what: str, expected: str) -> None:
+    path = prepare(config, progress=False).path
+    damage(path, what)
+    for use in (lambda: prepare(config, progress=False), lambda: Store.open(path)):
+        with pytest.raises(UserError, match=expected) as caught:
+            use()
+        assert str(path) in str(caught.value)
+
+
+def test_no_store_is_a_mistake_of_the_user(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere is not a packed store: run prepare"):
+        Store.open(tmp_path / "nowhere")
+
+
+def test_off_a_terminal_progress_is_a_few_lines(
+    config: DataConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare(config)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert len(lines) == 4
+    assert lines[2] == "packing drawn: 32 images"
+    assert "images/s" in lines[3]
