@@ -94,9 +94,7 @@ class Classifier(L.LightningModule):
         """Forget earlier predictions."""
         self.predictions = {split: [] for split in TEST_SPLITS}
 
-    def test_step(
-        self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0
-    ) -> None:
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count errors and keep the five best classes of every image."""
         metrics = self.test_metrics[dataloader_idx]
         assert isinstance(metrics, MetricCollection)

@@ -73,7 +73,6 @@ class DataConfig:
     workers: int = 2
     """Loader processes where the store is not resident on the device."""
 
-
     def __post_init__(self) -> None:
         if self.image_size < 1:
             raise ValueError(f"data.image_size={self.image_size} must be at least 1")

@@ -237,5 +237,6 @@ def _known(name: str, given: list[str], allowed: list[str]) -> None:
 
 def _each_step_once(name: str, order: list[Step] | None) -> None:
     if order is not None and sorted(order) != sorted(Step):
-        raise ValueError(f"{name}={[str(step) for step in order]} must hold each of"
-                         f" {', '.join(Step)} once")
+        raise ValueError(
+            f"{name}={[str(step) for step in order]} must hold each of {', '.join(Step)} once"
+        )

@@ -1,0 +1,47 @@
+# Everything installs itself into .venv: uv with the committed uv.lock.
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+EXPERIMENT ?= no_lrn
+ARGS ?=
+
+# A uv on the PATH, else one from the package index in a virtual environment of its own.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+
+.PHONY: help install train test test-long lint format wheel clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+install: $(VENV)/.installed  ## Install into .venv
+
+$(VENV)/.installed: pyproject.toml uv.lock $(UV)
+	$(UV) sync --frozen --quiet
+	@touch $@
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	.uv/bin/python -m pip install --quiet uv
+
+train: install  ## Train one network: EXPERIMENT=no_lrn ARGS="data=flowers data.root=..."
+	$(PYTHON) -m alexnet_exp.train +experiment=$(EXPERIMENT) $(ARGS)
+
+test: install  ## Run the tests
+	$(PYTHON) -m pytest -m "not long"
+
+test-long: install  ## Run the tests that take minutes: kills, resumes, a built wheel
+	$(PYTHON) -m pytest -m long
+
+lint: install  ## Check format, style and types
+	$(VENV)/bin/ruff format --check src tests
+	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/mypy
+
+format: install  ## Format and mend what ruff can
+	$(VENV)/bin/ruff check --fix src tests
+	$(VENV)/bin/ruff format src tests
+
+wheel: install  ## Build dist/*.whl
+	$(UV) build --wheel --quiet
+
+clean:  ## Remove what was built; stores and runs stay
+	rm -rf $(VENV) .uv dist .mypy_cache .ruff_cache .pytest_cache
