@@ -19,7 +19,7 @@ from alexnet_exp.hardware import keep_freed_memory
 FAILED, MISTAKE = 1, 2
 
 
-def run(task: Callable[[Config, Path], None]) -> None:
+def run(task: Callable[[Config, Path], object]) -> None:
     """Compose the configuration from the command line and run ``task(config, run_folder)``.
 
     Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted.

@@ -54,7 +54,7 @@ class Logging:
         if isinstance(self.logger, WandbLogger):
             import wandb
 
-            wandb.finish(exit_code=1, quiet=True)
+            wandb.finish(exit_code=1)
 
 
 def _wandb_logger(config: Config, folder: Path) -> WandbLogger:

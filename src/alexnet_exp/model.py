@@ -144,9 +144,10 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
                     LayerPlan(f"norm{number}", "norm", channels, channels, config.towers, size)
                 )
     units = channels * size**2
-    for name, width in zip(config.fc_names(), [*config.fc, None], strict=True):
-        groups = 1 if width is None or name in config.sees_both_towers else config.towers
-        out = config.classes if width is None else _scaled(width, config)
+    widths = [*(_scaled(width, config) for width in config.fc), config.classes]
+    for name, out in zip(config.fc_names(), widths, strict=True):
+        is_output = name == config.fc_names()[-1]
+        groups = 1 if is_output or name in config.sees_both_towers else config.towers
         layers.append(LayerPlan(name, "fc", units, out, groups, 1))
         units = out
     return layers
@@ -296,6 +297,9 @@ class TowerLinear(nn.Module):
         return torch.einsum("nti,toi->nto", towers, blocks).flatten(1) + self.bias
 
 
+WeightedLayer = nn.Conv2d | nn.Linear | TowerLinear
+
+
 def initialize(model: AlexNet, config: ModelConfig) -> None:
     """Draw the first weights from torch's global generator.
 
@@ -316,15 +320,16 @@ def initialize(model: AlexNet, config: ModelConfig) -> None:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         else:
             nn.init.xavier_normal_(module.weight)
+        assert module.bias is not None
         nn.init.constant_(module.bias, init.bias if name in init.bias_layers else 0.0)
 
 
-def weighted_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def weighted_layers(model: nn.Module) -> list[tuple[str, WeightedLayer]]:
     """Convolutions and fully connected layers by their name in the paper, in order."""
     return [
         (name.rpartition(".")[2], module)
         for name, module in model.named_modules()
-        if isinstance(module, nn.Conv2d | nn.Linear | TowerLinear)
+        if isinstance(module, WeightedLayer)
     ]
 
 
