@@ -59,7 +59,7 @@ class Epochs(Callback):
         self._epoch_start = 0.0
         self._steps_end = 0.0
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Drop the rows of epochs that will be run again."""
         rows = _rows(self.file)
         kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]

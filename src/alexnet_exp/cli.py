@@ -3,20 +3,28 @@
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.errors import HydraException, MissingConfigException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
 
-FAILED, MISTAKE = 1, 2
+MISTAKE, INTERRUPTED = 2, 130
+
+# Lines of Hydra's messages that tell a user nothing.
+_INTERNALS = (
+    "full_key:", "reference_type=", "object_type=", "Available options", "Config search path",
+    "provider=", "Set the environment variable", "See https://hydra.cc",
+)  # fmt: skip
 
 
 def run(task: Callable[[Config, Path], object]) -> None:
@@ -40,7 +48,7 @@ def run(task: Callable[[Config, Path], object]) -> None:
         except KeyboardInterrupt:
             print(f"\ninterrupted; the same command with hydra.run.dir={folder} goes on",
                   file=sys.stderr)  # fmt: skip
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
 
     try:
         composed()
@@ -55,17 +63,27 @@ def mistake(message: str) -> NoReturn:
 
 
 def _composition_error(error: BaseException) -> str:
-    """The innermost reason first: Hydra wraps OmegaConf's messages."""
+    """What Hydra and OmegaConf say, less their internals, and the nearest correct name."""
     messages: list[str] = []
+    hints: list[str] = []
     current: BaseException | None = error
     while current is not None:
-        lines = [line for line in str(current).splitlines() if line.strip()]
-        lines = [line for line in lines if not line.strip().startswith("object_type=")]
-        text = "\n  ".join(lines)
-        if text and text not in messages:
-            messages.append(text)
+        for line in (line.strip() for line in str(current).splitlines()):
+            if line and not line.startswith(_INTERNALS) and line not in messages:
+                messages.append(line)
+        if isinstance(current, ConfigKeyError | ConfigAttributeError) and is_dataclass(
+            current.object_type
+        ):
+            names = [field.name for field in fields(current.object_type)]
+            hints = get_close_matches(str(current.key), names, 3) or names
+        if isinstance(current, MissingConfigException) and current.options:
+            wanted = str(current.missing_cfg_file).rpartition("/")[2]
+            messages = [line for line in messages if line not in current.options]
+            hints = get_close_matches(wanted, current.options, 3) or list(current.options)
         current = current.__cause__
-    return "\n  ".join(messages) + "\n  --help lists the groups, --cfg job every field"
+    if hints:
+        messages.append(f"did you mean {' or '.join(hints)}?")
+    return "\n  ".join([*messages, "--help lists the groups, --cfg job every field"])
 
 
 def _remove_empty(folder: Path) -> None:

@@ -70,14 +70,11 @@ def announce(
     console.print("\n".join(lines), soft_wrap=True)
 
 
-def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -> None:
-    """Print validation and test errors of a finished run and where it lies."""
+def show_errors(result: dict[str, Any], title: str) -> None:
+    """Print a table of validation and test errors."""
     views = "1 view" if result["views"] == "one" else "10 views"
-    table = Table(
-        title=f"{result['experiment']} on {result['data']}, seed {result['seed']}: epoch"
-        f" {result['best_epoch']} of {result['epochs']} (lowest val error), {views}",
-        title_justify="left",
-    )
+    console.print(f"\n{title}, {views}", style="bold", soft_wrap=True)
+    table = Table()
     table.add_column("split")
     for heading in ("images", "top-1 error", "top-5 error"):
         table.add_column(heading, justify="right")
@@ -89,12 +86,23 @@ def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -
         images = f"{result['images'][split]:,}"
         table.add_row(split, images, percent(metrics[f"{split}/top1_error"]), top5)
     console.print(table)
-    console.print(
-        f"{result['images_per_second']:,.0f} images/s, {result['train_seconds']:,.0f} s of"
-        f" training, peak memory {result['peak_memory_bytes'] / 2**30:.1f} GiB"
+
+
+def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -> None:
+    """Print the errors of a finished run, its cost and where it lies."""
+    drawn = " (drawn images)" if result["synthetic"] else ""
+    show_errors(
+        result,
+        f"{result['experiment']} on {result['data']}{drawn}, seed {result['seed']}, best epoch"
+        f" {result['best_epoch']} of {result['epochs']}",
     )
-    console.print("\n".join(line for line in (note, f"run folder: {folder}") if line),
-                  soft_wrap=True)  # fmt: skip
+    lines = (
+        f"{result['images_per_second']:,.0f} images/s, {result['train_seconds']:,.0f} s of"
+        f" training, peak memory {result['peak_memory_bytes'] / 2**30:.1f} GiB",
+        note,
+        f"run folder: {folder}",
+    )
+    console.print("\n".join(line for line in lines if line), soft_wrap=True)
 
 
 class EpochProgress(ProgressBar):

@@ -102,7 +102,15 @@ def window_sum(x: Tensor, band: Tensor, towers: int, size: int) -> Tensor:
     copies. On a GPU the convolution would round to TF32, so there the copies are added.
     """
     if x.device.type == "cpu":
-        return F.conv2d(x, band.to(x.dtype), groups=towers)
+        return _banded_sum(x, band, towers)
+    return _shifted_sum(x, towers, size)
+
+
+def _banded_sum(x: Tensor, band: Tensor, towers: int) -> Tensor:
+    return F.conv2d(x, band.to(x.dtype), groups=towers)
+
+
+def _shifted_sum(x: Tensor, towers: int, size: int) -> Tensor:
     half = size // 2
     tower_maps = x.unflatten(1, (towers, -1))
     padded = F.pad(tower_maps, (0, 0, 0, 0, half, half))

@@ -305,8 +305,9 @@ def initialize(model: AlexNet, config: ModelConfig) -> None:
 
     | scheme   | weights                                              | biases             |
     |----------|------------------------------------------------------|--------------------|
-    | gaussian | N(0, std), or ``layer_std`` of the layer (section 5) | ``bias`` in        |
-    | he       | N(0, sqrt(2 / fan-in))                               | ``bias_layers``,   |
+    | gaussian | N(0, std) (section 5); conv3 on: N(0, ``inner_std``) | ``bias`` in        |
+    |          | if set; ``layer_std`` of the layer before both       | ``bias_layers``,   |
+    | he       | N(0, sqrt(2 / fan-in))                               | 0 elsewhere        |
     | xavier   | N(0, sqrt(2 / (fan-in + fan-out)))                   | 0 elsewhere        |
     | torch    | torch's own default                                  | torch's own        |
     """
@@ -315,7 +316,9 @@ def initialize(model: AlexNet, config: ModelConfig) -> None:
         return
     for name, module in weighted_layers(model):
         if init.scheme == InitScheme.gaussian:
-            nn.init.normal_(module.weight, 0.0, init.layer_std.get(name, init.std))
+            inner = isinstance(module, nn.Conv2d) and name not in ("conv1", "conv2")
+            std = init.inner_std if inner and init.inner_std is not None else init.std
+            nn.init.normal_(module.weight, 0.0, init.layer_std.get(name, std))
         elif init.scheme == InitScheme.he:
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         else:

@@ -44,6 +44,12 @@ def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
             f" sees {model.input_size}: choose another model (model=cifar_small sees 32), or set"
             f" data.upscale_to={model.input_size} or model.input_size={side}"
         )
+    images = len(store.indices("train"))
+    if config.data.batch_size > images:
+        raise UserError(
+            f"data.batch_size={config.data.batch_size} is more than the {images} training images"
+            f" of data={config.data.name}: set data.batch_size={images} or less"
+        )
     try:
         return plan(model)
     except ValueError as error:
@@ -59,5 +65,6 @@ def quiet_lightning() -> None:
         ".*smaller than the logging interval.*",
         ".*Trying to infer the `batch_size`.*",
         ".*You called `self.log.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -13,6 +13,7 @@ from alexnet_exp.callbacks import (
     StepSeed,
     best_checkpoint,
 )
+from alexnet_exp.checkpoint import load_checkpoint, refuse_other_network
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.data.module import StoreDataModule
@@ -126,7 +127,10 @@ def fit(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; Lightning would end the process without a word.
+        UserError: The checkpoint to go on from is damaged or of another network.
     """
+    if resuming:
+        refuse_other_network(load_checkpoint(run.last), classifier.config, run.last)
     try:
         trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
     except SystemExit as stop:

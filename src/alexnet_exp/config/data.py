@@ -88,5 +88,10 @@ class DataConfig:
                 "data.val_fraction + data.test_fraction must leave images to train on"
                 f" (now {self.val_fraction} + {self.test_fraction})"
             )
+        if self.source == Layout.synthetic and self.root is not None:
+            raise ValueError(
+                f"data.root={self.root} is not used by data=synthetic, which draws its images:"
+                " add data=flowers, data=imagefolder, data=imagenet, ..."
+            )
         if self.resident not in ("auto", "always", "never"):
             raise ValueError(f"data.resident={self.resident} must be auto, always or never")

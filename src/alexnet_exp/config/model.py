@@ -117,8 +117,12 @@ class InitConfig:
     std: float = 0.01
     """Standard deviation of the gaussian scheme."""
 
+    inner_std: float | None = None
+    """Standard deviation of the convolutions after the second (.03 in the authors' code); null:
+    ``std``."""
+
     layer_std: dict[str, float] = field(default_factory=dict)
-    """Standard deviation of single layers, by name (conv3: .03)."""
+    """Standard deviation of single layers, by name (fc6: .005); goes before the others."""
 
     bias: float = 1.0
     """Initial bias of ``bias_layers``; all others start at 0."""

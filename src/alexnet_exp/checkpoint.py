@@ -1,0 +1,76 @@
+"""Reading the checkpoints that training wrote."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from alexnet_exp.config import Config
+from alexnet_exp.errors import UserError
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint, its arrays memory-mapped on the CPU.
+
+    Raises:
+        UserError: There is no such file, it is damaged, or another program wrote it.
+    """
+    if not path.is_file():
+        raise UserError(f"checkpoint {path} does not exist")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        known = "config" in content["hyper_parameters"] and "state_dict" in content
+    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise UserError(
+            f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove"
+            " it to start over"
+        ) from error
+    if not known:
+        raise UserError(f"checkpoint {path} is not one of alexnet_exp's")
+    return content
+
+
+def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
+    """The configuration that a checkpoint was trained with, with changes.
+
+    Args:
+        content: What ``load_checkpoint`` gave.
+        overrides: ``path=value`` each, as on the command line.
+
+    Raises:
+        UserError: An override names no field or has a wrong value.
+    """
+    composed = OmegaConf.structured(Config)
+    try:
+        merged = OmegaConf.merge(
+            composed, content["hyper_parameters"]["config"], OmegaConf.from_dotlist(overrides)
+        )
+        config = OmegaConf.to_object(merged)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(str(error).splitlines()[0]) from error
+    assert isinstance(config, Config)
+    return config
+
+
+def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:
+    """Check that a checkpoint's network is the one that ``config`` describes.
+
+    Raises:
+        UserError: It is another; the message names the fields that differ.
+    """
+    theirs = content["hyper_parameters"]["config"]["model"]
+    ours = OmegaConf.to_container(OmegaConf.structured(config.model), enum_to_str=True)
+    assert isinstance(ours, dict)
+    changed = [
+        f"model.{key!s} is {ours[key]} here and {theirs.get(key)} there"
+        for key in ours
+        if ours[key] != theirs.get(key)
+    ]
+    if changed:
+        raise UserError(
+            f"checkpoint {path} holds another network: {'; '.join(changed)}. Use its own"
+            " configuration, or another checkpoint"
+        )

@@ -1,0 +1,97 @@
+"""Evaluate a checkpoint: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from alexnet_exp import cli
+from alexnet_exp.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
+from alexnet_exp.classifier import Classifier
+from alexnet_exp.config import Config
+from alexnet_exp.data.module import StoreDataModule
+from alexnet_exp.data.store import prepare
+from alexnet_exp.display import show_errors
+from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import keep_freed_memory, resolve_precision
+from alexnet_exp.setup import fill_from_data, quiet_lightning
+
+
+def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """Count the errors of a checkpoint on the validation and test images of its data.
+
+    Args:
+        path: ``best.ckpt`` or ``last.ckpt``, or the run folder that holds it.
+        overrides: Changes to the configuration that the checkpoint was trained with, such as
+            ``evaluation.views=one`` or ``data.root=...``.
+
+    Returns:
+        Loss and errors as fractions by ``<split>/<metric>``, with views and image counts.
+
+    Raises:
+        UserError: The checkpoint or the data can't be used.
+    """
+    if path.is_dir():
+        path = path / "checkpoints" / "best.ckpt"
+    content = load_checkpoint(path)
+    config = checkpoint_config(content, overrides)
+    store = prepare(config.data)
+    fill_from_data(config, store)
+    refuse_other_network(content, config, path)
+    names = content["hyper_parameters"]["class_names"]
+    if names != store.classes:
+        raise UserError(
+            f"checkpoint {path} was trained on the classes {', '.join(names[:8])} and"
+            f" data={config.data.name} has {', '.join(store.classes[:8])}"
+        )
+    classifier = Classifier(config, store.classes)
+    classifier.load_state_dict(content["state_dict"])
+    build_tester(config).test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
+    views = str(config.evaluation.views)
+    return {"metrics": classifier.test_results(), "views": views, "images": store.counts,
+            "classes": len(store.classes)}  # fmt: skip
+
+
+def build_tester(config: Config) -> L.Trainer:
+    """A Trainer that writes nothing."""
+    quiet_lightning()
+    settings = config.trainer
+    return L.Trainer(
+        accelerator=settings.accelerator,
+        devices=1,
+        precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        use_distributed_sampler=False,
+    )
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.evaluate``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_exp.evaluate",
+        description="Count the errors of a checkpoint on validation and test images.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a run folder (best.ckpt)")
+    parser.add_argument(
+        "overrides", nargs="*", help="changes, such as evaluation.views=one data.root=photos/"
+    )
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    try:
+        result = evaluate(arguments.checkpoint, arguments.overrides)
+    except UserError as error:
+        cli.mistake(str(error))
+    if arguments.json:
+        print(json.dumps(result, indent=2))
+    else:
+        show_errors(result, str(arguments.checkpoint))
+
+
+if __name__ == "__main__":
+    main()

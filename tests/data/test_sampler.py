@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
+from alexnet_exp.errors import UserError
+
+IMAGES = np.random.default_rng(0).permutation(1000)[:103]
+
+
+def batches(
+    epoch: int = 0, seed: int = 0, batch_size: int = 8, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    sampler = TrainSampler(IMAGES, batch_size, seed, rank, world_size)
+    sampler.set_epoch(epoch)
+    found = list(sampler)
+    assert len(found) == len(sampler)
+    return found
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 4])
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_ranks_share_each_global_batch(world_size: int, epoch: int) -> None:
+    ranks = [batches(epoch, rank=rank, world_size=world_size) for rank in range(world_size)]
+    for one, *parts in zip(batches(epoch), *ranks, strict=True):
+        assert {len(part) for part in parts} == {8 // world_size}
+        assert [image for part in parts for image in part] == one
+
+
+def test_an_epoch_has_every_image_at_most_once() -> None:
+    for epoch in range(3):
+        found = [image for batch in batches(epoch) for image in batch]
+        assert len(found) == 103 // 8 * 8 == len(set(found))
+        assert set(found) <= set(IMAGES.tolist())
+
+
+def test_every_image_comes_in_some_epoch() -> None:
+    seen = {image for epoch in range(20) for batch in batches(epoch) for image in batch}
+    assert seen == set(IMAGES.tolist())
+
+
+def test_a_batch_that_divides_uses_every_image() -> None:
+    sampler = TrainSampler(IMAGES[:96], 32, 0)
+    assert sorted(image for batch in sampler for image in batch) == sorted(IMAGES[:96].tolist())
+
+
+def test_epochs_and_seeds_differ_and_repeat() -> None:
+    orders = {
+        (seed, epoch): tuple(map(tuple, batches(epoch, seed)))
+        for seed in range(4)
+        for epoch in range(4)
+    }
+    assert len(set(orders.values())) == 16
+    assert tuple(map(tuple, batches(2, 1))) == orders[1, 2]
+    assert batches(0, 2**32 - 1) != batches(0, 0)
+
+
+def test_first_place_is_taken_by_every_image_alike() -> None:
+    sampler = TrainSampler(IMAGES[:10], 5, 0)
+    counts = np.zeros(1000)
+    for epoch in range(4000):
+        sampler.set_epoch(epoch)
+        counts[next(iter(sampler))[0]] += 1
+    found = counts[IMAGES[:10]]
+    # Chi-square with 9 degrees of freedom: above 34 once in 10,000.
+    assert ((found - 400) ** 2 / 400).sum() < 34
+
+
+def test_sampler_goes_on_with_the_chosen_epoch() -> None:
+    sampler = TrainSampler(IMAGES, 8, 0)
+    first = list(sampler)
+    assert list(sampler) == first == batches(0)
+    sampler.set_epoch(1)
+    assert list(sampler) == batches(1) != first
+
+
+def test_batch_must_divide_by_the_processes() -> None:
+    with pytest.raises(UserError, match=r"data\.batch_size=6 .* multiple of 4"):
+        TrainSampler(IMAGES, 6, 0, 0, 4)
+
+
+@pytest.mark.parametrize(("world_size", "advice"), [(1, 103), (2, 102), (4, 100)])
+def test_batch_must_not_exceed_the_data(world_size: int, advice: int) -> None:
+    with pytest.raises(UserError, match=rf"data\.batch_size=128 .*data\.batch_size={advice} "):
+        TrainSampler(IMAGES, 128, 0, 0, world_size)
+    assert len(TrainSampler(IMAGES, advice, 0, 0, world_size)) == 1
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("count", [103, 3, 1, 0])
+def test_evaluation_has_every_image_exactly_once(world_size: int, count: int) -> None:
+    found, sizes = [], []
+    for rank in range(world_size):
+        sampler = EvaluationSampler(IMAGES[:count], 7, rank, world_size)
+        of_rank = list(sampler)
+        assert len(sampler) == len(of_rank)
+        assert all(1 <= len(batch) <= 7 for batch in of_rank)
+        found += [image for batch in of_rank for image in batch]
+        sizes.append(sum(map(len, of_rank)))
+    assert sorted(found) == sorted(IMAGES[:count].tolist())
+    assert max(sizes) - min(sizes) <= 1

@@ -1,0 +1,154 @@
+"""Every mistake of a user ends in one message that names it, and exit code 2."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from alexnet_exp import cli
+from alexnet_exp.config import Config
+from alexnet_exp.errors import UserError
+from alexnet_exp.train import train
+
+TINY = (
+    "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
+    "data.synthetic_images=60", "data.batch_size=8", "trainer.max_epochs=1", "trainer.precision=32-true",
+)  # fmt: skip
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Run the train command in an empty folder; gives exit code and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides: str, task=train) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["train", *overrides])
+        try:
+            cli.run(task)
+        except SystemExit as stop:
+            return int(stop.code or 0), capsys.readouterr().err
+        return 0, capsys.readouterr().err
+
+    return run
+
+
+def photos(root: Path, counts: dict[str, int]) -> Path:
+    for name, count in counts.items():
+        (root / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.random.default_rng([i, len(name)]).integers(0, 255, (70, 70, 3), np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.droput=0", "did you mean dropout"),
+        ("model=papper", "did you mean paper"),
+        ("+experiment=nolrn", "did you mean no_lrn"),
+        ("model.dropout=abc", "model.dropout"),
+        ("model.dropout=2", "model.dropout=2.0 must lie in [0, 1)"),
+        ("model.without=[conv9]", "model.without: no layer 'conv9'"),
+        ("optim.schedule=never", "plateau, steps, cosine, constant"),
+        ("trainer.precision=b16", "trainer.precision=b16"),
+        ("data.root=photos", "data.root=photos is not used by data=synthetic"),
+        ("data.val_fraction=1.5", "data.val_fraction=1.5"),
+    ],
+)
+def test_wrong_override(command, override: str, message: str) -> None:
+    code, printed = command(override)
+    assert code == 2
+    assert message in printed
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        (None, "does not exist"),
+        ({}, "photos"),
+        ({"rose": 9, "lily": 1}, "lily"),
+    ],
+)
+def test_wrong_folder(command, tmp_path: Path, counts: dict[str, int] | None, message: str) -> None:
+    root = tmp_path / "photos"
+    if counts is not None:
+        root.mkdir()
+        photos(root, counts)
+    code, printed = command("data=imagefolder", f"data.root={root}", *TINY)
+    assert code == 2
+    assert message in printed
+    assert not (tmp_path / "runs").exists(), "a run that never started leaves no folder"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.classes=3", "model.classes=3"),
+        ("data.batch_size=999", "data.batch_size=999"),
+        ("model.input_size=40", "the least size for model=paper is 64"),
+        ("model.input_size=128", "model.input_size=64"),
+        ("model.input_channels=1", "model.input_channels=1"),
+    ],
+)
+def test_network_that_does_not_fit_the_data(command, tmp_path, override, message) -> None:
+    code, printed = command(*TINY, override)
+    assert code == 2
+    assert message in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_folder_of_another_run_is_refused(command, tmp_path: Path) -> None:
+    folder = f"hydra.run.dir={tmp_path / 'run'}"
+    assert command(*TINY, folder)[0] == 0
+    before = (tmp_path / "run" / "result.json").read_bytes()
+    code, printed = command(*TINY, folder, "optim.lr=0.5")
+    assert code == 2
+    assert "optim.lr was 0.005, is 0.5" in printed
+    assert (tmp_path / "run" / "result.json").read_bytes() == before
+
+
+def test_checkpoint_of_another_network_is_refused(command, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    keep = "trainer.keep_last_checkpoint=true"
+    assert command(*TINY, f"hydra.run.dir={first}", keep)[0] == 0
+    assert command(*TINY, f"hydra.run.dir={second}", keep, "model.activation=tanh")[0] == 0
+    (second / "result.json").unlink()
+    (second / "checkpoints" / "last.ckpt").write_bytes(
+        (first / "checkpoints" / "last.ckpt").read_bytes()
+    )
+    code, printed = command(*TINY, f"hydra.run.dir={second}", "model.activation=tanh")
+    assert code == 2
+    assert "last.ckpt holds another network: model.activation is tanh here" in printed
+
+
+def test_damaged_checkpoint_is_named(command, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    keep = "trainer.keep_last_checkpoint=true"
+    assert command(*TINY, f"hydra.run.dir={run}", keep)[0] == 0
+    (run / "result.json").unlink()
+    last = run / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    code, printed = command(*TINY, f"hydra.run.dir={run}")
+    assert code == 2
+    assert f"checkpoint {last} is damaged" in printed
+
+
+def test_failure_of_the_program_keeps_its_traceback(command) -> None:
+    def broken(config: Config, folder: Path) -> None:
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        command(task=broken)
+
+
+def test_user_error_removes_the_empty_run_folder(command, tmp_path: Path) -> None:
+    def refused(config: Config, folder: Path) -> None:
+        assert folder.is_dir()
+        raise UserError("mend this")
+
+    assert command(task=refused) == (2, "error: mend this\n")
+    assert list(tmp_path.iterdir()) == []
