@@ -14,7 +14,8 @@ from alexnet_exp.train import train
 
 TINY = (
     "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
-    "data.synthetic_images=60", "data.batch_size=8", "trainer.max_epochs=1", "trainer.precision=32-true",
+    "data.synthetic_images=60", "data.batch_size=8", "trainer.max_epochs=1",
+    "trainer.precision=32-true",
 )  # fmt: skip
 
 

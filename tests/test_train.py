@@ -213,11 +213,11 @@ def test_first_losses_are_those_of_a_plain_loop(tiny, tmp_path: Path) -> None:
 
 def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path) -> None:
     train(tiny("trainer.max_epochs=1"), tmp_path)
-    with pytest.raises(UserError, match="holds another network: model.activation is tanh"):
+    with pytest.raises(UserError, match=r"holds another network: model\.activation is tanh"):
         evaluate(tmp_path, ["model.activation=tanh"])
     with pytest.raises(UserError, match="does not exist"):
         evaluate(tmp_path / "nowhere.ckpt", [])
-    with pytest.raises(UserError, match="evaluation.viws|viws"):
+    with pytest.raises(UserError, match="viws"):
         evaluate(tmp_path, ["evaluation.viws=one"])
     foreign = tmp_path / "foreign.ckpt"
     torch.save({"weights": torch.zeros(3)}, foreign)

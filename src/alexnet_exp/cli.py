@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.runs import RunFolder
 
 MISTAKE, INTERRUPTED = 2, 130
 
@@ -43,7 +44,7 @@ def run(task: Callable[[Config, Path], object]) -> None:
         try:
             task(to_config(raw), folder)
         except UserError as error:
-            _remove_empty(folder)
+            RunFolder(folder).discard()
             mistake(str(error))
         except KeyboardInterrupt:
             print(f"\ninterrupted; the same command with hydra.run.dir={folder} goes on",
@@ -84,13 +85,3 @@ def _composition_error(error: BaseException) -> str:
     if hints:
         messages.append(f"did you mean {' or '.join(hints)}?")
     return "\n  ".join([*messages, "--help lists the groups, --cfg job every field"])
-
-
-def _remove_empty(folder: Path) -> None:
-    """Take away the run folder that Hydra made for a run that never started."""
-    try:
-        while folder.name and folder != Path.cwd():
-            folder.rmdir()
-            folder = folder.parent
-    except OSError:
-        return

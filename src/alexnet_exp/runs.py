@@ -92,6 +92,16 @@ class RunFolder:
             ) from error
         return self.last.exists()
 
+    def discard(self) -> None:
+        """Remove the folder, and those above it that are then empty, where nothing is in it."""
+        folder = self.path
+        try:
+            while folder.name and folder != Path.cwd():
+                folder.rmdir()
+                folder = folder.parent
+        except OSError:
+            return
+
     def record(
         self, result: dict[str, Any], predictions: dict[str, list[Any]], keep_last: bool
     ) -> None:

@@ -1,0 +1,67 @@
+"""Show how a network starts: ``python -m alexnet_exp.diagnose data=flowers data.root=flowers/``.
+
+Two reasons why AlexNet sits at chance show before the first step: layers whose output hardly
+depends on the image, and a learning rate above what the loss's curvature allows.
+"""
+
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import torch
+from rich.table import Table
+
+from alexnet_exp import cli
+from alexnet_exp.analysis.start import layer_signals, sharpness
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import Views
+from alexnet_exp.data.module import StoreDataModule
+from alexnet_exp.data.store import prepare
+from alexnet_exp.display import console
+from alexnet_exp.model import AlexNet
+from alexnet_exp.runs import RunFolder
+from alexnet_exp.setup import fill_from_data
+
+IMAGES = 128
+
+
+def diagnose(config: Config, folder: Path) -> None:
+    """Print signal, gradient and largest stable learning rate of the untrained network."""
+    RunFolder(folder).discard()
+    store = prepare(config.data)
+    fill_from_data(config, store)
+    L.seed_everything(config.seed, verbose=False)
+    network = AlexNet(config.model).eval()
+    chosen = np.random.default_rng(config.seed).choice(store.indices("train"), IMAGES)
+    pixels = torch.from_numpy(store.images[np.sort(chosen)])
+    labels = torch.from_numpy(store.labels[np.sort(chosen)])
+    images = StoreDataModule(config, store).augmentation.views(pixels, Views.one)[:, 0]
+
+    table = Table()
+    table.add_column("layer")
+    for heading in ("shared by all images", "differs by image", "gradient"):
+        table.add_column(heading, justify="right")
+    for layer in layer_signals(network, images, labels):
+        figures = (layer.constant, layer.signal, layer.gradient)
+        table.add_row(layer.name, *(f"{figure:.3g}" for figure in figures))
+    console.print(
+        f"model={config.model.name} recipe={config.recipe} data={config.data.name}"
+        f" ({len(store.classes)} classes): before the first step, {IMAGES} images", style="bold"
+    )  # fmt: skip
+    console.print(table)
+    curvature = sharpness(network, images, labels)
+    stable = 2 * (1 + config.optim.momentum) / curvature
+    console.print(
+        f"largest curvature {curvature:.3g}: with momentum {config.optim.momentum:g} steps grow"
+        f" above lr {stable:.2g}; optim.lr={config.optim.lr:g} is"
+        f" {config.optim.lr / stable:.2g} times that"
+    )
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.diagnose``."""
+    cli.run(diagnose)
+
+
+if __name__ == "__main__":
+    main()
