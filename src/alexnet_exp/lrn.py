@@ -111,13 +111,11 @@ def _banded_sum(x: Tensor, band: Tensor, towers: int) -> Tensor:
 
 
 def _shifted_sum(x: Tensor, towers: int, size: int) -> Tensor:
-    half = size // 2
-    tower_maps = x.unflatten(1, (towers, -1))
-    padded = F.pad(tower_maps, (0, 0, 0, 0, half, half))
-    count = tower_maps.shape[2]
-    total = padded[:, :, :count].clone()
-    for shift in range(1, size):
-        total += padded[:, :, shift : shift + count]
+    maps = x.unflatten(1, (towers, -1))
+    total = maps.clone()
+    for shift in range(1, size // 2 + 1):
+        total[:, :, shift:] += maps[:, :, :-shift]
+        total[:, :, :-shift] += maps[:, :, shift:]
     return total.flatten(1, 2)
 
 
@@ -147,6 +145,7 @@ class _Normalize(torch.autograd.Function):
         wide = x if x.dtype == torch.float64 else x.float()
         direct = _inverse_power(base, ctx.beta).mul_(grad)
         # d b_j / d a_i = [i=j] base_j^-beta - 2 alpha beta a_i a_j base_j^(-beta-1)
-        spread = window_sum((direct * wide).div_(base), band, ctx.towers, ctx.size)
+        with torch.autocast(x.device.type, enabled=False):
+            spread = window_sum((direct * wide).div_(base), band, ctx.towers, ctx.size)
         direct.addcmul_(wide, spread, value=-2 * ctx.alpha * ctx.beta)
         return direct.to(x.dtype), None, None, None, None, None, None

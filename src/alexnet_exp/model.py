@@ -290,6 +290,11 @@ class TowerLinear(nn.Module):
             return nn.Linear(layer.inputs, layer.outputs)
         return TowerLinear(layer.inputs, layer.outputs, layer.groups)
 
+    def extra_repr(self) -> str:
+        """Sizes."""
+        outputs, inputs = self.weight.shape
+        return f"inputs={inputs * self.towers}, outputs={outputs}, towers={self.towers}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Product of each tower's units with its own block of the weight."""
         towers = x.unflatten(1, (self.towers, -1))
@@ -356,15 +361,23 @@ def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
     )
     ours = weighted_layers(model)
     if len(theirs) != len(ours):
-        raise ValueError(f"torchvision's alexnet has {len(ours)} layers, this has {len(theirs)}")
+        raise ValueError(
+            f"torchvision's alexnet has {len(theirs)} layers, this has {len(ours)}: use"
+            " model=torchvision"
+        )
+    pairs = []
     for (name, module), key in zip(ours, theirs, strict=True):
         for part in ("weight", "bias"):
-            source, target = state[f"{key}.{part}"], getattr(module, part)
+            source, target = state.get(f"{key}.{part}"), getattr(module, part)
+            if source is None:
+                raise ValueError(f"{key}.{part} is missing from torchvision's state dict")
             if source.shape != target.shape:
                 raise ValueError(
                     f"{key}.{part} has shape {tuple(source.shape)}, {name} needs"
                     f" {tuple(target.shape)}: use model=torchvision"
                     f" and model.classes={state[theirs[-1] + '.weight'].shape[0]}"
                 )
-            target.data.copy_(source)
+            pairs.append((target, source))
+    for target, source in pairs:
+        target.data.copy_(source)
     return model

@@ -69,7 +69,7 @@ def test_first_image_of_seed_0_draws_the_published_values() -> None:
 )
 def test_uniform_equals_plain_integers(seed: int, epoch: int, index: int) -> None:
     gamma = 0x9E3779B97F4A7C15
-    key = mixed((mixed((seed * gamma + epoch) & WORD) + mixed(index * gamma & WORD)) & WORD)
+    key = mixed((mixed((seed * gamma + epoch) & WORD) + index * gamma) & WORD)
     expected = [(word >> 11) / 2**53 for word in splitmix(key, 4)]
     assert uniform(seed, epoch, torch.tensor([index]), 4).tolist() == [expected]
 
@@ -121,6 +121,13 @@ def test_neighbors_are_not_correlated() -> None:
     for a in range(6):
         for b in range(a):
             assert abs(correlation(base[:, a], base[:, b])) < limit, (a, b)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_seed_and_image_are_not_interchangeable(epoch: int) -> None:
+    """Image 8 of seed 3 draws other numbers than image 3 of seed 8."""
+    one, other = (uniform(s, epoch, torch.tensor([i]), 6) for s, i in ((3, 8), (8, 3)))
+    assert not (one == other).any()
 
 
 def test_no_number_comes_twice() -> None:

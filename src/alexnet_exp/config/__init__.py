@@ -42,6 +42,11 @@ class Config:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
+
 
 def register() -> None:
     """Tell Hydra the schema that conf/config.yaml is merged into."""

@@ -206,11 +206,19 @@ class ModelConfig:
         _positive("model.width", self.width)
         _positive("model.towers", self.towers)
         _positive("model.lrn.size", self.lrn.size)
+        _positive("model.lrn.k", self.lrn.k)
+        spreads = {"std": self.init.std, "inner_std": self.init.inner_std}
+        spreads |= {f"layer_std.{name}": std for name, std in self.init.layer_std.items()}
+        for name, std in spreads.items():
+            if std is not None and std < 0:
+                raise ValueError(f"model.init.{name}={std} must not be negative")
         for i, width in enumerate(self.fc):
             _positive(f"model.fc[{i}]", width)
         for name, conv in self.conv.items():
             for part in ("channels", "kernel", "stride"):
                 _positive(f"model.conv.{name}.{part}", getattr(conv, part))
+            if conv.padding < 0:
+                raise ValueError(f"model.conv.{name}.padding={conv.padding} must not be negative")
             _each_step_once(f"model.conv.{name}.order", conv.order)
         _each_step_once("model.order", self.order)
         if self.input_channels not in (None, 1, 3):

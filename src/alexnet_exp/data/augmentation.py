@@ -131,8 +131,9 @@ class Augmentation:
         """Crop a random share of the area at a random place and resize it bilinearly."""
         low, aspect = self.config.min_scale, math.log(self.config.max_aspect)
         scale = (low + draws[:, 3] * (1 - low)).sqrt()
-        stretch = torch.exp((draws[:, 4] - 0.5) * aspect)
-        width, height = (scale * stretch).clamp(max=1), (scale / stretch).clamp(max=1)
+        # The aspect gives way where the crop would reach over the image's border.
+        stretch = torch.exp((draws[:, 4] - 0.5) * aspect).clamp(scale, 1 / scale)
+        width, height = scale * stretch, scale / stretch
         theta = torch.zeros(len(images), 2, 3, device=images.device)
         theta[:, 0, 0] = torch.where(flip, -width, width)
         theta[:, 1, 1] = height

@@ -24,7 +24,7 @@ def uniform(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
     """
     draws = torch.arange(1, count + 1, device=index.device)
     key = _mix(torch.full_like(index, seed) * _GAMMA + epoch)
-    key = _mix(key + _mix(index * _GAMMA))
+    key = _mix(key + index * _GAMMA)
     bits = _mix(key[:, None] + draws * _GAMMA)
     return _shift_right(bits, 11).double() * 2.0**-53
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from torch.utils.data import Sampler
 
 from alexnet_exp.errors import UserError
@@ -52,8 +51,8 @@ class TrainSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this rank's indices of each global batch."""
-        generator = torch.Generator().manual_seed((self.seed << 32) + self.epoch)
-        order = self.indices[torch.randperm(len(self.indices), generator=generator).numpy()]
+        # numpy mixes both numbers; torch's CPU generator would keep 32 bits of one.
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
         local = self.batch_size // self.world_size
         for step in range(len(self)):
             start = step * self.batch_size + self.rank * local

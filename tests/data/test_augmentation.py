@@ -1,0 +1,454 @@
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet_exp.config.training import AugmentationConfig, Views
+from alexnet_exp.data.augmentation import Augmentation
+
+SIDE, SIZE = 40, 8
+SLACK = SIDE - SIZE
+COVARIANCE = torch.tensor(
+    [[4900.0, 4300.0, 3800.0], [4300.0, 4600.0, 4200.0], [3800.0, 4200.0, 5200.0]],
+    dtype=torch.float64,
+)
+
+
+class ElsewhereName(str):
+    """Names the CPU, but does not say so."""
+
+    type = "elsewhere"
+
+
+class Elsewhere(torch.Tensor):
+    """Images on the CPU that are taken for images on a GPU."""
+
+    device = ElsewhereName("cpu")  # type: ignore[assignment]
+
+
+def elsewhere(images: Tensor) -> Tensor:
+    return images.as_subclass(Elsewhere)
+
+
+def random_mean(side: int = SIDE, channels: int = 3) -> Tensor:
+    return 255 * torch.rand(side, side, channels, generator=torch.Generator().manual_seed(1))
+
+
+def random_images(count: int, side: int = SIDE, channels: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    shape = (count, side, side, channels)
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+
+
+def positions(count: int, step: int = 1) -> Tensor:
+    """Images whose pixels say where they stand: row, column and a constant."""
+    image = torch.full((SIDE, SIDE, 3), 200, dtype=torch.uint8)
+    image[..., 0] = step * torch.arange(SIDE)[:, None]
+    image[..., 1] = step * torch.arange(SIDE)
+    return image.expand(count, -1, -1, -1)
+
+
+def augmentation(
+    mean: Tensor | None = None,
+    covariance: Tensor = COVARIANCE,
+    input_size: int = SIZE,
+    seed: int = 0,
+    upscale_to: int | None = None,
+    **fields: Any,
+) -> Augmentation:
+    """An augmentation with everything off but ``fields``."""
+    off = {"crops": False, "flips": False, "color_noise": False}
+    config = AugmentationConfig(**{**off, **fields})
+    mean = torch.zeros(SIDE, SIDE, 3) if mean is None else mean
+    return Augmentation(config, mean, covariance, input_size, seed, upscale_to)
+
+
+def places(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Top, left and flip of every crop of ``positions``, (N, 3, s, s)."""
+    left, right = out[:, 1, 0, 0], out[:, 1, 0, -1]
+    return out[:, 0, 0, 0].long(), torch.minimum(left, right).long(), left > right
+
+
+def chi_square_score(counts: Tensor) -> float:
+    """About N(0, 1) for counts of equally likely outcomes (Wilson and Hilferty)."""
+    expected, freedom = counts.double().mean(), len(counts) - 1
+    chi_square = ((counts - expected) ** 2 / expected).sum().item()
+    score = (chi_square / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))
+    return score / math.sqrt(2 / (9 * freedom))
+
+
+@pytest.mark.parametrize("input_size", [8, 9])
+def test_with_everything_off_it_is_the_center_minus_the_mean(input_size: int) -> None:
+    images, mean = random_images(5), random_mean()
+    out = augmentation(mean, input_size=input_size).train(images, torch.arange(5), 3)
+    first = (SIDE - input_size) // 2
+    centered = (images.float() - mean)[:, first : first + input_size, first : first + input_size]
+    assert torch.equal(out, centered.permute(0, 3, 1, 2))
+
+
+@pytest.mark.parametrize("where", [torch.Tensor.clone, elsewhere])
+def test_every_output_is_a_crop_minus_the_mean_of_the_same_place(
+    where: Callable[[Tensor], Tensor],
+) -> None:
+    images, mean, index = random_images(50), random_mean(), torch.arange(50)
+    fields = {"crops": True, "flips": True}
+    out = augmentation(mean, **fields).train(where(images), index, 1)
+    tops, lefts, flips = places(augmentation(**fields).train(positions(50), index, 1))
+    assert len(set(tops.tolist())) > 5
+    for i in range(50):
+        top, left = int(tops[i]), int(lefts[i])
+        centered = images[i].float() - mean
+        crop = centered[top : top + SIZE, left : left + SIZE].permute(2, 0, 1)
+        assert torch.equal(out[i], crop.flip(2) if flips[i] else crop), i
+
+
+def test_crops_reach_every_place_alike_and_half_are_mirrored() -> None:
+    assert (SLACK + 1) ** 2 == 33 * 33  # as many places as 224 pixels have in 256
+    count = 30_000
+    out = augmentation(crops=True, flips=True).train(positions(count), torch.arange(count), 0)
+    tops, lefts, flips = places(out)
+    counts = torch.bincount(tops * (SLACK + 1) + lefts, minlength=(SLACK + 1) ** 2)
+    assert len(counts) == 33 * 33
+    assert counts.min() > 0
+    assert chi_square_score(counts) < 4.5
+    mirrored = flips.double().mean().item()
+    assert abs(mirrored - 0.5) < 5 * 0.5 / math.sqrt(count)
+    both = torch.bincount((tops // 11) * 6 + (lefts // 11) * 2 + flips, minlength=18)
+    assert chi_square_score(both) < 4.5
+
+
+def test_full_size_crops_reach_the_last_pixel() -> None:
+    image = torch.zeros(256, 256, 3, dtype=torch.uint8)
+    image[..., 0] = torch.arange(256)[:, None]
+    image[..., 1] = torch.arange(256)
+    mean = torch.zeros(256, 256, 3)
+    count = 200
+    cropper = augmentation(mean, input_size=224, crops=True)
+    outs = [cropper.train(image[None], torch.tensor([i]), 0) for i in range(count)]
+    tops = [int(out[0, 0, 0, 0]) for out in outs]
+    assert (min(tops), max(tops)) == (0, 32)
+    for out, top in zip(outs, tops, strict=True):
+        assert out.shape == (1, 3, 224, 224)
+        assert int(out[0, 0, -1, 0]) == top + 223
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"crops": True},
+        {"flips": True},
+        {"crops": True, "flips": True, "color_noise": True},
+        {"crops": True, "flips": True, "min_scale": 0.3},
+    ],
+)
+def test_cpu_and_other_devices_give_the_same(fields: dict[str, Any]) -> None:
+    images, index = random_images(40), torch.arange(40)
+    cropper = augmentation(random_mean(), **fields)
+    there = cropper.train(elsewhere(images), index, 2)
+    assert torch.equal(cropper.train(images, index, 2), there)
+    assert there.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_other_branch_is_taken_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Tensor:
+        raise AssertionError("the loop over images was taken")
+
+    cropper = augmentation(crops=True)
+    cropper.train(random_images(2), torch.arange(2), 0)
+    monkeypatch.setattr(torch, "empty", refuse)
+    cropper.train(elsewhere(random_images(2)), torch.arange(2), 0)
+    with pytest.raises(AssertionError, match="the loop"):
+        cropper.train(random_images(2), torch.arange(2), 0)
+
+
+ALL = {"crops": True, "flips": True, "color_noise": True}
+
+
+@pytest.mark.parametrize("fields", [ALL, {**ALL, "min_scale": 0.3}])
+def test_an_image_does_not_depend_on_its_batch(fields: dict[str, Any]) -> None:
+    images, index = random_images(30), torch.arange(100, 130)
+    cropper = augmentation(random_mean(), **fields)
+    whole = cropper.train(images, index, 4)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(3))
+    shuffled = cropper.train(images[order], index[order], 4)
+    torch.testing.assert_close(shuffled, whole[order], rtol=0, atol=1e-4)
+    for i in (0, 17):
+        alone = cropper.train(images[i : i + 1], index[i : i + 1], 4)
+        torch.testing.assert_close(alone, whole[i : i + 1], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["crops", "flips", "color_noise"])
+def test_epochs_seeds_and_images_differ(part: str) -> None:
+    images = positions(200)
+    index = torch.arange(200)
+
+    def drawn(seed: int, epoch: int, first: int = 0) -> Tensor:
+        cropper = augmentation(seed=seed, **{part: True})
+        return cropper.train(images, index + first, epoch).flatten(1)
+
+    base = drawn(0, 1)
+    assert torch.equal(base, drawn(0, 1))
+    for other in (drawn(0, 2), drawn(1, 1), drawn(0, 1, 200)):
+        same = (base == other).all(1).double().mean().item()
+        chance = 0.5 if part == "flips" else 0.0
+        assert abs(same - chance) < 5 * math.sqrt(0.25 / 200) if chance else same < 0.05
+
+
+@pytest.mark.parametrize("std", [0.1, 0.3])
+def test_color_noise_has_the_covariance_of_the_pixels(std: float) -> None:
+    count = 40_000
+    images = torch.full((1, 2, 2, 3), 100, dtype=torch.uint8).expand(count, -1, -1, -1)
+    noisy = augmentation(
+        torch.zeros(2, 2, 3), input_size=2, color_noise=True, color_noise_std=std
+    ).train(images, torch.arange(count), 0)
+    noise = noisy - 100
+    assert torch.equal(noise, noise[:, :, :1, :1].expand_as(noise))
+    constants = noise[:, :, 0, 0].double()
+    expected = std**2 * COVARIANCE
+    variances = expected.diagonal()
+    assert (constants.mean(0).abs() < 5 * (variances / count).sqrt()).all()
+    # A covariance of normal numbers has the variance (C_ii C_jj + C_ij^2) / n.
+    error = ((variances[:, None] * variances + expected**2) / count).sqrt()
+    assert ((torch.cov(constants.T) - expected).abs() < 5 * error).all()
+
+
+def test_color_noise_of_gray_images_follows_their_variance() -> None:
+    count = 20_000
+    images = torch.zeros(1, 2, 2, 1, dtype=torch.uint8).expand(count, -1, -1, -1)
+    covariance = torch.tensor([[3600.0]], dtype=torch.float64)
+    mean = torch.zeros(2, 2, 1)
+    noise = augmentation(mean, covariance, 2, color_noise=True).train(
+        images, torch.arange(count), 0
+    )
+    assert noise.std().item() == pytest.approx(6.0, rel=5 / math.sqrt(2 * count))
+
+
+@pytest.mark.parametrize("min_scale", [1.0, 0.4])
+def test_color_noise_does_not_change_crops(min_scale: float) -> None:
+    images, index, mean = random_images(60), torch.arange(60), random_mean()
+    fields = {"crops": True, "flips": True, "min_scale": min_scale}
+    plain = augmentation(mean, **fields).train(images, index, 1)
+    noise = augmentation(mean, **fields, color_noise=True).train(images, index, 1) - plain
+    torch.testing.assert_close(noise, noise[:, :, :1, :1].expand_as(noise), rtol=0, atol=1e-3)
+    assert (noise[:, :, 0, 0].abs() > 1e-3).any(1).all()
+
+
+def test_switching_one_part_off_leaves_the_others_as_they_were() -> None:
+    images, index = positions(300), torch.arange(300)
+    tops, lefts, flips = places(augmentation(crops=True, flips=True).train(images, index, 1))
+    only_crops = places(augmentation(crops=True).train(images, index, 1))
+    only_flips = places(augmentation(flips=True).train(images, index, 1))
+    assert torch.equal(only_crops[0], tops)
+    assert torch.equal(only_crops[1], lefts)
+    assert not only_crops[2].any()
+    assert torch.equal(only_flips[2], flips)
+    assert (only_flips[0] == SLACK // 2).all()
+    assert (only_flips[1] == SLACK // 2).all()
+    blank = torch.zeros(300, SIDE, SIDE, 3, dtype=torch.uint8)
+    with_all = augmentation(**ALL).train(blank, index, 1)
+    assert torch.equal(with_all, augmentation(color_noise=True).train(blank, index, 1))
+
+
+# Views
+
+
+@pytest.mark.parametrize("input_size", [8, 9])
+def test_ten_views_are_corners_center_and_their_mirrors(input_size: int) -> None:
+    images, mean = random_images(4), random_mean()
+    cutter = augmentation(mean, input_size=input_size, **ALL)
+    found = cutter.views(images, Views.ten)
+    assert found.shape == (4, 10, 3, input_size, input_size)
+    slack = SIDE - input_size
+    centered = (images.float() - mean).permute(0, 3, 1, 2)
+    expected = []
+    for top, left in (
+        (0, 0), (0, slack), (slack, 0), (slack, slack), (slack // 2, slack // 2),
+    ):  # fmt: skip
+        view = centered[:, :, top : top + input_size, left : left + input_size]
+        expected += [view, view.flip(3)]
+    for i in range(4):
+        ours = sorted(view.flatten().tolist() for view in found[i])
+        assert ours == sorted(view[i].flatten().tolist() for view in expected)
+    center = cutter.views(images, Views.one)
+    assert torch.equal(center[:, 0], expected[8])
+    assert center.shape == (4, 1, 3, input_size, input_size)
+
+
+def test_the_one_view_is_what_training_sees_with_everything_off() -> None:
+    images = random_images(3)
+    cropper = augmentation(random_mean())
+    assert torch.equal(
+        cropper.views(images, Views.one)[:, 0], cropper.train(images, torch.arange(3), 0)
+    )
+
+
+# Resized crops
+
+
+def test_resized_crops_stay_within_the_range_of_the_image() -> None:
+    images = random_images(100)
+    low, high = images.amin((1, 2)).float(), images.amax((1, 2)).float()
+    out = augmentation(crops=True, flips=True, min_scale=0.1).train(images, torch.arange(100), 0)
+    assert out.shape == (100, 3, SIZE, SIZE)
+    assert (out >= low[:, :, None, None] - 1e-3).all()
+    assert (out <= high[:, :, None, None] + 1e-3).all()
+
+
+def test_resized_crops_keep_a_constant_image_constant() -> None:
+    images = torch.full((50, SIDE, SIDE, 3), 90, dtype=torch.uint8)
+    cropper = augmentation(torch.full((SIDE, SIDE, 3), 50.0), crops=True, flips=True, min_scale=0.2)
+    out = cropper.train(images, torch.arange(50), 0)
+    torch.testing.assert_close(out, torch.full_like(out, 40), rtol=0, atol=1e-4)
+
+
+def spans(out: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Width, height (shares of the side) and flip of resized crops of ``positions``."""
+    middle = SIZE // 2
+    across = (out[:, 1, middle, middle] - out[:, 1, middle, middle - 1]) / step
+    down = (out[:, 0, middle, middle] - out[:, 0, middle - 1, middle]) / step
+    return across.abs() * SIZE / SIDE, down * SIZE / SIDE, across < 0
+
+
+@pytest.mark.parametrize(("min_scale", "max_aspect"), [(0.35, 1.333), (0.1, 2.0), (0.6, 1.0)])
+def test_resized_crops_cover_the_area_they_are_told_to(min_scale: float, max_aspect: float) -> None:
+    count = 4000
+    cropper = augmentation(crops=True, flips=True, min_scale=min_scale, max_aspect=max_aspect)
+    index = torch.arange(count)
+    width, height, flips = spans(cropper.train(positions(count, 6), index, 0), 6)
+    area, aspect = width * height, width / height
+    tolerance = 1e-3
+    assert area.min().item() == pytest.approx(min_scale, abs=0.01)
+    assert area.min().item() >= min_scale - tolerance
+    assert area.max().item() <= 1 + tolerance
+    assert width.max().item() <= 1 + tolerance
+    assert height.max().item() <= 1 + tolerance
+    assert aspect.max().item() == pytest.approx(max_aspect, rel=0.02)
+    assert 1 / aspect.min().item() == pytest.approx(max_aspect, rel=0.02)
+    _, _, expected = places(augmentation(flips=True).train(positions(count), index, 0))
+    assert torch.equal(flips, expected)
+
+
+def test_resized_crops_cover_min_scale_where_the_aspect_does_not_fit() -> None:
+    """A wide crop of nearly the whole area does not fit; what is cut off must not go below."""
+    count = 2000
+    cropper = augmentation(crops=True, min_scale=0.9, max_aspect=1.333)
+    width, height, _ = spans(cropper.train(positions(count, 6), torch.arange(count), 0), 6)
+    assert (width * height).min().item() >= 0.9 - 1e-3
+
+
+def test_resized_crops_lie_all_over_the_image() -> None:
+    count = 4000
+    out = augmentation(crops=True, min_scale=0.2).train(positions(count, 6), torch.arange(count), 0)
+    centers = out[:, :2].mean((2, 3)) / 6 - (SIDE - 1) / 2
+    assert (centers.mean(0).abs() < 5 * centers.std(0) / math.sqrt(count)).all()
+    centers = centers[
+        (centers.abs() > 0.01).all(1)
+    ]  # crops as wide or high as the image are central
+    corners = torch.bincount((centers[:, 0] > 0) * 2 + (centers[:, 1] > 0).long(), minlength=4)
+    assert chi_square_score(corners) < 4.5
+
+
+def test_resized_crops_of_the_whole_image_are_the_image() -> None:
+    images, mean = random_images(6, SIZE), random_mean(SIZE)
+    almost_all = math.nextafter(1.0, 0.0)
+    cropper = augmentation(mean, crops=True, min_scale=almost_all, max_aspect=1.0)
+    out = cropper.train(images, torch.arange(6), 0)
+    expected = (images.float() - mean).permute(0, 3, 1, 2)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-3)
+
+
+def test_without_crops_min_scale_does_nothing() -> None:
+    images, index = random_images(5), torch.arange(5)
+    assert torch.equal(
+        augmentation(flips=True, min_scale=0.3).train(images, index, 0),
+        augmentation(flips=True).train(images, index, 0),
+    )
+
+
+# Size, mean and scale
+
+
+def doubling(side: int) -> np.ndarray:
+    """(2 side, side) bilinear weights, pixel centers at half: .75 and .25, 1 at the border."""
+    weights = np.zeros((2 * side, side))
+    for row in range(2 * side):
+        place = (row + 0.5) / 2 - 0.5
+        below = math.floor(place)
+        for pixel, share in ((below, 1 - (place - below)), (below + 1, place - below)):
+            weights[row, min(max(pixel, 0), side - 1)] += share
+    return weights
+
+
+def test_upscale_to_enlarges_images_and_mean_bilinearly() -> None:
+    images, mean = random_images(3, 6), random_mean(6)
+    cutter = augmentation(mean, input_size=10, upscale_to=12)
+    weights = torch.from_numpy(doubling(6))
+    large = torch.einsum("yr,xc,nrck->nkyx", weights, weights, images.double() - mean.double())
+    expected = large[:, :, 1:11, 1:11].float()
+    torch.testing.assert_close(
+        cutter.train(images, torch.arange(3), 0), expected, rtol=0, atol=1e-4
+    )
+    torch.testing.assert_close(cutter.views(images, Views.one)[:, 0], expected, rtol=0, atol=1e-4)
+
+
+def test_upscaled_images_are_cropped_all_over() -> None:
+    images = random_images(1, 6).expand(300, -1, -1, -1)
+    cropper = augmentation(random_mean(6), input_size=10, upscale_to=12, crops=True)
+    out = cropper.train(images, torch.arange(300), 0)
+    assert len(out.flatten(1).unique(dim=0)) == 9
+
+
+def test_mean_image_false_leaves_the_pixels() -> None:
+    images = random_images(3, SIZE)
+    cutter = augmentation(random_mean(SIZE), mean_image=False)
+    expected = images.float().permute(0, 3, 1, 2)
+    assert torch.equal(cutter.train(images, torch.arange(3), 0), expected)
+    assert torch.equal(cutter.views(images, Views.one)[:, 0], expected)
+
+
+def test_scale_multiplies_what_the_network_sees() -> None:
+    images, index, mean = random_images(3), torch.arange(3), random_mean()
+    plain, scaled = augmentation(mean, **ALL), augmentation(mean, **ALL, scale=1 / 64)
+    assert torch.equal(scaled.train(images, index, 0) * 64, plain.train(images, index, 0))
+    assert torch.equal(scaled.views(images, Views.ten) * 64, plain.views(images, Views.ten))
+
+
+@pytest.mark.parametrize("fields", [{}, ALL, {**ALL, "min_scale": 0.3}, {"scale": 0.5}])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_outputs_are_float32_in_channels_last_memory(fields: dict[str, Any], channels: int) -> None:
+    images = random_images(4, channels=channels)
+    covariance = COVARIANCE[:channels, :channels]
+    cutter = augmentation(random_mean(channels=channels), covariance, **fields)
+    out = cutter.train(images, torch.arange(4), 0)
+    assert out.dtype == torch.float32
+    assert out.shape == (4, channels, SIZE, SIZE)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    found = cutter.views(images, Views.ten)
+    assert found.dtype == torch.float32
+    assert found.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_inputs_are_left_as_they_were() -> None:
+    images, mean = random_images(4), random_mean()
+    before = images.clone(), mean.clone()
+    cutter = augmentation(mean, **ALL)
+    cutter.train(images, torch.arange(4), 0)
+    cutter.views(images, Views.ten)
+    assert torch.equal(images, before[0])
+    assert torch.equal(mean, before[1])
+
+
+@pytest.mark.parametrize("upscale_to", [None, 6])
+def test_too_small_images_name_the_overrides(upscale_to: int | None) -> None:
+    side = upscale_to or 5
+    with pytest.raises(ValueError, match=rf"are {side} pixels .*data\.image_size") as raised:
+        augmentation(random_mean(5), upscale_to=upscale_to)
+    assert "data.upscale_to to 8" in str(raised.value)
+    assert str(raised.value).endswith(f"model.input_size={side}")
+    augmentation(random_mean(5), upscale_to=8)
+    augmentation(random_mean(8))
