@@ -108,7 +108,7 @@ def test_folder_of_another_run_is_refused(command, tmp_path: Path) -> None:
     before = (tmp_path / "run" / "result.json").read_bytes()
     code, printed = command(*TINY, folder, "optim.lr=0.5")
     assert code == 2
-    assert "optim.lr was 0.005, is 0.5" in printed
+    assert "optim.lr was 0.002, is 0.5" in printed
     assert (tmp_path / "run" / "result.json").read_bytes() == before
 
 

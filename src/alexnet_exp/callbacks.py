@@ -3,6 +3,7 @@
 import csv
 import math
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from alexnet_exp.display import EpochProgress
+from alexnet_exp.errors import UserError
 from alexnet_exp.runs import RunFolder
 
 COLUMNS = (
@@ -169,12 +171,24 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
-        """Save ``checkpoint`` at ``path``."""
+        """Save ``checkpoint`` at ``path``.
+
+        Raises:
+            UserError: The disk is full or the folder is gone; the last checkpoint stays.
+        """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".partial")
-        torch.save(checkpoint, partial)
-        os.replace(partial, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, partial)
+            os.replace(partial, path)
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
+            partial.unlink(missing_ok=True)
+            free = shutil.disk_usage(path.parent).free / 2**30
+            raise UserError(
+                f"can't write {path} ({free:.1f} GiB free): {error}. Make room, and the same"
+                f" command with hydra.run.dir={path.parents[1]} goes on"
+            ) from error
 
 
 def _rows(file: Path) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -91,6 +92,15 @@ class RunFolder:
                 " hydra.run.dir=<another folder>"
             ) from error
         return self.last.exists()
+
+    def withdraw(self) -> None:
+        """Take back what ``start`` wrote, for a run that could not begin after all."""
+        if self.last.exists() or (self.path / "result.json").exists():
+            return
+        for name in ("config.yaml", "environment.json"):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self.path / "wandb", ignore_errors=True)
+        RunFolder(self.checkpoints).discard()
 
     def discard(self) -> None:
         """Remove the folder, and those above it that are then empty, where nothing is in it."""

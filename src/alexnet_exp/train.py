@@ -19,6 +19,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, announce, show_result
+from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import peak_memory_bytes, resolve_precision
 from alexnet_exp.loggers import Logging
 from alexnet_exp.runs import RunFolder, config_hash
@@ -51,7 +52,11 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     announce(config, layers, store.counts, path, resuming)
     L.seed_everything(config.seed, workers=True, verbose=False)
     classifier = Classifier(config, store.classes)
-    logs = Logging(config, path)
+    try:
+        logs = Logging(config, path)
+    except UserError:
+        run.withdraw()
+        raise
     try:
         epochs, trainer = build_trainer(config, run, logs)
         fit(trainer, classifier, module, run, resuming)

@@ -93,13 +93,9 @@ class Augmentation:
         """
         self._to(images.device)
         images = self._enlarge(images)
-        slack = self.side - self.input_size
-        corners = [(slack // 2, slack // 2)]
-        if views == Views.ten:
-            corners += [(0, 0), (0, slack), (slack, 0), (slack, slack)]
         cut = []
         size = self.input_size
-        for top, left in corners:
+        for top, left in self._places(views):
             view = (
                 images[:, top : top + size, left : left + size].float()
                 - self.mean[top : top + size, left : left + size]
@@ -109,6 +105,18 @@ class Augmentation:
                 cut.append(view.flip(2))
         stacked = torch.stack(cut, 1)
         return self._finish(stacked.flatten(0, 1)).unflatten(0, (len(images), len(cut)))
+
+    def view_count(self, views: Views) -> int:
+        """Number of different views, V: 10, 2 where the crop is the whole image, or 1."""
+        return len(self._places(views)) * (2 if views == Views.ten else 1)
+
+    def _places(self, views: Views) -> list[tuple[int, int]]:
+        """Top left corners of the views, each once."""
+        slack = self.side - self.input_size
+        center = (slack // 2, slack // 2)
+        if views == Views.one or slack == 0:
+            return [center]
+        return [center, (0, 0), (0, slack), (slack, 0), (slack, slack)]
 
     def _crop(self, images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
         """Crop each image at its own place, flip, and subtract the mean cut out alike."""

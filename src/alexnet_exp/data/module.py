@@ -88,7 +88,8 @@ class StoreDataModule(L.LightningDataModule):
     def evaluation_loader(self, split: str, views: Views) -> DataLoader[Batch]:
         """Every image of ``split`` once over all processes, in store order."""
         rank, world_size = self._process()
-        images = max(1, self.config.evaluation.batch_size // (10 if views == Views.ten else 1))
+        count = self.augmentation.view_count(views)
+        images = max(1, self.config.evaluation.batch_size // count)
         indices = self.store.indices(split)
         return self._loader(EvaluationSampler(indices, images, rank, world_size))
 
