@@ -1,0 +1,81 @@
+"""Tests that take minutes: a killed process goes on, a built wheel works."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = (
+    "model.width=0.1",
+    "model.fc=[320,320]",
+    "model.input_size=64",
+    "data.image_size=72",
+    "data.synthetic_images=300",
+    "data.batch_size=16",
+    "trainer.max_epochs=12",
+    "trainer.precision=32-true",
+    "trainer.accelerator=cpu",
+    "trainer.keep_last_checkpoint=true",
+)
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+
+
+def train(folder: Path, cwd: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "alexnet_exp.train", *TINY, f"hydra.run.dir={folder}"],
+        cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def epochs_done(folder: Path) -> int:
+    file = folder / "metrics.csv"
+    return max(0, len(file.read_text().splitlines()) - 1) if file.exists() else 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_killed_run_goes_on_to_the_same_weights(tmp_path: Path, how: signal.Signals) -> None:
+    whole = train(tmp_path / "whole", tmp_path)
+    assert whole.communicate()[0] is not None
+    assert whole.returncode == 0
+    folder = tmp_path / "killed"
+    for stop_after in (1, 4, 7):
+        run = train(folder, tmp_path)
+        while epochs_done(folder) < stop_after and run.poll() is None:
+            time.sleep(0.02)
+        run.send_signal(how)
+        run.wait()
+        assert run.returncode != 0, "the run ended before it was stopped"
+        assert not (folder / "result.json").exists()
+    final = train(folder, tmp_path)
+    printed, _ = final.communicate()
+    assert final.returncode == 0, printed
+    assert "going on from its last checkpoint" in printed
+    ends = [
+        torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for path in (tmp_path / "whole", folder)
+    ]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    assert not list(folder.rglob("*.partial"))
+
+
+def test_wheel_holds_the_configuration_and_runs_anywhere(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True)
+    site, empty = tmp_path / "site", tmp_path / "empty"
+    empty.mkdir()
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(site)
+    assert (site / "alexnet_exp" / "conf" / "config.yaml").is_file()
+    command = [sys.executable, "-m", "alexnet_exp.train", *TINY, "trainer.max_epochs=1"]
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+    run = subprocess.run(command, cwd=empty, text=True, capture_output=True, env=environment)
+    assert run.returncode == 0, run.stderr
+    assert list((empty / "runs").rglob("result.json"))
