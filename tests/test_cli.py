@@ -93,6 +93,7 @@ def test_wrong_folder(command, tmp_path: Path, counts: dict[str, int] | None, me
         ("model.input_size=40", "the least size for model=paper is 64"),
         ("model.input_size=128", "model.input_size=64"),
         ("model.input_channels=1", "model.input_channels=1"),
+        ("trainer.devices=2", "strategy=single runs on one device"),
     ],
 )
 def test_network_that_does_not_fit_the_data(command, tmp_path, override, message) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -37,8 +38,9 @@ class StepSeed(Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Seed by run, step and rank."""
-        torch.manual_seed((self.seed * 1_000_003 + trainer.global_step) * 4096
-                          + trainer.global_rank)  # fmt: skip
+        # Mixed, because torch's CPU generator keeps only the lower 32 bits of its seed.
+        key = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank])
+        torch.manual_seed(int(key.generate_state(1)[0]))
 
 
 class Epochs(Callback):

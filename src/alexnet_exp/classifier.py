@@ -46,15 +46,22 @@ class Classifier(L.LightningModule):
         images = views.flatten(0, 1)
         if self.config.trainer.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        logits = self.network(images).float()
-        return logits.softmax(1).unflatten(0, views.shape[:2]).mean(1)
+        return self._scores(images).softmax(1).unflatten(0, views.shape[:2]).mean(1)
+
+    def _scores(self, images: Tensor) -> Tensor:
+        """Logits in fp32, or in fp64 with ``trainer.precision=64-true``."""
+        logits = self.network(images.to(self.dtype))
+        return logits if logits.dtype == torch.float64 else logits.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer alone: the learning rate is set at every step by ``LearningRate``."""
         self.rate = LearningRate(self.config.optim, int(self.trainer.estimated_stepping_batches))
         if self._restored_rate is not None:
             self.rate.load_state_dict(self._restored_rate)
-        return build_optimizer(self.network, self.config.optim)
+        # A fused step unscales fp16 gradients by itself, which shuts out clipping.
+        half = self.config.trainer.precision.startswith("16")
+        fused = self.device.type in ("cpu", "cuda") and not half
+        return build_optimizer(self.network, self.config.optim, fused)
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Set this step's learning rate."""
@@ -65,7 +72,7 @@ class Classifier(L.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Cross-entropy of one batch."""
-        logits = self.network(batch["images"]).float()
+        logits = self._scores(batch["images"])
         labels = batch["labels"]
         smoothing = self.config.optim.label_smoothing
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)

@@ -5,18 +5,15 @@ import json
 from pathlib import Path
 from typing import Any
 
-import lightning as L
-
 from alexnet_exp import cli
 from alexnet_exp.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
 from alexnet_exp.classifier import Classifier
-from alexnet_exp.config import Config
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import show_errors
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import keep_freed_memory, resolve_precision
-from alexnet_exp.setup import fill_from_data, quiet_lightning
+from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.setup import fill_from_data, make_trainer
 
 
 def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -48,26 +45,13 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
         )
     classifier = Classifier(config, store.classes)
     classifier.load_state_dict(content["state_dict"])
-    build_tester(config).test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
+    tester = make_trainer(
+        config, logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    tester.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
     views = str(config.evaluation.views)
     return {"metrics": classifier.test_results(), "views": views, "images": store.counts,
             "classes": len(store.classes)}  # fmt: skip
-
-
-def build_tester(config: Config) -> L.Trainer:
-    """A Trainer that writes nothing."""
-    quiet_lightning()
-    settings = config.trainer
-    return L.Trainer(
-        accelerator=settings.accelerator,
-        devices=1,
-        precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        use_distributed_sampler=False,
-    )
 
 
 def main() -> None:

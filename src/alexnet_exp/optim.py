@@ -35,12 +35,13 @@ class PaperSGD(torch.optim.SGD):
         return loss
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
+def build_optimizer(model: nn.Module, config: OptimConfig, fused: bool = True) -> torch.optim.SGD:
     """SGD over weights and biases, in two groups.
 
     Args:
         model: Its one-dimensional parameters count as biases.
         config: ``bias_lr_factor`` and ``decay_biases`` set the second group apart.
+        fused: One kernel for the whole step.
     """
     weights = [p for p in model.parameters() if p.ndim > 1]
     biases = [p for p in model.parameters() if p.ndim <= 1]
@@ -54,7 +55,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.SGD:
         },
     ]
     rule = PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
-    return rule(groups, lr=config.lr, momentum=config.momentum, fused=True)
+    return rule(groups, lr=config.lr, momentum=config.momentum, fused=fused)
 
 
 class LearningRate:

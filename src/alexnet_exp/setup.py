@@ -2,10 +2,15 @@
 
 import logging
 import warnings
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from alexnet_exp.config import Config
 from alexnet_exp.data.store import Store
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import LayerPlan, plan
 
 
@@ -56,7 +61,37 @@ def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
         raise UserError(str(error)) from error
 
 
-def quiet_lightning() -> None:
+def make_trainer(config: Config, **settings: Any) -> L.Trainer:
+    """Lightning's Trainer on the hardware and in the precision that the configuration names.
+
+    Args:
+        config: ``trainer`` of it.
+        settings: What else the Trainer is given.
+
+    Raises:
+        UserError: This machine lacks the hardware.
+    """
+    _quiet_lightning()
+    trainer = config.trainer
+    try:
+        return L.Trainer(
+            accelerator=trainer.accelerator,
+            devices=trainer.devices,
+            num_nodes=trainer.num_nodes,
+            precision=resolve_precision(trainer.precision, trainer.accelerator),  # type: ignore[arg-type]
+            deterministic=trainer.deterministic,
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            **settings,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(
+            f"trainer.accelerator={trainer.accelerator} trainer.devices={trainer.devices}"
+            f" trainer.precision={trainer.precision} can't be had on this machine: {error}"
+        ) from error
+
+
+def _quiet_lightning() -> None:
     """Keep Lightning's notes on hardware and on settings that were chosen on purpose quiet."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for message in (

@@ -20,10 +20,10 @@ from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, announce, show_result
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import peak_memory_bytes, resolve_precision
+from alexnet_exp.hardware import peak_memory_bytes
 from alexnet_exp.loggers import Logging
 from alexnet_exp.runs import RunFolder, config_hash
-from alexnet_exp.setup import fill_from_data, quiet_lightning
+from alexnet_exp.setup import fill_from_data, make_trainer
 
 
 def train(config: Config, path: Path) -> dict[str, Any]:
@@ -54,11 +54,11 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     classifier = Classifier(config, store.classes)
     try:
         logs = Logging(config, path)
+        epochs, trainer = build_trainer(config, run, logs)
     except UserError:
         run.withdraw()
         raise
     try:
-        epochs, trainer = build_trainer(config, run, logs)
         fit(trainer, classifier, module, run, resuming)
         trainer.test(classifier, datamodule=module, ckpt_path=run.best, verbose=False)
     except BaseException:
@@ -90,18 +90,13 @@ def train(config: Config, path: Path) -> dict[str, Any]:
 
 def build_trainer(config: Config, run: RunFolder, logs: Logging) -> tuple[Epochs, L.Trainer]:
     """Lightning's Trainer as the configuration has it, and the callback that counts epochs."""
-    quiet_lightning()
     settings = config.trainer
     progress = EpochProgress(config.data.batch_size, settings.progress)
     epochs = Epochs(run, config.data.batch_size, progress)
-    trainer = L.Trainer(
-        accelerator=settings.accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        precision=resolve_precision(settings.precision, settings.accelerator),  # type: ignore[arg-type]
+    trainer = make_trainer(
+        config,
         max_epochs=settings.max_epochs,
         limit_train_batches=settings.limit_train_batches,
-        deterministic=settings.deterministic,
         gradient_clip_val=config.optim.clip_norm,
         callbacks=[
             StepSeed(config.seed),
@@ -112,8 +107,6 @@ def build_trainer(config: Config, run: RunFolder, logs: Logging) -> tuple[Epochs
         ],
         plugins=[AtomicCheckpointIO()],
         logger=logs.logger,
-        use_distributed_sampler=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # metrics are logged by epoch
         default_root_dir=run.path,

@@ -46,6 +46,12 @@ class Config:
         """Raise ValueError naming the override to change."""
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
+        processes = self.trainer.devices * self.trainer.num_nodes
+        if self.strategy.name == "single" and processes > 1:
+            raise ValueError(
+                f"trainer.devices={self.trainer.devices} trainer.num_nodes="
+                f"{self.trainer.num_nodes}: strategy=single runs on one device"
+            )
 
 
 def register() -> None:
