@@ -165,8 +165,9 @@ def _update(metrics: MetricCollection, loss: Tensor, scores: Tensor, labels: Ten
 
 
 def _values(split: str, metrics: MetricCollection) -> dict[str, float]:
+    # Accuracies are float32: seven digits are what they hold.
     return {
         f"{split}/loss": float(metrics["loss"].compute()),
-        f"{split}/top1_error": 1.0 - float(metrics["top1"].compute()),
-        f"{split}/top5_error": 1.0 - float(metrics["top5"].compute()),
+        f"{split}/top1_error": round(1.0 - float(metrics["top1"].compute()), 7),
+        f"{split}/top5_error": round(1.0 - float(metrics["top5"].compute()), 7),
     }

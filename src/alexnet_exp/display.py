@@ -106,7 +106,7 @@ def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -
 
 
 class EpochProgress(ProgressBar):
-    """One bar over the whole run on a terminal, and one line per epoch everywhere.
+    """A bar over training and one over evaluation on a terminal; one line per epoch everywhere.
 
     Args:
         batch_size: Global batch size, for images/s.
@@ -130,13 +130,15 @@ class EpochProgress(ProgressBar):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar at the step where the run stands."""
+        self._open("training", int(trainer.estimated_stepping_batches), trainer.global_step)
+
+    def _open(self, description: str, total: int, completed: int = 0) -> None:
         if not self.enabled:
             return
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("steps"),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(elapsed_when_finished=False),
@@ -146,10 +148,7 @@ class EpochProgress(ProgressBar):
             disable=not console.is_terminal,
         )
         self.progress.start()
-        total = int(trainer.estimated_stepping_batches)
-        self.task = self.progress.add_task(
-            "training", total=total, completed=trainer.global_step, status=""
-        )
+        self.task = self.progress.add_task(description, total=total, completed=completed, status="")
 
     def on_train_batch_end(
         self,
@@ -185,6 +184,39 @@ class EpochProgress(ProgressBar):
             f"  {row['images_per_second']:,.0f} images/s"
         )
         console.print(line, soft_wrap=True)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say why the bar stands still."""
+        super().on_validation_start(trainer, pl_module)
+        if self.progress is not None:
+            self.progress.update(self.task, status="validating")
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open a bar over all evaluated batches."""
+        super().on_test_start(trainer, pl_module)
+        batches = sum(int(count) for count in trainer.num_test_batches)
+        if self.enabled and not console.is_terminal:
+            console.print("evaluating val and test images")
+        self._open("evaluating", batches)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Move on by one batch."""
+        super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        if self.progress is not None:
+            self.progress.update(self.task, advance=1)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar."""
+        super().on_test_end(trainer, pl_module)
+        self.close()
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Close the bar."""

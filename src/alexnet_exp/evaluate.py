@@ -10,17 +10,18 @@ from alexnet_exp.checkpoint import checkpoint_config, load_checkpoint, refuse_ot
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
-from alexnet_exp.display import show_errors
+from alexnet_exp.display import EpochProgress, show_errors
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
 from alexnet_exp.setup import fill_from_data, make_trainer
 
 
-def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
+def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[str, Any]:
     """Count the errors of a checkpoint on the validation and test images of its data.
 
     Args:
         path: ``best.ckpt`` or ``last.ckpt``, or the run folder that holds it.
+        progress: Show bars while packing and evaluating.
         overrides: Changes to the configuration that the checkpoint was trained with, such as
             ``evaluation.views=one`` or ``data.root=...``.
 
@@ -34,7 +35,7 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
         path = path / "checkpoints" / "best.ckpt"
     content = load_checkpoint(path)
     config = checkpoint_config(content, overrides)
-    store = prepare(config.data)
+    store = prepare(config.data, progress=progress)
     fill_from_data(config, store)
     refuse_other_network(content, config, path)
     names = content["hyper_parameters"]["class_names"]
@@ -45,9 +46,8 @@ def evaluate(path: Path, overrides: list[str]) -> dict[str, Any]:
         )
     classifier = Classifier(config, store.classes)
     classifier.load_state_dict(content["state_dict"])
-    tester = make_trainer(
-        config, logger=False, enable_checkpointing=False, enable_progress_bar=False
-    )
+    bar = EpochProgress(config.data.batch_size, progress)
+    tester = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])
     tester.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
     views = str(config.evaluation.views)
     return {"metrics": classifier.test_results(), "views": views, "images": store.counts,
@@ -68,7 +68,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     try:
-        result = evaluate(arguments.checkpoint, arguments.overrides)
+        result = evaluate(arguments.checkpoint, arguments.overrides, not arguments.json)
     except UserError as error:
         cli.mistake(str(error))
     if arguments.json:

@@ -1,0 +1,37 @@
+"""Pack a data set: ``python -m alexnet_exp.prepare data=flowers data.root=flowers/``.
+
+``train`` does this by itself; a command of its own packs once before many runs start.
+"""
+
+from pathlib import Path
+
+from alexnet_exp import cli
+from alexnet_exp.config import Config
+from alexnet_exp.data.store import prepare
+from alexnet_exp.display import console
+from alexnet_exp.runs import RunFolder
+
+
+def pack(config: Config, folder: Path) -> None:
+    """Pack the data set and say what is in the store.
+
+    Args:
+        config: Configuration, of which ``data`` is used.
+        folder: Run folder that Hydra made; nothing is put into it.
+    """
+    RunFolder(folder).discard()
+    store = prepare(config.data)
+    counts = ", ".join(f"{count:,} {split}" for split, count in store.counts.items())
+    size = store.images.nbytes / 2**20
+    console.print(
+        f"{store.path}: {counts}; {len(store.classes)} classes; {size:,.0f} MiB", soft_wrap=True
+    )
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.prepare``."""
+    cli.run(pack)
+
+
+if __name__ == "__main__":
+    main()
