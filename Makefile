@@ -15,7 +15,8 @@ help:  ## Show this list
 install: $(VENV)/.installed  ## Install into .venv
 
 $(VENV)/.installed: pyproject.toml uv.lock $(UV)
-	$(UV) sync --frozen --quiet
+	@echo "installing into $(VENV): torch with CUDA and the rest, about 5 GB on Linux"
+	$(UV) sync --frozen
 	@touch $@
 
 .uv/bin/uv:
