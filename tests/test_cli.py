@@ -1,5 +1,6 @@
 """Every mistake of a user ends in one message that names it, and exit code 2."""
 
+import fcntl
 import sys
 from pathlib import Path
 
@@ -55,6 +56,9 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("model.without=[conv9]", "model.without: no layer 'conv9'"),
         ("optim.schedule=never", "plateau, steps, cosine, constant"),
         ("trainer.precision=b16", "trainer.precision=b16"),
+        ("strategy.name=ddp", "strategy.name=ddp must be single"),
+        ("optim.lr=nan", "optim.lr=nan must be finite"),
+        ("optim.schedule=steps", "optim.milestones"),
         ("data.root=photos", "data.root=photos is not used by data=synthetic"),
         ("data.val_fraction=1.5", "data.val_fraction=1.5"),
     ],
@@ -137,6 +141,42 @@ def test_damaged_checkpoint_is_named(command, tmp_path: Path) -> None:
     code, printed = command(*TINY, f"hydra.run.dir={run}")
     assert code == 2
     assert f"checkpoint {last} is damaged" in printed
+
+
+def test_experiment_that_changes_nothing_is_refused(command) -> None:
+    code, printed = command("data=fashion_mnist", "model=d2l", "+experiment=no_flips")
+    assert code == 2
+    assert "+experiment=no_flips changes nothing with recipe=fashion_mnist" in printed
+
+
+def test_run_folder_in_use_is_refused(command, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        code, printed = command(*TINY, f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 2
+    assert f"another process is running in {tmp_path / 'run'}" in printed
+
+
+def test_run_folder_that_is_a_file_is_named(command, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    code, printed = command(*TINY, f"hydra.run.dir={tmp_path / 'file'}")
+    assert code == 2
+    assert "set hydra.run.dir=<another folder>" in printed
+
+
+def test_divergence_is_said(command) -> None:
+    code, printed = command(*TINY, "optim.lr=1e30", "trainer.max_epochs=3", "optim.warmup_steps=0")
+    assert code == 2
+    assert "diverged: train loss is" in printed or "diverged: val loss is" in printed
+
+
+def test_folders_of_the_user_stay(command, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    code, _ = command(*TINY, f"hydra.run.dir={tmp_path / 'mine' / 'run'}", "model.classes=3")
+    assert code == 2
+    assert (tmp_path / "mine").is_dir()
+    assert not (tmp_path / "mine" / "run").exists()
 
 
 def test_failure_of_the_program_keeps_its_traceback(command) -> None:

@@ -135,12 +135,14 @@ def test_same_seed_repeats_and_another_does_not(tiny, tmp_path: Path) -> None:
     assert results["a"] != results["c"]
 
 
-@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+@pytest.mark.parametrize(
+    ("schedule", "resident"), [("plateau", "auto"), ("cosine", "auto"), ("cosine", "never")]
+)
 def test_stopped_run_goes_on_bit_for_bit(
-    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, resident: str
 ) -> None:
-    overrides = (f"optim.schedule={schedule}", "optim.patience=1", "optim.warmup_steps=3",
-                 "trainer.keep_last_checkpoint=true")  # fmt: skip
+    overrides = (f"optim.schedule={schedule}", f"data.resident={resident}", "optim.patience=1",
+                 "optim.warmup_steps=3", "trainer.keep_last_checkpoint=true")  # fmt: skip
     train(tiny(*overrides), tmp_path / "whole")
     _stop_at_epoch(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
@@ -171,6 +173,33 @@ def _stop_at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
         return step(self, batch, batch_idx)
 
     monkeypatch.setattr(Classifier, "training_step", stopping)
+
+
+def test_plateau_that_had_ended_does_not_train_on(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between the last epoch and the evaluation, the run goes on with the latter."""
+    overrides = ("optim.schedule=plateau", "optim.patience=1", "optim.drops=0", "optim.lr=1e-9",
+                 "optim.warmup_steps=0")  # fmt: skip
+    monkeypatch.setattr(Classifier, "on_test_start", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(*overrides), tmp_path)
+    monkeypatch.undo()
+    done = len(rows(tmp_path))
+    assert done == 2, "the first epoch is the best, the second ends the only plateau"
+    result = train(tiny(*overrides), tmp_path)
+    assert result["epochs"] == done
+    assert len(rows(tmp_path)) == done
+
+
+def _interrupt(self: Classifier) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_other_precisions_train_and_clip(tiny, tmp_path: Path, precision: str) -> None:
+    config = tiny(f"trainer.precision={precision}", "optim.clip_norm=1", "trainer.max_epochs=1")
+    assert train(config, tmp_path)["status"] == "finished"
 
 
 def test_finished_run_is_not_trained_again(tiny, tmp_path: Path) -> None:
@@ -215,6 +244,8 @@ def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path
         evaluate(tmp_path, ["model.activation=tanh"])
     with pytest.raises(UserError, match="does not exist"):
         evaluate(tmp_path / "nowhere.ckpt", [])
+    with pytest.raises(UserError, match="another split"):
+        evaluate(tmp_path, ["data.split_seed=1"])
     with pytest.raises(UserError, match="viws"):
         evaluate(tmp_path, ["evaluation.viws=one"])
     foreign = tmp_path / "foreign.ckpt"

@@ -184,6 +184,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(checkpoint, partial)
             os.replace(partial, path)
+        except KeyboardInterrupt:
+            partial.unlink(missing_ok=True)
+            raise
         except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
             partial.unlink(missing_ok=True)
             free = shutil.disk_usage(path.parent).free / 2**30

@@ -22,8 +22,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {path} does not exist")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        known = "config" in content["hyper_parameters"] and "state_dict" in content
-    except (RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        known = {"model", "data"} <= set(content["hyper_parameters"]["config"])
+        known = known and "state_dict" in content
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise UserError(
             f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove"
             " it to start over"

@@ -1,5 +1,6 @@
 """The LightningModule: loss, optimizer, learning rate and error rates."""
 
+import math
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from alexnet_exp.config import Config, to_plain
+from alexnet_exp.errors import UserError
 from alexnet_exp.model import AlexNet
 from alexnet_exp.optim import LearningRate, build_optimizer
 
@@ -55,13 +57,21 @@ class Classifier(L.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer alone: the learning rate is set at every step by ``LearningRate``."""
-        self.rate = LearningRate(self.config.optim, int(self.trainer.estimated_stepping_batches))
+        self.rate = LearningRate(self.config.optim)
         if self._restored_rate is not None:
             self.rate.load_state_dict(self._restored_rate)
-        # A fused step unscales fp16 gradients by itself, which shuts out clipping.
-        half = self.config.trainer.precision.startswith("16")
-        fused = self.device.type in ("cpu", "cuda") and not half
+        # Lightning does not clip before a fused step, which may unscale gradients by itself.
+        clipped = self.config.optim.clip_norm is not None
+        fused = self.device.type in ("cpu", "cuda") and not clipped
         return build_optimizer(self.network, self.config.optim, fused)
+
+    def on_train_start(self) -> None:
+        """Stop at once where the schedule had come to its end before a resume."""
+        assert self.rate is not None
+        # Not when the optimizer is built: asking for it there would open a resumed run's batches
+        # before the epoch is restored.
+        self.rate.total_steps = int(self.trainer.estimated_stepping_batches)
+        self.trainer.should_stop = self.trainer.should_stop or self.rate.finished
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Set this step's learning rate."""
@@ -145,12 +155,18 @@ class Classifier(L.LightningModule):
         values = _values(split, metrics)
         self.log_dict(values)
         metrics.reset()
+        if not math.isfinite(values[f"{split}/loss"]):
+            raise UserError(
+                f"diverged: {split} loss is {values[f'{split}/loss']} in epoch"
+                f" {self.current_epoch + 1}; lower optim.lr (now {self.config.optim.lr:g}) or"
+                " raise optim.warmup_steps"
+            )
 
 
 def _metrics(classes: int) -> MetricCollection:
     return MetricCollection(
         {
-            "loss": MeanMetric(),
+            "loss": MeanMetric(nan_strategy="disable"),
             "top1": MulticlassAccuracy(classes, top_k=1, average="micro"),
             "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
         },

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
@@ -38,29 +38,56 @@ def run(task: Callable[[Config, Path], object]) -> None:
     register()
     keep_freed_memory()
 
+    started: list[Path] = []
+
     @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     def composed(raw: DictConfig) -> None:
         folder = Path(HydraConfig.get().runtime.output_dir)
+        started.append(folder)
         try:
-            task(to_config(raw), folder)
+            config = to_config(raw)
+            _refuse_idle_experiment(config)
+            task(config, folder)
         except UserError as error:
             RunFolder(folder).discard()
             mistake(str(error))
         except KeyboardInterrupt:
-            print(f"\ninterrupted; the same command with hydra.run.dir={folder} goes on",
-                  file=sys.stderr)  # fmt: skip
-            sys.exit(INTERRUPTED)
+            interrupted(f"the same command with hydra.run.dir={folder} goes on")
 
     try:
         composed()
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        if started:
+            raise
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            mistake(f"can't make the run folder ({error}): set hydra.run.dir=<another folder>")
         mistake(_composition_error(error))
+
+
+def _refuse_idle_experiment(config: Config) -> None:
+    """An experiment that changes nothing under this recipe would be recorded under a false name."""
+    overrides = list(HydraConfig.get().overrides.task)
+    others = [item for item in overrides if not item.lstrip("+").startswith("experiment=")]
+    if others == overrides or config.experiment == "baseline":
+        return
+    without = to_config(hydra.compose("config", others))
+    if replace(without, experiment=config.experiment) == config:
+        raise UserError(
+            f"+experiment={config.experiment} changes nothing with recipe={config.recipe}, which"
+            " leaves that out already: choose another recipe or data set"
+        )
 
 
 def mistake(message: str) -> NoReturn:
     """Print one message and end with the exit code for a user's mistake."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(MISTAKE)
+
+
+def interrupted(note: str) -> NoReturn:
+    """Say so and end with the exit code for Ctrl-C."""
+    print(f"\ninterrupted; {note}", file=sys.stderr)
+    sys.exit(INTERRUPTED)
 
 
 def _composition_error(error: BaseException) -> str:

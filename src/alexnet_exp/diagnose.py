@@ -32,9 +32,10 @@ def diagnose(config: Config, folder: Path) -> None:
     fill_from_data(config, store)
     L.seed_everything(config.seed, verbose=False)
     network = AlexNet(config.model).eval()
-    chosen = np.random.default_rng(config.seed).choice(store.indices("train"), IMAGES)
-    pixels = torch.from_numpy(store.images[np.sort(chosen)])
-    labels = torch.from_numpy(store.labels[np.sort(chosen)])
+    order = np.random.default_rng(config.seed).permutation(store.indices("train"))
+    chosen = np.sort(order[:IMAGES])
+    pixels = torch.from_numpy(store.images[chosen])
+    labels = torch.from_numpy(store.labels[chosen])
     images = StoreDataModule(config, store).augmentation.views(pixels, Views.one)[:, 0]
 
     table = Table()
@@ -46,7 +47,8 @@ def diagnose(config: Config, folder: Path) -> None:
         table.add_row(layer.name, *(f"{figure:.3g}" for figure in figures))
     console.print(
         f"model={config.model.name} recipe={config.recipe} data={config.data.name}"
-        f" ({len(store.classes)} classes): before the first step, {IMAGES} images", style="bold"
+        f" ({len(store.classes)} classes): before the first step, {len(labels)} images",
+        style="bold", soft_wrap=True,
     )  # fmt: skip
     console.print(table)
     curvature = sharpness(network, images, labels)

@@ -35,14 +35,14 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
         path = path / "checkpoints" / "best.ckpt"
     content = load_checkpoint(path)
     config = checkpoint_config(content, overrides)
+    refuse_other_network(content, config, path)
     store = prepare(config.data, progress=progress)
     fill_from_data(config, store)
-    refuse_other_network(content, config, path)
-    names = content["hyper_parameters"]["class_names"]
-    if names != store.classes:
+    if content["hyper_parameters"]["config"]["data"]["fingerprint"] != config.data.fingerprint:
         raise UserError(
-            f"checkpoint {path} was trained on the classes {', '.join(names[:8])} and"
-            f" data={config.data.name} has {', '.join(store.classes[:8])}"
+            f"checkpoint {path} was trained on other images or another split than those of"
+            f" {config.data.root or config.data.name}: its test images might be among those it"
+            " learned from. Use the data and data.* settings of its run"
         )
     classifier = Classifier(config, store.classes)
     classifier.load_state_dict(content["state_dict"])
@@ -71,6 +71,8 @@ def main() -> None:
         result = evaluate(arguments.checkpoint, arguments.overrides, not arguments.json)
     except UserError as error:
         cli.mistake(str(error))
+    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
+        cli.interrupted("the evaluation has to be started again")
     if arguments.json:
         print(json.dumps(result, indent=2))
     else:

@@ -233,11 +233,12 @@ def _norms(
     conv: ConvConfig, number: str, channels: int, config: ModelConfig
 ) -> list[tuple[str, nn.Module]]:
     """What ``model.normalization`` puts after a convolution that normalizes."""
-    lrn = config.lrn
+    lrn, own = config.lrn, config.within_map
+    within_map = WithinMapNorm(own.size, own.scale, own.power, own.k)
     if config.normalization == Normalization.batch:
         return [(f"norm{number}", nn.BatchNorm2d(channels))]
     if config.normalization == Normalization.within_map:
-        return [(f"norm{number}", WithinMapNorm())]
+        return [(f"norm{number}", within_map)]
     norms: list[tuple[str, nn.Module]] = [
         (
             f"norm{number}",
@@ -245,7 +246,7 @@ def _norms(
         )
     ]
     if config.normalization == Normalization.pair and conv.normalize_within_map:
-        norms.append((f"norm{number}b", WithinMapNorm()))
+        norms.append((f"norm{number}b", within_map))
     return norms
 
 

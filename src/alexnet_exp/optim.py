@@ -63,10 +63,10 @@ class LearningRate:
 
     Args:
         config: Schedule and its constants.
-        total_steps: Steps of the whole run, for ``cosine``.
+        total_steps: Steps of the whole run, for ``cosine``; may be set later.
     """
 
-    def __init__(self, config: OptimConfig, total_steps: int) -> None:
+    def __init__(self, config: OptimConfig, total_steps: int = 0) -> None:
         self.config, self.total_steps = config, total_steps
         self.drops = 0
         self.best = math.inf

@@ -10,6 +10,7 @@
 | result.json       | what came out; written last and atomically, so it marks a whole run   |
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 from omegaconf import OmegaConf
+from yaml import YAMLError
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.errors import UserError
@@ -70,7 +72,12 @@ class RunFolder:
         """
         self._refuse_other_run(config)
         file = self.path / "result.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        if not file.exists():
+            return None
+        try:
+            return json.loads(file.read_text())
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
 
     def start(self, config: Config) -> bool:
         """Write what is known before training.
@@ -79,10 +86,11 @@ class RunFolder:
             Whether an earlier, unfinished run of the same configuration lies here to go on from.
 
         Raises:
-            UserError: The folder can't be written.
+            UserError: The folder can't be written, or another process is running in it.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._lock()
             marked = {"config_hash": config_hash(config), **to_plain(config)}
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
             _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
@@ -93,22 +101,35 @@ class RunFolder:
             ) from error
         return self.last.exists()
 
+    def _lock(self) -> None:
+        """Hold the folder until this process ends, however it ends."""
+        self._held = (self.path / ".lock").open("w")
+        try:
+            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is running in {self.path}: wait for it, or set"
+                " hydra.run.dir=<another folder>"
+            ) from error
+
     def withdraw(self) -> None:
         """Take back what ``start`` wrote, for a run that could not begin after all."""
         if self.last.exists() or (self.path / "result.json").exists():
             return
-        for name in ("config.yaml", "environment.json"):
+        for name in ("config.yaml", "environment.json", ".lock"):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "wandb", ignore_errors=True)
         RunFolder(self.checkpoints).discard()
 
     def discard(self) -> None:
-        """Remove the folder, and those above it that are then empty, where nothing is in it."""
-        folder = self.path
+        """Remove the folder if it is empty, and in ``runs/`` those above it that are then empty."""
+        default = Path.cwd() / "runs"
+        folder = self.path.absolute()
         try:
-            while folder.name and folder != Path.cwd():
-                folder.rmdir()
+            folder.rmdir()
+            while default in folder.parents:
                 folder = folder.parent
+                folder.rmdir()
         except OSError:
             return
 
@@ -136,12 +157,16 @@ class RunFolder:
         _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
         if not keep_last:
             self.last.unlink(missing_ok=True)
+        (self.path / ".lock").unlink(missing_ok=True)
 
     def _refuse_other_run(self, config: Config) -> None:
         file = self.path / "config.yaml"
         if not file.exists():
             return
-        before = OmegaConf.to_container(OmegaConf.load(file))
+        try:
+            before = OmegaConf.to_container(OmegaConf.load(file))
+        except (YAMLError, OSError) as error:
+            raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
         assert isinstance(before, dict)
         if before.get("config_hash") != config_hash(config):
             changed = _differences(before, to_plain(config))

@@ -15,7 +15,7 @@ from alexnet_exp.model import LayerPlan, plan
 
 
 def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
-    """Set what the data decides (classes, channels) and plan the network's layers.
+    """Set what the data decides (classes, channels, fingerprint) and plan the network's layers.
 
     Args:
         config: Changed in place.
@@ -28,6 +28,7 @@ def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
         UserError: The network does not fit the data.
     """
     model, classes = config.model, len(store.classes)
+    config.data.fingerprint = store.meta["fingerprint"]
     if model.classes is None:
         model.classes = classes
     if model.classes < classes:

@@ -59,8 +59,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         run.withdraw()
         raise
     try:
-        fit(trainer, classifier, module, run, resuming)
-        trainer.test(classifier, datamodule=module, ckpt_path=run.best, verbose=False)
+        fit_and_test(trainer, classifier, module, run, resuming)
     except BaseException:
         logs.abandon()
         raise
@@ -114,14 +113,14 @@ def build_trainer(config: Config, run: RunFolder, logs: Logging) -> tuple[Epochs
     return epochs, trainer
 
 
-def fit(
+def fit_and_test(
     trainer: L.Trainer,
     classifier: Classifier,
     module: StoreDataModule,
     run: RunFolder,
     resuming: bool,
 ) -> None:
-    """Train to the end, from the last checkpoint where there is one.
+    """Train to the end, from the last checkpoint where there is one, and evaluate the best.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; Lightning would end the process without a word.
@@ -131,6 +130,7 @@ def fit(
         refuse_other_network(load_checkpoint(run.last), classifier.config, run.last)
     try:
         trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
+        trainer.test(classifier, datamodule=module, ckpt_path=run.best, verbose=False)
     except SystemExit as stop:
         raise KeyboardInterrupt from stop
 

@@ -67,6 +67,9 @@ class DataConfig:
     max_undecodable: float = 0.01
     """Share of files that may fail to decode before packing ends with an error."""
 
+    fingerprint: str | None = None
+    """Digest of names, sizes and settings of the packed data; filled in when a run starts."""
+
     resident: str = "auto"
     """Keep the store in device memory: auto (if it fits), always, never."""
 
@@ -74,6 +77,14 @@ class DataConfig:
     """Loader processes where the store is not resident on the device."""
 
     def __post_init__(self) -> None:
+        if self.root == "":
+            raise ValueError("data.root is empty: pass a folder or an archive, or leave it out")
+        if self.upscale_to is not None and self.upscale_to < 1:
+            raise ValueError(f"data.upscale_to={self.upscale_to} must be at least 1 or null")
+        if not 0 <= self.max_undecodable < 1:
+            raise ValueError(f"data.max_undecodable={self.max_undecodable} must lie in [0, 1)")
+        if self.workers < 0:
+            raise ValueError(f"data.workers={self.workers} must not be negative")
         if self.image_size < 1:
             raise ValueError(f"data.image_size={self.image_size} must be at least 1")
         if self.channels not in (1, 3):

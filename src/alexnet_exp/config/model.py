@@ -108,6 +108,23 @@ class LRNConfig:
 
 
 @dataclass
+class WithinMapConfig:
+    """Constants of the norm over a square window of one map (the authors' code)."""
+
+    size: int = 5
+    """Side of the window in pixels."""
+
+    scale: float = 1e-3
+    """Factor of the *mean* of squares in the window."""
+
+    power: float = 0.75
+    """Exponent."""
+
+    k: float = 1.0
+    """Added to the mean."""
+
+
+@dataclass
 class InitConfig:
     """Initial weights and biases (section 5)."""
 
@@ -189,6 +206,7 @@ class ModelConfig:
     """Layers whose output is dropped out; the last convolution's name means fc6's input."""
 
     lrn: LRNConfig = field(default_factory=LRNConfig)
+    within_map: WithinMapConfig = field(default_factory=WithinMapConfig)
     init: InitConfig = field(default_factory=InitConfig)
 
     def fc_names(self) -> list[str]:
@@ -207,6 +225,13 @@ class ModelConfig:
         _positive("model.towers", self.towers)
         _positive("model.lrn.size", self.lrn.size)
         _positive("model.lrn.k", self.lrn.k)
+        _positive("model.within_map.k", self.within_map.k)
+        factors = {"lrn.alpha": self.lrn.alpha, "within_map.scale": self.within_map.scale}
+        for name, factor in factors.items():
+            if not factor >= 0:
+                raise ValueError(f"model.{name}={factor} must not be negative")
+        if self.within_map.size < 1 or self.within_map.size % 2 == 0:
+            raise ValueError(f"model.within_map.size={self.within_map.size} must be odd")
         spreads = {"std": self.init.std, "inner_std": self.init.inner_std}
         spreads |= {f"layer_std.{name}": std for name, std in self.init.layer_std.items()}
         for name, std in spreads.items():
@@ -237,7 +262,7 @@ class ModelConfig:
 
 
 def _positive(name: str, value: float) -> None:
-    if value <= 0:
+    if not value > 0 or value == float("inf"):
         raise ValueError(f"{name}={value} must be greater than 0")
 
 

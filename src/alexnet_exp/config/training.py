@@ -1,5 +1,6 @@
 """The typed schemas of everything around the network: augmentation, optimizer, trainer."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -132,8 +133,15 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
+        for name in ("lr", "momentum", "weight_decay", "factor", "bias_lr_factor"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"optim.{name}={getattr(self, name)} must be finite")
         if self.lr <= 0:
             raise ValueError(f"optim.lr={self.lr} must be greater than 0")
+        if self.schedule == Schedule.steps and not self.milestones:
+            raise ValueError("optim.schedule=steps needs optim.milestones=[epoch, ...]")
+        if any(milestone < 1 for milestone in self.milestones):
+            raise ValueError(f"optim.milestones={self.milestones} must be epochs from 1 on")
         if not 0 <= self.momentum < 1:
             raise ValueError(f"optim.momentum={self.momentum} must lie in [0, 1)")
         if self.factor <= 1:
@@ -215,6 +223,11 @@ class StrategyConfig:
 
     name: str = "single"
     """single: one process on one device."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if self.name != "single":
+            raise ValueError(f"strategy.name={self.name} must be single")
 
 
 @dataclass

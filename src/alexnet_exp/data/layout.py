@@ -1,14 +1,18 @@
 """What the folders of a data set mean: classes, and splits where the data set has its own."""
 
-from collections import Counter
 from dataclasses import dataclass
 
 from alexnet_exp.data import imagenet
+from alexnet_exp.data.progress import say
 from alexnet_exp.data.split import Entry, Pool
 from alexnet_exp.data.tree import Tree
 from alexnet_exp.errors import UserError
 
-_VAL_FOLDERS = ("val", "valid", "validation")
+_ROLES: dict[str, Pool] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,12 @@ def list_folders(tree: Tree) -> Listing:
             labeled.append((path, folders[1], pools[folders[0]]))
         elif not pools and folders:
             labeled.append((path, folders[0], "all"))
+    left = [*tree.ignored, *sorted(set(paths) - {path for path, _, _ in labeled})]
+    if left:
+        say(
+            f"{tree.where}: {len(left):,} files are left out, as no images in a class folder:"
+            f" {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
+        )
     for folder in pools or [""]:
         _refuse_empty(tree, base + folder, [path for path, _, _ in labeled], base)
     return _listing(tree, base, labeled)
@@ -102,15 +112,18 @@ def _pass_through(images: list[str]) -> str:
 
 def _split_folders(paths: list[str]) -> dict[str, Pool]:
     """Which folders are splits; empty where the folders are classes."""
-    depth = Counter(path.split("/")[0] for path in paths if path.count("/") > 1)
-    val = next((name for name in _VAL_FOLDERS if name in depth), None)
-    if "train" not in depth or not (val or "test" in depth):
+    nested = sorted({path.split("/")[0] for path in paths if path.count("/") > 1})
+    pools = {name: _ROLES[name.lower()] for name in nested if name.lower() in _ROLES}
+    roles = set(pools.values())
+    if len(roles) < 2:
         return {}
-    pools: dict[str, Pool] = {"train": "train"}
-    if "test" in depth:
-        pools["test"] = "test"
-    if val:
-        pools[val] = "val" if "test" in depth else "test"
+    if "train" not in roles:
+        raise UserError(
+            f"the folders {' and '.join(pools)} are splits, and there is no train folder beside"
+            " them: add one, or pass a folder with class folders alone"
+        )
+    if "test" not in roles:
+        return {name: "test" if role == "val" else role for name, role in pools.items()}
     return pools
 
 

@@ -75,6 +75,9 @@ class StoreDataModule(L.LightningDataModule):
             rank,
             world_size,
         )
+        # Lightning opens the iterator of a resumed run before it tells the sampler its epoch.
+        if self.trainer is not None:
+            sampler.set_epoch(self.trainer.current_epoch)
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -116,7 +119,8 @@ class StoreDataModule(L.LightningDataModule):
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         resident = on_gpu and self._fits()
         # A batch copied from the memory map takes 3 ms on a CPU: workers would only cost memory.
-        workers = self.config.data.workers if on_gpu and not resident else 0
+        streamed = (on_gpu and not resident) or self.config.data.resident == "never"
+        workers = self.config.data.workers if streamed else 0
         return DataLoader(
             StoreDataset(self.store, with_images=not resident),
             sampler=sampler,

@@ -18,7 +18,7 @@ from typing import IO
 from alexnet_exp.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 )
 UNREADABLE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
 """What reading a file of a tree may raise."""
@@ -34,12 +34,14 @@ class Tree(ABC):
         sizes: size in bytes by name; names are relative to the root, parted by ``/``. Only
             images and tables are listed; hidden files and ``__MACOSX`` are not.
         folders: names of all folders, empty ones too.
+        ignored: names of other files that are not hidden, and of links that lead nowhere.
     """
 
     def __init__(self, where: Path) -> None:
         self.where = where
         self.sizes: dict[str, int] = {}
         self.folders: set[str] = set()
+        self.ignored: list[str] = []
 
     @abstractmethod
     def read(self, name: str, last: int | None = None) -> bytes:
@@ -52,6 +54,8 @@ class Tree(ABC):
     def _list(self, name: str, size: int) -> bool:
         path = PurePosixPath(name)
         if _suffix(name) not in IMAGE_SUFFIXES | _TABLE_SUFFIXES or _hidden(path):
+            if not _hidden(path):
+                self.ignored.append(name)
             return False
         self.sizes[str(path)] = size
         self._list_folder(path.parent)
@@ -116,6 +120,8 @@ class _Folder(Tree):
                     self._walk(name)
                 elif _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES and entry.is_file():
                     self.sizes[name] = entry.stat().st_size
+                else:  # also a link that leads nowhere
+                    self.ignored.append(name)
 
     def read(self, name: str, last: int | None = None) -> bytes:
         with open(self.where / name, "rb") as file:
