@@ -75,9 +75,11 @@ class StoreDataModule(L.LightningDataModule):
             rank,
             world_size,
         )
-        # Lightning opens the iterator of a resumed run before it tells the sampler its epoch.
+        # Lightning opens the iterator of a resumed run before it tells the sampler its epoch, and
+        # `current_epoch` then still counts the epoch whose end wrote the checkpoint.
         if self.trainer is not None:
-            sampler.set_epoch(self.trainer.current_epoch)
+            progress = self.trainer.fit_loop.epoch_progress.current
+            sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
         return self._loader(sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
