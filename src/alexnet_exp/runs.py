@@ -120,6 +120,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "wandb", ignore_errors=True)
         RunFolder(self.checkpoints).discard()
+        self.discard()
 
     def discard(self) -> None:
         """Remove the folder if it is empty, and in ``runs/`` those above it that are then empty."""
