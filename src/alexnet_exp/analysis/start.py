@@ -79,7 +79,7 @@ def sharpness(network: AlexNet, images: Tensor, labels: Tensor, iterations: int 
     generator = torch.Generator().manual_seed(0)
     direction = [torch.randn(p.shape, generator=generator).to(p) for p in parameters]
     largest = 0.0
-    size = 1e-2 * _norm(start) / len(start)
+    size = 1e-3  # small enough that softmax does not saturate, large enough for fp32
     for _ in range(iterations):
         scale = size / _norm(direction)
         ends = []

@@ -1,0 +1,45 @@
+"""Sharpness and signals against what can be computed directly."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from alexnet_exp.analysis.start import layer_signals, sharpness
+from alexnet_exp.model import AlexNet
+
+
+@pytest.fixture
+def problem(compose_config):
+    config = compose_config(
+        "model=torchvision", "model.width=0.02", "model.fc=[]", "model.dropout_after=[]", "model.sees_both_towers=[]",
+        "model.input_size=63", "model.classes=3", "model.input_channels=3",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = AlexNet(config.model).eval()
+    return network, torch.randn(8, 3, 63, 63), torch.arange(8) % 3
+
+
+def test_sharpness_is_the_largest_eigenvalue_of_the_hessian(problem) -> None:
+    network, images, labels = problem
+    parameters = list(network.parameters())
+    loss = F.cross_entropy(network(images), labels)
+    gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+    flat = torch.cat([g.flatten() for g in gradients])
+    rows = []
+    for i in range(len(flat)):
+        row = torch.autograd.grad(flat[i], parameters, retain_graph=True)
+        rows.append(torch.cat([r.flatten() for r in row]))
+    largest = torch.linalg.eigvalsh(torch.stack(rows)).abs().max().item()
+    before = [p.detach().clone() for p in parameters]
+    assert sharpness(network, images, labels, iterations=40) == pytest.approx(largest, rel=0.02)
+    assert all(torch.equal(p, q) for p, q in zip(before, parameters, strict=True))
+
+
+def test_signals_are_means_and_spreads_over_images(problem) -> None:
+    network, images, labels = problem
+    conv1 = network.features.conv1(images)
+    first, *_, last = layer_signals(network, images, labels)
+    assert first.name == "conv1"
+    assert first.constant == pytest.approx(conv1.mean(0).abs().mean().item(), rel=1e-5)
+    assert first.signal == pytest.approx(conv1.std(0).mean().item(), rel=1e-5)
+    assert last.signal == pytest.approx(network(images).std(0).mean().item(), rel=1e-5)
