@@ -62,10 +62,11 @@ def layer_signals(network: AlexNet, images: Tensor, labels: Tensor) -> list[Laye
     ]
 
 
-def sharpness(network: AlexNet, images: Tensor, labels: Tensor, iterations: int = 8) -> float:
+def sharpness(network: nn.Module, images: Tensor, labels: Tensor, iterations: int = 8) -> float:
     """Largest eigenvalue of the loss's Hessian, by power iteration.
 
-    Products with the Hessian are central differences of the gradient. Gradient descent with
+    Products with the Hessian are central differences of the gradient over a step of length
+    1e-3, so kinks of ReLU and pooling within it count as curvature. Gradient descent with
     momentum m oscillates and grows where the learning rate exceeds 2 (1 + m) over this.
 
     Args:
