@@ -1,7 +1,5 @@
 """The LightningDataModule: a packed store, batches of it, and their augmentation."""
 
-from typing import Any
-
 import lightning as L
 import numpy as np
 import torch
@@ -142,7 +140,3 @@ class StoreDataModule(L.LightningDataModule):
         if self._resident is None:
             self._resident = torch.from_numpy(np.array(self.store.images)).to(device)
         return self._resident
-
-    def state_dict(self) -> dict[str, Any]:
-        """Nothing: batches are a function of seed and epoch."""
-        return {}
