@@ -1,11 +1,13 @@
 """Every mistake of a user ends in one message that names it, and exit code 2."""
 
+import errno
 import fcntl
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from alexnet_exp import cli
@@ -58,16 +60,38 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("trainer.precision=b16", "trainer.precision=b16"),
         ("strategy.name=ddp", "strategy.name=ddp must be single"),
         ("optim.lr=nan", "optim.lr=nan must be finite"),
+        ("augmentation.max_aspect=nan", "augmentation.max_aspect=nan must be finite"),
+        ("+model.init.layer_std.fc6=inf", "model.init.layer_std.fc6=inf must be finite"),
         ("optim.schedule=steps", "optim.milestones"),
         ("data.root=photos", "data.root=photos is not used by data=synthetic"),
         ("data.val_fraction=1.5", "data.val_fraction=1.5"),
+        ("+dropout=0", "+dropout: there is no such field"),
+        ("+trainer.max_epoch=2", "+trainer.max_epoch: there is no such field; did you mean max_ep"),
+        ("+model.conv.conv1.kernels=9", "+model.conv.conv1.kernels: there is no such field"),
+        ("data.root=a(b", "two pairs of quotes, \"data.root='a(b'\""),
+        ("data.stores=/proc/none/x", "set data.stores=<a folder of yours>"),
     ],
 )
-def test_wrong_override(command, override: str, message: str) -> None:
+def test_wrong_override(command, tmp_path: Path, override: str, message: str) -> None:
     code, printed = command(override)
     assert code == 2
     assert message in printed
-    assert "Traceback" not in printed
+    assert "To append to your config" not in printed, "it would be refused too"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_layers_that_are_lacking_are_named_at_once(command) -> None:
+    code, printed = command("model.fc=[]")
+    assert code == 2
+    assert "model.sees_both_towers: no layer 'fc7'; choose from conv2" in printed
+    assert "model.dropout_after: no layer 'fc6', 'fc7'; choose from conv5" in printed
+    assert "model.init.bias_layers: no layer 'fc7'; choose from conv1" in printed
+
+
+def test_quoting_as_the_message_says_is_read(command) -> None:
+    code, printed = command("data=imagefolder", "data.root='a(b'")
+    assert code == 2
+    assert "data.root=a(b does not exist" in printed
 
 
 @pytest.mark.parametrize(
@@ -143,12 +167,6 @@ def test_damaged_checkpoint_is_named(command, tmp_path: Path) -> None:
     assert f"checkpoint {last} is damaged" in printed
 
 
-def test_experiment_that_changes_nothing_is_refused(command) -> None:
-    code, printed = command("data=fashion_mnist", "model=d2l", "+experiment=no_flips")
-    assert code == 2
-    assert "+experiment=no_flips changes nothing with recipe=fashion_mnist" in printed
-
-
 def test_run_folder_in_use_is_refused(command, tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / ".lock").open("w") as held:
@@ -185,6 +203,51 @@ def test_failure_of_the_program_keeps_its_traceback(command) -> None:
 
     with pytest.raises(RuntimeError, match="a bug"):
         command(task=broken)
+
+
+def test_too_little_memory_names_what_to_lower(command) -> None:
+    def too_large(config: Config, folder: Path) -> None:
+        torch.empty(2**50, dtype=torch.uint8)
+
+    code, printed = command("data.batch_size=77", task=too_large)
+    assert code == 1
+    assert "out of memory: lower data.batch_size (now 77)" in printed
+    assert "Traceback" not in printed
+
+
+def test_full_disk_is_said_in_one_line(command) -> None:
+    def full(config: Config, folder: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "metrics.csv")
+
+    code, printed = command(task=full)
+    assert code == 2
+    assert "the disk is full" in printed
+    assert "metrics.csv" in printed
+    assert "Traceback" not in printed
+
+
+def test_interruption_before_the_start_leaves_no_folder(command, tmp_path: Path) -> None:
+    def interrupted(config: Config, folder: Path) -> None:
+        raise KeyboardInterrupt
+
+    code, printed = command(task=interrupted)
+    assert code == 130
+    assert "interrupted; the same command goes on" in printed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_on_a_cpu_is_refused(command, tmp_path: Path) -> None:
+    code, printed = command(*TINY, "trainer.precision=16-mixed", "trainer.accelerator=cpu")
+    assert code == 2
+    assert "trainer.precision=16-mixed needs a GPU" in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_recipe_that_changes_a_chosen_option_says_so(command) -> None:
+    code, printed = command("augmentation=crops_flips", "data=cifar10", task=lambda *_: None)
+    assert (code, printed) == (0, "")
+    code, printed = command("optim=original", task=lambda *_: None)
+    assert "note: recipe=synthetic changes optim=original: optim.lr=0.002" in printed
 
 
 def test_user_error_removes_the_empty_run_folder(command, tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ def train(folder: Path, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "alexnet_exp.train", *TINY, f"hydra.run.dir={folder}"],
         cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        # A shell's job in the background, as these tests may be, ignores SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 

@@ -10,7 +10,14 @@ import torchvision
 from torch import Tensor, nn
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.model import ConvConfig, LRNConfig, ModelConfig, Pooling, Step
+from alexnet_exp.config.model import (
+    ConvConfig,
+    LRNConfig,
+    ModelConfig,
+    Normalization,
+    Pooling,
+    Step,
+)
 from alexnet_exp.errors import UserError
 from alexnet_exp.lrn import LocalResponseNorm, WithinMapNorm
 from alexnet_exp.model import AlexNet, LayerPlan, TowerLinear, from_torchvision, plan
@@ -415,6 +422,27 @@ def test_from_torchvision_counts_layers_on_the_right_side(model_of: ModelOf) -> 
         from_torchvision(on_meta(model_of("model=cifar_small")), torchvision_state())
 
 
+@pytest.mark.parametrize("key", ["layer1.0.conv1.weight", "module.features.0.weight", "fc.bias"])
+def test_weights_of_another_network_are_named(model_of: ModelOf, key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} is not of torchvision's alexnet"):
+        from_torchvision(on_meta(model_of("model=torchvision")), {key: torch.zeros(1)})
+
+
+@pytest.mark.parametrize("preset", ["torchvision", "d2l"])
+def test_presets_without_normalization_can_have_it(model_of: ModelOf, preset: str) -> None:
+    for kind, module in (("batch", nn.BatchNorm2d), ("lrn", LocalResponseNorm)):
+        network = on_meta(model_of(f"model={preset}", f"model.normalization={kind}"))
+        names = [name for name, layer in network.named_modules() if isinstance(layer, module)]
+        assert names == ["features.norm1", "features.norm2"]
+
+
+def test_normalization_with_nothing_to_act_on_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"normalization=lrn has no layer to act on: set model\.co"
+    ):
+        ModelConfig(conv={"conv1": ConvConfig()}, normalization=Normalization.lrn)
+
+
 def test_from_torchvision_missing_key_is_a_value_error(model_of: ModelOf) -> None:
     state = torchvision_state()
     del state["features.0.bias"]
@@ -433,7 +461,10 @@ DEEP = dict.fromkeys(("conv3", "conv4", "conv5"), 0.03)
     [
         (["model=paper"], {}, 1.0),
         (["model=original"], DEEP, 1.0),
-        (["model=caffenet"], {"fc6": 0.005, "fc7": 0.005}, 0.1),
+        (["model=caffenet"], {"fc6": 0.005, "fc7": 0.005}, 1.0),
+        (["model=one_gpu"], {}, 1.0),
+        (["model=d2l"], "xavier", 0.0),
+        (["model=cifar_small"], {"conv1": 1e-4}, 0.0),
         (["model=paper", "model.init.scheme=he"], "he", 1.0),
         (["model=paper", "model.init.scheme=xavier"], "xavier", 1.0),
         (["model=paper", "model.sees_both_towers=[]", "model.init.scheme=he"], "he", 1.0),
@@ -445,7 +476,7 @@ def test_initial_weights(
     torch.manual_seed(0)
     network = AlexNet(model_of(*overrides, "model.width=0.25", "model.input_size=128"))
     weighted = [layer for layer in network.plan if layer.kind in ("conv", "fc")]
-    assert len(weighted) == 8
+    assert len(weighted) == (4 if overrides == ["model=cifar_small"] else 8)
     layers = dict(stages(network))
     for layer in weighted:
         fan_in = layer.inputs // layer.groups * layer.kernel**2

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,23 @@ def test_stopped_run_goes_on_bit_for_bit(
     assert first == second
 
 
+def test_stopped_run_goes_on_in_another_place(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best epoch is the first, as nothing is learned: it must not be forgotten."""
+    overrides = ("optim.lr=1e-9", "optim.warmup_steps=0")
+    _stop_at_epoch(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(*overrides), tmp_path / "here")
+    monkeypatch.undo()
+    first = weights(tmp_path / "here" / "checkpoints" / "best.ckpt")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert train(tiny(*overrides), tmp_path / "there")["best_epoch"] == 1
+    best = weights(tmp_path / "there" / "checkpoints" / "best.ckpt")
+    assert all(torch.equal(first[name], best[name]) for name in first)
+    assert not (tmp_path / "here").exists()
+
+
 def _stop_at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
     """Press Ctrl-C in the middle of an epoch (counted from 0)."""
     step = Classifier.training_step
@@ -200,6 +218,39 @@ def _interrupt(self: Classifier) -> None:
 def test_other_precisions_train_and_clip(tiny, tmp_path: Path, precision: str) -> None:
     config = tiny(f"trainer.precision={precision}", "optim.clip_norm=1", "trainer.max_epochs=1")
     assert train(config, tmp_path)["status"] == "finished"
+
+
+def test_precision_that_ran_is_recorded(tiny, tmp_path: Path) -> None:
+    result = train(tiny("trainer.precision=auto", "trainer.max_epochs=1"), tmp_path)
+    assert result["precision"] in ("bf16-mixed", "32-true")
+    assert f"precision: {result['precision']}" in (tmp_path / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_memory_format_is_that_of_the_maps(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels_last: bool
+) -> None:
+    seen = set()
+    scores = Classifier._scores
+
+    def watched(self: Classifier, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            maps = self.network.features.conv1(images.contiguous(memory_format=self.memory_format))
+        for tensor in (maps, self.network.features.conv1.weight):
+            seen.add(tensor.is_contiguous(memory_format=torch.channels_last))
+        return scores(self, images)
+
+    monkeypatch.setattr(Classifier, "_scores", watched)
+    train(tiny(f"trainer.channels_last={channels_last}", "trainer.max_epochs=1"), tmp_path)
+    assert seen == {channels_last}
+
+
+def test_images_on_the_device_give_the_same_run(tiny, tmp_path: Path) -> None:
+    for resident in ("always", "never"):
+        config = tiny(f"data.resident={resident}", "trainer.max_epochs=2")
+        train(config, tmp_path / resident)
+    always, never = (weights(tmp_path / n / "checkpoints/best.ckpt") for n in ("always", "never"))
+    assert all(torch.equal(always[name], never[name]) for name in always)
 
 
 def test_finished_run_is_not_trained_again(tiny, tmp_path: Path) -> None:
@@ -248,6 +299,8 @@ def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path
         evaluate(tmp_path, ["data.split_seed=1"])
     with pytest.raises(UserError, match="viws"):
         evaluate(tmp_path, ["evaluation.viws=one"])
+    with pytest.raises(UserError, match=r"^data\.root=\[: "):
+        evaluate(tmp_path, ["data.root=["])
     foreign = tmp_path / "foreign.ckpt"
     torch.save({"weights": torch.zeros(3)}, foreign)
     with pytest.raises(UserError, match=r"foreign\.ckpt"):

@@ -44,7 +44,7 @@ class StepSeed(Callback):
 
 
 class Epochs(Callback):
-    """Times every epoch and writes its row to metrics.csv, the screen and the logger.
+    """Times every epoch and writes its row to metrics.csv and the screen, its rate to the logger.
 
     Args:
         folder: Run folder.
@@ -99,7 +99,8 @@ class Epochs(Callback):
         self.step_seconds += steps
         self.train_seconds += seconds
         self.images += images
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        # Lightning keeps float32: seven digits are what they hold.
+        metrics = {k: float(f"{float(v):.7g}") for k, v in trainer.callback_metrics.items()}
         row: dict[str, Any] = {
             "epoch": trainer.current_epoch + 1,
             "step": trainer.global_step,
@@ -110,6 +111,9 @@ class Epochs(Callback):
         if trainer.is_global_zero:
             with self.file.open("a", newline="") as file:
                 csv.DictWriter(file, COLUMNS).writerow(row)
+        for logger in trainer.loggers:
+            speed = {"images_per_second": row["images_per_second"]}
+            logger.log_metrics(speed, step=trainer.global_step)
         if row["val/top1_error"] < self._best_error:
             self._best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
         self.progress.epoch_line(row, trainer.max_epochs or 0)
@@ -133,7 +137,25 @@ class Epochs(Callback):
         self._best_error = state_dict["best_error"]
 
 
-class Checkpoints(ModelCheckpoint):
+class MovableCheckpoint(ModelCheckpoint):
+    """Goes on also where the run folder was moved; Lightning would forget the best score."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore, with every path in the folder as it is now."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = dict(state_dict)
+        moved["dirpath"] = self.dirpath
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[name] = here(state_dict[name])
+        scores = state_dict["best_k_models"].items()
+        moved["best_k_models"] = {here(path): score for path, score in scores}
+        super().load_state_dict(moved)
+
+
+class Checkpoints(MovableCheckpoint):
     """``last.ckpt`` every few epochs, after everything else of the epoch is done."""
 
     def __init__(self, folder: RunFolder, every: int, epochs: Epochs) -> None:
@@ -154,7 +176,7 @@ class Checkpoints(ModelCheckpoint):
 
 def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
     """``best.ckpt``: the weights with the lowest validation error, the earlier of equals."""
-    return ModelCheckpoint(
+    return MovableCheckpoint(
         dirpath=folder.checkpoints,
         filename="best",
         monitor="val/top1_error",

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from alexnet_exp.config import Config
 from alexnet_exp.errors import UserError
@@ -46,12 +47,12 @@ def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
     """
     composed = OmegaConf.structured(Config)
     try:
-        merged = OmegaConf.merge(
-            composed, content["hyper_parameters"]["config"], OmegaConf.from_dotlist(overrides)
-        )
+        changes = OmegaConf.from_dotlist(overrides)
+        merged = OmegaConf.merge(composed, content["hyper_parameters"]["config"], changes)
         config = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(str(error).splitlines()[0]) from error
+    except (OmegaConfBaseException, ValueError, YAMLError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error
     assert isinstance(config, Config)
     return config
 

@@ -1,6 +1,7 @@
 """The LightningModule: loss, optimizer, learning rate and error rates."""
 
 import math
+from functools import partial
 from typing import Any
 
 import lightning as L
@@ -31,8 +32,11 @@ class Classifier(L.LightningModule):
         super().__init__()
         self.config = config
         self.network = AlexNet(config.model)
-        if config.trainer.channels_last:
-            self.network = self.network.to(memory_format=torch.channels_last)
+        # Also of the images: a convolution answers in the format of its input.
+        self.memory_format = (
+            torch.channels_last if config.trainer.channels_last else torch.contiguous_format
+        )
+        self.network = self.network.to(memory_format=self.memory_format)
         self.save_hyperparameters({"config": to_plain(config), "class_names": class_names})
         self.rate: LearningRate | None = None
         self._restored_rate: dict[str, Any] | None = None
@@ -45,14 +49,11 @@ class Classifier(L.LightningModule):
 
     def forward(self, views: Tensor) -> Tensor:
         """Mean softmax over views: (N, V, C, s, s) to (N, classes) float32."""
-        images = views.flatten(0, 1)
-        if self.config.trainer.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return self._scores(images).softmax(1).unflatten(0, views.shape[:2]).mean(1)
+        return self._scores(views.flatten(0, 1)).softmax(1).unflatten(0, views.shape[:2]).mean(1)
 
     def _scores(self, images: Tensor) -> Tensor:
         """Logits in fp32, or in fp64 with ``trainer.precision=64-true``."""
-        logits = self.network(images.to(self.dtype))
+        logits = self.network(images.to(self.dtype).contiguous(memory_format=self.memory_format))
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -60,9 +61,11 @@ class Classifier(L.LightningModule):
         self.rate = LearningRate(self.config.optim)
         if self._restored_rate is not None:
             self.rate.load_state_dict(self._restored_rate)
-        # Lightning does not clip before a fused step, which may unscale gradients by itself.
+        # Lightning does not clip before a fused step, and with a gradient scaler a fused step runs,
+        # and starts its momentum, even where the first gradients overflow.
         clipped = self.config.optim.clip_norm is not None
-        fused = self.device.type in ("cpu", "cuda") and not clipped
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        fused = self.device.type in ("cpu", "cuda") and not clipped and not scaled
         return build_optimizer(self.network, self.config.optim, fused)
 
     def on_train_start(self) -> None:
@@ -108,8 +111,11 @@ class Classifier(L.LightningModule):
         self._log_metrics("val", self.val_metrics)
 
     def on_test_start(self) -> None:
-        """Forget earlier predictions."""
+        """Forget an earlier test."""
         self.predictions = {split: [] for split in TEST_SPLITS}
+        for metrics in self.test_metrics:
+            assert isinstance(metrics, MetricCollection)
+            metrics.reset()
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count errors and keep the five best classes of every image."""
@@ -164,11 +170,13 @@ class Classifier(L.LightningModule):
 
 
 def _metrics(classes: int) -> MetricCollection:
+    # Checking arguments would wait for the device in every step.
+    accuracy = partial(MulticlassAccuracy, classes, average="micro", validate_args=False)
     return MetricCollection(
         {
             "loss": MeanMetric(nan_strategy="disable"),
-            "top1": MulticlassAccuracy(classes, top_k=1, average="micro"),
-            "top5": MulticlassAccuracy(classes, top_k=min(5, classes), average="micro"),
+            "top1": accuracy(top_k=1),
+            "top5": accuracy(top_k=min(5, classes)),
         },
         compute_groups=False,
     )

@@ -1,30 +1,35 @@
 """How every command starts and ends: set-up, Hydra, one message for a mistake, exit codes."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
+import torch
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from alexnet_exp.config import Config, conf_folder, register, to_config
+from alexnet_exp.data.progress import say
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
 
-MISTAKE, INTERRUPTED = 2, 130
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 
 # Lines of Hydra's messages that tell a user nothing.
 _INTERNALS = (
     "full_key:", "reference_type=", "object_type=", "Available options", "Config search path",
     "provider=", "Set the environment variable", "See https://hydra.cc",
+    "To append to your config use",
 )  # fmt: skip
 
 
@@ -46,13 +51,35 @@ def run(task: Callable[[Config, Path], object]) -> None:
         started.append(folder)
         try:
             config = to_config(raw)
-            _refuse_idle_experiment(config)
+            notes = check_overrides(config, list(HydraConfig.get().overrides.task))
+            if config.trainer.progress:
+                for note in notes:
+                    say(note)
             task(config, folder)
         except UserError as error:
             RunFolder(folder).discard()
             mistake(str(error))
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+            print(
+                f"error: out of memory: lower data.batch_size (now {config.data.batch_size}),"
+                f" evaluation.batch_size or model.width ({reason})",
+                file=sys.stderr,
+            )
+            sys.exit(FAILED)
         except KeyboardInterrupt:
-            interrupted(f"the same command with hydra.run.dir={folder} goes on")
+            RunFolder(folder).discard()
+            where = f" with hydra.run.dir={folder}" if folder.exists() else ""
+            interrupted(f"the same command{where} goes on")
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            mistake(
+                f"the disk is full ({error}): make room, and the same command with"
+                f" hydra.run.dir={folder} goes on"
+            )
 
     try:
         composed()
@@ -64,18 +91,9 @@ def run(task: Callable[[Config, Path], object]) -> None:
         mistake(_composition_error(error))
 
 
-def _refuse_idle_experiment(config: Config) -> None:
-    """An experiment that changes nothing under this recipe would be recorded under a false name."""
-    overrides = list(HydraConfig.get().overrides.task)
-    others = [item for item in overrides if not item.lstrip("+").startswith("experiment=")]
-    if others == overrides or config.experiment == "baseline":
-        return
-    without = to_config(hydra.compose("config", others))
-    if replace(without, experiment=config.experiment) == config:
-        raise UserError(
-            f"+experiment={config.experiment} changes nothing with recipe={config.recipe}, which"
-            " leaves that out already: choose another recipe or data set"
-        )
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Torch has a class for it on a GPU alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def mistake(message: str) -> NoReturn:
@@ -108,6 +126,13 @@ def _composition_error(error: BaseException) -> str:
             wanted = str(current.missing_cfg_file).rpartition("/")[2]
             messages = [line for line in messages if line not in current.options]
             hints = get_close_matches(wanted, current.options, 3) or list(current.options)
+        if isinstance(current, OverrideParseException):
+            name, _, value = current.override.partition("=")
+            quoted = value.replace("'", "\\'")
+            messages = [
+                f"{current.override} can't be read: put a value with signs such as ( = , or ' into"
+                f" two pairs of quotes, \"{name}='{quoted}'\""
+            ]
         current = current.__cause__
     if hints:
         messages.append(f"did you mean {' or '.join(hints)}?")

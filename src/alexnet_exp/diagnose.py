@@ -20,7 +20,7 @@ from alexnet_exp.data.store import prepare
 from alexnet_exp.display import console
 from alexnet_exp.model import AlexNet
 from alexnet_exp.runs import RunFolder
-from alexnet_exp.setup import fill_from_data
+from alexnet_exp.setup import settle
 
 IMAGES = 128
 
@@ -29,7 +29,7 @@ def diagnose(config: Config, folder: Path) -> None:
     """Print signal, gradient and largest stable learning rate of the untrained network."""
     RunFolder(folder).discard()
     store = prepare(config.data)
-    fill_from_data(config, store)
+    settle(config, store)
     L.seed_everything(config.seed, verbose=False)
     network = AlexNet(config.model).eval()
     order = np.random.default_rng(config.seed).permutation(store.indices("train"))

@@ -18,7 +18,6 @@ from rich.progress import (
 from rich.table import Table
 
 from alexnet_exp.config import Config
-from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import LayerPlan
 
 console = Console(highlight=False)
@@ -57,14 +56,14 @@ def announce(
         return
     optim, data = config.optim, config.data
     drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
-    precision = resolve_precision(config.trainer.precision, config.trainer.accelerator)
     console.print(model_table(config, layers))
     lines = (
         f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}",
         f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
-        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs, {precision}",
+        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs,"
+        f" {config.trainer.precision}",
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
     )
     console.print("\n".join(lines), soft_wrap=True)
@@ -73,6 +72,8 @@ def announce(
 def show_errors(result: dict[str, Any], title: str) -> None:
     """Print a table of validation and test errors."""
     views = "1 view" if result["views"] == "one" else "10 views"
+    if result["synthetic"]:
+        views += ", drawn images"
     console.print(f"\n{title}, {views}", style="bold", soft_wrap=True)
     table = Table()
     table.add_column("split")
@@ -90,10 +91,9 @@ def show_errors(result: dict[str, Any], title: str) -> None:
 
 def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -> None:
     """Print the errors of a finished run, its cost and where it lies."""
-    drawn = " (drawn images)" if result["synthetic"] else ""
     show_errors(
         result,
-        f"{result['experiment']} on {result['data']}{drawn}, seed {result['seed']}, best epoch"
+        f"{result['experiment']} on {result['data']}, seed {result['seed']}, best epoch"
         f" {result['best_epoch']} of {result['epochs']}",
     )
     lines = (

@@ -13,7 +13,7 @@ from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, show_errors
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
-from alexnet_exp.setup import fill_from_data, make_trainer
+from alexnet_exp.setup import make_trainer, settle
 
 
 def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
     config = checkpoint_config(content, overrides)
     refuse_other_network(content, config, path)
     store = prepare(config.data, progress=progress)
-    fill_from_data(config, store)
+    settle(config, store)
     if content["hyper_parameters"]["config"]["data"]["fingerprint"] != config.data.fingerprint:
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
@@ -49,9 +49,13 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
     bar = EpochProgress(config.data.batch_size, progress)
     tester = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])
     tester.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
-    views = str(config.evaluation.views)
-    return {"metrics": classifier.test_results(), "views": views, "images": store.counts,
-            "classes": len(store.classes)}  # fmt: skip
+    return {
+        "metrics": classifier.test_results(),
+        "views": str(config.evaluation.views),
+        "images": store.counts,
+        "classes": len(store.classes),
+        "synthetic": config.data.source == "synthetic",
+    }
 
 
 def main() -> None:
@@ -62,7 +66,10 @@ def main() -> None:
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a run folder (best.ckpt)")
     parser.add_argument(
-        "overrides", nargs="*", help="changes, such as evaluation.views=one data.root=photos/"
+        "overrides",
+        nargs="*",
+        default=[],
+        help="changes, such as evaluation.views=one data.root=photos/",
     )
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     arguments = parser.parse_args()

@@ -1,5 +1,6 @@
 """AlexNet in paper order, every idea of section 3 a choice made once, when it is built."""
 
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +19,6 @@ from alexnet_exp.config.model import (
     Step,
 )
 from alexnet_exp.lrn import LocalResponseNorm, WithinMapNorm
-
-ACTIVATIONS: dict[Activation, type[nn.Module]] = {
-    Activation.relu: nn.ReLU,
-    Activation.tanh: nn.Tanh,
-    Activation.sigmoid: nn.Sigmoid,
-}
 
 
 @dataclass(frozen=True)
@@ -207,9 +202,7 @@ def _features(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple[s
                     ),
                 )
             )
-            built[Step.activation] = [
-                (f"{config.activation}{number}", _activation(config, in_place=True))
-            ]
+            built[Step.activation] = [(f"{config.activation}{number}", _activation(config))]
             if f"norm{number}" in layers:
                 built[Step.normalization] = _norms(conv, number, layer.outputs, config)
         for step in conv.order or config.order:
@@ -217,10 +210,10 @@ def _features(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple[s
     return modules
 
 
-def _activation(config: ModelConfig, in_place: bool) -> nn.Module:
+def _activation(config: ModelConfig) -> nn.Module:
     if config.activation == Activation.relu:
-        return nn.ReLU(inplace=in_place)
-    return ACTIVATIONS[config.activation]()
+        return nn.ReLU(inplace=True)
+    return nn.Tanh() if config.activation == Activation.tanh else nn.Sigmoid()
 
 
 def _pool(conv: ConvConfig, layer: LayerPlan, config: ModelConfig) -> nn.Module:
@@ -260,7 +253,7 @@ def _classifier(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple
         layer, number = layers[name], name.removeprefix("fc")
         modules.append((name, TowerLinear.build(layer)))
         if name != names[-1]:
-            modules.append((f"{config.activation}{number}", _activation(config, in_place=True)))
+            modules.append((f"{config.activation}{number}", _activation(config)))
             if config.dropout and name in config.dropout_after:
                 modules.append((f"drop{number}", nn.Dropout(config.dropout)))
     return modules
@@ -355,6 +348,9 @@ def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
     Raises:
         ValueError: A layer's shape differs or a key is missing.
     """
+    foreign = [key for key in state if not re.fullmatch(r"(features|classifier)\.\d+\.\w+", key)]
+    if foreign:
+        raise ValueError(f"{foreign[0]} is not of torchvision's alexnet: pass its state dict")
     # Both lists run in network order; torchvision numbers its layers within each Sequential.
     theirs = sorted(
         {key.rpartition(".")[0] for key in state},

@@ -33,7 +33,7 @@ from alexnet_exp.errors import UserError
 # What may differ between two runs with the same result.
 NEUTRAL = {
     "logger": None,
-    "data": ("stores", "workers", "resident"),
+    "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
     "trainer": ("progress", "checkpoint_every", "keep_last_checkpoint"),
 }
 
@@ -168,7 +168,8 @@ class RunFolder:
             before = OmegaConf.to_container(OmegaConf.load(file))
         except (YAMLError, OSError) as error:
             raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
-        assert isinstance(before, dict)
+        if not isinstance(before, dict):
+            raise UserError(f"{file} is not of a run: set hydra.run.dir=<another folder>")
         if before.get("config_hash") != config_hash(config):
             changed = _differences(before, to_plain(config))
             raise UserError(

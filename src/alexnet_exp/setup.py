@@ -14,8 +14,10 @@ from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import LayerPlan, plan
 
 
-def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
-    """Set what the data decides (classes, channels, fingerprint) and plan the network's layers.
+def settle(config: Config, store: Store) -> list[LayerPlan]:
+    """Set what data and hardware decide, and plan the network's layers.
+
+    The data decides classes, channels and fingerprint, the hardware what precision=auto means.
 
     Args:
         config: Changed in place.
@@ -29,6 +31,9 @@ def fill_from_data(config: Config, store: Store) -> list[LayerPlan]:
     """
     model, classes = config.model, len(store.classes)
     config.data.fingerprint = store.meta["fingerprint"]
+    config.trainer.precision = resolve_precision(
+        config.trainer.precision, config.trainer.accelerator
+    )
     if model.classes is None:
         model.classes = classes
     if model.classes < classes:
@@ -75,11 +80,11 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
     _quiet_lightning()
     trainer = config.trainer
     try:
-        return L.Trainer(
+        made = L.Trainer(
             accelerator=trainer.accelerator,
             devices=trainer.devices,
             num_nodes=trainer.num_nodes,
-            precision=resolve_precision(trainer.precision, trainer.accelerator),  # type: ignore[arg-type]
+            precision=trainer.precision,  # type: ignore[arg-type]
             deterministic=trainer.deterministic,
             use_distributed_sampler=False,
             enable_model_summary=False,
@@ -90,6 +95,12 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
             f"trainer.accelerator={trainer.accelerator} trainer.devices={trainer.devices}"
             f" trainer.precision={trainer.precision} can't be had on this machine: {error}"
         ) from error
+    if trainer.precision.startswith("16") and made.strategy.root_device.type == "cpu":
+        raise UserError(  # Lightning would train in bf16 instead
+            f"trainer.precision={trainer.precision} needs a GPU: set trainer.precision=bf16-mixed"
+            " or 32-true"
+        )
+    return made
 
 
 def _quiet_lightning() -> None:

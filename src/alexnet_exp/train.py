@@ -23,7 +23,7 @@ from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import peak_memory_bytes
 from alexnet_exp.loggers import Logging
 from alexnet_exp.runs import RunFolder, config_hash
-from alexnet_exp.setup import fill_from_data, make_trainer
+from alexnet_exp.setup import make_trainer, settle
 
 
 def train(config: Config, path: Path) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         UserError: Something the user can mend.
     """
     store = prepare(config.data, progress=config.trainer.progress)
-    layers = fill_from_data(config, store)
+    layers = settle(config, store)
     run = RunFolder(path)
     finished = run.result(config)
     if finished is not None:
@@ -75,6 +75,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         "steps": trainer.global_step,
         "train_seconds": round(epochs.train_seconds, 3),
         "images_per_second": round(epochs.images / max(epochs.step_seconds, 1e-9), 1),
+        "precision": config.trainer.precision,
         "peak_memory_bytes": peak_memory_bytes(),
         "recipe": config.recipe,
         "views": str(config.evaluation.views),

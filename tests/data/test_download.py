@@ -18,15 +18,19 @@ CONTENT = b"flowers" * 1000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
+MORE = CONTENT + b"and more"
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        if self.path != "/flowers.tgz" and self.path != "/cut.tgz":
+        if self.path not in ("/flowers.tgz", "/cut.tgz", "/v2/flowers.tgz"):
             self.send_error(404)
             return
+        content = MORE if self.path == "/v2/flowers.tgz" else CONTENT
         self.send_response(200)
-        self.send_header("Content-Length", str(len(CONTENT)))
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(CONTENT[:100] if self.path == "/cut.tgz" else CONTENT)
+        self.wfile.write(content[:100] if self.path == "/cut.tgz" else content)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -45,6 +49,13 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.endswith(".lock")}
+
+
+def test_without_checksum_addresses_are_told_apart(server: str, tmp_path: Path) -> None:
+    for path, content in (("/flowers.tgz", CONTENT), ("/v2/flowers.tgz", MORE)):
+        file = fetch(f"{server}{path}", None, tmp_path, progress=False)
+        assert file.read_bytes() == content
+        assert file.name.endswith("-flowers.tgz")
 
 
 def test_download_is_checked_and_kept(server: str, tmp_path: Path) -> None:

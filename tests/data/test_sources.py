@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import os
 import pickle
 import shutil
 import struct
@@ -101,6 +102,41 @@ def test_fingerprint_follows_names_sizes_and_settings(tmp_path: Path) -> None:
     with open(root / "rose" / "zero.png", "ab") as file:
         file.write(b"longer")
     assert len({first, renamed, opened(config_of(tmp_path, root)).fingerprint}) == 3
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_links_in_an_archive_are_followed(tmp_path: Path, mode: str) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    os.link(root / "rose" / "001.png", root / "rose" / "hard.png")
+    (root / "rose" / "soft.png").symlink_to("../daisy/002.png")
+    (root / "rose" / "again.png").symlink_to("soft.png")
+    (root / "rose" / "nowhere.png").symlink_to("gone.png")
+    with tarfile.open(tmp_path / "flowers.tar", mode) as packed:
+        packed.add(root, "flowers")
+    source = opened(config_of(tmp_path, tmp_path / "flowers.tar"))
+    folder = opened(config_of(tmp_path, root))
+    assert [item.name for item in source.items] == [item.name for item in folder.items]
+    for name, seed in (("hard", 1001), ("soft", 2), ("again", 2)):
+        loaded = source.load(find(source, f"rose/{name}.png"))
+        np.testing.assert_array_equal(loaded, picture(seed))
+    assert source.fingerprint == folder.fingerprint
+
+
+def test_encrypted_archive_is_said(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    archive = tmp_path / "flowers.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for file in sorted(root.rglob("*.png")):
+            packed.write(file, file.relative_to(root))
+    content = archive.read_bytes()
+    for header, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        parts = content.split(header)
+        marked = [part[: flags - 4] + b"\x01" + part[flags - 3 :] for part in parts[1:]]
+        content = header.join([parts[0], *marked])
+    archive.write_bytes(content)
+    source = opened(config_of(tmp_path, archive))
+    with pytest.raises(DecodeError, match="encrypted"):
+        source.load(source.items[0])
 
 
 def test_doubles_are_on_one_side_and_counted(tmp_path: Path) -> None:

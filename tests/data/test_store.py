@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -196,6 +197,7 @@ from alexnet_exp.data import packing
 from alexnet_exp.data.store import prepare
 packing._CHUNK_BYTES = 5 * 8 * 8 * 3
 append, lines = packing._append, 0
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 def killing(journal, line):
     global lines
     lines += 1
@@ -349,10 +351,32 @@ def test_a_second_process_waits_and_then_opens(
     assert (path / "images.npy").stat().st_ino == written
 
 
+def test_moved_images_are_the_same_data(config: DataConfig, tmp_path: Path) -> None:
+    here = prepare(config, progress=False)
+    shutil.copytree(tmp_path / "flowers", tmp_path / "elsewhere")
+    there = prepare(config_of(tmp_path, tmp_path / "elsewhere"), progress=False)
+    assert here.path != there.path
+    assert here.meta["fingerprint"] == there.meta["fingerprint"]
+    other = prepare(config_of(tmp_path, tmp_path / "elsewhere", split_seed=1), progress=False)
+    assert other.meta["fingerprint"] != there.meta["fingerprint"]
+
+
+def test_another_process_gets_the_path_and_not_the_images(config: DataConfig) -> None:
+    store = prepare(config, progress=False)
+    pickled = pickle.dumps(store)
+    assert len(pickled) < 1000 < store.images.nbytes
+    again = pickle.loads(pickled)
+    assert np.array_equal(again.images, store.images)
+    assert isinstance(again.images, np.memmap)
+
+
 def damage(path: Path, what: str) -> None:
     meta = json.loads((path / "meta.json").read_text())
     if what == "version":
         meta["format_version"] = 99
+        (path / "meta.json").write_text(json.dumps(meta))
+    elif what == "covariance":
+        del meta["rgb_covariance"]
         (path / "meta.json").write_text(json.dumps(meta))
     elif what == "images":
         os.truncate(path / "images.npy", (path / "images.npy").stat().st_size - 1)
@@ -370,6 +394,7 @@ def damage(path: Path, what: str) -> None:
     ("what", "expected"),
     [
         ("version", "has format version 99, this program reads 1: delete the folder"),
+        ("covariance", "is damaged .'rgb_covariance'"),
         ("images", "is damaged .*delete the folder"),
         ("labels", "is damaged .labels.npy has labels from 1 to 2, meta.json 2 classes"),
         ("split", r"split\.npy has uint8 \(31,\) instead of uint8 \(32,\)"),
@@ -384,6 +409,18 @@ def test_stores_that_cannot_be_used_are_named(config: DataConfig, what: str, exp
         with pytest.raises(UserError, match=expected) as caught:
             use()
         assert str(path) in str(caught.value)
+
+
+def test_doubles_across_given_splits_are_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed, split in enumerate(("train", "val", "test")):
+        folder_of(tmp_path / "data" / split, {"a": 4, "b": 4}, seed=seed)
+    prepare(config_of(tmp_path, tmp_path / "data"), progress=False)
+    assert "byte-identical" not in capsys.readouterr().err
+    shutil.copy(tmp_path / "data/train/a/000.png", tmp_path / "data/test/a/copy.png")
+    prepare(config_of(tmp_path, tmp_path / "data"), progress=False)
+    assert "1 val or test images have a byte-identical double" in capsys.readouterr().err
 
 
 def test_no_store_is_a_mistake_of_the_user(tmp_path: Path) -> None:

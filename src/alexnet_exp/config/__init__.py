@@ -1,6 +1,9 @@
 """The typed schema of the whole configuration; conf/ holds its values."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +47,25 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
+        for path, value in _floats(asdict(self), ""):
+            if not math.isfinite(value):
+                raise ValueError(f"{path}={value} must be finite")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
         processes = self.trainer.devices * self.trainer.num_nodes
         if self.strategy.name == "single" and processes > 1:
             raise ValueError(
                 f"trainer.devices={self.trainer.devices} trainer.num_nodes="
-                f"{self.trainer.num_nodes}: strategy=single runs on one device"
+                f"{self.trainer.num_nodes}: strategy=single runs on one device; set both to 1"
             )
+
+
+def _floats(values: dict[str, Any], path: str) -> Iterator[tuple[str, float]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _floats(value, f"{path}{name}.")
+        elif isinstance(value, float):
+            yield f"{path}{name}", value
 
 
 def register() -> None:
@@ -63,14 +77,31 @@ def to_config(composed: DictConfig) -> Config:
     """The composed configuration as checked dataclasses.
 
     Raises:
-        UserError: A value is out of range; the message names the override.
+        UserError: A field that does not exist was added (+name=...), or a value is out of range;
+            the message names the override.
     """
+    for path, names in _added(composed, ""):
+        name = path.rpartition(".")[2]
+        close = get_close_matches(name, names, 3) or names
+        raise UserError(f"+{path}: there is no such field; did you mean {' or '.join(close)}?")
     try:
         config = OmegaConf.to_object(composed)
     except ValueError as error:
         raise UserError(str(error)) from error
     assert isinstance(config, Config)
     return config
+
+
+def _added(node: DictConfig, path: str) -> Iterator[tuple[str, list[str]]]:
+    """Keys that the schema lacks, with the names it has there; ``+name=`` gets them past Hydra."""
+    schema = OmegaConf.get_type(node)
+    known = [item.name for item in fields(schema)] if is_dataclass(schema) else None
+    for key in map(str, node):
+        below = f"{path}{key}"
+        if known is not None and key not in known:
+            yield below, known
+        elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            yield from _added(node[key], f"{below}.")
 
 
 def to_plain(config: Config) -> dict[str, Any]:

@@ -254,11 +254,23 @@ class ModelConfig:
             raise ValueError(f"model.lrn.size={self.lrn.size} must be odd")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout={self.dropout} must lie in [0, 1)")
-        _known("model.without", self.without, convs[1:])
-        _known("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs)
-        _known("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]])
-        _known("model.init.bias_layers", self.init.bias_layers, convs + fcs)
-        _known("model.init.layer_std", list(self.init.layer_std), convs + fcs)
+        layers = [name for name in convs if name not in self.without]
+        if self.normalization != Normalization.none and not any(
+            self.conv[name].normalize for name in layers
+        ):
+            raise ValueError(
+                f"model.normalization={self.normalization} has no layer to act on: set"
+                f" model.conv.{layers[0]}.normalize=true, or model.normalization=none"
+            )
+        unknown = [
+            *_unknown("model.without", self.without, convs[1:]),
+            *_unknown("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs),
+            *_unknown("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]]),
+            *_unknown("model.init.bias_layers", self.init.bias_layers, convs + fcs),
+            *_unknown("model.init.layer_std", list(self.init.layer_std), convs + fcs),
+        ]
+        if unknown:
+            raise ValueError("; ".join(unknown))
 
 
 def _positive(name: str, value: float) -> None:
@@ -266,10 +278,12 @@ def _positive(name: str, value: float) -> None:
         raise ValueError(f"{name}={value} must be greater than 0")
 
 
-def _known(name: str, given: list[str], allowed: list[str]) -> None:
-    for layer in given:
-        if layer not in allowed:
-            raise ValueError(f"{name}: no layer '{layer}'; choose from {', '.join(allowed)}")
+def _unknown(name: str, given: list[str], allowed: list[str]) -> list[str]:
+    """One message if ``name`` lists layers that this network lacks."""
+    lacking = [layer for layer in given if layer not in allowed]
+    if not lacking:
+        return []
+    return [f"{name}: no layer {', '.join(map(repr, lacking))}; choose from {', '.join(allowed)}"]
 
 
 def _each_step_once(name: str, order: list[Step] | None) -> None:

@@ -26,6 +26,8 @@ def fetch(
 ) -> Path:
     """Download ``url`` into ``folder`` under its own name, unless it is there already.
 
+    Without a checksum the name begins with a digest of the address.
+
     The file carries the name ``<name>.part`` until it is complete and its checksum is right, so
     that a killed download starts over and never passes for a whole one.
 
@@ -42,7 +44,10 @@ def fetch(
     Raises:
         UserError: no such address, a broken connection, a wrong checksum, or no space.
     """
-    path = folder / (Path(unquote(urlsplit(url).path)).name or "download")
+    name = Path(unquote(urlsplit(url).path)).name or "download"
+    if checksum is None:  # nothing but the address tells its content from another's
+        name = f"{hashlib.sha256(url.encode()).hexdigest()[:8]}-{name}"
+    path = folder / name
     checksum = checksum and checksum.lower()
     with only_one(path, "downloading"):
         if path.is_file() and checksum in (None, digest_of(path, algorithm)):

@@ -198,6 +198,12 @@ class _Job:
                 f"left out {len(self.skipped)} of {len(self.items)} files that cannot be decoded:"
                 f" {self._skipped_names()}"
             )
+        across = self.source.doubles["doubles_across_splits"]
+        if across:
+            say(
+                f"{across} val or test images have a byte-identical double on another side: the"
+                f" splits are as they came in {self.source.where}"
+            )
         with open(self.folder / "images.npy", "r+b") as file:
             _write_header(file, (len(items), *self.shape))
         labels = np.array([item.label for item in items], np.int64)

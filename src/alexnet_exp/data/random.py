@@ -20,8 +20,11 @@ def uniform(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
         count: Numbers for each image.
 
     Returns:
-        (N, count) float64 on the device of ``index``.
+        (N, count) float64 on the device of ``index``; float32 on Apple's GPUs, which have no more.
     """
+    if index.device.type == "mps":
+        drawn = uniform(seed, epoch, index.cpu(), count)
+        return drawn.float().clamp(max=1 - 2.0**-24).to(index.device)
     draws = torch.arange(1, count + 1, device=index.device)
     key = _mix(torch.full_like(index, seed) * _GAMMA + epoch)
     key = _mix(key + index * _GAMMA)

@@ -18,7 +18,7 @@ from alexnet_exp.data.download import fetch
 from alexnet_exp.data.layout import Listing, list_folders, list_imagenet
 from alexnet_exp.data.progress import progress_bar
 from alexnet_exp.data.split import Entry, assign_splits, count_doubles, find_doubles
-from alexnet_exp.data.tree import UNREADABLE, Tree, open_tree
+from alexnet_exp.data.tree import UNREADABLE, Tree, open_tree, require_readable
 from alexnet_exp.errors import UserError
 
 
@@ -58,8 +58,12 @@ class Source(ABC):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Hexadecimal sha256 over everything that decides what a store of this source holds."""
-        text = json.dumps([parameters(self.config), self._identity()])
+        """Hexadecimal sha256 over all that decides what a store of this source holds.
+
+        Where the images lie is not part of it: a data set may be moved.
+        """
+        settings = {k: v for k, v in parameters(self.config).items() if k != "root"}
+        text = json.dumps([settings, self._identity()])
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
@@ -128,11 +132,8 @@ def open_source(config: DataConfig, *, progress: bool = True) -> Source:
     if config.source == Layout.synthetic:
         return SyntheticSource(config, progress=progress)
     root = None if config.root is None else Path(config.root).expanduser()
-    if root is not None and not root.exists():
-        raise UserError(
-            f"data.root={config.root} does not exist: pass the folder or archive that holds the"
-            " images"
-        )
+    if root is not None:
+        require_readable(root)
     if config.source == Layout.fashion_mnist:
         return ArraySource(config, FashionMnist(root, downloads_folder(config)), progress=progress)
     if config.source == Layout.cifar10:

@@ -70,6 +70,10 @@ class Store:
             ) from error
         return store
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Loader processes that are not forked open it again; the images would be copied."""
+        return Store.open, (self.path,)
+
     @cached_property
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of the channels over all training pixels, float64, shape (C, C)."""
@@ -104,6 +108,9 @@ class Store:
                     f"{name}.npy has {array.dtype} {array.shape} instead of"
                     f" {np.dtype(dtype)} {shape}"
                 )
+        covariance = np.shape(self.meta["rgb_covariance"])
+        if covariance != (channels, channels):
+            raise ValueError(f"meta.json has an rgb_covariance of {covariance}")
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             raise ValueError(
                 f"labels.npy has labels from {self.labels.min()} to {self.labels.max()},"
@@ -142,6 +149,11 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
         return Store.open(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder {path.parent} ({error}): set data.stores=<a folder of yours>"
+        ) from error
+    try:
         with only_one(path, "packing"):
             meta = read_meta(path)
             if meta is None or meta["fingerprint"] != source.fingerprint:
@@ -158,7 +170,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 f"the disk of {path.parent} is full: free some space, or set"
                 " data.stores=<a folder on another disk>"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
             raise UserError(
                 f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
             ) from error

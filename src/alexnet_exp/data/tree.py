@@ -5,6 +5,7 @@ folder and no half-extracted folder can be taken for a whole one.
 """
 
 import os
+import posixpath
 import shutil
 import tarfile
 import tempfile
@@ -20,8 +21,8 @@ from alexnet_exp.errors import UserError
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 )
-UNREADABLE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
-"""What reading a file of a tree may raise."""
+UNREADABLE = (OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error)
+"""What reading a file of a tree may raise (RuntimeError: an encrypted zip archive)."""
 
 _TABLE_SUFFIXES = frozenset({".txt", ".csv", ".mat"})
 
@@ -66,6 +67,22 @@ class Tree(ABC):
             self.folders.update(str(folder) for folder in (path, *path.parents) if folder.name)
 
 
+def require_readable(root: Path) -> None:
+    """Check that ``data.root`` is there.
+
+    Raises:
+        UserError: it is not, or this user may not look.
+    """
+    try:
+        found = root.exists()
+    except OSError as error:
+        raise UserError(f"data.root={root} cannot be read: {error}") from error
+    if not found:
+        raise UserError(
+            f"data.root={root} does not exist: pass the folder or archive that holds the images"
+        )
+
+
 def open_tree(root: Path, scratch: Path) -> Tree:
     """List a folder or an archive (.tar, also compressed, or .zip).
 
@@ -76,23 +93,21 @@ def open_tree(root: Path, scratch: Path) -> Tree:
     Raises:
         UserError: ``root`` does not exist or cannot be read.
     """
+    require_readable(root)
     if root.is_dir():
         try:
             return _Folder(root)
         except OSError as error:
             raise UserError(f"data.root={root} cannot be read: {error}") from error
-    if not root.exists():
-        raise UserError(
-            f"data.root={root} does not exist: pass the folder or archive that holds the images"
-        )
     try:
         if zipfile.is_zipfile(root):
             return _Zip(root)
         return _Tar(root, scratch)
     except UNREADABLE as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
         raise UserError(
             f"data.root={root} is not a folder, and cannot be read as a tar or zip archive"
-            f" ({error}): pass a folder or a whole archive"
+            f" ({reason}): pass a folder or a whole archive"
         ) from error
 
 
@@ -138,13 +153,27 @@ class _Tar(Tree):
         self._scratch = scratch
         self._lock = threading.Lock()
         self._offsets: dict[str, int] = {}
+        self._links: dict[str, str] = {}
         self._plain: IO[bytes] | None = None
+        links: dict[str, str] = {}
         with tarfile.open(where) as archive:
             for member in archive:
+                path = PurePosixPath(member.name)
                 if member.isdir():
-                    self._list_folder(PurePosixPath(member.name))
+                    self._list_folder(path)
                 elif member.isreg() and self._list(member.name, member.size):
-                    self._offsets[str(PurePosixPath(member.name))] = member.offset_data
+                    self._offsets[str(path)] = member.offset_data
+                elif member.islnk() or member.issym():  # the latter is relative to its folder
+                    base = path.parent if member.issym() else PurePosixPath()
+                    links[str(path)] = posixpath.normpath(str(base / member.linkname))
+        for name in links:
+            target = name
+            for _ in links:
+                target = links.get(target, target)
+            if target not in self._offsets:
+                self.ignored.append(name)
+            elif self._list(name, self.sizes[target]):
+                self._links[name] = target
         try:
             tarfile.open(where, "r:").close()
         except tarfile.TarError:
@@ -163,7 +192,8 @@ class _Tar(Tree):
                     ) from error
         size = self.sizes[name]
         length = size if last is None else min(size, last)
-        return os.pread(self._plain.fileno(), length, self._offsets[name] + size - length)
+        offset = self._offsets[self._links.get(name, name)]
+        return os.pread(self._plain.fileno(), length, offset + size - length)
 
     def _unpack(self) -> IO[bytes]:
         self._scratch.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,106 @@
+"""Whether a run will be what its overrides say, so that nothing is recorded under a false name."""
+
+from dataclasses import asdict, replace
+from typing import Any
+
+import hydra
+import torch
+
+from alexnet_exp.config import Config, to_config
+from alexnet_exp.config.model import InitScheme
+from alexnet_exp.errors import UserError
+from alexnet_exp.model import AlexNet
+
+# Groups whose options a recipe may change in part.
+_GROUPS = ("model", "augmentation", "optim", "evaluation")
+
+
+def check_overrides(config: Config, overrides: list[str]) -> list[str]:
+    """Compare what was asked for with what was composed.
+
+    Args:
+        config: What Hydra composed.
+        overrides: From the command line; Hydra must be initialized.
+
+    Returns:
+        Notes for the user: which of the chosen options a recipe changes, and in what.
+
+    Raises:
+        UserError: Two experiments at once, an experiment that changes nothing, or a preset's name
+            overridden as if that chose the preset.
+    """
+    named = {name: value for name, _, value in (item.partition("=") for item in overrides)}
+    for group in ("augmentation", "optim"):
+        if f"{group}.name" in named:
+            raise UserError(f"{group}.name is only a label: choose a preset with {group}=...")
+    experiments = [item for item in overrides if item.lstrip("+").startswith("experiment=")]
+    if len(experiments) > 1 or any("=[" in item for item in experiments):
+        raise UserError(
+            f"{' '.join(experiments)}: one experiment at a time, so that its name says what"
+            " changed; add fields for more, such as +experiment=no_lrn model.dropout=0"
+        )
+    if experiments and config.experiment != "baseline":
+        _refuse_idle(config, [item for item in overrides if item not in experiments])
+    others = [item for item in overrides if not item.startswith("recipe=")]
+    return [
+        note
+        for group in _GROUPS
+        if group in named
+        for note in _undone(config, group, named[group], others)
+    ]
+
+
+def _refuse_idle(config: Config, others: list[str]) -> None:
+    without = to_config(hydra.compose("config", others))
+    if _effect(without) == _effect(config):
+        raise UserError(
+            f"+experiment={config.experiment} changes nothing here: model={config.model.name},"
+            f" recipe={config.recipe} or another override leaves that out already, or puts it back"
+        )
+
+
+def _effect(config: Config) -> dict[str, Any]:
+    """What a configuration does: the network as it is built, and what is left of augmentation."""
+    model = config.model
+    sized = replace(
+        model,
+        classes=model.classes or 1000,
+        input_channels=model.input_channels or config.data.channels,
+    )
+    effect = asdict(replace(config, experiment=""))
+    try:
+        with torch.device("meta"):
+            network = str(AlexNet(sized))
+    except ValueError:  # too small an input, which is said elsewhere
+        return effect
+    effect["model"] = network, asdict(model.init)
+    side = config.data.upscale_to or config.data.image_size
+    if side == model.input_size and config.augmentation.min_scale == 1:
+        effect["augmentation"]["crops"] = False
+    return effect
+
+
+def _undone(config: Config, group: str, option: str, others: list[str]) -> list[str]:
+    """A note if the recipe changes fields of an option that was chosen by name."""
+    plain = getattr(to_config(hydra.compose("config", [*others, "recipe=paper"])), group)
+    before, after = dict(_leaves(asdict(plain))), dict(_leaves(asdict(getattr(config, group))))
+    changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
+    if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields
+        changed = [change for change in changed if not change.startswith("model.init.")]
+    if not changed:
+        return []
+    return [
+        f"note: recipe={config.recipe} changes {group}={option}: {', '.join(changed)}"
+        " (recipe=paper leaves it as it is)"
+    ]
+
+
+def _leaves(values: dict[str, Any], path: str = "") -> list[tuple[str, Any]]:
+    """Every value below the top by its dotted path."""
+    found = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found += _leaves(value, f"{path}{name}.")
+        else:
+            found.append((f"{path}{name}", value))
+    return found
