@@ -104,6 +104,14 @@ def test_fingerprint_follows_names_sizes_and_settings(tmp_path: Path) -> None:
     assert len({first, renamed, opened(config_of(tmp_path, root)).fingerprint}) == 3
 
 
+def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    before = [item.name for item in opened(config_of(tmp_path, root)).items]
+    (root / "rose" / "round.png").symlink_to("round.png")
+    (root / "rose" / "up").symlink_to("..")
+    assert [item.name for item in opened(config_of(tmp_path, root)).items] == before
+
+
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
 def test_links_in_an_archive_are_followed(tmp_path: Path, mode: str) -> None:
     root = folder_of(tmp_path / "flowers", FLOWERS)
@@ -111,6 +119,7 @@ def test_links_in_an_archive_are_followed(tmp_path: Path, mode: str) -> None:
     (root / "rose" / "soft.png").symlink_to("../daisy/002.png")
     (root / "rose" / "again.png").symlink_to("soft.png")
     (root / "rose" / "nowhere.png").symlink_to("gone.png")
+    (root / "rose" / "round.png").symlink_to("round.png")
     with tarfile.open(tmp_path / "flowers.tar", mode) as packed:
         packed.add(root, "flowers")
     source = opened(config_of(tmp_path, tmp_path / "flowers.tar"))

@@ -122,18 +122,27 @@ def _hidden(path: PurePosixPath) -> bool:
 class _Folder(Tree):
     def __init__(self, where: Path) -> None:
         super().__init__(where)
-        self._walk("")
+        self._walk("", frozenset())
 
-    def _walk(self, folder: str) -> None:
+    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> None:
+        here = os.stat(self.where / folder)
+        if (here.st_dev, here.st_ino) in above:  # a link to a folder that holds it
+            self.ignored.append(folder)
+            return
+        above |= {(here.st_dev, here.st_ino)}
         with os.scandir(self.where / folder) as found:
             for entry in found:
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.name.startswith(".") or entry.name == "__MACOSX":
                     continue
-                if entry.is_dir():
+                try:
+                    is_folder, is_file = entry.is_dir(), entry.is_file()
+                except OSError:  # a link to itself
+                    is_folder = is_file = False
+                if is_folder:
                     self.folders.add(name)
-                    self._walk(name)
-                elif _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES and entry.is_file():
+                    self._walk(name, above)
+                elif is_file and _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES:
                     self.sizes[name] = entry.stat().st_size
                 else:  # also a link that leads nowhere
                     self.ignored.append(name)
@@ -167,9 +176,10 @@ class _Tar(Tree):
                     base = path.parent if member.issym() else PurePosixPath()
                     links[str(path)] = posixpath.normpath(str(base / member.linkname))
         for name in links:
-            target = name
-            for _ in links:
-                target = links.get(target, target)
+            target, passed = name, set()
+            while target in links and target not in passed:
+                passed.add(target)
+                target = links[target]
             if target not in self._offsets:
                 self.ignored.append(name)
             elif self._list(name, self.sizes[target]):
