@@ -65,6 +65,7 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("optim.schedule=steps", "optim.milestones"),
         ("data.root=photos", "data.root=photos is not used by data=synthetic"),
         ("data.val_fraction=1.5", "data.val_fraction=1.5"),
+        ("data.synthetic_images=3", "data.synthetic_images=3 must be at least 15"),
         ("+dropout=0", "+dropout: there is no such field"),
         ("+trainer.max_epoch=2", "+trainer.max_epoch: there is no such field; did you mean max_ep"),
         ("+model.conv.conv1.kernels=9", "+model.conv.conv1.kernels: there is no such field"),
@@ -128,6 +129,13 @@ def test_network_that_does_not_fit_the_data(command, tmp_path, override, message
     code, printed = command(*TINY, override)
     assert code == 2
     assert message in printed
+    assert not (tmp_path / "runs").exists()
+
+
+def test_more_weights_than_memory_leave_no_folder(command, tmp_path: Path) -> None:
+    code, printed = command(*TINY, "model.width=1e7")
+    assert code == 1
+    assert "out of memory: lower data.batch_size" in printed
     assert not (tmp_path / "runs").exists()
 
 

@@ -51,11 +51,11 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     resuming = run.start(config)
     announce(config, layers, store.counts, path, resuming)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    classifier = Classifier(config, store.classes)
     try:
+        classifier = Classifier(config, store.classes)
         logs = Logging(config, path)
         epochs, trainer = build_trainer(config, run, logs)
-    except UserError:
+    except (UserError, RuntimeError):  # the latter: more weights than memory
         run.withdraw()
         raise
     try:

@@ -99,6 +99,11 @@ class DataConfig:
                 "data.val_fraction + data.test_fraction must leave images to train on"
                 f" (now {self.val_fraction} + {self.test_fraction})"
             )
+        if self.source == Layout.synthetic and self.synthetic_images < 15:
+            raise ValueError(
+                f"data.synthetic_images={self.synthetic_images} must be at least 15: each of the"
+                " five kinds needs three, one for each split"
+            )
         if self.source == Layout.synthetic and self.root is not None:
             raise ValueError(
                 f"data.root={self.root} is not used by data=synthetic, which draws its images:"
