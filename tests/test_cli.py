@@ -65,6 +65,9 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("optim.schedule=steps", "optim.milestones"),
         ("data.root=photos", "data.root=photos is not used by data=synthetic"),
         ("data.val_fraction=1.5", "data.val_fraction=1.5"),
+        ("data.synthetic_seed=-1", "data.synthetic_seed=-1 must not be negative"),
+        ("~model", "there is no network: choose one with model=paper"),
+        ("word", "word: an override has the form name=value"),
         ("data.synthetic_images=3", "data.synthetic_images=3 must be at least 15"),
         ("+dropout=0", "+dropout: there is no such field"),
         ("+trainer.max_epoch=2", "+trainer.max_epoch: there is no such field; did you mean max_ep"),
@@ -87,6 +90,13 @@ def test_all_layers_that_are_lacking_are_named_at_once(command) -> None:
     assert "model.sees_both_towers: no layer 'fc7'; choose from conv2" in printed
     assert "model.dropout_after: no layer 'fc6', 'fc7'; choose from conv5" in printed
     assert "model.init.bias_layers: no layer 'fc7'; choose from conv1" in printed
+
+
+def test_name_of_the_data_is_no_path(command, tmp_path: Path) -> None:
+    code, printed = command("data.name=../elsewhere")
+    assert code == 2
+    assert "data.name=../elsewhere names folders" in printed
+    assert not list(tmp_path.rglob("*.*")), "no file is written there"
 
 
 def test_quoting_as_the_message_says_is_read(command) -> None:
@@ -163,16 +173,22 @@ def test_checkpoint_of_another_network_is_refused(command, tmp_path: Path) -> No
     assert "last.ckpt holds another network: model.activation is tanh here" in printed
 
 
-def test_damaged_checkpoint_is_named(command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["last", "best"])
+def test_damaged_checkpoint_is_named(command, tmp_path: Path, name: str) -> None:
     run = tmp_path / "run"
     keep = "trainer.keep_last_checkpoint=true"
     assert command(*TINY, f"hydra.run.dir={run}", keep)[0] == 0
     (run / "result.json").unlink()
-    last = run / "checkpoints" / "last.ckpt"
-    last.write_bytes(last.read_bytes()[:1000])
+    file = run / "checkpoints" / f"{name}.ckpt"
+    file.write_bytes(file.read_bytes()[:1000])
     code, printed = command(*TINY, f"hydra.run.dir={run}")
     assert code == 2
-    assert f"checkpoint {last} is damaged" in printed
+    assert f"checkpoint {file} is damaged" in printed
+    if name == "best":
+        file.unlink()
+        code, printed = command(*TINY, f"hydra.run.dir={run}")
+        assert code == 2
+        assert f"checkpoint {file} does not exist" in printed
 
 
 def test_run_folder_in_use_is_refused(command, tmp_path: Path) -> None:

@@ -37,9 +37,9 @@ def test_every_experiment_changes_something(check: Check, experiment: str) -> No
         ("+experiment=no_tower_communication", "model=torchvision"),
         ("+experiment=no_tower_communication", "model=one_gpu"),
         ("+experiment=no_crops", "data=cifar10", "model=cifar_small"),
-        ("+experiment=no_lrn", "model.normalization=lrn"),
         ("+experiment=no_lrn", "model=torchvision"),
         ("+experiment=no_dropout", "model.dropout_after=[]"),
+        ("+experiment=no_dropout", "model.dropout=0"),
     ],
 )
 def test_idle_experiments_are_refused(check: Check, overrides: tuple[str, ...]) -> None:
@@ -59,14 +59,32 @@ def test_experiments_with_an_effect_are_not(check: Check, overrides: tuple[str, 
     assert check(*overrides) == []
 
 
+@pytest.mark.parametrize(
+    ("overrides", "undone"),
+    [
+        (("+experiment=no_lrn", "model.normalization=lrn"), "model.normalization=none"),
+        (("+experiment=no_augmentation", "augmentation.crops=true"), "augmentation.crops=False"),
+        (("+experiment=original", "optim=paper"), "optim.name=original"),
+        (("+experiment=one_gpu", "model=caffenet"), "model.name=one_gpu"),
+    ],
+)
+def test_undone_experiments_are_refused(
+    check: Check, overrides: tuple[str, ...], undone: str
+) -> None:
+    with pytest.raises(UserError, match=f"sets {undone}, and another override makes it"):
+        check(*overrides)
+
+
 def test_one_experiment_at_a_time(check: Check) -> None:
     with pytest.raises(UserError, match="one experiment at a time"):
         check("+experiment=[no_lrn,no_dropout]")
 
 
 def test_names_of_presets_choose_nothing(check: Check) -> None:
-    with pytest.raises(UserError, match=r"optim\.name is only a label"):
-        check("optim.name=adam")
+    for override in ("optim.name=adam", "model.name=caffenet", "augmentation.name=none"):
+        with pytest.raises(UserError, match=f"{override.partition('=')[0]} is only a label"):
+            check(override)
+    assert check("model.name=mine") == []
 
 
 def test_what_a_recipe_changes_in_a_chosen_option_is_said(check: Check) -> None:

@@ -245,6 +245,40 @@ def test_memory_format_is_that_of_the_maps(
     assert seen == {channels_last}
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_errors_and_losses_are_those_of_single_images(tiny, tmp_path: Path, precision: str) -> None:
+    """Batches of 3 leave a smaller last one; in bf16 probabilities tie."""
+    result = train(
+        tiny("trainer.max_epochs=1", f"trainer.precision={precision}", "evaluation.views=one",
+             "evaluation.batch_size=3", "optim.lr=0.05"), tmp_path
+    )  # fmt: skip
+    saved = np.load(tmp_path / "predictions.npz")
+    for split in ("val", "test"):
+        mine = saved["split"] == split
+        assert mine.sum() % 3 == 1
+        right = saved["top5"][mine] == saved["label"][mine][:, None]
+        loss = -np.log(saved["top5_probability"][mine][right]).mean()
+        assert result["metrics"][f"{split}/loss"] == pytest.approx(loss, rel=1e-6)
+        error = 1 - right[:, 0].mean()
+        assert result["metrics"][f"{split}/top1_error"] == pytest.approx(error, abs=1e-7)
+
+
+def test_ties_go_to_the_lower_class_everywhere(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Classifier, "_scores", lambda self, images: images.new_zeros(len(images), 5)
+    )
+    classifier = Classifier(tiny("model.classes=5", "model.input_channels=3"), list("abcde"))
+    labels = torch.tensor([0, 1, 4])
+    batch = {"images": torch.zeros(3, 2, 3, 4, 4), "labels": labels, "index": labels}
+    classifier.on_test_start()
+    classifier.test_step(batch, 0, 0)
+    (predicted,) = classifier.predictions["val"]
+    assert predicted["top5"].tolist() == [[0, 1, 2, 3, 4]] * 3
+    assert classifier.test_metrics[0].compute()["top1"] == pytest.approx(1 / 3)
+
+
 def test_images_on_the_device_give_the_same_run(tiny, tmp_path: Path) -> None:
     for resident in ("always", "never"):
         config = tiny(f"data.resident={resident}", "trainer.max_epochs=2")
@@ -299,6 +333,8 @@ def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path
         evaluate(tmp_path, ["data.split_seed=1"])
     with pytest.raises(UserError, match="viws"):
         evaluate(tmp_path, ["evaluation.viws=one"])
+    with pytest.raises(UserError, match=r"^data=\.\.\.: a checkpoint keeps its options"):
+        evaluate(tmp_path, ["data=imagenet"])
     with pytest.raises(UserError, match=r"^data\.root=\[: "):
         evaluate(tmp_path, ["data.root=["])
     foreign = tmp_path / "foreign.ckpt"

@@ -113,7 +113,7 @@ class Epochs(Callback):
                 csv.DictWriter(file, COLUMNS).writerow(row)
         for logger in trainer.loggers:
             speed = {"images_per_second": row["images_per_second"]}
-            logger.log_metrics(speed, step=trainer.global_step)
+            logger.log_metrics(speed, step=trainer.global_step - 1)  # as Lightning counts
         if row["val/top1_error"] < self._best_error:
             self._best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
         self.progress.epoch_line(row, trainer.max_epochs or 0)

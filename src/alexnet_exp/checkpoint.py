@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -20,7 +20,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         UserError: There is no such file, it is damaged, or another program wrote it.
     """
     if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist")
+        raise UserError(
+            f"checkpoint {path} does not exist: choose another, or remove its run folder to train"
+            " again"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         known = {"model", "data"} <= set(content["hyper_parameters"]["config"])
@@ -28,7 +31,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise UserError(
             f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove"
-            " it to start over"
+            " its run folder to train again"
         ) from error
     if not known:
         raise UserError(f"checkpoint {path} is not one of alexnet_exp's")
@@ -46,6 +49,12 @@ def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
         UserError: An override names no field or has a wrong value.
     """
     composed = OmegaConf.structured(Config)
+    for name in (override.partition("=")[0] for override in overrides):
+        if "." not in name and isinstance(composed.get(name), DictConfig):
+            raise UserError(
+                f"{name}=...: a checkpoint keeps its options; single fields can be changed, such as"
+                f" {name}.{next(iter(composed[name]))}=..."
+            )
     try:
         changes = OmegaConf.from_dotlist(overrides)
         merged = OmegaConf.merge(composed, content["hyper_parameters"]["config"], changes)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from alexnet_exp.config import Config, to_plain
@@ -121,14 +121,14 @@ class Classifier(L.LightningModule):
         """Count errors and keep the five best classes of every image."""
         metrics = self.test_metrics[dataloader_idx]
         assert isinstance(metrics, MetricCollection)
-        probabilities = self._evaluate(metrics, batch)
-        top = probabilities.topk(min(5, probabilities.shape[1]))
+        probabilities, order = self._evaluate(metrics, batch)
+        top5 = order[:, :5]
         self.predictions[TEST_SPLITS[dataloader_idx]].append(
             {
                 "index": batch["index"].cpu().numpy(),
                 "label": batch["labels"].cpu().numpy(),
-                "top5": top.indices.cpu().numpy(),
-                "top5_probability": top.values.float().cpu().numpy(),
+                "top5": top5.cpu().numpy(),
+                "top5_probability": probabilities.gather(1, top5).float().cpu().numpy(),
             }
         )
 
@@ -151,11 +151,19 @@ class Classifier(L.LightningModule):
         if self.rate is not None:
             self.rate.load_state_dict(self._restored_rate)
 
-    def _evaluate(self, metrics: MetricCollection, batch: dict[str, Tensor]) -> Tensor:
+    def _evaluate(
+        self, metrics: MetricCollection, batch: dict[str, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Count; gives probabilities and classes from best to worst, both (N, classes)."""
         probabilities = self(batch["images"])
         loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["labels"])
-        _update(metrics, loss, probabilities, batch["labels"])
-        return probabilities
+        # In bf16 classes often tie: the lower one goes first, in the metrics as in predictions.
+        order = probabilities.argsort(dim=1, descending=True, stable=True)
+        places = torch.arange(order.shape[1], 0, -1, device=order.device, dtype=torch.float32)
+        ranks = torch.empty_like(order, dtype=torch.float32)
+        ranks.scatter_(1, order, places.expand_as(order))
+        _update(metrics, loss, ranks, batch["labels"])
+        return probabilities, order
 
     def _log_metrics(self, split: str, metrics: MetricCollection) -> None:
         values = _values(split, metrics)
@@ -174,7 +182,9 @@ def _metrics(classes: int) -> MetricCollection:
     accuracy = partial(MulticlassAccuracy, classes, average="micro", validate_args=False)
     return MetricCollection(
         {
-            "loss": MeanMetric(nan_strategy="disable"),
+            # Not MeanMetric, which with "disable" forgets the weights of batches.
+            "loss": SumMetric(nan_strategy="disable"),
+            "images": SumMetric(nan_strategy="disable"),
             "top1": accuracy(top_k=1),
             "top5": accuracy(top_k=min(5, classes)),
         },
@@ -183,7 +193,8 @@ def _metrics(classes: int) -> MetricCollection:
 
 
 def _update(metrics: MetricCollection, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-    metrics["loss"].update(loss, weight=len(labels))
+    metrics["loss"].update(loss * len(labels))
+    metrics["images"].update(torch.ones_like(labels, dtype=torch.float32))
     metrics["top1"].update(scores, labels)
     metrics["top5"].update(scores, labels)
 
@@ -191,7 +202,7 @@ def _update(metrics: MetricCollection, loss: Tensor, scores: Tensor, labels: Ten
 def _values(split: str, metrics: MetricCollection) -> dict[str, float]:
     # Accuracies are float32: seven digits are what they hold.
     return {
-        f"{split}/loss": float(metrics["loss"].compute()),
+        f"{split}/loss": float(metrics["loss"].compute() / metrics["images"].compute()),
         f"{split}/top1_error": round(1.0 - float(metrics["top1"].compute()), 7),
         f"{split}/top5_error": round(1.0 - float(metrics["top5"].compute()), 7),
     }

@@ -129,10 +129,12 @@ def _composition_error(error: BaseException) -> str:
         if isinstance(current, OverrideParseException):
             name, _, value = current.override.partition("=")
             quoted = value.replace("'", "\\'")
-            messages = [
-                f"{current.override} can't be read: put a value with signs such as ( = , or ' into"
-                f" two pairs of quotes, \"{name}='{quoted}'\""
-            ]
+            messages = [f"{name}: an override has the form name=value"]
+            if value:
+                messages = [
+                    f"{current.override} can't be read: put a value with signs such as ( = , or '"
+                    f" into two pairs of quotes, \"{name}='{quoted}'\""
+                ]
         current = current.__cause__
     if hints:
         messages.append(f"did you mean {' or '.join(hints)}?")

@@ -37,13 +37,14 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
     config = checkpoint_config(content, overrides)
     refuse_other_network(content, config, path)
     store = prepare(config.data, progress=progress)
-    settle(config, store)
-    if content["hyper_parameters"]["config"]["data"]["fingerprint"] != config.data.fingerprint:
+    trained_on = content["hyper_parameters"]["config"]["data"]["fingerprint"]
+    if trained_on != store.meta["fingerprint"]:
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
             f" {config.data.root or config.data.name}: its test images might be among those it"
             " learned from. Use the data and data.* settings of its run"
         )
+    settle(config, store)
     classifier = Classifier(config, store.classes)
     classifier.load_state_dict(content["state_dict"])
     bar = EpochProgress(config.data.batch_size, progress)

@@ -25,7 +25,9 @@ class Logging:
         self.config = config
         self.logger: Logger | bool = False
         if config.logger.name == LoggerName.tensorboard:
-            self.logger = TensorBoardLogger(folder, name="tensorboard", version="")
+            self.logger = TensorBoardLogger(
+                folder, name="tensorboard", version="", default_hp_metric=False
+            )
         elif config.logger.name == LoggerName.wandb:
             self.logger = _wandb_logger(config, folder)
 

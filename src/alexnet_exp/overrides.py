@@ -5,8 +5,9 @@ from typing import Any
 
 import hydra
 import torch
+from omegaconf import OmegaConf
 
-from alexnet_exp.config import Config, to_config
+from alexnet_exp.config import Config, conf_folder, to_config, to_plain
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
 from alexnet_exp.model import AlexNet
@@ -30,15 +31,20 @@ def check_overrides(config: Config, overrides: list[str]) -> list[str]:
             overridden as if that chose the preset.
     """
     named = {name: value for name, _, value in (item.partition("=") for item in overrides)}
-    for group in ("augmentation", "optim"):
-        if f"{group}.name" in named:
-            raise UserError(f"{group}.name is only a label: choose a preset with {group}=...")
+    for group in ("model", "augmentation", "optim"):
+        name = named.get(f"{group}.name")
+        if name is not None and (conf_folder() / group / f"{name}.yaml").exists():
+            raise UserError(f"{group}.name is only a label: choose a preset with {group}={name}")
+    if named.get("optim.name") is not None:
+        raise UserError("optim.name is only a label: the optimizer is SGD, as in the paper")
     experiments = [item for item in overrides if item.lstrip("+").startswith("experiment=")]
     if len(experiments) > 1 or any("=[" in item for item in experiments):
         raise UserError(
             f"{' '.join(experiments)}: one experiment at a time, so that its name says what"
             " changed; add fields for more, such as +experiment=no_lrn model.dropout=0"
         )
+    if experiments:
+        _refuse_undone(config)
     if experiments and config.experiment != "baseline":
         _refuse_idle(config, [item for item in overrides if item not in experiments])
     others = [item for item in overrides if not item.startswith("recipe=")]
@@ -48,6 +54,24 @@ def check_overrides(config: Config, overrides: list[str]) -> list[str]:
         if group in named
         for note in _undone(config, group, named[group], others)
     ]
+
+
+def _refuse_undone(config: Config) -> None:
+    """Whatever the experiment sets has to hold in the end."""
+    file = conf_folder() / "experiment" / f"{config.experiment}.yaml"
+    content: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    wanted = [
+        (f"{key.rpartition('/')[2]}.name", option)
+        for default in content.pop("defaults", [])
+        for key, option in default.items()
+    ]
+    composed = dict(_leaves(to_plain(config)))
+    for path, value in wanted + _leaves(content):
+        if composed[path] != value:
+            raise UserError(
+                f"+experiment={config.experiment} sets {path}={value}, and another override"
+                f" makes it {composed[path]}: leave out one of the two"
+            )
 
 
 def _refuse_idle(config: Config, others: list[str]) -> None:

@@ -153,8 +153,12 @@ class RunFolder:
         for name in parts[0] if parts else ():
             columns[name] = np.concatenate([part[name] for part in parts])
         partial = self.path / "predictions.partial.npz"
-        np.savez_compressed(partial, **columns)  # type: ignore[arg-type]
-        os.replace(partial, self.path / "predictions.npz")
+        try:
+            np.savez_compressed(partial, **columns)  # type: ignore[arg-type]
+            os.replace(partial, self.path / "predictions.npz")
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
         if not keep_last:
             self.last.unlink(missing_ok=True)
@@ -197,10 +201,11 @@ def environment() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
+    changed = _git("status", "--porcelain", "--untracked-files=no")
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "git_revision": _git("rev-parse", "HEAD"),
-        "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
+        "git_changed": None if changed is None else bool(changed),
         "python": platform.python_version(),
         "versions": versions,
         "platform": platform.platform(),

@@ -128,7 +128,8 @@ def fit_and_test(
         UserError: The checkpoint to go on from is damaged or of another network.
     """
     if resuming:
-        refuse_other_network(load_checkpoint(run.last), classifier.config, run.last)
+        for file in (run.last, run.best):
+            refuse_other_network(load_checkpoint(file), classifier.config, file)
     try:
         trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
         trainer.test(classifier, datamodule=module, ckpt_path=run.best, verbose=False)

@@ -104,6 +104,12 @@ def test_fingerprint_follows_names_sizes_and_settings(tmp_path: Path) -> None:
     assert len({first, renamed, opened(config_of(tmp_path, root)).fingerprint}) == 3
 
 
+def test_cifar_is_no_folder_of_classes(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "flowers", FLOWERS)
+    with pytest.raises(UserError, match="neither cifar-10-batches-py nor train/ and test/"):
+        opened(config_of(tmp_path, root, Layout.cifar10)).fingerprint  # noqa: B018
+
+
 def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "flowers", FLOWERS)
     before = [item.name for item in opened(config_of(tmp_path, root)).items]

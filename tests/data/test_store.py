@@ -384,6 +384,10 @@ def damage(path: Path, what: str) -> None:
         np.save(path / "labels.npy", np.load(path / "labels.npy") + 1)
     elif what == "split":
         np.save(path / "split.npy", np.load(path / "split.npy")[:-1])
+    elif what == "all train":
+        np.save(path / "split.npy", np.zeros_like(np.load(path / "split.npy")))
+    elif what == "nan":
+        np.save(path / "mean.npy", np.load(path / "mean.npy") * np.float32("nan"))
     elif what == "mean":
         (path / "mean.npy").unlink()
     else:
@@ -399,6 +403,8 @@ def damage(path: Path, what: str) -> None:
         ("labels", "is damaged .labels.npy has labels from 1 to 2, meta.json 2 classes"),
         ("split", r"split\.npy has uint8 \(31,\) instead of uint8 \(32,\)"),
         ("mean", "is damaged .*mean.npy"),
+        ("nan", "mean.npy holds what is no number"),
+        ("all train", r"split\.npy has 32 train images, meta\.json 26"),
         ("meta", "is damaged .meta.json"),
     ],
 )

@@ -89,6 +89,8 @@ def to_config(composed: DictConfig) -> Config:
     except ValueError as error:
         raise UserError(str(error)) from error
     assert isinstance(config, Config)
+    if not config.model.conv:
+        raise UserError("there is no network: choose one with model=paper, model=original, ...")
     return config
 
 

@@ -1,5 +1,6 @@
 """The typed schema of ``data``: where the images come from and how they are packed."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -99,6 +100,12 @@ class DataConfig:
                 "data.val_fraction + data.test_fraction must leave images to train on"
                 f" (now {self.val_fraction} + {self.test_fraction})"
             )
+        if not re.fullmatch(r"\w[\w.+-]*", self.name):
+            raise ValueError(
+                f"data.name={self.name} names folders: use letters, digits and . _ + - alone"
+            )
+        if self.synthetic_seed < 0:
+            raise ValueError(f"data.synthetic_seed={self.synthetic_seed} must not be negative")
         if self.source == Layout.synthetic and self.synthetic_images < 15:
             raise ValueError(
                 f"data.synthetic_images={self.synthetic_images} must be at least 15: each of the"

@@ -197,7 +197,13 @@ class TreeSource(Source):
     def _listing(self) -> Listing:
         if self.config.source == Layout.imagenet:
             return list_imagenet(self._tree)
-        return list_folders(self._tree)
+        listing = list_folders(self._tree)
+        if self.config.source == Layout.cifar10 and listing.entries[0].pool == "all":
+            raise UserError(
+                f"data.root={self._root} holds neither cifar-10-batches-py nor train/ and test/"
+                " with class folders: for other images use data=imagefolder"
+            )
+        return listing
 
     @property
     def classes(self) -> list[str]:

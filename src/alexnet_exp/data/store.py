@@ -118,6 +118,14 @@ class Store:
             )
         if self.split.max() >= len(SPLITS):
             raise ValueError(f"split.npy has a split {self.split.max()}")
+        for split, counted in self.meta["counts"].items():
+            if self.counts[split] != sum(counted.values()):
+                raise ValueError(
+                    f"split.npy has {self.counts[split]} {split} images, meta.json"
+                    f" {sum(counted.values())}"
+                )
+        if not np.isfinite(self.mean).all():
+            raise ValueError("mean.npy holds what is no number")
 
 
 def store_path(config: DataConfig) -> Path:
