@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from alexnet_exp import cli
+from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.errors import UserError
 from alexnet_exp.train import train
@@ -67,6 +68,8 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("data.val_fraction=1.5", "data.val_fraction=1.5"),
         ("data.synthetic_seed=-1", "data.synthetic_seed=-1 must not be negative"),
         ("~model", "there is no network: choose one with model=paper"),
+        ("model.fc=[10,20", "model.fc=[10,20 can't be read: look at its brackets"),
+        ("model.without=[conv1,conv2]", "model.without: no layer 'conv1'; choose from conv2"),
         ("word", "word: an override has the form name=value"),
         ("data.synthetic_images=3", "data.synthetic_images=3 must be at least 15"),
         ("+dropout=0", "+dropout: there is no such field"),
@@ -143,10 +146,23 @@ def test_network_that_does_not_fit_the_data(command, tmp_path, override, message
 
 
 def test_more_weights_than_memory_leave_no_folder(command, tmp_path: Path) -> None:
-    code, printed = command(*TINY, "model.width=1e7")
+    code, printed = command(*TINY, "model.width=1e10")
     assert code == 1
     assert "out of memory: lower data.batch_size" in printed
     assert not (tmp_path / "runs").exists()
+
+
+def test_out_of_memory_while_training_leaves_no_folder(
+    command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Classifier, batch: object, batch_idx: int) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(Classifier, "training_step", full)
+    code, printed = command(*TINY, f"hydra.run.dir={tmp_path / 'run'}")
+    assert code == 1
+    assert "lower data.batch_size (now 8)" in printed
+    assert not (tmp_path / "run").exists()
 
 
 def test_folder_of_another_run_is_refused(command, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from alexnet_exp.config import Config
 from alexnet_exp.config.model import (
     ConvConfig,
+    InitConfig,
     LRNConfig,
     ModelConfig,
     Normalization,
@@ -440,7 +441,13 @@ def test_normalization_with_nothing_to_act_on_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"normalization=lrn has no layer to act on: set model\.co"
     ):
-        ModelConfig(conv={"conv1": ConvConfig()}, normalization=Normalization.lrn)
+        ModelConfig(
+            conv={"conv1": ConvConfig()},
+            sees_both_towers=[],
+            dropout_after=[],
+            init=InitConfig(bias_layers=[]),
+            normalization=Normalization.lrn,
+        )
 
 
 def test_from_torchvision_missing_key_is_a_value_error(model_of: ModelOf) -> None:

@@ -81,8 +81,9 @@ def test_one_experiment_at_a_time(check: Check) -> None:
 
 
 def test_names_of_presets_choose_nothing(check: Check) -> None:
-    for override in ("optim.name=adam", "model.name=caffenet", "augmentation.name=none"):
-        with pytest.raises(UserError, match=f"{override.partition('=')[0]} is only a label"):
+    for override in ("optim.name=adam", "++model.name=caffenet", "augmentation.name=none"):
+        name = override.lstrip("+").partition("=")[0]
+        with pytest.raises(UserError, match=f"{name} is only a label"):
             check(override)
     assert check("model.name=mine") == []
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import hydra
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
@@ -19,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.data.progress import say
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
 
@@ -59,16 +58,10 @@ def run(task: Callable[[Config, Path], object]) -> None:
         except UserError as error:
             RunFolder(folder).discard()
             mistake(str(error))
-        except RuntimeError as error:
-            if not _is_out_of_memory(error):
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
-            reason = str(error).splitlines()[0]
-            print(
-                f"error: out of memory: lower data.batch_size (now {config.data.batch_size}),"
-                f" evaluation.batch_size or model.width ({reason})",
-                file=sys.stderr,
-            )
-            sys.exit(FAILED)
+            out_of_memory(error, config)
         except KeyboardInterrupt:
             RunFolder(folder).discard()
             where = f" with hydra.run.dir={folder}" if folder.exists() else ""
@@ -91,15 +84,21 @@ def run(task: Callable[[Config, Path], object]) -> None:
         mistake(_composition_error(error))
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Torch has a class for it on a GPU alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
-
-
 def mistake(message: str) -> NoReturn:
     """Print one message and end with the exit code for a user's mistake."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(MISTAKE)
+
+
+def out_of_memory(error: BaseException, config: Config) -> NoReturn:
+    """Say what to lower and end as failed."""
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    print(
+        f"error: out of memory: lower data.batch_size (now {config.data.batch_size}),"
+        f" evaluation.batch_size (now {config.evaluation.batch_size}) or model.width ({reason})",
+        file=sys.stderr,
+    )
+    sys.exit(FAILED)
 
 
 def interrupted(note: str) -> NoReturn:
@@ -130,7 +129,9 @@ def _composition_error(error: BaseException) -> str:
             name, _, value = current.override.partition("=")
             quoted = value.replace("'", "\\'")
             messages = [f"{name}: an override has the form name=value"]
-            if value:
+            if "[" in value or "{" in value:
+                messages = [f"{current.override} can't be read: look at its brackets and quotes"]
+            elif value:
                 messages = [
                     f"{current.override} can't be read: put a value with signs such as ( = , or '"
                     f" into two pairs of quotes, \"{name}='{quoted}'\""

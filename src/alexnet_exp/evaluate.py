@@ -5,9 +5,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from alexnet_exp import cli
 from alexnet_exp.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
 from alexnet_exp.classifier import Classifier
+from alexnet_exp.config import Config
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, show_errors
@@ -35,6 +38,8 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
         path = path / "checkpoints" / "best.ckpt"
     content = load_checkpoint(path)
     config = checkpoint_config(content, overrides)
+    if not any(override.startswith("trainer.precision=") for override in overrides):
+        _use_precision_of_this_machine(config)
     refuse_other_network(content, config, path)
     store = prepare(config.data, progress=progress)
     trained_on = content["hyper_parameters"]["config"]["data"]["fingerprint"]
@@ -57,6 +62,13 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
         "classes": len(store.classes),
         "synthetic": config.data.source == "synthetic",
     }
+
+
+def _use_precision_of_this_machine(config: Config) -> None:
+    """Training may have run on hardware with bf16 or fp16 arithmetic that this one lacks."""
+    precision = config.trainer.precision
+    if precision == "bf16-mixed" or (precision == "16-mixed" and not torch.cuda.is_available()):
+        config.trainer.precision = "auto"
 
 
 def main() -> None:

@@ -34,6 +34,14 @@ def peak_memory_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, of a device or of the host, was not enough."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    texts = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
+
+
 def has_bf16(accelerator: str) -> bool:
     """Whether bf16 arithmetic is faster than fp32 here.
 

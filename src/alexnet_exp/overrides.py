@@ -30,7 +30,8 @@ def check_overrides(config: Config, overrides: list[str]) -> list[str]:
         UserError: Two experiments at once, an experiment that changes nothing, or a preset's name
             overridden as if that chose the preset.
     """
-    named = {name: value for name, _, value in (item.partition("=") for item in overrides)}
+    parted = (item.lstrip("+").partition("=") for item in overrides)
+    named = {name: value for name, _, value in parted}
     for group in ("model", "augmentation", "optim"):
         name = named.get(f"{group}.name")
         if name is not None and (conf_folder() / group / f"{name}.yaml").exists():
@@ -63,14 +64,15 @@ def _refuse_undone(config: Config) -> None:
     wanted = [
         (f"{key.rpartition('/')[2]}.name", option)
         for default in content.pop("defaults", [])
+        if isinstance(default, dict)
         for key, option in default.items()
     ]
     composed = dict(_leaves(to_plain(config)))
     for path, value in wanted + _leaves(content):
-        if composed[path] != value:
+        if composed.get(path) != value and "${" not in str(value):
             raise UserError(
                 f"+experiment={config.experiment} sets {path}={value}, and another override"
-                f" makes it {composed[path]}: leave out one of the two"
+                f" makes it {composed.get(path)}: leave out one of the two"
             )
 
 

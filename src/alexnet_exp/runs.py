@@ -33,6 +33,7 @@ from alexnet_exp.errors import UserError
 # What may differ between two runs with the same result.
 NEUTRAL = {
     "logger": None,
+    "evaluation": ("batch_size",),
     "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
     "trainer": ("progress", "checkpoint_every", "keep_last_checkpoint"),
 }
@@ -40,15 +41,17 @@ NEUTRAL = {
 
 def config_hash(config: Config) -> str:
     """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
-    plain = to_plain(config)
-    for group, fields in NEUTRAL.items():
-        if fields is None:
-            del plain[group]
-        else:
-            for name in fields:
-                del plain[group][name]
-    text = json.dumps(plain, sort_keys=True)
+    text = json.dumps(_bearing(to_plain(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _bearing(plain: dict[str, Any]) -> dict[str, Any]:
+    """Without the fields that have no bearing on the result."""
+    kept = dict(plain)
+    for group, fields in NEUTRAL.items():
+        names = plain[group] if fields is None else fields
+        kept[group] = {key: value for key, value in plain[group].items() if key not in names}
+    return kept
 
 
 class RunFolder:
@@ -116,7 +119,7 @@ class RunFolder:
         """Take back what ``start`` wrote, for a run that could not begin after all."""
         if self.last.exists() or (self.path / "result.json").exists():
             return
-        for name in ("config.yaml", "environment.json", ".lock"):
+        for name in ("config.yaml", "environment.json", "metrics.csv", ".lock"):
             (self.path / name).unlink(missing_ok=True)
         shutil.rmtree(self.path / "wandb", ignore_errors=True)
         RunFolder(self.checkpoints).discard()
@@ -169,16 +172,19 @@ class RunFolder:
         if not file.exists():
             return
         try:
-            before = OmegaConf.to_container(OmegaConf.load(file))
+            before: Any = OmegaConf.to_container(OmegaConf.load(file))
         except (YAMLError, OSError) as error:
             raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
         if not isinstance(before, dict):
             raise UserError(f"{file} is not of a run: set hydra.run.dir=<another folder>")
         if before.get("config_hash") != config_hash(config):
-            changed = _differences(before, to_plain(config))
+            now = to_plain(config)
+            if set(now) <= set(before):
+                before, now = _bearing(before), _bearing(now)
             raise UserError(
-                f"{self.path} holds a run of another configuration: {', '.join(changed)}."
-                " Set hydra.run.dir=<another folder>, or remove this one"
+                f"{self.path} holds a run of another configuration:"
+                f" {', '.join(_differences(before, now))}. Set them as they were, set"
+                " hydra.run.dir=<another folder>, or remove this one"
             )
 
 

@@ -20,7 +20,7 @@ from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, announce, show_result
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import peak_memory_bytes
+from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
 from alexnet_exp.loggers import Logging
 from alexnet_exp.runs import RunFolder, config_hash
 from alexnet_exp.setup import make_trainer, settle
@@ -55,13 +55,15 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         classifier = Classifier(config, store.classes)
         logs = Logging(config, path)
         epochs, trainer = build_trainer(config, run, logs)
-    except (UserError, RuntimeError):  # the latter: more weights than memory
+    except (UserError, RuntimeError, MemoryError):  # or more weights than memory
         run.withdraw()
         raise
     try:
         fit_and_test(trainer, classifier, module, run, resuming)
-    except BaseException:
+    except BaseException as error:
         logs.abandon()
+        if is_out_of_memory(error):
+            run.withdraw()  # what it is told to lower makes another run
         raise
     result = {
         "experiment": config.experiment,

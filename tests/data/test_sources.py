@@ -104,6 +104,17 @@ def test_fingerprint_follows_names_sizes_and_settings(tmp_path: Path) -> None:
     assert len({first, renamed, opened(config_of(tmp_path, root)).fingerprint}) == 3
 
 
+def test_uncompressed_images_of_one_size_are_told_apart(tmp_path: Path) -> None:
+    found = set()
+    for seed in (0, 100):
+        for i in range(12):
+            file = tmp_path / str(seed) / "ab"[i % 2] / f"{i}.bmp"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded(picture(seed + i), "BMP"))
+        found.add(opened(config_of(tmp_path, tmp_path / str(seed))).fingerprint)
+    assert len(found) == 2
+
+
 def test_cifar_is_no_folder_of_classes(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "flowers", FLOWERS)
     with pytest.raises(UserError, match="neither cifar-10-batches-py nor train/ and test/"):
@@ -115,6 +126,7 @@ def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
     before = [item.name for item in opened(config_of(tmp_path, root)).items]
     (root / "rose" / "round.png").symlink_to("round.png")
     (root / "rose" / "up").symlink_to("..")
+    (root / "self").symlink_to(".")
     assert [item.name for item in opened(config_of(tmp_path, root)).items] == before
 
 

@@ -254,14 +254,6 @@ class ModelConfig:
             raise ValueError(f"model.lrn.size={self.lrn.size} must be odd")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"model.dropout={self.dropout} must lie in [0, 1)")
-        layers = [name for name in convs if name not in self.without]
-        if self.normalization != Normalization.none and not any(
-            self.conv[name].normalize for name in layers
-        ):
-            raise ValueError(
-                f"model.normalization={self.normalization} has no layer to act on: set"
-                f" model.conv.{layers[0]}.normalize=true, or model.normalization=none"
-            )
         unknown = [
             *_unknown("model.without", self.without, convs[1:]),
             *_unknown("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs),
@@ -271,6 +263,14 @@ class ModelConfig:
         ]
         if unknown:
             raise ValueError("; ".join(unknown))
+        layers = [name for name in convs if name not in self.without]
+        if self.normalization != Normalization.none and not any(
+            self.conv[name].normalize for name in layers
+        ):
+            raise ValueError(
+                f"model.normalization={self.normalization} has no layer to act on: set"
+                f" model.conv.{layers[0]}.normalize=true, or model.normalization=none"
+            )
 
 
 def _positive(name: str, value: float) -> None:

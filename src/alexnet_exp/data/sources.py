@@ -21,6 +21,9 @@ from alexnet_exp.data.split import Entry, assign_splits, count_doubles, find_dou
 from alexnet_exp.data.tree import UNREADABLE, Tree, open_tree, require_readable
 from alexnet_exp.errors import UserError
 
+_UNCOMPRESSED = (".bmp", ".ppm", ".tif", ".tiff")
+_TAIL = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -224,6 +227,8 @@ class TreeSource(Source):
         for entry in self._listing.entries:
             listed = [entry.name, entry.size, self.classes[entry.label], entry.pool]
             digest.update(json.dumps(listed).encode())
+            if entry.name.lower().endswith(_UNCOMPRESSED):  # many have the same size
+                digest.update(self._read(entry.name, _TAIL))
         return digest.hexdigest()
 
     def _entries(self) -> Sequence[Entry]:

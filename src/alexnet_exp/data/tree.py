@@ -130,6 +130,8 @@ class _Folder(Tree):
             self.ignored.append(folder)
             return
         above |= {(here.st_dev, here.st_ino)}
+        if folder:
+            self.folders.add(folder)
         with os.scandir(self.where / folder) as found:
             for entry in found:
                 name = f"{folder}/{entry.name}" if folder else entry.name
@@ -140,7 +142,6 @@ class _Folder(Tree):
                 except OSError:  # a link to itself
                     is_folder = is_file = False
                 if is_folder:
-                    self.folders.add(name)
                     self._walk(name, above)
                 elif is_file and _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES:
                     self.sizes[name] = entry.stat().st_size
