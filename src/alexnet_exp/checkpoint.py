@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from alexnet_exp.config import Config
+from alexnet_exp.config import Config, to_config, to_plain
 from alexnet_exp.errors import UserError
 
 
@@ -58,12 +58,11 @@ def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
     try:
         changes = OmegaConf.from_dotlist(overrides)
         merged = OmegaConf.merge(composed, content["hyper_parameters"]["config"], changes)
-        config = OmegaConf.to_object(merged)
-    except (OmegaConfBaseException, ValueError, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error
-    assert isinstance(config, Config)
-    return config
+    assert isinstance(merged, DictConfig)
+    return to_config(merged)
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:
@@ -73,10 +72,9 @@ def refuse_other_network(content: dict[str, Any], config: Config, path: Path) ->
         UserError: It is another; the message names the fields that differ.
     """
     theirs = content["hyper_parameters"]["config"]["model"]
-    ours = OmegaConf.to_container(OmegaConf.structured(config.model), enum_to_str=True)
-    assert isinstance(ours, dict)
+    ours = to_plain(config)["model"]
     changed = [
-        f"model.{key!s} is {ours[key]} here and {theirs.get(key)} there"
+        f"model.{key} is {ours[key]} here and {theirs.get(key)} there"
         for key in ours
         if ours[key] != theirs.get(key)
     ]

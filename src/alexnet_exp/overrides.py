@@ -7,7 +7,7 @@ import hydra
 import torch
 from omegaconf import OmegaConf
 
-from alexnet_exp.config import Config, conf_folder, to_config, to_plain
+from alexnet_exp.config import Config, conf_folder, leaves, to_config, to_plain
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
 from alexnet_exp.model import AlexNet
@@ -67,8 +67,8 @@ def _refuse_undone(config: Config) -> None:
         if isinstance(default, dict)
         for key, option in default.items()
     ]
-    composed = dict(_leaves(to_plain(config)))
-    for path, value in wanted + _leaves(content):
+    composed = dict(leaves(to_plain(config)))
+    for path, value in [*wanted, *leaves(content)]:
         if composed.get(path) != value and "${" not in str(value):
             raise UserError(
                 f"+experiment={config.experiment} sets {path}={value}, and another override"
@@ -109,7 +109,7 @@ def _effect(config: Config) -> dict[str, Any]:
 def _undone(config: Config, group: str, option: str, others: list[str]) -> list[str]:
     """A note if the recipe changes fields of an option that was chosen by name."""
     plain = getattr(to_config(hydra.compose("config", [*others, "recipe=paper"])), group)
-    before, after = dict(_leaves(asdict(plain))), dict(_leaves(asdict(getattr(config, group))))
+    before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
     if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields
         changed = [change for change in changed if not change.startswith("model.init.")]
@@ -119,14 +119,3 @@ def _undone(config: Config, group: str, option: str, others: list[str]) -> list[
         f"note: recipe={config.recipe} changes {group}={option}: {', '.join(changed)}"
         " (recipe=paper leaves it as it is)"
     ]
-
-
-def _leaves(values: dict[str, Any], path: str = "") -> list[tuple[str, Any]]:
-    """Every value below the top by its dotted path."""
-    found = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found += _leaves(value, f"{path}{name}.")
-        else:
-            found.append((f"{path}{name}", value))
-    return found

@@ -27,7 +27,7 @@ import torch
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
-from alexnet_exp.config import Config, to_plain
+from alexnet_exp.config import Config, leaves, to_plain
 from alexnet_exp.errors import UserError
 
 # What may differ between two runs with the same result.
@@ -49,8 +49,10 @@ def _bearing(plain: dict[str, Any]) -> dict[str, Any]:
     """Without the fields that have no bearing on the result."""
     kept = dict(plain)
     for group, fields in NEUTRAL.items():
-        names = plain[group] if fields is None else fields
-        kept[group] = {key: value for key, value in plain[group].items() if key not in names}
+        part = plain.get(group)
+        if isinstance(part, dict):  # or config.yaml is of another program
+            names = part if fields is None else fields
+            kept[group] = {key: value for key, value in part.items() if key not in names}
     return kept
 
 
@@ -178,24 +180,21 @@ class RunFolder:
         if not isinstance(before, dict):
             raise UserError(f"{file} is not of a run: set hydra.run.dir=<another folder>")
         if before.get("config_hash") != config_hash(config):
-            now = to_plain(config)
-            if set(now) <= set(before):
-                before, now = _bearing(before), _bearing(now)
+            changed = _differences(_bearing(before), _bearing(to_plain(config)))
             raise UserError(
-                f"{self.path} holds a run of another configuration:"
-                f" {', '.join(_differences(before, now))}. Set them as they were, set"
-                " hydra.run.dir=<another folder>, or remove this one"
+                f"{self.path} holds a run of another configuration: {', '.join(changed)}."
+                " Set them as they were, set hydra.run.dir=<another folder>, or remove this one"
             )
 
 
-def _differences(before: Any, after: Any, prefix: str = "") -> list[str]:
-    """``path: old -> new`` for every field that differs."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        found = []
-        for key in sorted({*before, *after} - {"config_hash"}):
-            found += _differences(before.get(key), after.get(key), f"{prefix}.{key}".lstrip("."))
-        return found
-    return [] if before == after else [f"{prefix} was {before}, is {after}"]
+def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """``path was old, is new`` for every field that differs."""
+    old, new = dict(leaves(before)), dict(leaves(after))
+    return [
+        f"{path} was {old.get(path)}, is {new.get(path)}"
+        for path in sorted({*old, *new} - {"config_hash"})
+        if old.get(path) != new.get(path)
+    ]
 
 
 def environment() -> dict[str, Any]:

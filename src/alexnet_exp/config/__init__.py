@@ -47,8 +47,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        for path, value in _floats(asdict(self), ""):
-            if not math.isfinite(value):
+        for path, value in leaves(asdict(self)):
+            if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{path}={value} must be finite")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
@@ -60,11 +60,12 @@ class Config:
             )
 
 
-def _floats(values: dict[str, Any], path: str) -> Iterator[tuple[str, float]]:
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value below the top of nested dicts, by its dotted path; a list is one value."""
     for name, value in values.items():
         if isinstance(value, dict):
-            yield from _floats(value, f"{path}{name}.")
-        elif isinstance(value, float):
+            yield from leaves(value, f"{path}{name}.")
+        else:
             yield f"{path}{name}", value
 
 

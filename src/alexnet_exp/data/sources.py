@@ -17,12 +17,11 @@ from alexnet_exp.data.decode import DecodeError, Pixels, decode
 from alexnet_exp.data.download import fetch
 from alexnet_exp.data.layout import Listing, list_folders, list_imagenet
 from alexnet_exp.data.progress import progress_bar
-from alexnet_exp.data.split import Entry, assign_splits, count_doubles, find_doubles
+from alexnet_exp.data.split import TAIL_BYTES, Entry, assign_splits, count_doubles, find_doubles
 from alexnet_exp.data.tree import UNREADABLE, Tree, open_tree, require_readable
 from alexnet_exp.errors import UserError
 
 _UNCOMPRESSED = (".bmp", ".ppm", ".tif", ".tiff")
-_TAIL = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +227,7 @@ class TreeSource(Source):
             listed = [entry.name, entry.size, self.classes[entry.label], entry.pool]
             digest.update(json.dumps(listed).encode())
             if entry.name.lower().endswith(_UNCOMPRESSED):  # many have the same size
-                digest.update(self._read(entry.name, _TAIL))
+                digest.update(self._read(entry.name, TAIL_BYTES))
         return digest.hexdigest()
 
     def _entries(self) -> Sequence[Entry]:

@@ -11,7 +11,7 @@ from alexnet_exp.data.progress import Advance
 from alexnet_exp.errors import UserError
 
 SPLITS = ("train", "val", "test")
-_TAIL = 4096
+TAIL_BYTES = 4096
 _BATCH = 4096
 
 Pool = Literal["all", "train", "val", "test"]
@@ -55,13 +55,13 @@ def find_doubles(
     order = sorted(range(len(entries)), key=lambda index: entries[index].name)
     keys: dict[int, Hashable] = {index: entries[index].size for index in order}
     advance(len(order) - sum(map(len, _shared(order, keys))))
-    for last in (_TAIL, None):
+    for last in (TAIL_BYTES, None):
         # Files no longer than the tail are settled by the first round.
         candidates = [
             index
             for group in _shared(order, keys)
             for index in group
-            if last is not None or entries[index].size > _TAIL
+            if last is not None or entries[index].size > TAIL_BYTES
         ]
 
         def digest(index: int, last: int | None = last) -> bytes:
