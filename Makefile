@@ -16,7 +16,7 @@ install: $(VENV)/.installed  ## Install into .venv
 
 $(VENV)/.installed: pyproject.toml uv.lock $(UV)
 	@echo "installing into $(VENV): torch with CUDA and the rest, about 5 GB on Linux"
-	$(UV) sync --frozen
+	$(UV) sync --frozen --all-extras
 	@touch $@
 
 .uv/bin/uv:
