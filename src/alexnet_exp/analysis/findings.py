@@ -63,7 +63,7 @@ class Claim:
     kind: Kind
 
     figure: float | None
-    """Published difference of error (fraction), ratio of epochs, or error; None where it is prose."""
+    """Published difference of error (fraction), ratio of epochs, or error; None where prose."""
 
     figure_text: str
     """The same as published: ``+1.37``, ``> +1``, ``substantial overfitting``."""
