@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.data.progress import say
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import SweepStoppedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
@@ -32,8 +32,12 @@ _INTERNALS = (
 )  # fmt: skip
 
 
-def run(task: Callable[[Config, Path], object]) -> None:
+def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
     """Compose the configuration from the command line and run ``task(config, run_folder)``.
+
+    Args:
+        task: What to do.
+        sweeps: Whether ``-m`` and ``+sweep=...`` run it many times, each in a process of its own.
 
     Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted.
     """
@@ -42,19 +46,51 @@ def run(task: Callable[[Config, Path], object]) -> None:
     register()
     keep_freed_memory()
 
-    started: list[Path] = []
+    command = _Command(task, sweeps)
+    main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
+    try:
+        main(command)()
+    except UserError as error:
+        mistake(str(error))
+    except SweepStoppedError as stop:
+        interrupted("every job has ended; the same command goes on", 128 + stop.number)
+    except KeyboardInterrupt:
+        interrupted("the same command goes on")
+    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
+        if command.started:
+            raise
+        if isinstance(error, OSError) and not isinstance(error, HydraException):
+            mistake(f"can't make the run folder ({error}): set hydra.run.dir=<another folder>")
+        mistake(_composition_error(error))
+    if command.failed_jobs:
+        sys.exit(FAILED)
 
-    @hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
-    def composed(raw: DictConfig) -> None:
+
+class _Command:
+    """What Hydra calls with the composed configuration, or in a sweep's jobs hands to the launcher.
+
+    Args:
+        task: ``task(config, run_folder)``.
+        sweeps: Whether it may be run as a sweep.
+    """
+
+    def __init__(self, task: Callable[[Config, Path], object], sweeps: bool) -> None:
+        self.sweeps = sweeps
+        self.failed_jobs = 0
+        self.started = False
+        self._task = task
+
+    def __call__(self, raw: DictConfig) -> None:
+        """Run one task; a mistake of the user's ends the process with one message."""
         folder = Path(HydraConfig.get().runtime.output_dir)
-        started.append(folder)
+        self.started = True
         try:
             config = to_config(raw)
             notes = check_overrides(config, list(HydraConfig.get().overrides.task))
             if config.trainer.progress:
                 for note in notes:
                     say(note)
-            task(config, folder)
+            self._task(config, folder)
         except UserError as error:
             RunFolder(folder).discard()
             mistake(str(error))
@@ -74,15 +110,6 @@ def run(task: Callable[[Config, Path], object]) -> None:
                 f" hydra.run.dir={folder} goes on"
             )
 
-    try:
-        composed()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if started:
-            raise
-        if isinstance(error, OSError) and not isinstance(error, HydraException):
-            mistake(f"can't make the run folder ({error}): set hydra.run.dir=<another folder>")
-        mistake(_composition_error(error))
-
 
 def mistake(message: str) -> NoReturn:
     """Print one message and end with the exit code for a user's mistake."""
@@ -101,10 +128,10 @@ def out_of_memory(error: BaseException, config: Config) -> NoReturn:
     sys.exit(FAILED)
 
 
-def interrupted(note: str) -> NoReturn:
-    """Say so and end with the exit code for Ctrl-C."""
+def interrupted(note: str, code: int = INTERRUPTED) -> NoReturn:
+    """Say so and end with the exit code for Ctrl-C, or ``code``."""
     print(f"\ninterrupted; {note}", file=sys.stderr)
-    sys.exit(INTERRUPTED)
+    sys.exit(code)
 
 
 def _composition_error(error: BaseException) -> str:

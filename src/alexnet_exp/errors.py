@@ -1,4 +1,6 @@
-"""The one exception that stands for a mistake of the user rather than of the program."""
+"""Exceptions that are no failure of the program: a mistake of the user, a stop on request."""
+
+import signal
 
 
 class UserError(Exception):
@@ -7,3 +9,15 @@ class UserError(Exception):
     The message names the file or override at fault and the way out. The commands print it
     without a traceback and end with exit code 2.
     """
+
+
+class SweepStoppedError(Exception):
+    """A signal ended a sweep; every job has ended.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number

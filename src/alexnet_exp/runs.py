@@ -8,6 +8,8 @@
 | checkpoints/      | ``best.ckpt`` by validation error, ``last.ckpt`` to go on from        |
 | predictions.npz   | per evaluated image: index, label, five best classes, split           |
 | result.json       | what came out; written last and atomically, so it marks a whole run   |
+| diverged.json     | instead of it: the loss was not finite, so there is nothing to go on  |
+| log.txt           | in a sweep: what the run printed                                      |
 """
 
 import fcntl
@@ -18,6 +20,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -33,6 +36,7 @@ from alexnet_exp.errors import UserError
 # What may differ between two runs with the same result.
 NEUTRAL = {
     "logger": None,
+    "sweep": None,
     "evaluation": ("batch_size",),
     "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
     "trainer": ("progress", "checkpoint_every", "keep_last_checkpoint"),
@@ -76,16 +80,59 @@ class RunFolder:
             UserError: The folder holds a run of another configuration.
         """
         self._refuse_other_run(config)
+        return self.finished()
+
+    def finished(self) -> dict[str, Any] | None:
+        """What a finished run, of whatever configuration, has recorded, or None."""
         file = self.path / "result.json"
+        return self._read(file) if file.exists() else None
+
+    def divergence(self) -> str | None:
+        """Why a run of this configuration came to nothing, or None."""
+        file = self.path / "diverged.json"
+        return str(self._read(file)["message"]) if file.exists() else None
+
+    def recorded_config(self) -> dict[str, Any] | None:
+        """The configuration of the run that lies here, or None.
+
+        Raises:
+            UserError: config.yaml is damaged or of another program.
+        """
+        file = self.path / "config.yaml"
         if not file.exists():
             return None
         try:
-            return json.loads(file.read_text())
+            recorded: Any = OmegaConf.to_container(OmegaConf.load(file))
+        except (YAMLError, OSError) as error:
+            raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
+        if not isinstance(recorded, dict):
+            raise UserError(f"{file} is not of a run: set hydra.run.dir=<another folder>")
+        return recorded
+
+    def is_running(self) -> bool:
+        """Whether a process is at work in the folder."""
+        try:
+            with (self.path / ".lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def _read(self, file: Path) -> dict[str, Any]:
+        try:
+            content: dict[str, Any] = json.loads(file.read_text())
         except ValueError as error:
             raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
+        return content
 
-    def start(self, config: Config) -> bool:
+    def start(self, config: Config, overrides: Sequence[str] = ()) -> bool:
         """Write what is known before training.
+
+        Args:
+            config: Resolved configuration.
+            overrides: The command line that composed it.
 
         Returns:
             Whether an earlier, unfinished run of the same configuration lies here to go on from.
@@ -98,7 +145,8 @@ class RunFolder:
             self._lock()
             marked = {"config_hash": config_hash(config), **to_plain(config)}
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
-            _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+            known = {**environment(), "overrides": list(overrides)}
+            _write(self.path / "environment.json", json.dumps(known, indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"can't write the run folder {self.path}: {error.strerror}; set"
@@ -139,6 +187,12 @@ class RunFolder:
         except OSError:
             return
 
+    def record_divergence(self, message: str) -> None:
+        """Note that the run came to nothing, so that it is not started again in vain."""
+        _write(self.path / "diverged.json", json.dumps({"message": message}, indent=2) + "\n")
+        self.last.unlink(missing_ok=True)
+        (self.path / ".lock").unlink(missing_ok=True)
+
     def record(
         self, result: dict[str, Any], predictions: dict[str, list[Any]], keep_last: bool
     ) -> None:
@@ -170,15 +224,9 @@ class RunFolder:
         (self.path / ".lock").unlink(missing_ok=True)
 
     def _refuse_other_run(self, config: Config) -> None:
-        file = self.path / "config.yaml"
-        if not file.exists():
+        before = self.recorded_config()
+        if before is None:
             return
-        try:
-            before: Any = OmegaConf.to_container(OmegaConf.load(file))
-        except (YAMLError, OSError) as error:
-            raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
-        if not isinstance(before, dict):
-            raise UserError(f"{file} is not of a run: set hydra.run.dir=<another folder>")
         if before.get("config_hash") != config_hash(config):
             changed = _differences(_bearing(before), _bearing(to_plain(config)))
             raise UserError(

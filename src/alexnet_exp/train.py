@@ -141,7 +141,7 @@ def fit_and_test(
 
 def main() -> None:
     """Entry point of ``python -m alexnet_exp.train`` and of ``alexnet-train``."""
-    cli.run(train)
+    cli.run(train, sweeps=True)
 
 
 if __name__ == "__main__":

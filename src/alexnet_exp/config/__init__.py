@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config.sweep import SweepConfig
 from alexnet_exp.config.training import (
     AugmentationConfig,
     EvaluationConfig,
@@ -44,6 +45,7 @@ class Config:
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""

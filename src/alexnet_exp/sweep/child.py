@@ -1,0 +1,224 @@
+"""One job of a sweep: a fresh process in its own session, started, watched and ended here."""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+LOG = "log.txt"
+
+# Seconds between SIGTERM and SIGKILL.
+GRACE = 8.0
+
+# What a launcher of many processes, Lightning or W&B leaves behind for its own children: a job that
+# sees one of these believes to be one rank of somebody else's run.
+SCRUBBED = frozenset(
+    {
+        "LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE",
+        "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+        "PL_GLOBAL_SEED", "PL_SEED_WORKERS", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SERVICE",
+    }
+)  # fmt: skip
+_SCRUBBED_PREFIXES = ("TORCHELASTIC_",)
+
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class ChildSpec:
+    """What is needed to run one job, on this machine or another."""
+
+    name: str
+    """For messages: ``no_lrn/seed_0``."""
+
+    folder: Path
+    """Run folder; the job's output goes to ``log.txt`` in it."""
+
+    arguments: tuple[str, ...]
+    """After ``python``."""
+
+    timeout: float | None = None
+    """Seconds after which the job counts as hanging and is ended."""
+
+    cwd: str = field(default_factory=os.getcwd)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a job's process ended."""
+
+    returncode: int | None
+    """Exit status, negative for a signal; None where nobody saw its end."""
+
+    seconds: float
+    reason: str = ""
+    """In words, where the process did not end by itself with 0."""
+
+
+def child_environment(threads: int | None = None) -> dict[str, str]:
+    """This process's environment without what would make a job one rank of another run.
+
+    Args:
+        threads: Most threads of the job's arithmetic; None: leave it to the job.
+    """
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in SCRUBBED and not name.startswith(_SCRUBBED_PREFIXES)
+    }
+    if threads is not None:
+        kept["OMP_NUM_THREADS"] = str(threads)
+    return kept
+
+
+class Child:
+    """A running job.
+
+    Its output is appended to ``log.txt`` of its folder. It is ended when this process ends, however
+    that happens (on Linux; elsewhere unless this process is killed).
+
+    Args:
+        spec: What to run.
+        environment: Environment variables of the process.
+    """
+
+    def __init__(self, spec: ChildSpec, environment: Mapping[str, str]) -> None:
+        self.spec = spec
+        spec.folder.mkdir(parents=True, exist_ok=True)
+        self._started = time.monotonic()
+        self._stopping: float | None = None
+        self._reason = ""
+        command = [sys.executable, *spec.arguments]
+        with (spec.folder / LOG).open("a") as log:
+            _head(log, command)
+            self._process = subprocess.Popen(
+                command,
+                cwd=spec.cwd,
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                preexec_fn=_before_exec(),
+            )
+
+    @property
+    def pid(self) -> int:
+        """Process and session of the job."""
+        return self._process.pid
+
+    def poll(self) -> Ending | None:
+        """How the job ended, or None while it runs; ends a job that hangs or was told to stop."""
+        code = self._process.poll()
+        now = time.monotonic()
+        if code is not None:
+            self._signal(signal.SIGKILL)  # processes that it has left behind
+            reason = self._reason or ("" if code == 0 else describe(code))
+            return Ending(code, now - self._started, reason)
+        timeout = self.spec.timeout
+        if self._stopping is None and timeout is not None and now - self._started > timeout:
+            self.stop(f"ran longer than sweep.job_timeout={timeout:g} s and was ended")
+        if self._stopping is not None and now - self._stopping > GRACE:
+            self._signal(signal.SIGKILL)
+        return None
+
+    def stop(self, reason: str) -> None:
+        """Ask the job to end; ``poll`` kills it if it has not done so some seconds later."""
+        if self._stopping is None:
+            self._stopping, self._reason = time.monotonic(), reason
+            self._signal(signal.SIGTERM)
+
+    def end(self, reason: str) -> None:
+        """Stop the job and wait until it is gone."""
+        self.stop(reason)
+        try:
+            while self.poll() is None:
+                time.sleep(0.05)
+        except BaseException:
+            self._signal(signal.SIGKILL)
+            raise
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+
+def run_child(
+    spec: ChildSpec, environment: Mapping[str, str], stop: threading.Event | None = None
+) -> Ending:
+    """Run a job to its end; whatever stops this function ends the job first."""
+    child = Child(spec, environment)
+    try:
+        while (ending := child.poll()) is None:
+            if stop is not None and stop.is_set():
+                child.stop("stopped")
+            time.sleep(0.05)
+    except BaseException:
+        child.end("stopped")
+        raise
+    return ending
+
+
+def describe(code: int) -> str:
+    """A return code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"killed by {name}{hint}"
+
+
+def last_lines(folder: Path, count: int = 12, start: int = 0) -> list[str]:
+    """The last lines that a job wrote to its log, without empty ones.
+
+    Args:
+        start: Position in bytes where the job's own output begins.
+    """
+    try:
+        with (folder / LOG).open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(start, size - 16_384))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return []
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    return [line[:400] for line in lines[-count:]]
+
+
+def log_size(folder: Path) -> int:
+    """Bytes in a job's log so far."""
+    try:
+        return (folder / LOG).stat().st_size
+    except OSError:
+        return 0
+
+
+def _head(log: IO[str], command: list[str]) -> None:
+    log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
+    log.flush()
+
+
+def _before_exec():  # type: ignore[no-untyped-def]
+    """On Linux: end with the process that started the job, so that no job is left without one."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None).prctl
+
+    def between() -> None:
+        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        # A shell's background job, as this process may be, ignores Ctrl-C; a job must not.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return between

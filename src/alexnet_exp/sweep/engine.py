@@ -1,0 +1,198 @@
+"""The loop of a sweep: starts jobs where there is room, watches them, and says how each ended."""
+
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from alexnet_exp.errors import SweepStoppedError, UserError
+from alexnet_exp.runs import RunFolder
+from alexnet_exp.sweep.child import GRACE, Ending, last_lines, log_size
+from alexnet_exp.sweep.jobs import Job, Outcome, State
+from alexnet_exp.sweep.screen import SweepScreen
+
+_PAUSE = 0.1
+
+
+class Handle(Protocol):
+    """A job that was handed to a backend."""
+
+    def poll(self) -> Ending | None:
+        """How the job ended, or None while it waits or runs."""
+
+    def stop(self) -> None:
+        """Ask the job to end; ``poll`` says when it has."""
+
+
+class Backend(Protocol):
+    """Where jobs run."""
+
+    @property
+    def slots(self) -> int | None:
+        """Jobs at once; None where the backend keeps its own queue."""
+
+    def start(self, job: Job) -> Handle:
+        """Run a job now, or queue it."""
+
+    def close(self) -> None:
+        """Give back what the backend holds, after the last job ended."""
+
+
+def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -> list[Outcome]:
+    """Run every job that is not finished; none takes another along.
+
+    Args:
+        jobs: In order.
+        backend: Where they run.
+        show: Show a live screen, or lines where there is no terminal.
+        folder: Of the sweep, for the screen.
+
+    Returns:
+        What became of each job, in order.
+
+    Raises:
+        SweepStoppedError: After Ctrl-C, SIGTERM or SIGHUP, when all jobs have ended.
+    """
+    outcomes: dict[int, Outcome] = {}
+    for job in jobs:
+        if job.state in (State.skipped, State.diverged, State.elsewhere):
+            outcomes[job.number] = _before(job)
+    waiting = deque(job for job in jobs if job.number not in outcomes)
+    running: list[_Running] = []
+    screen = SweepScreen(len(jobs), folder, show)
+    with _signals() as caught, screen:
+        screen.left_out(list(outcomes.values()))
+        try:
+            while (waiting or running) and not caught:
+                while waiting and (backend.slots is None or len(running) < backend.slots):
+                    running.append(_Running(waiting.popleft(), backend))
+                for item in list(running):
+                    outcome = item.poll()
+                    if outcome is not None:
+                        running.remove(item)
+                        outcomes[item.job.number] = outcome
+                        screen.ended(outcome)
+                screen.show(
+                    [(item.job, item.started) for item in running if item.has_started()],
+                    len(waiting) + sum(not item.has_started() for item in running),
+                )
+                time.sleep(_PAUSE)
+            if caught:
+                screen.note(f"{caught[0].name}: ending {len(running)} jobs")
+                _end(running)
+        finally:
+            if running and not caught:  # an error of the sweep itself
+                _end(running)
+            backend.close()
+        if caught:
+            for item in [*running]:
+                outcomes[item.job.number] = item.stopped()
+            raise SweepStoppedError(caught[0])
+    return [outcomes[job.number] for job in jobs]
+
+
+class _Running:
+    """A job in the hands of a backend."""
+
+    def __init__(self, job: Job, backend: Backend) -> None:
+        self.job = job
+        self._log_start = log_size(job.folder)
+        self._begun: float | None = None
+        self._failed: str | None = None
+        self._handle: Handle | None = None
+        try:
+            self._handle = backend.start(job)
+        except (OSError, RuntimeError) as error:
+            self._failed = f"could not be started: {error}"
+
+    @property
+    def started(self) -> float:
+        """When the job began to run, on the monotonic clock."""
+        return self._begun or time.monotonic()
+
+    def has_started(self) -> bool:
+        """Whether it runs, rather than waits in the backend's queue."""
+        if self._begun is None and log_size(self.job.folder) > self._log_start:
+            self._begun = time.monotonic()
+        return self._begun is not None
+
+    def poll(self) -> Outcome | None:
+        """What became of the job, or None while it waits or runs."""
+        self.has_started()
+        if self._handle is None:
+            return Outcome(self.job, State.failed, reason=self._failed or "")
+        ending = self._handle.poll()
+        return None if ending is None else self._outcome(ending)
+
+    def stop(self) -> None:
+        """Ask the job to end."""
+        if self._handle is not None:
+            self._handle.stop()
+
+    def stopped(self) -> Outcome:
+        """For a job that was ended with the sweep."""
+        return Outcome(self.job, State.stopped, time.monotonic() - self.started)
+
+    def _outcome(self, ending: Ending) -> Outcome:
+        """The run folder decides, not the exit code: what is recorded there is whole."""
+        run, reason = RunFolder(self.job.folder), ending.reason
+        try:
+            result = run.finished()
+            message = run.divergence()
+        except UserError as error:
+            result, message, reason = None, None, str(error)
+        if result is not None:
+            resumed = self.job.state == State.half_done
+            state = State.resumed if resumed else State.finished
+            return Outcome(self.job, state, ending.seconds, result=result)
+        if message is not None:
+            return Outcome(self.job, State.diverged, ending.seconds, message)
+        lines = tuple(last_lines(self.job.folder, start=self._log_start))
+        reason = reason or "ended without a result"
+        return Outcome(self.job, State.failed, ending.seconds, reason, lines)
+
+
+def _before(job: Job) -> Outcome:
+    """For a job that is left alone."""
+    run = RunFolder(job.folder)
+    if job.state == State.diverged:
+        return Outcome(job, job.state, reason=run.divergence() or "")
+    if job.state == State.elsewhere:
+        return Outcome(job, job.state, reason="another process is at work in its folder")
+    return Outcome(job, job.state, result=run.finished())
+
+
+def _end(running: Sequence[_Running]) -> None:
+    """Stop all jobs at once and wait for them."""
+    for item in running:
+        item.stop()
+    left = list(running)
+    deadline = time.monotonic() + 2 * GRACE
+    while left and time.monotonic() < deadline:
+        left = [item for item in left if item.poll() is None]
+        time.sleep(_PAUSE / 2)
+
+
+@contextmanager
+def _signals() -> Iterator[list[signal.Signals]]:
+    """Collect signals that ask to end, rather than be torn out of whatever is being done."""
+    caught: list[signal.Signals] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.append(signal.Signals(number))
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, note)
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,223 @@
+"""The jobs of a sweep: composed and checked before the first one starts."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from alexnet_exp.config import Config, to_config
+from alexnet_exp.data.store import Store
+from alexnet_exp.errors import UserError
+from alexnet_exp.overrides import check_overrides
+from alexnet_exp.runs import RunFolder
+from alexnet_exp.setup import settle
+from alexnet_exp.sweep.child import ChildSpec
+
+# Already in the path of a job's folder.
+_IN_PATH = ("experiment", "seed", "data")
+_LONGEST_NAME = 120
+_SHOWN = 5
+
+
+class State(StrEnum):
+    """What lies in a job's folder before the sweep, and what became of it in the end."""
+
+    new = "new"
+    half_done = "half done"
+    skipped = "skipped"
+    finished = "finished"
+    resumed = "resumed"
+    diverged = "diverged"
+    failed = "failed"
+    elsewhere = "running elsewhere"
+    stopped = "stopped"
+
+
+@dataclass
+class Job:
+    """One training of a sweep.
+
+    Args:
+        number: From 0, in the order of the sweep.
+        name: What tells it from the others: its folder within the sweep.
+        overrides: As on a command line.
+        config: Checked configuration.
+        folder: Run folder, absolute.
+        state: What lies in the folder.
+    """
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+    config: Config
+    folder: Path
+    state: State
+
+    def spec(self, extra: Sequence[str]) -> ChildSpec:
+        """The process that trains it."""
+        arguments = (
+            "-m", "alexnet_exp.train", *extra, *self.overrides,
+            "hydra.mode=RUN", f"hydra.run.dir={_quoted(self.folder)}",
+        )  # fmt: skip
+        return ChildSpec(self.name, self.folder, arguments, self.config.sweep.job_timeout)
+
+
+@dataclass
+class Outcome:
+    """What became of a job.
+
+    Args:
+        job: The job, with its state at the end.
+        seconds: Time in this sweep.
+        reason: Why it failed or diverged.
+        lines: Last lines of its log if it failed.
+        result: ``result.json`` if it finished.
+    """
+
+    job: Job
+    state: State
+    seconds: float = 0.0
+    reason: str = ""
+    lines: tuple[str, ...] = ()
+    result: dict[str, Any] | None = None
+
+
+def plan_jobs(
+    context: HydraContext,
+    base: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    pack: Callable[[Config], Store] | None,
+) -> tuple[list[Job], list[str]]:
+    """Compose and check every job.
+
+    Args:
+        context: Hydra's, to compose with.
+        base: The sweep's own configuration.
+        job_overrides: Of each job.
+        first: Number of the first job.
+        pack: Packs the data of a configuration, so that no two jobs do; None: the jobs do so.
+
+    Returns:
+        The jobs, and notes for the user.
+
+    Raises:
+        UserError: A job can't run, two have the same folder, or a folder holds a run of another
+            configuration.
+    """
+    constant = set(base.hydra.overrides.task)
+    checked: dict[tuple[str, ...], list[str]] = {}
+    stores: dict[str, Store] = {}
+    jobs: list[Job] = []
+    owners: dict[Path, Job] = {}
+    changed: list[str] = []
+    for number, overrides in enumerate(job_overrides, first):
+        composed = context.config_loader.load_sweep_config(base, list(overrides))
+        with open_dict(composed):
+            composed.hydra.job.num = number
+            composed.hydra.job.id = str(number)
+            composed.hydra.job.override_dirname = folder_name(overrides, constant)
+        name = str(Path(composed.hydra.sweep.subdir))
+        folder = Path(composed.hydra.sweep.dir, name).absolute()
+        with open_dict(composed):
+            del composed["hydra"]
+        config = to_config(composed)
+        same = tuple(item for item in overrides if not item.startswith("seed="))
+        if same not in checked:
+            checked[same] = check_overrides(config, list(overrides))
+        job = Job(number, name, tuple(overrides), config, folder, State.new)
+        if folder in owners:
+            raise UserError(
+                f"two jobs of the sweep have the same folder {folder}:"
+                f" {' '.join(owners[folder].overrides)} and {' '.join(overrides)}"
+            )
+        owners[folder] = job
+        if pack is not None:
+            key = repr(config.data)
+            if key not in stores:
+                stores[key] = pack(config)
+            _settle(job, stores[key])
+        try:
+            job.state = _state(job)
+        except UserError as error:
+            changed.append(str(error))
+        jobs.append(job)
+    if changed:
+        more = f"\n  and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
+        raise UserError(
+            "\n  ".join(changed[:_SHOWN])
+            + more
+            + "\n  sweep.name=<another name> keeps both; nothing was started"
+        )
+    if len({job.name for job in jobs}) < len(jobs):
+        for job in jobs:
+            job.name = f"{job.config.data.name}/{job.name}"
+    return jobs, list(dict.fromkeys(note for notes in checked.values() for note in notes))
+
+
+def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
+    """A folder for what tells a job from others besides experiment, seed and data.
+
+    Args:
+        overrides: Of the job.
+        constant: Those that all jobs of the sweep share.
+    """
+    varied = [item.lstrip("+") for item in overrides if item not in constant]
+    varied = [item for item in varied if item.partition("=")[0] not in _IN_PATH]
+    name = ",".join(sorted(varied)).replace("/", "_").strip(".")
+    if len(name.encode()) > _LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + f"-{digest}"
+    return name
+
+
+def _settle(job: Job, store: Store) -> None:
+    """Fill in what data and this machine decide, as the job itself will."""
+    asked = job.config.trainer.precision
+    try:
+        settle(job.config, store)
+    except UserError as error:
+        raise UserError(f"{' '.join(job.overrides)}: {error}") from error
+    if asked == "auto":  # what the job's machine made of it, which may be another
+        job.config.trainer.precision = _recorded(job).get("trainer", {}).get("precision", asked)
+
+
+def _recorded(job: Job) -> dict[str, Any]:
+    return RunFolder(job.folder).recorded_config() or {}
+
+
+def _state(job: Job) -> State:
+    """What lies in the job's folder.
+
+    Raises:
+        UserError: A run of another configuration.
+    """
+    run = RunFolder(job.folder)
+    recorded = run.recorded_config()
+    if recorded is None:
+        return State.new
+    config = job.config
+    if config.data.fingerprint is None:  # not packed here: the job compares these
+        config.data.fingerprint = recorded.get("data", {}).get("fingerprint")
+        config.trainer.precision = recorded.get("trainer", {}).get("precision", "auto")
+        config.model.classes = recorded.get("model", {}).get("classes")
+        config.model.input_channels = recorded.get("model", {}).get("input_channels")
+    if run.result(config) is not None:
+        return State.skipped
+    if run.divergence() is not None:
+        return State.diverged
+    if run.is_running():
+        return State.elsewhere
+    return State.half_done if run.last.exists() else State.new
+
+
+def _quoted(path: Path) -> str:
+    """As Hydra's override grammar reads it."""
+    text = str(path)
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,110 @@
+"""From Hydra's lists of overrides to a finished sweep."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from alexnet_exp.config import Config
+from alexnet_exp.data.progress import say
+from alexnet_exp.data.store import Store, prepare
+from alexnet_exp.errors import UserError
+from alexnet_exp.sweep.engine import Backend, run_sweep
+from alexnet_exp.sweep.jobs import Outcome, State, plan_jobs
+from alexnet_exp.sweep.screen import show_outcomes
+
+
+def launch(
+    command: Any,
+    context: HydraContext,
+    base: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    backend_name: str,
+    settings: dict[str, Any],
+) -> list[JobReturn]:
+    """Plan the jobs, run those that are not finished, and show what became of all.
+
+    Args:
+        command: What Hydra was started with; ``failed_jobs`` of it is raised.
+        context: Hydra's, to compose with.
+        base: The sweep's own configuration.
+        job_overrides: Of each job.
+        first: Number of the first job.
+        backend_name: processes, ray or slurm.
+        settings: Fields of ``hydra.launcher``.
+
+    Returns:
+        For the sweeper: the validation error of each job, NaN where there is none.
+
+    Raises:
+        UserError: Nothing was started; the message says why.
+        SweepStoppedError: After Ctrl-C or SIGTERM.
+    """
+    if not command.sweeps:
+        raise UserError("-m and +sweep are for alexnet_exp.train")
+    progress = bool(OmegaConf.select(base, "trainer.progress", default=True))
+
+    def pack(config: Config) -> Store:
+        return prepare(config.data, progress=progress)
+
+    here = None if backend_name == "slurm" else pack  # not on a login node
+    jobs, notes = plan_jobs(context, base, job_overrides, first, here)
+    if progress:
+        for note in notes:
+            say(note)
+    folder = Path(base.hydra.sweep.dir).absolute()
+    backend = make_backend(backend_name, settings, _hydra_arguments(base), folder)
+    outcomes = run_sweep(jobs, backend, progress, folder)
+    command.failed_jobs += sum(outcome.state == State.failed for outcome in outcomes)
+    show_outcomes(outcomes, folder)
+    return [_job_return(outcome) for outcome in outcomes]
+
+
+def make_backend(
+    name: str, settings: dict[str, Any], extra: tuple[str, ...], folder: Path
+) -> Backend:
+    """The backend that ``hydra/launcher=...`` chose.
+
+    Raises:
+        UserError: Its settings can't be had, or what it needs is not installed.
+    """
+    if name == "ray":
+        from alexnet_exp.sweep.ray_backend import RayBackend
+
+        return RayBackend(extra, **settings)
+    if name == "slurm":
+        from alexnet_exp.sweep.slurm_backend import SlurmBackend
+
+        return SlurmBackend(extra, folder, **settings)
+    from alexnet_exp.sweep.processes import Processes
+
+    jobs = settings["jobs"]
+    if not isinstance(jobs, int) or jobs < 1:
+        raise UserError(f"hydra.launcher.jobs={jobs} must be a whole number of at least 1")
+    return Processes(jobs, extra)
+
+
+def _hydra_arguments(base: DictConfig) -> tuple[str, ...]:
+    """What a job needs to compose what the sweep has composed: other folders of configuration."""
+    arguments: list[str] = []
+    for source in base.hydra.runtime.config_sources:
+        if source.provider == "command-line":
+            arguments += ["--config-dir", source.path]
+    name = base.hydra.job.config_name
+    if name != "config":
+        arguments += ["--config-name", name]
+    given = OmegaConf.to_container(base.hydra.overrides.hydra)
+    assert isinstance(given, list)
+    return (*arguments, *(str(item) for item in given if "searchpath" in str(item)))
+
+
+def _job_return(outcome: Outcome) -> JobReturn:
+    result = outcome.result
+    value = float("nan") if result is None else result["metrics"]["val/top1_error"]
+    made = JobReturn(overrides=list(outcome.job.overrides), status=JobStatus.COMPLETED)
+    made.return_value = value
+    return made
