@@ -13,7 +13,7 @@ from torchmetrics import MetricCollection, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from alexnet_exp.config import Config, to_plain
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import DivergedError
 from alexnet_exp.model import AlexNet
 from alexnet_exp.optim import LearningRate, build_optimizer
 
@@ -49,7 +49,11 @@ class Classifier(L.LightningModule):
 
     def forward(self, views: Tensor) -> Tensor:
         """Mean softmax over views: (N, V, C, s, s) to (N, classes) float32."""
-        return self._scores(views.flatten(0, 1)).softmax(1).unflatten(0, views.shape[:2]).mean(1)
+        return self._softmax(views).mean(1)
+
+    def _softmax(self, views: Tensor) -> Tensor:
+        """Softmax of each view: (N, V, C, s, s) to (N, V, classes)."""
+        return self._scores(views.flatten(0, 1)).softmax(1).unflatten(0, views.shape[:2])
 
     def _scores(self, images: Tensor) -> Tensor:
         """Logits in fp32, or in fp64 with ``trainer.precision=64-true``."""
@@ -95,11 +99,14 @@ class Classifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch and tell the schedule its validation error."""
         assert self.rate is not None
-        self._log_metrics("train", self.train_metrics)
+        train_error = self._log_metrics("train", self.train_metrics)["train/top1_error"]
         self.log("lr", self.rate.at(max(0, self.global_step - 1)))
         val_error = self.trainer.callback_metrics.get("val/top1_error")
         if val_error is not None:
             self.rate.end_epoch(self.current_epoch + 1, float(val_error))
+        enough = self.config.trainer.stop_at_train_error
+        if enough is not None and train_error <= enough:
+            self.rate.finished = True
         self.trainer.should_stop = self.trainer.should_stop or self.rate.finished
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -118,17 +125,19 @@ class Classifier(L.LightningModule):
             metrics.reset()
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count errors and keep the five best classes of every image."""
+        """Count errors and keep the five best classes of every image, also by the center alone."""
         metrics = self.test_metrics[dataloader_idx]
         assert isinstance(metrics, MetricCollection)
-        probabilities, order = self._evaluate(metrics, batch)
+        by_view, order = self._evaluate(metrics, batch)
         top5 = order[:, :5]
+        center_top5 = _best_first(by_view[:, 0])[:, :5]
         self.predictions[TEST_SPLITS[dataloader_idx]].append(
             {
                 "index": batch["index"].cpu().numpy(),
                 "label": batch["labels"].cpu().numpy(),
                 "top5": top5.cpu().numpy(),
-                "top5_probability": probabilities.gather(1, top5).float().cpu().numpy(),
+                "top5_probability": by_view.mean(1).gather(1, top5).float().cpu().numpy(),
+                "center_top5": center_top5.cpu().numpy(),
             }
         )
 
@@ -154,27 +163,34 @@ class Classifier(L.LightningModule):
     def _evaluate(
         self, metrics: MetricCollection, batch: dict[str, Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Count; gives probabilities and classes from best to worst, both (N, classes)."""
-        probabilities = self(batch["images"])
+        """Count; gives softmax by view (N, V, classes) and classes from best to worst."""
+        by_view = self._softmax(batch["images"])
+        probabilities = by_view.mean(1)
         loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["labels"])
-        # In bf16 classes often tie: the lower one goes first, in the metrics as in predictions.
-        order = probabilities.argsort(dim=1, descending=True, stable=True)
+        # Ties are broken once, so that the metrics and predictions.npz agree.
+        order = _best_first(probabilities)
         places = torch.arange(order.shape[1], 0, -1, device=order.device, dtype=torch.float32)
         ranks = torch.empty_like(order, dtype=torch.float32)
         ranks.scatter_(1, order, places.expand_as(order))
         _update(metrics, loss, ranks, batch["labels"])
-        return probabilities, order
+        return by_view, order
 
-    def _log_metrics(self, split: str, metrics: MetricCollection) -> None:
+    def _log_metrics(self, split: str, metrics: MetricCollection) -> dict[str, float]:
         values = _values(split, metrics)
         self.log_dict(values)
         metrics.reset()
         if not math.isfinite(values[f"{split}/loss"]):
-            raise UserError(
+            raise DivergedError(
                 f"diverged: {split} loss is {values[f'{split}/loss']} in epoch"
                 f" {self.current_epoch + 1}; lower optim.lr (now {self.config.optim.lr:g}) or"
                 " raise optim.warmup_steps"
             )
+        return values
+
+
+def _best_first(probabilities: Tensor) -> Tensor:
+    """Classes from best to worst; in bf16 they often tie, and the lower one goes first."""
+    return probabilities.argsort(dim=-1, descending=True, stable=True)
 
 
 def _metrics(classes: int) -> MetricCollection:

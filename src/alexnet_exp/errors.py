@@ -11,6 +11,10 @@ class UserError(Exception):
     """
 
 
+class DivergedError(UserError):
+    """The loss is no longer finite: the run has come to nothing."""
+
+
 class SweepStoppedError(Exception):
     """A signal ended a sweep; every job has ended.
 

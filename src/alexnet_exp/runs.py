@@ -6,7 +6,8 @@
 | environment.json  | git revision, versions, hardware, command                             |
 | metrics.csv       | one row per epoch                                                     |
 | checkpoints/      | ``best.ckpt`` by validation error, ``last.ckpt`` to go on from        |
-| predictions.npz   | per evaluated image: index, label, five best classes, split           |
+| predictions.npz   | per evaluated image: index, label, five best classes (also by the     |
+|                   | center view alone), their probabilities, split                        |
 | result.json       | what came out; written last and atomically, so it marks a whole run   |
 | diverged.json     | instead of it: the loss was not finite, so there is nothing to go on  |
 | log.txt           | in a sweep: what the run printed                                      |
@@ -20,7 +21,6 @@ import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -127,12 +127,8 @@ class RunFolder:
             raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
         return content
 
-    def start(self, config: Config, overrides: Sequence[str] = ()) -> bool:
+    def start(self, config: Config) -> bool:
         """Write what is known before training.
-
-        Args:
-            config: Resolved configuration.
-            overrides: The command line that composed it.
 
         Returns:
             Whether an earlier, unfinished run of the same configuration lies here to go on from.
@@ -145,8 +141,7 @@ class RunFolder:
             self._lock()
             marked = {"config_hash": config_hash(config), **to_plain(config)}
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
-            known = {**environment(), "overrides": list(overrides)}
-            _write(self.path / "environment.json", json.dumps(known, indent=2) + "\n")
+            _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"can't write the run folder {self.path}: {error.strerror}; set"

@@ -19,7 +19,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, announce, show_result
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
 from alexnet_exp.loggers import Logging
 from alexnet_exp.runs import RunFolder, config_hash
@@ -46,6 +46,9 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     if finished is not None:
         show_result(finished, path, "already finished")
         return finished
+    diverged = run.divergence()
+    if diverged is not None:
+        raise DivergedError(f"{diverged}; {path} records it, and removing that runs it again")
 
     module = StoreDataModule(config, store)
     resuming = run.start(config)
@@ -62,6 +65,8 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         fit_and_test(trainer, classifier, module, run, resuming)
     except BaseException as error:
         logs.abandon()
+        if isinstance(error, DivergedError):
+            run.record_divergence(str(error))
         if is_out_of_memory(error):
             run.withdraw()  # what it is told to lower makes another run
         raise

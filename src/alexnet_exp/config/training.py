@@ -172,6 +172,9 @@ class TrainerConfig:
     max_epochs: int = 90
     """Most epochs."""
 
+    stop_at_train_error: float | None = None
+    """Top-1 training error (fraction) at which the run ends, as in figure 1; null: train on."""
+
     channels_last: bool = True
     """Keep images and convolution weights in channels-last memory."""
 
@@ -203,6 +206,9 @@ class TrainerConfig:
             raise ValueError(
                 f"trainer.limit_train_batches={self.limit_train_batches} must be at least 1 or null"
             )
+        enough = self.stop_at_train_error
+        if enough is not None and not 0 <= enough < 1:
+            raise ValueError(f"trainer.stop_at_train_error={enough} must lie in [0, 1) or be null")
         allowed = (
             "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true",
             "32", "16", "64", "bf16",

@@ -36,8 +36,8 @@ class Backend(Protocol):
     def slots(self) -> int | None:
         """Jobs at once; None where the backend keeps its own queue."""
 
-    def start(self, job: Job) -> Handle:
-        """Run a job now, or queue it."""
+    def start(self, jobs: Sequence[Job]) -> Sequence[Handle]:
+        """Run jobs now, or queue them."""
 
     def close(self) -> None:
         """Give back what the backend holds, after the last job ended."""
@@ -69,8 +69,12 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
         screen.left_out(list(outcomes.values()))
         try:
             while (waiting or running) and not caught:
-                while waiting and (backend.slots is None or len(running) < backend.slots):
-                    running.append(_Running(waiting.popleft(), backend))
+                slots = backend.slots
+                room = len(waiting) if slots is None else slots - len(running)
+                batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+                logs = [log_size(job.folder) for job in batch]
+                handles = backend.start(batch) if batch else ()
+                running += map(_Running, batch, handles, logs)
                 for item in list(running):
                     outcome = item.poll()
                     if outcome is not None:
@@ -97,18 +101,17 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
 
 
 class _Running:
-    """A job in the hands of a backend."""
+    """A job in the hands of a backend.
 
-    def __init__(self, job: Job, backend: Backend) -> None:
-        self.job = job
-        self._log_start = log_size(job.folder)
+    Args:
+        job: The job.
+        handle: The backend's.
+        log_start: Size of its log before it was started.
+    """
+
+    def __init__(self, job: Job, handle: Handle, log_start: int) -> None:
+        self.job, self._handle, self._log_start = job, handle, log_start
         self._begun: float | None = None
-        self._failed: str | None = None
-        self._handle: Handle | None = None
-        try:
-            self._handle = backend.start(job)
-        except (OSError, RuntimeError) as error:
-            self._failed = f"could not be started: {error}"
 
     @property
     def started(self) -> float:
@@ -124,15 +127,12 @@ class _Running:
     def poll(self) -> Outcome | None:
         """What became of the job, or None while it waits or runs."""
         self.has_started()
-        if self._handle is None:
-            return Outcome(self.job, State.failed, reason=self._failed or "")
         ending = self._handle.poll()
         return None if ending is None else self._outcome(ending)
 
     def stop(self) -> None:
         """Ask the job to end."""
-        if self._handle is not None:
-            self._handle.stop()
+        self._handle.stop()
 
     def stopped(self) -> Outcome:
         """For a job that was ended with the sweep."""

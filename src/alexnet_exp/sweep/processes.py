@@ -1,8 +1,9 @@
 """Jobs as processes on this machine, a fixed number at once."""
 
 import os
+from collections.abc import Sequence
 
-from alexnet_exp.sweep.child import Child, Ending, child_environment
+from alexnet_exp.sweep.child import Child, ChildSpec, Ending, child_environment
 from alexnet_exp.sweep.jobs import Job
 
 
@@ -22,9 +23,9 @@ class Processes:
         shared = jobs > 1 and "OMP_NUM_THREADS" not in os.environ
         self._threads = max(1, (cores or 1) // jobs) if shared else None
 
-    def start(self, job: Job) -> "RunningProcess":
-        """Run a job now."""
-        return RunningProcess(Child(job.spec(self._extra), child_environment(self._threads)))
+    def start(self, jobs: Sequence[Job]) -> list["RunningProcess"]:
+        """Run jobs now."""
+        return [RunningProcess(job.spec(self._extra), self._threads) for job in jobs]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -34,19 +35,26 @@ class RunningProcess:
     """A job that runs here.
 
     Args:
-        child: Its process.
+        spec: What to run.
+        threads: Most threads of its arithmetic; None: its own choice.
     """
 
-    def __init__(self, child: Child) -> None:
-        self._child = child
+    def __init__(self, spec: ChildSpec, threads: int | None) -> None:
+        self._child: Child | None = None
+        self._reason = ""
+        try:
+            self._child = Child(spec, child_environment(threads))
+        except OSError as error:  # no memory for another process, no room in its folder
+            self._reason = f"could not be started: {error}"
 
     def poll(self) -> Ending | None:
         """How it ended, or None."""
-        return self._child.poll()
+        return self._child.poll() if self._child else Ending(None, 0.0, self._reason)
 
     def stop(self) -> None:
         """Ask it to end."""
-        self._child.stop("stopped with the sweep")
+        if self._child:
+            self._child.stop("stopped with the sweep")
 
 
 def _cores() -> int:

@@ -1,0 +1,127 @@
+"""Jobs as one SLURM job array, through submitit."""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import submitit
+from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
+
+from alexnet_exp.errors import UserError
+from alexnet_exp.sweep.child import ChildSpec, Ending, child_environment, run_child
+from alexnet_exp.sweep.jobs import Job
+
+
+class SlurmBackend:
+    """A backend that submits every job to SLURM.
+
+    Batch script and SLURM's own logs lie in ``<sweep folder>/slurm``.
+
+    Args:
+        extra: Arguments that come before the overrides of every job.
+        folder: Of the sweep, on a file system that the nodes see too.
+        gpus_per_job: GPUs of a job; 0: none is asked for.
+        cpus_per_job: Cores of a job.
+        mem_gb: Memory of a job in GiB.
+        timeout_min: Minutes after which SLURM ends a job.
+        array_parallelism: Jobs at once.
+        setup: Shell lines before each job.
+        additional: Further options of sbatch.
+        named: partition, account, qos, constraint; None: SLURM's default.
+
+    Raises:
+        UserError: There is no SLURM here.
+    """
+
+    slots: int | None = None
+
+    def __init__(
+        self,
+        extra: tuple[str, ...],
+        folder: Path,
+        gpus_per_job: int,
+        cpus_per_job: int,
+        mem_gb: float,
+        timeout_min: int,
+        array_parallelism: int,
+        setup: list[str],
+        additional: Mapping[str, Any],
+        **named: str | None,
+    ) -> None:
+        self._extra = extra
+        try:
+            self.executor = submitit.SlurmExecutor(folder / "slurm")
+        except RuntimeError as error:
+            raise UserError(
+                "hydra/launcher=slurm: there is no sbatch on this machine; run it on a login node,"
+                " or without hydra/launcher=slurm"
+            ) from error
+        options = {name: value for name, value in named.items() if value is not None}
+        if gpus_per_job:
+            options["gres"] = f"gpu:{gpus_per_job}"
+        self.executor.update_parameters(
+            job_name="alexnet_exp",
+            nodes=1,
+            ntasks_per_node=1,
+            cpus_per_task=cpus_per_job,
+            mem=f"{mem_gb:g}GB",
+            time=timeout_min,
+            array_parallelism=array_parallelism,
+            setup=setup,
+            additional_parameters=dict(additional),
+            **options,
+        )
+
+    def start(self, jobs: Sequence[Job]) -> list["SlurmJob"]:
+        """Submit jobs as one array.
+
+        Raises:
+            UserError: SLURM refuses them.
+        """
+        try:
+            with self.executor.batch():
+                submitted = [self.executor.submit(_Task(job.spec(self._extra))) for job in jobs]
+            return [SlurmJob(job) for job in submitted]
+        except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
+            raise UserError(f"SLURM refused the jobs: {error}; see hydra.launcher.*") from error
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class SlurmJob:
+    """A submitted job.
+
+    Args:
+        job: Submitit's.
+    """
+
+    def __init__(self, job: "submitit.Job[Ending]") -> None:
+        self._job = job
+
+    def poll(self) -> Ending | None:
+        """How it ended, or None while it waits or runs."""
+        if not self._job.done():
+            return None
+        try:
+            return self._job.result()
+        except (FailedJobError, UncompletedJobError) as error:  # SLURM ended it, or its node
+            return Ending(None, 0.0, f"SLURM job {self._job.job_id}: {str(error).splitlines()[0]}")
+
+    def stop(self) -> None:
+        """Cancel it."""
+        self._job.cancel(check=False)
+
+
+class _Task:
+    """What SLURM runs on a node; where it is preempted it is queued again and goes on."""
+
+    def __init__(self, spec: ChildSpec) -> None:
+        self.spec = spec
+
+    def __call__(self) -> Ending:
+        return run_child(self.spec, child_environment())
+
+    def checkpoint(self) -> submitit.helpers.DelayedSubmission:
+        return submitit.helpers.DelayedSubmission(self)
