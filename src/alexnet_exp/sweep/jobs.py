@@ -7,6 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
@@ -110,7 +111,7 @@ def plan_jobs(
         UserError: A job can't run, two have the same folder, or a folder holds a run of another
             configuration.
     """
-    constant = set(base.hydra.overrides.task)
+    constant = _constant(context, base)
     checked: dict[tuple[str, ...], list[str]] = {}
     stores: dict[str, Store] = {}
     jobs: list[Job] = []
@@ -174,6 +175,17 @@ def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + f"-{digest}"
     return name
+
+
+def _constant(context: HydraContext, base: DictConfig) -> set[str]:
+    """Overrides of the command line that all jobs share, as the sweeper writes them."""
+    parser = OverridesParser.create(config_loader=context.config_loader)
+    given = parser.parse_overrides(list(base.hydra.overrides.task))
+    return {
+        f"{item.get_key_element()}={item.get_value_element_as_str()}"
+        for item in given
+        if not item.is_sweep_override()
+    }
 
 
 def _settle(job: Job, store: Store) -> None:

@@ -1,5 +1,6 @@
 """Jobs in a Ray queue, each pinned to its own GPUs or CPU cores."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -50,7 +51,7 @@ class RayBackend:
                 address=existing or "local",
                 include_dashboard=None if existing else False,
                 log_to_driver=False,
-                logging_level="error",
+                logging_level=logging.ERROR,
                 **own,
             )
         except (ConnectionError, ValueError, RuntimeError) as error:

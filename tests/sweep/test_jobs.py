@@ -1,0 +1,222 @@
+"""Which jobs a command line makes, where they lie, and what is refused before any of them starts."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from alexnet_exp import cli
+from alexnet_exp.config import conf_folder, to_plain
+from alexnet_exp.runs import RunFolder
+from alexnet_exp.sweep import launch
+from alexnet_exp.sweep.engine import Backend
+from alexnet_exp.sweep.jobs import Job, Outcome, State, folder_name
+from alexnet_exp.train import train
+
+TINY = (
+    "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
+    "data.synthetic_images=60", "data.batch_size=8", "trainer.max_epochs=1",
+    "trainer.precision=32-true",
+)  # fmt: skip
+
+
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Plan a sweep in an empty folder; gives exit code, the jobs and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*overrides: str) -> tuple[int, list[Job], str]:
+        jobs: list[Job] = []
+
+        def record(
+            planned: Sequence[Job], backend: Backend, show: bool, folder: Path
+        ) -> list[Outcome]:
+            jobs.extend(planned)
+            assert not show
+            return [Outcome(job, State.stopped) for job in planned]
+
+        monkeypatch.setattr(launch, "run_sweep", record)
+        monkeypatch.setattr(
+            sys, "argv", ["train", *overrides, *TINY, "trainer.progress=false"]
+        )
+        code = 0
+        try:
+            cli.run(train, sweeps=True)
+        except SystemExit as stop:
+            code = int(stop.code or 0)
+        return code, jobs, capsys.readouterr().err
+
+    return run
+
+
+def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path: Path) -> None:
+    code, jobs, _ = planned("-m", "+experiment=no_lrn,tanh", "seed=range(2)", "optim.lr=.1,.2")
+    assert code == 0
+    assert [job.name for job in jobs] == [
+        f"{experiment}/optim.lr={lr}/seed_{seed}"
+        for experiment in ("no_lrn", "tanh")
+        for seed in (0, 1)
+        for lr in ("0.1", "0.2")
+    ]
+    assert {job.state for job in jobs} == {State.new}
+    first = jobs[0]
+    assert first.folder == tmp_path / "runs/synthetic/multirun/no_lrn/optim.lr=0.1/seed_0"
+    assert first.config.optim.lr == 0.1
+    assert first.config.experiment == "no_lrn"
+    spec = first.spec(())
+    assert spec.arguments[:2] == ("-m", "alexnet_exp.train")
+    assert spec.arguments[-2:] == ("hydra.mode=RUN", f"hydra.run.dir='{first.folder}'")
+    assert {"+experiment=no_lrn", "seed=0", "optim.lr=0.1", *TINY} <= set(spec.arguments)
+
+
+def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
+    code, jobs, _ = planned("+sweep=learning_rate", "seed=3,4", "sweep.job_timeout=60")
+    assert code == 0
+    assert len(jobs) == 14
+    assert jobs[0].folder.parts[-5:-3] == ("synthetic", "learning_rate")
+    assert {job.config.seed for job in jobs} == {3, 4}
+    assert jobs[0].spec(()).timeout == 60
+
+
+def _start(job: Job, *, checkpoint: bool = False) -> RunFolder:
+    run = RunFolder(job.folder)
+    run.start(job.config)
+    run._held.close()
+    if checkpoint:
+        torch.save({}, run.last)
+    return run
+
+
+def test_finished_half_done_and_diverged_jobs_are_told_apart(planned) -> None:
+    overrides = ("-m", "seed=0,1,2,3,4")
+    _, jobs, _ = planned(*overrides)
+    _start(jobs[0]).record({"metrics": {}}, {}, keep_last=False)
+    _start(jobs[1], checkpoint=True)
+    _start(jobs[2])
+    _start(jobs[3]).record_divergence("diverged")
+    code, jobs, _ = planned(*overrides)
+    assert code == 0
+    states = [State.skipped, State.half_done, State.new, State.diverged, State.new]
+    assert [job.state for job in jobs] == states
+    held = RunFolder(jobs[4].folder)
+    held.start(jobs[4].config)
+    _, jobs, _ = planned(*overrides)
+    assert jobs[4].state == State.elsewhere
+
+
+def test_precision_of_another_machine_is_no_other_configuration(planned) -> None:
+    _, (job,), _ = planned("-m", "seed=0", "trainer.precision=auto")
+    other = "32-true" if job.config.trainer.precision == "bf16-mixed" else "bf16-mixed"
+    job.config.trainer.precision = other
+    _start(job).record({"metrics": {}}, {}, keep_last=False)
+    code, (job,), _ = planned("-m", "seed=0", "trainer.precision=auto")
+    assert (code, job.state) == (0, State.skipped)
+
+
+def test_changed_configuration_under_the_same_name_shows_the_difference(planned) -> None:
+    _, jobs, _ = planned("-m", "seed=0,1")
+    for job in jobs:
+        _start(job).record({"metrics": {}}, {}, keep_last=False)
+    code, jobs, error = planned("-m", "seed=0,1", "optim.lr=.007")
+    assert (code, jobs) == (2, [])
+    assert "optim.lr was 0.002, is 0.007" in error
+    assert "baseline/seed_1" in error
+    assert "sweep.name=<another name>" in error
+    code, jobs, _ = planned("-m", "seed=0,1", "optim.lr=.007", "sweep.name=faster")
+    assert (code, len(jobs)) == (0, 2)
+    code, jobs, _ = planned("-m", "seed=0,1", "logger=tensorboard", "sweep.job_timeout=5")
+    assert code == 0, "neither changes a result"
+    assert {job.state for job in jobs} == {State.skipped}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("-m", "seed=0", "sweep.job_timeout=-1"), "sweep.job_timeout=-1"),
+        (("-m", "seed=0", "sweep.name=a/b"), "sweep.name=a/b names a folder"),
+        (("-m", "seed=0", "hydra.launcher.jobs=0"), "hydra.launcher.jobs=0"),
+        (("-m", "seed=0", "hydra.launcher.job=2"), "hydra.launcher.job"),
+        (("-m", "seed=0", "hydra/launcher=slurm"), "there is no sbatch on this machine"),
+        (("-m", "seed=0", "hydra/launcher=rai"), "did you mean ray"),
+        (("-m", "+experiment=no_lrn", "model.normalization=lrn,none"), "+experiment=no_lrn sets"),
+        (("-m", "+sweep=ablation"), "did you mean ablations"),
+        (("-m", "seed=0", "hydra.sweep.subdir=x,y", "optim.lr=.1,.2"), "the same folder"),
+        (("-m", "optim.lr=.1,-1"), "optim.lr=-1"),
+        (("-m", "model=torchvision,paper", "+experiment=no_lrn"), "changes nothing here"),
+    ],
+)
+def test_mistakes_end_in_one_message_before_any_job_starts(
+    planned, tmp_path: Path, overrides: tuple[str, ...], message: str
+) -> None:
+    if "hydra.sweep.subdir=x,y" in overrides:
+        overrides = ("-m", "optim.lr=.1,.2", "hydra.sweep.subdir=x")
+    code, jobs, error = planned(*overrides)
+    assert (code, jobs) == (2, [])
+    assert message in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.rglob("log.txt"))
+
+
+def test_sweeps_are_for_training(monkeypatch, tmp_path: Path, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["prepare", "-m", "seed=0,1"])
+    with pytest.raises(SystemExit) as stop:
+        cli.run(train)
+    assert stop.value.code == 2
+    assert "-m and +sweep are for alexnet_exp.train" in capsys.readouterr().err
+
+
+def test_folder_names_hold_what_varies_and_fit_any_file_system() -> None:
+    overrides = ["+experiment=tanh", "seed=1", "data=flowers", "optim.lr=0.1", "model.fc=[8,8]"]
+    assert folder_name(overrides, {"data=flowers", "model.fc=[8,8]"}) == "optim.lr=0.1"
+    assert folder_name([*overrides, "data.root=a/b"], {"model.fc=[8,8]"}) == (
+        "data.root=a_b,optim.lr=0.1"
+    )
+    assert folder_name(overrides, set(overrides)) == ""
+    long = [f"model.conv.conv{i}.channels={i}{n}" for i in range(1, 9) for n in range(9)]
+    names = {folder_name(long[:k], set()) for k in range(60, 72)}
+    assert len(names) == 12
+    assert all(len(name.encode()) <= 120 for name in names)
+
+
+def _preset_jobs() -> list[tuple[str, tuple[str, ...]]]:
+    """One job for each combination of the presets, with the first seed."""
+    jobs = []
+    for file in sorted((conf_folder() / "sweep").glob("*.yaml")):
+        params = OmegaConf.to_container(OmegaConf.load(file).hydra.sweeper.params)
+        assert isinstance(params, dict)
+        jobs_of_file: list[tuple[str, ...]] = [(f"+sweep={file.stem}",)]
+        for name, values in params.items():
+            (override,) = OverridesParser.create().parse_overrides([f"{name}={values}"])
+            each = list(override.sweep_string_iterator())
+            if name == "seed":
+                each = each[:1]
+            jobs_of_file = [(*job, f"{name}={value}") for job in jobs_of_file for value in each]
+        jobs += [(file.stem, job) for job in jobs_of_file]
+    return jobs
+
+
+@pytest.mark.parametrize(("preset", "overrides"), _preset_jobs())
+def test_every_job_of_every_preset_composes(
+    compose_config, preset: str, overrides: tuple[str, ...]
+) -> None:
+    config = compose_config(*overrides)
+    assert config.sweep.name == preset
+    experiment = [item.partition("=")[2] for item in overrides if "experiment" in item]
+    assert config.experiment == (experiment[0] if experiment else "baseline")
+    assert to_plain(config)["data"]["name"] == config.data.name
+
+
+def test_ablations_hold_every_published_factor() -> None:
+    content = OmegaConf.load(conf_folder() / "sweep" / "ablations.yaml")
+    experiments = set(content.hydra.sweeper.params["+experiment"].split(","))
+    assert experiments == {
+        "baseline", "no_lrn", "no_norm2", "non_overlapping_pooling", "one_gpu", "tanh",
+        "no_tower_communication", "no_color_noise", "no_crops", "no_dropout",
+        "no_conv2", "no_conv3", "no_conv4", "no_conv5",
+    }  # fmt: skip
+    assert all((conf_folder() / "experiment" / f"{name}.yaml").exists() for name in experiments)
