@@ -22,6 +22,10 @@ OPTIONS = [
 FACTORS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "no_lrn": {"model.normalization": "none"},
+    "no_norm2": {
+        "model.conv.conv2.normalize": False,
+        "model.conv.conv2.normalize_within_map": False,
+    },
     "non_overlapping_pooling": {"model.pooling": "non_overlapping"},
     "no_dropout": {"model.dropout": 0.0},
     "tanh": {"model.activation": "tanh"},
@@ -43,6 +47,7 @@ FACTORS: dict[str, dict[str, Any]] = {
         "model.conv.conv4.channels": 192,
     },
     "no_tower_communication": {"model.sees_both_towers": ["fc6", "fc7"]},
+    "no_conv2": {"model.without": ["conv2"]},
     "no_conv3": {"model.without": ["conv3"]},
     "no_conv4": {"model.without": ["conv4"]},
     "no_conv5": {"model.without": ["conv5"]},
@@ -80,7 +85,7 @@ def test_every_experiment_file_is_listed_here() -> None:
 
 
 @pytest.mark.parametrize("experiment", FACTORS)
-@pytest.mark.parametrize("recipe", ["paper", "flowers"])
+@pytest.mark.parametrize("recipe", ["paper", "flowers", "synthetic_small"])
 def test_experiment_differs_from_baseline_in_its_factor_alone(
     compose_config, experiment: str, recipe: str
 ) -> None:

@@ -25,7 +25,9 @@ from alexnet_exp.model import AlexNet, LayerPlan, TowerLinear, from_torchvision,
 
 ModelOf = Callable[..., ModelConfig]
 
-PRESETS = ["paper", "original", "caffenet", "one_gpu", "torchvision", "d2l", "cifar_small"]
+PRESETS = [
+    "paper", "original", "caffenet", "one_gpu", "torchvision", "d2l", "cifar_small", "cifar_lrn",
+]  # fmt: skip
 NARROW = "model.width=0.06"
 
 
@@ -84,6 +86,7 @@ def names(network: AlexNet) -> list[str]:
         (["model=torchvision"], 61_100_840),
         (["model=d2l", "model.classes=10", "model.input_channels=1"], 46_764_746),
         (["model=cifar_small", "model.classes=10"], 89_578),
+        (["model=cifar_lrn", "model.classes=10"], 89_578),
     ],
 )
 def test_number_of_parameters(model_of: ModelOf, overrides: list[str], expected: int) -> None:
@@ -777,6 +780,10 @@ CLASSIFIER = " flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8"
             "cifar_small",
             "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4",
         ),
+        (
+            "cifar_lrn",
+            "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4",
+        ),
     ],
 )
 def test_order_of_layers(model_of: ModelOf, preset: str, expected: str) -> None:
@@ -784,18 +791,34 @@ def test_order_of_layers(model_of: ModelOf, preset: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("preset", "alpha", "k"),
-    [("paper", 1e-4, 2.0), ("original", 1e-4 / 5, 2.0), ("caffenet", 1e-4 / 5, 1.0)],
+    ("preset", "towers", "alpha", "k"),
+    [
+        ("paper", 2, 1e-4, 2.0),
+        ("original", 2, 1e-4 / 5, 2.0),
+        ("caffenet", 2, 1e-4 / 5, 1.0),
+        ("cifar_lrn", 1, 1e-4, 2.0),
+    ],
 )
-def test_constants_of_normalization(model_of: ModelOf, preset: str, alpha: float, k: float) -> None:
+def test_constants_of_normalization(
+    model_of: ModelOf, preset: str, towers: int, alpha: float, k: float
+) -> None:
     config = model_of(f"model={preset}")
     assert [config.lrn.size, config.lrn.beta, config.lrn.k] == [5, 0.75, k]
     assert config.lrn.alpha == pytest.approx(alpha, rel=1e-12)
     norm = dict(stages(on_meta(config)))["norm2"]
     assert isinstance(norm, LocalResponseNorm)
     assert [norm.towers, norm.size, norm.alpha, norm.beta, norm.k] == [
-        2, 5, config.lrn.alpha, 0.75, k,
+        towers, 5, config.lrn.alpha, 0.75, k,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ["paper", "original", "caffenet", "cifar_small", "cifar_lrn"])
+def test_no_norm2_takes_every_norm_of_conv2_and_nothing_else(
+    model_of: ModelOf, preset: str
+) -> None:
+    before = names(on_meta(model_of(f"model={preset}")))
+    after = names(on_meta(model_of(f"model={preset}", "+experiment=no_norm2")))
+    assert after == [name for name in before if name not in ("norm2", "norm2b")] != before
 
 
 def test_dropout_is_active_in_training_alone(model_of: ModelOf) -> None:
