@@ -1,0 +1,116 @@
+"""Ray for real, with CPU slots: two jobs at once, four in all, one failing; a stop; a dead worker."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from alexnet_exp.errors import SweepStoppedError, UserError
+from alexnet_exp.sweep.engine import run_sweep
+from alexnet_exp.sweep.jobs import State
+from alexnet_exp.sweep.ray_backend import RayBackend, _demand
+from tests.sweep.pretend import FAIL, WAIT, pretend_jobs
+from tests.sweep.test_engine import gone, wait_for
+
+TIMED = """
+import json, os, time
+start = time.time()
+time.sleep(1.5)
+json.dump({"metrics": {"test/top1_error": 0}, "epochs": 1, "span": [start, time.time()],
+           "threads": os.environ["OMP_NUM_THREADS"]}, open("result.json", "w"))
+"""
+
+
+def backend(**changes: object) -> RayBackend:
+    settings = {
+        "address": None, "gpus_per_job": None, "cpus_per_job": None, "num_cpus": 2, "num_gpus": 0,
+    }  # fmt: skip
+    return RayBackend((), **{**settings, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No trace of a Ray of somebody else's, none left behind."""
+    import ray
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.mark.usefixtures("clean")
+def test_two_at_once_four_in_all_one_failing(compose_config, tmp_path: Path) -> None:
+    scripts = {"a": TIMED, "b": FAIL, "c": TIMED, "d": TIMED}
+    jobs = pretend_jobs(compose_config(), tmp_path, scripts)
+    outcomes = run_sweep(jobs, backend(), False, tmp_path)
+    states = [outcome.state for outcome in outcomes]
+    assert states == [State.finished, State.failed, State.finished, State.finished]
+    assert outcomes[1].reason == "exit code 3"
+    assert outcomes[1].lines[-1] == "something went wrong"
+    results = [outcome.result for outcome in outcomes if outcome.result]
+    spans = [result["span"] for result in results]
+    at_once = [sum(a <= start < b for a, b in spans) for start, _ in spans]
+    assert max(at_once) == 2, "three jobs on two slots"
+    assert {result["threads"] for result in results} == {"1"}
+
+
+@pytest.mark.usefixtures("clean")
+def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path: Path) -> None:
+    tell = f"import os; print(os.getpid(), flush=True); {WAIT}"
+    jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abcd", tell))
+    logs = [tmp_path / name / "log.txt" for name in "abcd"]
+
+    def running() -> list[int]:
+        lines = [log.read_text().splitlines() for log in logs if log.exists()]
+        return [int(part[1]) for part in lines if len(part) > 2]
+
+    def press() -> None:
+        wait_for(lambda: len(running()) == 2, 60)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=press).start()
+    made = backend()
+    begin = time.monotonic()
+    with pytest.raises(SweepStoppedError):
+        run_sweep(jobs, made, False, tmp_path)
+    assert time.monotonic() - begin < 60
+    assert len(running()) == 2, "a queued job was started by the stop"
+    for pid in running():
+        wait_for(lambda pid=pid: gone(pid), 10)
+
+
+@pytest.mark.usefixtures("clean")
+def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path: Path) -> None:
+    murder = f"import os, signal; os.kill(os.getppid(), signal.SIGKILL); {WAIT}"
+    jobs = pretend_jobs(compose_config(), tmp_path, {"a": murder, "b": TIMED})
+    outcomes = run_sweep(jobs, backend(), False, tmp_path)
+    assert [outcome.state for outcome in outcomes] == [State.failed, State.finished]
+    assert json.loads((tmp_path / "b" / "result.json").read_text())["epochs"] == 1
+
+
+def test_demand_of_a_job() -> None:
+    eight = {"GPU": 8.0, "CPU": 64.0}
+    assert _demand(eight, None, None) == {"num_gpus": 1.0, "num_cpus": 8}
+    assert _demand(eight, 0.5, None) == {"num_gpus": 0.5, "num_cpus": 4}
+    assert _demand(eight, 2, 3) == {"num_gpus": 2, "num_cpus": 3}
+    assert _demand({"CPU": 2.0}, None, None) == {"num_gpus": 0.0, "num_cpus": 1}
+    for resources, gpus, cpus, message in (
+        ({"CPU": 2.0}, 1, None, r"gpus_per_job=1 is more than the 0"),
+        ({"CPU": 2.0}, 0, 4, r"cpus_per_job=4 is more than the 2"),
+        (eight, 1.5, 1, r"gpus_per_job=1.5 must be a share"),
+        (eight, -1, 1, r"gpus_per_job=-1 must be"),
+    ):
+        with pytest.raises(UserError, match=message):
+            _demand(resources, gpus, cpus)
+
+
+@pytest.mark.usefixtures("clean")
+def test_cluster_that_is_not_there_is_named() -> None:
+    with pytest.raises(UserError, match=r"hydra\.launcher\.address=127\.0\.0\.1:1"):
+        backend(address="127.0.0.1:1")
