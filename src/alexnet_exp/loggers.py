@@ -1,13 +1,19 @@
 """Metrics at W&B or TensorBoard, besides metrics.csv."""
 
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.training import LoggerName
 from alexnet_exp.errors import UserError
+
+# wandb is imported where it is used: it costs a second that other runs need not wait.
 
 
 class Logging:
@@ -22,63 +28,154 @@ class Logging:
     """
 
     def __init__(self, config: Config, folder: Path) -> None:
-        self.config = config
+        self.folder = folder
         self.logger: Logger | bool = False
         if config.logger.name == LoggerName.tensorboard:
             self.logger = TensorBoardLogger(
                 folder, name="tensorboard", version="", default_hp_metric=False
             )
         elif config.logger.name == LoggerName.wandb:
-            self.logger = _wandb_logger(config, folder)
+            self.logger = _open_wandb(config, folder)
 
     def finish(self, result: dict[str, Any]) -> str | None:
-        """Log the final errors, close, and say where the log lies."""
-        if not isinstance(self.logger, Logger):
-            return None
-        finals = {f"final/{name}": value for name, value in result["metrics"].items()}
+        """Log the final errors, close, and say where the log lies.
+
+        Args:
+            result: What ``result.json`` holds.
+        """
         if isinstance(self.logger, TensorBoardLogger):
-            self.logger.log_metrics(finals, step=result["steps"])
+            self.logger.log_metrics(_finals(result), step=result["steps"])
             self.logger.finalize("success")
             return f"TensorBoard: tensorboard --logdir {self.logger.log_dir}"
-        import wandb
-
-        assert isinstance(self.logger, WandbLogger)
+        if not isinstance(self.logger, EpochRows):
+            return None
         run = self.logger.experiment
-        run.summary.update(finals | {"images_per_second": result["images_per_second"]})
-        folder, url = Path(run.dir).parent, run.url
-        wandb.finish()
-        if self.config.logger.mode == "offline":
-            return f"W&B offline run: {folder} (upload it with: wandb sync {folder})"
-        return f"W&B run: {url}" if url else None
+        run.log({"final/errors": _error_table(result)})
+        run.summary.update(_finals(result) | {"images_per_second": result["images_per_second"]})
+        run.finish()
+        if run.disabled:
+            return None
+        if run.offline:
+            parts = self.folder / "wandb"  # a continued run has several, uploaded in their order
+            return f"W&B offline run: {parts} (upload it with: wandb sync {parts})"
+        return f"W&B run: {run.url}"
 
     def abandon(self) -> None:
         """Close after a failure."""
-        if isinstance(self.logger, WandbLogger):
-            import wandb
-
-            wandb.finish(exit_code=1)
+        if isinstance(self.logger, EpochRows):
+            self.logger.experiment.finish(exit_code=1)
 
 
-def _wandb_logger(config: Config, folder: Path) -> WandbLogger:
+class EpochRows(WandbLogger):
+    """Logs one row per epoch, at the step where the epoch ended; a continued run is the same run.
+
+    Args:
+        folder: Run folder; ``wandb/run.json`` in it keeps the run's id and the last row's step, so
+            that an epoch that a continued run does again is not logged again.
+        options: Those of ``WandbLogger``.
+    """
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self._record = folder / "wandb" / "run.json"
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        self._known_id: str | None = None
+        self._last_step = -1
+        if self._record.exists():
+            known = json.loads(self._record.read_text())
+            self._known_id, self._last_step = known["id"], known["last_step"]
+        # The agent of a sweep says in WANDB_RUN_ID which of the sweep's runs this one is.
+        known_id = None if os.environ.get("WANDB_RUN_ID") else self._known_id
+        super().__init__(id=known_id, save_dir=folder, **options)
+        del self._wandb_init["anonymous"]  # W&B warns of it, whatever its value
+        self._row: dict[str, float] = {}
+
+    def open(self) -> None:
+        """Start or continue the run at W&B.
+
+        Raises:
+            wandb.errors.Error: There is no key or no connection.
+        """
+        run = self.experiment
+        if run.id != self._known_id:
+            self._known_id, self._last_step = run.id, -1
+            self._remember()
+        # The summary keeps each metric's last value, a plain number: a sweep reads val/top1_error
+        # there, and summary="min" would make it a dict. The best epoch's is final/val/top1_error.
+        run.define_metric("*", step_metric="epoch")
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add to the epoch's row; the training metrics, which come last, send it off."""
+        self._row |= metrics
+        if "train/loss" not in metrics:
+            return
+        row, self._row = self._row, {}
+        assert step is not None
+        if step > self._last_step:
+            row["epoch"] = int(row["epoch"]) + 1  # from 1, as in metrics.csv
+            self.experiment.log(row, step=step, commit=True)  # else it waits for the next one
+            self._last_step = step
+            self._remember()
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any) -> None:
+        """Keep what checkpoints hold, less the configuration, which the run has already."""
+        super().log_hyperparams({k: v for k, v in params.items() if k != "config"})
+
+    def _remember(self) -> None:
+        partial = self._record.with_suffix(".partial")
+        known = {"id": self._known_id, "last_step": self._last_step}
+        partial.write_text(json.dumps(known))
+        os.replace(partial, self._record)
+
+
+def _open_wandb(config: Config, folder: Path) -> EpochRows:
     import wandb
 
-    (folder / "wandb").mkdir(parents=True, exist_ok=True)
-    logger = WandbLogger(
+    settings = config.logger
+    logger = EpochRows(
+        folder,
         name=f"{config.experiment} seed {config.seed}",
-        save_dir=folder,
-        project=config.logger.project,
-        entity=config.logger.entity,
+        project=settings.project,
+        entity=settings.entity,
         group=config.experiment,
-        tags=[config.data.name, config.model.name, config.experiment, *config.logger.tags],
+        tags=[config.data.name, config.model.name, config.experiment, *settings.tags],
         config=to_plain(config),
-        mode=config.logger.mode,
+        mode=None if settings.mode == "online" else settings.mode,  # None: WANDB_MODE has its say
         settings=wandb.Settings(silent=True),
     )
     try:
-        logger.experiment  # noqa: B018  # opens the run, so that a missing key shows here
+        logger.open()  # so that a missing key shows here
     except wandb.errors.Error as error:
         raise UserError(
             f"W&B could not start a run ({str(error).splitlines()[0]}): run `wandb login` once, or"
             " set logger.mode=offline"
         ) from error
     return logger
+
+
+def _finals(result: dict[str, Any]) -> dict[str, float]:
+    """Errors of the best checkpoint; top-5 error of five classes says nothing."""
+    return {
+        f"final/{name}": value
+        for name, value in result["metrics"].items()
+        if result["classes"] > 5 or not name.endswith("top5_error")
+    }
+
+
+def _error_table(result: dict[str, Any]) -> Any:
+    """wandb.Table of the final errors as fractions; None where top-5 does not apply."""
+    import wandb
+
+    finals = _finals(result)
+    rows = [
+        [
+            split,
+            result["images"][split],
+            result["views"],
+            finals[f"final/{split}/top1_error"],
+            finals.get(f"final/{split}/top5_error"),
+        ]
+        for split in ("val", "test")
+    ]
+    return wandb.Table(["split", "images", "views", "top-1 error", "top-5 error"], rows)
