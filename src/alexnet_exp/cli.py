@@ -45,6 +45,7 @@ def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()
     keep_freed_memory()
+    sys.argv = [_with_plus(argument) for argument in sys.argv]
 
     command = _Command(task, sweeps)
     main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
@@ -64,6 +65,11 @@ def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
         mistake(_composition_error(error))
     if command.failed_jobs:
         sys.exit(FAILED)
+
+
+def _with_plus(argument: str) -> str:
+    """``experiment=no_lrn`` as Hydra wants it; a parameter of a W&B sweep can't begin with a +."""
+    return f"+{argument}" if argument.startswith(("experiment=", "sweep=")) else argument
 
 
 class _Command:

@@ -94,7 +94,8 @@ class RayJob:
         try:
             return ray.get(self._ending)
         except (RayError, KeyboardInterrupt) as error:  # its machine is gone, or it was canceled
-            return Ending(None, 0.0, str(error).strip().splitlines()[-1])
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return Ending(None, 0.0, f"Ray: {lines[0]}")
 
     def stop(self) -> None:
         """Take it out of the queue, or end it."""
