@@ -14,7 +14,6 @@ from typing import NoReturn
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from alexnet_exp.analysis.assemble import assemble
 from alexnet_exp.analysis.claims import CLAIMS
 from alexnet_exp.analysis.findings import Report
 from alexnet_exp.analysis.results import Found, read_runs, run_folders
@@ -61,6 +60,9 @@ def make_report(folder: Path, progress: bool = False) -> Report:
         found = read_runs(folders, advance)
     if not found.runs:
         raise UserError(_nothing(folder, found))
+    # SciPy takes a second to import, which a mistake in the command should not cost.
+    from alexnet_exp.analysis.assemble import assemble
+
     with _bar("comparing runs", len(CLAIMS), progress) as advance:
         return assemble(folder, found, advance)
 
@@ -95,7 +97,7 @@ def write(report: Report, output: Path) -> list[Path]:
     Raises:
         UserError: The folder can't be written to.
     """
-    # Drawing takes a second to import, which a mistake in the command should not cost.
+    # matplotlib takes a second too.
     from alexnet_exp.analysis.page import write_page
     from alexnet_exp.analysis.tables import write_csv, write_markdown
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from alexnet_exp.callbacks import COLUMNS
 from alexnet_exp.config import to_plain
-from alexnet_exp.runs import config_hash
 
 CLASSES = 10
 
@@ -61,7 +60,7 @@ def write_run(
     config.model.classes, config.model.input_channels = classes, config.data.channels
     config.trainer.precision = "32-true"
     path.mkdir(parents=True)
-    marked = {"config_hash": config_hash(config), **to_plain(config)}
+    marked = {"config_hash": "0" * 12, **to_plain(config)}
     (path / "config.yaml").write_text(yaml.safe_dump(marked, sort_keys=False))
     known = {
         "git_revision": "0" * 40,

@@ -229,12 +229,12 @@ _NO_SUCH_METHOD = "a method before convolutional networks, which this program la
 
 _LEVELS = (
     *_level(
-        "level_2010_ten", "one network", 37.5, 17.0,
+        "level_2010_ten", "AlexNet, 2010", 37.5, 17.0,
         source="paper, table 1; authors' code, run 145-2010 (37.4727 / 16.9987)",
         data=_TEST_2010, data_name="imagenet_2010", views="ten",
     ),
     *_level(
-        "level_2010_center", "one network, center view", 39.0, 18.3,
+        "level_2010_center", "AlexNet, 2010, center view", 39.0, 18.3,
         source="paper, section 4.1; authors' code, run 145-2010 (39.0247 / 18.2953)",
         data="ILSVRC-2010 test, center view", data_name="imagenet_2010", views="one",
     ),
@@ -247,7 +247,7 @@ _LEVELS = (
         data="ILSVRC-2010 test", not_measured=_NO_SUCH_METHOD,
     ),
     *_level(
-        "level_2012", "one network", 40.7, 18.2,
+        "level_2012", "AlexNet, 2012", 40.7, 18.2,
         source="paper, table 2; authors' code, run 145 (40.664 / 18.210)",
         data=_VAL_2012, data_name="imagenet", views="ten",
         others="BVLC AlexNet 42.9 / 19.8 and CaffeNet 42.6 / 19.6 (center view), torchvision"
@@ -258,11 +258,11 @@ _LEVELS = (
         data=_VAL_2012, not_measured=_NO_ENSEMBLE,
     ),
     *_level(
-        "five_networks_test", "five networks averaged", None, 16.4, source="paper, table 2",
+        "five_networks_test", "five networks averaged, test", None, 16.4, source="paper, table 2",
         data="ILSVRC-2012 test", not_measured=_NO_ENSEMBLE,
     ),
     *_level(
-        "pretrained", "one network, pretrained", 39.0, 16.6,
+        "pretrained", "AlexNet, pretrained", 39.0, 16.6,
         source="paper, table 2; authors' code, run 146-2012-2011",
         data=_VAL_2012, not_measured=_NO_PRETRAINING,
     ),
@@ -271,7 +271,7 @@ _LEVELS = (
         source="paper, table 2", data=_VAL_2012, not_measured=_NO_ENSEMBLE,
     ),
     *_level(
-        "seven_networks_test", "seven networks averaged, two pretrained", None, 15.3,
+        "seven_networks_test", "seven networks averaged, two pretrained, test", None, 15.3,
         source="paper, table 2", data="ILSVRC-2012 test", not_measured=_NO_ENSEMBLE,
     ),
     *_level(
@@ -279,7 +279,7 @@ _LEVELS = (
         data="ILSVRC-2012 test", not_measured=_NO_SUCH_METHOD,
     ),
     *_level(
-        "fall_2009", "one network, 10,184 classes", 67.4, 40.9, source="paper, section 6",
+        "fall_2009", "AlexNet, 10,184 classes", 67.4, 40.9, source="paper, section 6",
         data="ImageNet fall 2009",
         not_measured="no data option reads the fall 2009 release and its split",
     ),

@@ -51,4 +51,4 @@ def hardware(run: Run) -> str:
     on_cpu = run.fields.get("trainer.accelerator") == "cpu" or not gpus
     name = run.environment.get("cpu", "unknown processor") if on_cpu else gpus[0]
     devices = run.fields.get("trainer.devices", 1)
-    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {run.result['precision']}"
+    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {run.fields.get('trainer.precision')}"

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from alexnet_exp.analysis.results import Run
-from alexnet_exp.config import conf_folder, leaves, register, to_config, to_plain
+from alexnet_exp.config import conf_folder, leaves, register
 
 _NAMED_FIELDS = 6
 ABSENT = "absent"
@@ -105,7 +106,8 @@ def _composed(*overrides: str) -> dict[str, Any]:
     register()
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         composed = compose("config", overrides=["recipe=paper", *overrides])
-    return dict(leaves(to_plain(to_config(composed))))
+    plain: Any = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
+    return dict(leaves(plain))
 
 
 def match(

@@ -160,7 +160,7 @@ def read_run(folder: Path) -> Run:
     _require(
         result, file,
         "experiment", "data", "seed", "metrics", "epochs", "train_seconds", "images_per_second",
-        "peak_memory_bytes", "precision", "views", "classes", "synthetic",
+        "peak_memory_bytes", "views", "classes", "synthetic",
     )  # fmt: skip
     index, labels, wrong, center_wrong = _predictions(folder / "predictions.npz")
     for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):

@@ -91,7 +91,7 @@ def _what_resolves(components: Components, finding: Finding, tests: int) -> str:
     what = "observed" if published is None else "published"
     what = f"the {what} {100 * effect:+.2f} points"
     if components.seed == components.image == components.residual == 0:
-        return f"all seeds and images agree; a difference of {what} would have been seen"
+        return "no image of any seed tells the two apart"
     seeds, images = len(finding.seeds), finding.images
     # Bonferroni's level is where Holm's correction starts.
     enough = needed(components, effect, seeds, images, 1 - LEVEL / tests, POWER)
