@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from yaml import YAMLError
 
@@ -45,11 +44,11 @@ NEUTRAL = {
 
 def config_hash(config: Config) -> str:
     """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
-    text = json.dumps(_bearing(to_plain(config)), sort_keys=True)
+    text = json.dumps(bearing(to_plain(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _bearing(plain: dict[str, Any]) -> dict[str, Any]:
+def bearing(plain: dict[str, Any]) -> dict[str, Any]:
     """Without the fields that have no bearing on the result."""
     kept = dict(plain)
     for group, fields in NEUTRAL.items():
@@ -223,7 +222,7 @@ class RunFolder:
         if before is None:
             return
         if before.get("config_hash") != config_hash(config):
-            changed = _differences(_bearing(before), _bearing(to_plain(config)))
+            changed = _differences(bearing(before), bearing(to_plain(config)))
             raise UserError(
                 f"{self.path} holds a run of another configuration: {', '.join(changed)}."
                 " Set them as they were, set hydra.run.dir=<another folder>, or remove this one"
@@ -242,6 +241,8 @@ def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
 
 def environment() -> dict[str, Any]:
     """Git revision, versions, hardware and command of this process."""
+    import torch  # seconds, which reading run folders does not need
+
     packages = ("alexnet-exp", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core")
     versions = {}
     for package in packages:

@@ -77,6 +77,27 @@ class Claim:
     others: str = ""
     """What later work measured for the same change, with its name; empty if nobody did."""
 
+    rough: float | None = None
+    """Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``."""
+
+    four_layers: bool = False
+    """About the four-layer network for CIFAR-10 (``model=cifar_small``) instead of AlexNet."""
+
+    data_name: str = ""
+    """``data.name`` of runs on the published data; empty where it is not said."""
+
+    views: str = ""
+    """For levels: ``ten`` or ``one``."""
+
+    not_measured: str = ""
+    """Why no command of this program measures it; empty where one does."""
+
+    @property
+    def sign(self) -> int:
+        """Direction of the published difference; prose says that the change makes things worse."""
+        neutral = 1.0 if self.kind is Kind.speed else 0.0
+        return -1 if self.figure is not None and self.figure < neutral else 1
+
 
 @dataclass(frozen=True)
 class Finding:

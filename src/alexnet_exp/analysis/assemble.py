@@ -1,0 +1,162 @@
+"""From a folder of runs to a report: read, pair, measure, judge."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from alexnet_exp.analysis.claims import CLAIMS
+from alexnet_exp.analysis.commands import train_command
+from alexnet_exp.analysis.contexts import contexts
+from alexnet_exp.analysis.findings import Claim, Finding, Kind, Report
+from alexnet_exp.analysis.groups import group, hardware
+from alexnet_exp.analysis.measures import (
+    Measured,
+    measure_experiment,
+    measure_level,
+    measure_views,
+)
+from alexnet_exp.analysis.methods import METHODS
+from alexnet_exp.analysis.pairing import Cell, cells, match
+from alexnet_exp.analysis.results import Found, Run
+from alexnet_exp.analysis.speed import RATE, measure_speed, tuning_families
+from alexnet_exp.analysis.verdicts import ENOUGH_SEEDS, judge, not_run
+
+Contexts = dict[Cell, tuple[str, ...]]
+
+
+def assemble(
+    folder: Path, found: Found, advance: Callable[[], None], claims: Sequence[Claim] = CLAIMS
+) -> Report:
+    """Everything that the runs say.
+
+    Args:
+        folder: Where they lie.
+        found: The runs.
+        advance: Called after each claim.
+        claims: What was published.
+    """
+    all_cells = cells(found.runs)
+    words = contexts(all_cells)
+    outcomes: list[Measured | Finding] = []
+    refused: dict[str, None] = {}  # a set in order
+    for claim in claims:
+        results, refusals = _examine(claim, all_cells, words)
+        outcomes += results
+        refused |= dict.fromkeys(refusals)
+        advance()
+    judged = iter(judge([item for item in outcomes if isinstance(item, Measured)]))
+    return Report(
+        runs=str(folder),
+        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        findings=tuple(next(judged) if isinstance(item, Measured) else item for item in outcomes),
+        groups=tuple(group(cell, words[cell]) for cell in all_cells),
+        refused=tuple(refused),
+        skipped=found.skipped,
+        environment=tuple(_environment(found.runs)),
+        methods=METHODS,
+    )
+
+
+def _examine(
+    claim: Claim, all_cells: Sequence[Cell], words: Contexts
+) -> tuple[list[Measured | Finding], list[str]]:
+    """Every finding about one claim, at least one; and the pairings that were refused."""
+    if claim.not_measured:
+        return [not_run(claim, claim.not_measured)], []
+    about = [cell for cell in all_cells if cell.first.four_layers == claim.four_layers]
+    bases = [cell for cell in about if cell.experiment == claim.baseline]
+    others = [cell for cell in about if cell.experiment == claim.changed]
+    for name, side in ((claim.changed, others), (claim.baseline, bases)):
+        if not side:
+            network = " with model=cifar_small" if claim.four_layers else ""
+            return [_not_run(claim, f"no run of {name}{network}")], []
+    measured, reasons = _MEASURES[claim.kind](claim, bases, others, words)
+    if measured:
+        return list(measured), reasons if claim.kind in _PAIRED else []
+    if claim.kind in _PAIRED:
+        reason = f"no run of {claim.changed} differs from one of {claim.baseline} in it alone"
+        return [_not_run(claim, f"{reason} (refused pairings)")], reasons
+    return [_not_run(claim, reasons[0])], []
+
+
+_PAIRED = (Kind.experiment, Kind.speed)
+_Outcome = tuple[list[Measured], list[str]]
+
+
+def _experiments(
+    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell], words: Contexts
+) -> _Outcome:
+    pairs, refused = match(bases, others)
+    return [
+        measure_experiment(claim, pair, ", ".join(words[pair.baseline])) for pair in pairs
+    ], refused
+
+
+def _speeds(
+    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell], words: Contexts
+) -> _Outcome:
+    families, refused = tuning_families(bases, others)
+    return [
+        measure_speed(claim, one, two, ", ".join(_without_rate(words[one[0]])))
+        for one, two in families
+    ], refused
+
+
+def _views(
+    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell], words: Contexts
+) -> _Outcome:
+    return _sorted_out(measure_views(claim, cell, ", ".join(words[cell])) for cell in bases)
+
+
+def _levels(
+    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell], words: Contexts
+) -> _Outcome:
+    return _sorted_out(measure_level(claim, cell, ", ".join(words[cell])) for cell in bases)
+
+
+_MEASURES = {
+    Kind.experiment: _experiments,
+    Kind.speed: _speeds,
+    Kind.views: _views,
+    Kind.level: _levels,
+}
+
+
+def _sorted_out(outcomes: Iterable[Measured | str]) -> _Outcome:
+    """What was measured, and why the rest was not."""
+    kept = list(outcomes)
+    return [item for item in kept if isinstance(item, Measured)], [
+        item for item in kept if isinstance(item, str)
+    ]
+
+
+def _without_rate(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in words if not word.startswith(f"{RATE}="))
+
+
+def _not_run(claim: Claim, reason: str) -> Finding:
+    """With the command that would run it."""
+    overrides = ["data=cifar10", "model=cifar_small"] if claim.four_layers else []
+    if claim.kind is Kind.level:
+        overrides = ["data=imagenet"]
+        if claim.data_name != "imagenet":
+            overrides.append(f"data.name={claim.data_name}")
+    experiments = list(dict.fromkeys((claim.baseline, claim.changed)))
+    return not_run(claim, reason, train_command(overrides, experiments, range(ENOUGH_SEEDS)))
+
+
+def _environment(runs: Sequence[Run]) -> Iterator[str]:
+    """Each version, machine and revision with the number of runs that had it."""
+    counted: Counter[str] = Counter()
+    for run in runs:
+        known = run.environment
+        versions = known.get("versions", {})
+        counted[f"hardware: {hardware(run)}"] += 1
+        named = ", ".join(f"{name} {number}" for name, number in versions.items())
+        counted[f"versions: Python {known.get('python', 'unknown')}, {named}"] += 1
+        revision = known.get("git_revision") or "not recorded"
+        changed = " with uncommitted changes" if known.get("git_changed") else ""
+        counted[f"git revision: {revision}{changed}"] += 1
+    for line, number in sorted(counted.items()):
+        yield f"{line} ({number} of {len(runs)} runs)"

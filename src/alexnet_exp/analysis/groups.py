@@ -1,0 +1,54 @@
+"""One row for all seeds of one experiment: errors, curves, cost."""
+
+from alexnet_exp.analysis.commands import command
+from alexnet_exp.analysis.findings import Group
+from alexnet_exp.analysis.pairing import Cell
+from alexnet_exp.analysis.results import Run
+from alexnet_exp.analysis.statistics import mean_interval
+
+
+def group(cell: Cell, words: tuple[str, ...]) -> Group:
+    """What the seeds of a cell came to.
+
+    Args:
+        cell: Runs of one experiment and configuration.
+        words: Overrides that tell it from others.
+    """
+    runs = list(cell.runs.values())
+    first = cell.first
+    top1 = tuple(float(run.result["metrics"]["test/top1_error"]) for run in runs)
+    spread = mean_interval(top1)
+    return Group(
+        experiment=cell.experiment,
+        data=cell.data,
+        context=", ".join(words),
+        synthetic=bool(first.result["synthetic"]),
+        classes=first.classes,
+        test_images=len(first.index),
+        views=str(first.result["views"]),
+        seeds=tuple(cell.runs),
+        top1=top1,
+        top5=tuple(float(run.result["metrics"]["test/top5_error"]) for run in runs),
+        images_per_second=tuple(float(run.result["images_per_second"]) for run in runs),
+        train_seconds=tuple(float(run.result["train_seconds"]) for run in runs),
+        peak_memory_bytes=tuple(int(run.result["peak_memory_bytes"]) for run in runs),
+        epochs=tuple(int(run.result["epochs"]) for run in runs),
+        train_curves=tuple(run.train_curve for run in runs),
+        val_curves=tuple(run.val_curve for run in runs),
+        hardware=" / ".join(dict.fromkeys(map(hardware, runs))),
+        command=command(runs),
+        mean=spread.mean,
+        deviation=spread.deviation,
+        low=spread.low,
+        high=spread.high,
+        overrides=words,
+    )
+
+
+def hardware(run: Run) -> str:
+    """Processor or GPU that trained it, and in what precision."""
+    gpus = run.environment.get("gpus") or []
+    on_cpu = run.fields.get("trainer.accelerator") == "cpu" or not gpus
+    name = run.environment.get("cpu", "unknown processor") if on_cpu else gpus[0]
+    devices = run.fields.get("trainer.devices", 1)
+    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {run.fields.get('trainer.precision')}"

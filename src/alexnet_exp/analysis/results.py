@@ -1,0 +1,277 @@
+"""Finished runs, read back from their folders."""
+
+import csv
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from alexnet_exp.analysis.findings import Metric
+from alexnet_exp.config import leaves
+from alexnet_exp.runs import bearing
+
+# In C where PyYAML was built with it: a tenth of the time.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Wrong = dict[Metric, NDArray[np.bool_]]
+
+
+class UnusableRunError(Exception):
+    """Why a folder has no part in the report."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One finished run; errors are of its test images.
+
+    Attributes:
+        path: Its folder.
+        experiment: Name of the factor that was changed.
+        seed: Seed of the run.
+        fields: All of the configuration that bears on the result, less seed and experiment, by
+            dotted path.
+        result: ``result.json``.
+        index: (I,) int64, ascending: which images of the store were tested.
+        labels: (I,) int64.
+        wrong: (I,) bool for each of top-1 and top-5, with the views of the run.
+        center_wrong: The same of the center view alone; None where it was not recorded.
+        train_curve: Top-1 training error after each epoch, fraction.
+        val_curve: Top-1 validation error after each epoch, fraction.
+        environment: ``environment.json``.
+        written: When ``result.json`` was written, seconds.
+    """
+
+    path: Path
+    experiment: str
+    seed: int
+    fields: dict[str, Any]
+    result: dict[str, Any]
+    index: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    wrong: Wrong
+    center_wrong: Wrong | None
+    train_curve: tuple[float, ...]
+    val_curve: tuple[float, ...]
+    environment: dict[str, Any]
+    written: float
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return str(self.result["data"])
+
+    @property
+    def classes(self) -> int:
+        """Number of classes of the data."""
+        return int(self.result["classes"])
+
+    @property
+    def four_layers(self) -> bool:
+        """Whether it is the small network for CIFAR-10 instead of AlexNet."""
+        return self.fields.get("model.name") == "cifar_small"
+
+    @property
+    def overrides(self) -> list[str]:
+        """What was given on its command line, as far as it is recorded."""
+        recorded = self.environment.get("overrides")
+        if recorded is None:
+            recorded = self.environment.get("command", [])[1:]
+        return [item for item in recorded if "=" in item and not item.startswith("-")]
+
+    @cached_property
+    def configuration(self) -> tuple[tuple[str, str], ...]:
+        """``fields`` as something that can be compared and counted."""
+        return tuple(sorted((path, json.dumps(value)) for path, value in self.fields.items()))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a folder of runs holds.
+
+    Attributes:
+        runs: Finished runs, at most one of each configuration and seed, by path.
+        skipped: All other run folders, each with the reason.
+    """
+
+    runs: tuple[Run, ...]
+    skipped: tuple[str, ...]
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """Every folder in ``folder`` that a run was started in, or ``folder`` itself, by path."""
+    return sorted(_run_folders(folder))
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    for place, below, files in os.walk(folder):
+        started = "config.yaml" in files and ("environment.json" in files or "checkpoints" in below)
+        if started or "result.json" in files or "diverged.json" in files:
+            below.clear()  # what lies inside is not another run
+            yield Path(place)
+
+
+def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
+    """Read all that can be read.
+
+    Args:
+        folders: Run folders.
+        advance: Called after each.
+    """
+    newest: dict[tuple[object, ...], Run] = {}
+    skipped = []
+    for folder in folders:
+        try:
+            run = read_run(folder)
+        except UnusableRunError as reason:
+            skipped.append(f"{folder}: {reason}")
+        else:
+            key = (run.experiment, run.seed, run.configuration)
+            other = newest.get(key)
+            newest[key] = run if other is None or run.written >= other.written else other
+            if other is not None:
+                older = other if newest[key] is run else run
+                skipped.append(
+                    f"{older.path}: older than {newest[key].path}, of the same configuration and"
+                    " seed"
+                )
+        advance()
+    return Found(tuple(sorted(newest.values(), key=lambda run: run.path)), tuple(skipped))
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run folder.
+
+    Raises:
+        UnusableRunError: It is unfinished, diverged or damaged, or not of a run.
+    """
+    file = folder / "result.json"
+    if not file.exists():
+        raise UnusableRunError(_unfinished(folder))
+    result = _json(file)
+    _require(
+        result, file,
+        "experiment", "data", "seed", "metrics", "epochs", "train_seconds", "images_per_second",
+        "peak_memory_bytes", "views", "classes", "synthetic",
+    )  # fmt: skip
+    index, labels, wrong, center_wrong = _predictions(folder / "predictions.npz")
+    for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):
+        _agree(result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
+    train_curve, val_curve = _curves(folder / "metrics.csv")
+    return Run(
+        path=folder,
+        experiment=str(result["experiment"]),
+        seed=int(result["seed"]),
+        fields=_fields(folder / "config.yaml"),
+        result=result,
+        index=index,
+        labels=labels,
+        wrong=wrong,
+        center_wrong=center_wrong,
+        train_curve=train_curve,
+        val_curve=val_curve,
+        environment=_json(folder / "environment.json"),
+        written=file.stat().st_mtime,
+    )
+
+
+def _agree(recorded: float | None, wrong: NDArray[np.bool_], metric: Metric) -> None:
+    """Both files have to be of one evaluation."""
+    counted = float(wrong.mean())
+    # The recorded error has seven digits; half an image is more than that.
+    if recorded is None or abs(recorded - counted) > 0.5 / len(wrong) + 1e-6:
+        raise UnusableRunError(
+            f"damaged: its test {metric} is {recorded} by result.json and {counted:.7g} by"
+            " predictions.npz"
+        )
+
+
+def _unfinished(folder: Path) -> str:
+    diverged = folder / "diverged.json"
+    if diverged.exists():
+        return str(_json(diverged).get("message", "diverged"))
+    return "unfinished"
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
+    if not isinstance(content, dict):
+        raise UnusableRunError(f"damaged: {file.name} is not of a run")
+    return content
+
+
+def _require(content: dict[str, Any], file: Path, *names: str) -> None:
+    lacking = [name for name in names if name not in content]
+    if lacking or not isinstance(content["metrics"], dict):
+        raise UnusableRunError(
+            f"{file.name} is not of a run: it lacks {', '.join(lacking or ['metrics'])}"
+        )
+
+
+def _fields(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(file.read_text(), _Loader)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
+    if not isinstance(content, dict):
+        raise UnusableRunError(f"damaged: {file.name} is not of a run")
+    fields = dict(leaves(bearing(content)))
+    return {
+        path: value
+        for path, value in fields.items()
+        if path not in ("seed", "experiment", "config_hash")
+    }
+
+
+def _predictions(
+    file: Path,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], Wrong, Wrong | None]:
+    try:
+        with np.load(file) as columns:
+            test = np.flatnonzero(columns["split"] == "test")
+            test = test[np.argsort(columns["index"][test], kind="stable")]
+            index, labels = columns["index"][test], columns["label"][test]
+            wrong = _wrong(columns["top5"][test], labels)
+            center = None
+            if "center_top5" in columns:
+                center = _wrong(columns["center_top5"][test], labels)
+    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error) as error:
+        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
+    if not len(index):
+        raise UnusableRunError(f"damaged: {file.name} holds no test images")
+    return index, labels, wrong, center
+
+
+def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
+    hits = top5 == labels[:, None]
+    return {Metric.top1: ~hits[:, 0], Metric.top5: ~hits.any(1)}
+
+
+def _curves(file: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Top-1 training and validation error after each epoch."""
+    try:
+        with file.open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        train, val = (
+            tuple(float(row[f"{split}/top1_error"]) for row in rows) for split in ("train", "val")
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
+    return train, val
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error) or type(error).__name__).splitlines()[0]
