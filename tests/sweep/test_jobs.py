@@ -1,4 +1,4 @@
-"""Which jobs a command line makes, where they lie, and what is refused before any of them starts."""
+"""The jobs of a command line: where they lie, and what is refused before the first one starts."""
 
 import sys
 from collections.abc import Sequence
@@ -39,9 +39,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
             return [Outcome(job, State.stopped) for job in planned]
 
         monkeypatch.setattr(launch, "run_sweep", record)
-        monkeypatch.setattr(
-            sys, "argv", ["train", *overrides, *TINY, "trainer.progress=false"]
-        )
+        monkeypatch.setattr(sys, "argv", ["train", *overrides, *TINY, "trainer.progress=false"])
         code = 0
         try:
             cli.run(train, sweeps=True)

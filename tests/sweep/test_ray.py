@@ -1,4 +1,4 @@
-"""Ray for real, with CPU slots: two jobs at once, four in all, one failing; a stop; a dead worker."""
+"""Ray for real, with CPU slots: two jobs at once, four in all, one failing; stops and deaths."""
 
 import json
 import os

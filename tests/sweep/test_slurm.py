@@ -1,4 +1,4 @@
-"""SLURM as far as it goes without a cluster: the batch script, and commands that pretend to be it."""
+"""SLURM without a cluster: the batch script, run by commands that pretend to be SLURM."""
 
 import os
 import stat
@@ -58,8 +58,10 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
                "scancel": "#!/bin/sh\n"}  # fmt: skip
     for name, text in scripts.items():
         file = folder / name
-        script = text if text.startswith("#!/bin/sh") else text.format(
-            python=sys.executable, kept=str(kept)
+        script = (
+            text
+            if text.startswith("#!/bin/sh")
+            else text.format(python=sys.executable, kept=str(kept))
         )
         file.write_text(script)
         file.chmod(file.stat().st_mode | stat.S_IXUSR)

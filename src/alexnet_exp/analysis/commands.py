@@ -58,7 +58,7 @@ def _name(override: str) -> str:
 def _is_kept(override: str) -> bool:
     # A sweep's own settings: each of its runs records what it was given.
     name = _name(override)
-    own = ("experiment", "seed", "sweep", "hydra")
+    own = ("experiment", "seed", "hydra")
     return name not in own and not name.startswith(("hydra.", "hydra/", "sweep."))
 
 
