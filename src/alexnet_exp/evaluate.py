@@ -1,5 +1,7 @@
 """Evaluate a checkpoint: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``."""
 
+from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
+
 import argparse
 import json
 from pathlib import Path

@@ -1,5 +1,7 @@
 """Train one network and evaluate it: ``python -m alexnet_exp.train +experiment=no_lrn``."""
 
+from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
+
 from pathlib import Path
 from typing import Any
 

@@ -1,4 +1,7 @@
-"""CIFAR-10 and Fashion-MNIST in their authors' files, whose checksums torchvision knows."""
+"""CIFAR-10 and Fashion-MNIST in their authors' files, whose checksums torchvision knows.
+
+torchvision takes seconds to import, so the functions that need it do.
+"""
 
 import gzip
 import struct
@@ -6,7 +9,6 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
-from torchvision.datasets import CIFAR10, FashionMNIST
 
 from alexnet_exp.data.decode import Pixels
 from alexnet_exp.data.download import digest_of, fetch
@@ -47,9 +49,13 @@ class Cifar10(Files):
 
     @property
     def identity(self) -> str:
+        from torchvision.datasets import CIFAR10
+
         return CIFAR10.tgz_md5
 
     def load(self, progress: bool) -> tuple[list[str], Arrays]:
+        from torchvision.datasets import CIFAR10
+
         root = self.root
         if root is None:
             root = self.downloads
@@ -75,9 +81,13 @@ class FashionMnist(Files):
 
     @property
     def identity(self) -> str:
+        from torchvision.datasets import FashionMNIST
+
         return " ".join(md5 for _, md5 in FashionMNIST.resources)
 
     def load(self, progress: bool) -> tuple[list[str], Arrays]:
+        from torchvision.datasets import FashionMNIST
+
         folder = (self.root or self.downloads) / "FashionMNIST" / "raw"
         contents: dict[str, bytes] = {}
         for name, md5 in FashionMNIST.resources:

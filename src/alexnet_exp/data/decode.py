@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from torchvision.transforms.v2 import functional as F
 
 Pixels = NDArray[np.uint8]
 
@@ -77,6 +76,8 @@ def resize_and_crop(image: Pixels, size: int) -> Pixels:
     """
     if image.shape[:2] == (size, size):
         return image
+    from torchvision.transforms.v2 import functional as F  # takes seconds; only packing needs it
+
     # Planes of interleaved pixels (channels_last) are what the fast uint8 path works on.
     planes = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)
     planes = F.resize(planes, [size], antialias=True)
