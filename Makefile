@@ -4,10 +4,19 @@ PYTHON := $(VENV)/bin/python
 EXPERIMENT ?= no_lrn
 ARGS ?=
 
+# make ablations: which data, how many seeds, where the jobs run (processes, ray, slurm), and how many
+# at once as processes on this machine.
+DATA ?= synthetic_small
+SEEDS ?= 3
+LAUNCHER ?= processes
+JOBS ?= $(if $(filter synthetic_small,$(DATA)),2,1)
+SWEEP ?= ablations
+RUNS ?= runs/$(DATA)/$(SWEEP)
+
 # A uv on the PATH, else one from the package index in a virtual environment of its own.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install train test test-long lint format wheel clean
+.PHONY: help install train ablations report dashboard test test-long overhead lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -25,6 +34,18 @@ $(VENV)/.installed: pyproject.toml uv.lock $(UV)
 
 train: install  ## Train one network: EXPERIMENT=no_lrn ARGS="data=flowers data.root=..."
 	$(PYTHON) -m alexnet_exp.train +experiment=$(EXPERIMENT) $(ARGS)
+
+ablations: install  ## The sweep, then the report: DATA=flowers SEEDS=5 LAUNCHER=ray JOBS=2 ARGS="data.root=..."
+	@$(PYTHON) -m alexnet_exp.train -m +sweep=$(SWEEP) data=$(DATA) "seed=range($(SEEDS))" \
+	  hydra/launcher=$(LAUNCHER) $(if $(filter processes,$(LAUNCHER)),hydra.launcher.jobs=$(JOBS)) $(ARGS); \
+	swept=$$?; [ $$swept -le 1 ] || exit $$swept; \
+	$(PYTHON) -m alexnet_exp.report runs=$(RUNS) && exit $$swept
+
+report: install  ## The report of finished runs: RUNS=runs/flowers/ablations
+	$(PYTHON) -m alexnet_exp.report runs=$(RUNS)
+
+dashboard: install  ## Save a view of all runs at W&B: ENTITY=team ARGS="tag=ablations"
+	$(PYTHON) -m alexnet_exp.dashboard $(if $(ENTITY),entity=$(ENTITY)) $(ARGS)
 
 test: install  ## Run the tests
 	$(PYTHON) -m pytest -m "not long"

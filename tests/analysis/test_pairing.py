@@ -178,9 +178,10 @@ def test_sides_with_other_overrides_have_two_commands(tmp_path, made) -> None:
     )
 
 
-def test_what_belongs_to_a_sweep_is_not_repeated(tmp_path, made) -> None:
+def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
+    """A preset may have set fields; every override of its own is in the recorded ones."""
     recorded = ["+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray", "sweep.job_timeout=9"]
     made("a", "model.dropout=0.3", recorded=[*recorded, "model.dropout=0.3", "seed=7"], seed=7)
     assert command(read_all(tmp_path)) == (
-        "python -m alexnet_exp.train model.dropout=0.3 +experiment=baseline seed=7"
+        "python -m alexnet_exp.train +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
     )
