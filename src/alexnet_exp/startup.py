@@ -19,7 +19,9 @@ tenth of the time.
 import gc
 import importlib
 import importlib.util
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import Distribution, PackageNotFoundError
@@ -35,10 +37,29 @@ def import_lightning() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        _import_lightning()
+        with _ended_by_ctrl_c():
+            _import_lightning()
     finally:
         if collecting:
             gc.enable()
+
+
+@contextmanager
+def _ended_by_ctrl_c() -> Iterator[None]:
+    """Ctrl-C ends the process at once, rather than with the traceback of a half-made import."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or not _in_main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _import_lightning() -> None:

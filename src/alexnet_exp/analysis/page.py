@@ -47,7 +47,7 @@ def write_page(report: Report, path: Path) -> None:
     """
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     body = [*_top(report), *_claims(report), *_figures(figures(report)), *_runs(report)]
-    body += [*_commands(report), *_end(report)]
+    body += [*_commands(report), *_not_run(report), *_end(report)]
     page = (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -80,7 +80,16 @@ def _claims(report: Report) -> list[str]:
     absent = "; ".join(dict.fromkeys(claim_name(f.claim) for f in not_applicable(report)))
     if absent:
         parts.append(f"<p><b>n/a</b>, top-5 error on five classes or fewer: {escape(absent)}.</p>")
-    return parts + _listed("Not run", reasons(was_not_run(report)))
+    left = len(was_not_run(report))
+    if left:
+        parts.append(f'<p>{left} published claims were <a href="#not-run">not run</a>.</p>')
+    return parts
+
+
+def _not_run(report: Report) -> list[str]:
+    missing = reasons(was_not_run(report))
+    points = "".join(f"<li>{escape(reason)}</li>" for reason in missing)
+    return ['<h2 id="not-run">Not run</h2>', f"<ul>{points}</ul>"] if missing else []
 
 
 def _claim_table(name: str, findings: list[Finding]) -> str:

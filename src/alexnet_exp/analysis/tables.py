@@ -88,7 +88,9 @@ def show(report: Report) -> None:
     absent = "; ".join(dict.fromkeys(claim_name(f.claim) for f in not_applicable(report)))
     if absent:
         console.print(Text(f"n/a (top-5 error on five classes or fewer): {absent}"))
-    _show_list("not run", reasons(was_not_run(report)))
+    left = len(was_not_run(report))
+    if left:
+        console.print(Text(f"not run: {left} published claims, which report.md lists"))
     for groups in sections(report):
         _show_runs(groups)
     if report.groups:

@@ -1,0 +1,132 @@
+"""Sweeps that are stopped at random moments, and Ray from the command line; takes many minutes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
+
+TINY = (
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=300", "data.batch_size=16", "trainer.max_epochs=12",
+    "trainer.precision=32-true", "trainer.accelerator=cpu",
+)  # fmt: skip
+MOMENTS = 20
+
+
+def sweep(cwd: Path, *overrides: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "alexnet_exp.train", "-m", *overrides]
+    return subprocess.Popen(
+        command, cwd=cwd, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+
+
+def finish(run: subprocess.Popen[str]) -> tuple[int, str]:
+    printed, _ = run.communicate()
+    return run.returncode, printed
+
+
+def children(pid: int) -> list[int]:
+    """Jobs of a sweep that run now."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
+    )
+    return [int(line) for line in listed.stdout.split()]
+
+
+def results(cwd: Path) -> dict[str, str]:
+    """Every result.json, by the folder of its run."""
+    root = cwd / "runs" / "synthetic" / "multirun"
+    return {str(f.parent.relative_to(root)): f.read_text() for f in root.rglob("result.json")}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the jobs of a sweep with ps")
+def test_sweep_stopped_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    """10 times a job is killed, 10 times the sweep is interrupted; nothing finished is lost."""
+    draw = random.Random(0)
+    stores = f"data.stores={tmp_path / 'stores'}"
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    whole.mkdir()
+    stopped.mkdir()
+    seeds, moments, kills = 2, 0, 0
+    while moments < MOMENTS:
+        overrides = (
+            "+experiment=baseline,no_lrn", f"seed=range({seeds})", stores, *TINY,
+            "hydra.launcher.jobs=2",
+        )  # fmt: skip
+        before = results(stopped) if (stopped / "runs").exists() else {}
+        run = sweep(stopped, *overrides)
+        end = time.monotonic() + draw.uniform(0, 45)
+        while time.monotonic() < end and run.poll() is None:
+            time.sleep(0.02)
+        jobs = children(run.pid)
+        if run.poll() is not None:
+            code, printed = finish(run)
+            assert code == 0, printed
+            seeds += 1  # all was done: more jobs, or there is nothing to stop
+        elif moments % 2 and jobs:
+            os.kill(draw.choice(jobs), signal.SIGKILL)
+            moments, kills = moments + 1, kills + 1
+            code, printed = finish(run)
+            if code == 0:  # the job had recorded its result when it was killed
+                assert "1 failed" not in printed
+            else:
+                assert code == 1, printed
+                assert "killed by SIGKILL" in printed
+        else:
+            run.send_signal(signal.SIGINT)
+            asked = time.monotonic()
+            moments += 1
+            code, printed = finish(run)
+            assert code in (130, -signal.SIGINT), printed
+            assert "Traceback" not in printed
+            assert time.monotonic() - asked < 15
+            assert not any(Path(f"/proc/{job}").exists() for job in jobs)
+        after = results(stopped) if (stopped / "runs").exists() else {}
+        assert before.items() <= after.items(), "a finished result was lost or changed"
+    print(f"{moments} moments: {kills} jobs killed, {moments - kills} sweeps interrupted")
+    code, printed = finish(sweep(stopped, *overrides))
+    assert code == 0, printed
+    code, printed = finish(sweep(whole, *overrides))
+    assert code == 0, printed
+    ours, theirs = results(whole), results(stopped)
+    assert ours.keys() == theirs.keys()
+    assert len(ours) == 2 * seeds or len(ours) == 2 * (seeds - 1)
+    for name in ours:
+        first, second = json.loads(ours[name]), json.loads(theirs[name])
+        for field in ("metrics", "best_epoch", "epochs", "steps", "config_hash"):
+            assert first[field] == second[field], (name, field)
+        arrays = [
+            np.load(cwd / "runs" / "synthetic" / "multirun" / name / "predictions.npz")
+            for cwd in (whole, stopped)
+        ]
+        assert all(np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0])
+    assert not list(stopped.rglob("*.partial*"))
+
+
+def test_ray_from_the_command_line_two_at_once_four_in_all_one_failing(tmp_path: Path) -> None:
+    broken = tmp_path / "runs" / "synthetic" / "multirun" / "no_lrn" / "seed_0"
+    broken.mkdir(parents=True)
+    (broken / "checkpoints").write_text("a file where a folder should be")
+    overrides = (
+        "+experiment=baseline,no_lrn", "seed=0,1", *TINY, "trainer.max_epochs=2",
+        "hydra/launcher=ray", "hydra.launcher.num_cpus=2",
+    )  # fmt: skip
+    code, printed = finish(sweep(tmp_path, *overrides))
+    assert code == 1, printed
+    assert "3 finished, 1 failed" in printed or "1 failed, 3 finished" in printed
+    assert f"can't write the run folder {broken}" in printed.replace("\n", "")
+    (broken / "checkpoints").unlink()
+    code, printed = finish(sweep(tmp_path, *overrides))
+    assert code == 0, printed
+    assert "3 skipped" in printed
+    assert "1 finished" in printed
