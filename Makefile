@@ -50,8 +50,11 @@ dashboard: install  ## Save a view of all runs at W&B: ENTITY=team ARGS="tag=abl
 test: install  ## Run the tests
 	$(PYTHON) -m pytest -m "not long"
 
-test-long: install  ## Run the tests that take minutes: kills, resumes, a built wheel
+test-long: install  ## Run the tests that take an hour: kills, resumes, simulations, a built wheel
 	$(PYTHON) -m pytest -m long
+
+overhead: install  ## Measure how a sweep's overhead and its report grow up to 200 jobs
+	$(PYTHON) tests/measure_overhead.py
 
 lint: install  ## Check format, style and types
 	$(VENV)/bin/ruff format --check src tests

@@ -104,7 +104,8 @@ def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
     compose_config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     stores = f"data.stores={tmp_path / 'stores'}"
-    overrides = (*TINY, stores, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]")
+    overrides = (*TINY, stores, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]",
+                 "sweep.name=lrs")  # fmt: skip
     config = compose_config(*overrides)
     result = train(config, tmp_path / "run")
     written = tmp_path / "run" / "wandb"
@@ -112,7 +113,7 @@ def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
     part = next(written.glob("offline-run-*"))
     read = read_wandb(part)
     assert read.run.run_group == "baseline"
-    assert list(read.run.tags) == ["synthetic", "paper", "baseline", "mine"]
+    assert list(read.run.tags) == ["synthetic", "paper", "baseline", "lrs", "mine"]
     assert read.run.display_name == "baseline seed 0"
     assert {k: read.config[k] for k in to_plain(config)} == to_plain(config)
     assert "config" not in read.config  # once is enough

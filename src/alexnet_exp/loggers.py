@@ -10,6 +10,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from alexnet_exp.config import Config, to_plain
+from alexnet_exp.config.sweep import SweepConfig
 from alexnet_exp.config.training import LoggerName
 from alexnet_exp.errors import UserError
 
@@ -139,7 +140,7 @@ def _open_wandb(config: Config, folder: Path) -> EpochRows:
         project=settings.project,
         entity=settings.entity,
         group=config.experiment,
-        tags=[config.data.name, config.model.name, config.experiment, *settings.tags],
+        tags=_tags(config),
         config=to_plain(config),
         mode=None if settings.mode == "online" else settings.mode,  # None: WANDB_MODE has its say
         settings=wandb.Settings(silent=True),
@@ -179,3 +180,10 @@ def _error_table(result: dict[str, Any]) -> Any:
         for split in ("val", "test")
     ]
     return wandb.Table(["split", "images", "views", "top-1 error", "top-5 error"], rows)
+
+
+def _tags(config: Config) -> list[str]:
+    """Data, network, experiment, preset of the sweep, and what the user adds; each once."""
+    preset = [] if config.sweep.name == SweepConfig.name else [config.sweep.name]
+    tags = [config.data.name, config.model.name, config.experiment, *preset, *config.logger.tags]
+    return list(dict.fromkeys(tags))

@@ -56,11 +56,14 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     resuming = run.start(config)
     announce(config, layers, store.counts, path, resuming)
     L.seed_everything(config.seed, workers=True, verbose=False)
+    logs: Logging | None = None
     try:
         classifier = Classifier(config, store.classes)
         logs = Logging(config, path)
         epochs, trainer = build_trainer(config, run, logs)
     except (UserError, RuntimeError, MemoryError):  # or more weights than memory
+        if logs is not None:
+            logs.abandon()
         run.withdraw()
         raise
     try:
