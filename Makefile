@@ -25,7 +25,7 @@ install: $(VENV)/.installed  ## Install into .venv
 
 $(VENV)/.installed: pyproject.toml uv.lock $(UV)
 	@echo "installing into $(VENV): torch with CUDA and the rest, about 5 GB on Linux"
-	$(UV) sync --frozen --all-extras
+	$(UV) sync --frozen --all-extras --compile-bytecode  # else the first runs, or all, compile it
 	@touch $@
 
 .uv/bin/uv:

@@ -1,5 +1,6 @@
 """Local response normalization, the one hot operation of AlexNet (section 3.3)."""
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -90,9 +91,9 @@ def band_kernel(channels: int, towers: int, size: int) -> Tensor:
     Returns:
         (channels, channels / towers, 1, 1) float32 of zeros and ones: a band matrix per tower.
     """
-    maps = torch.arange(channels // towers)
-    band = (maps[:, None] - maps[None, :]).abs() <= size // 2
-    return band.float().repeat(towers, 1)[:, :, None, None].contiguous()
+    maps = np.arange(channels // towers)  # torch's subtraction on the meta device imports sympy
+    band = np.abs(maps[:, None] - maps[None, :]) <= size // 2
+    return torch.from_numpy(np.tile(band, (towers, 1))[:, :, None, None].astype(np.float32))
 
 
 def window_sum(x: Tensor, band: Tensor, towers: int, size: int) -> Tensor:
