@@ -1,5 +1,6 @@
 """From Hydra's lists of overrides to a finished sweep."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from alexnet_exp.data.progress import say
 from alexnet_exp.data.store import Store, prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.engine import Backend, run_sweep
-from alexnet_exp.sweep.jobs import Outcome, State, plan_jobs
+from alexnet_exp.sweep.jobs import Job, Outcome, State, plan_jobs
 from alexnet_exp.sweep.screen import show_outcomes
 
 
@@ -56,7 +57,7 @@ def launch(
     if progress:
         for note in notes:
             say(note)
-    folder = Path(base.hydra.sweep.dir).absolute()
+    folder = _common_folder(Path(base.hydra.sweep.dir).absolute(), jobs)
     backend = make_backend(backend_name, settings, _hydra_arguments(base), folder)
     outcomes = run_sweep(jobs, backend, progress, folder)
     command.failed_jobs += sum(outcome.state == State.failed for outcome in outcomes)
@@ -86,6 +87,13 @@ def make_backend(
     if not isinstance(jobs, int) or jobs < 1:
         raise UserError(f"hydra.launcher.jobs={jobs} must be a whole number of at least 1")
     return Processes(jobs, extra)
+
+
+def _common_folder(folder: Path, jobs: Sequence[Job]) -> Path:
+    """The sweep's folder, or what is above all jobs where they run on several data sets."""
+    if all(folder in job.folder.parents for job in jobs):
+        return folder
+    return Path(os.path.commonpath([job.folder for job in jobs]))
 
 
 def _hydra_arguments(base: DictConfig) -> tuple[str, ...]:

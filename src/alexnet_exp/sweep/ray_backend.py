@@ -113,20 +113,24 @@ def _demand(
     gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
     if gpus_per_job is None:
         gpus_per_job = 1.0 if gpus >= 1 else 0.0
+    _check("gpus", gpus_per_job, gpus)
     if cpus_per_job is None:
         cpus_per_job = max(1, int(cpus / gpus * gpus_per_job)) if gpus_per_job else 1
-    for name, wanted, there in (("gpus", gpus_per_job, gpus), ("cpus", cpus_per_job, cpus)):
-        if wanted < 0 or (name == "gpus" and wanted > 1 and wanted != int(wanted)):
-            raise UserError(
-                f"hydra.launcher.{name}_per_job={wanted:g} must be a share of one, such as .5, or"
-                " a whole number"
-            )
-        if wanted > there:
-            raise UserError(
-                f"hydra.launcher.{name}_per_job={wanted:g} is more than the {there:g} that Ray has"
-                " here: lower it"
-            )
+    _check("cpus", cpus_per_job, cpus)
     return {"num_gpus": gpus_per_job, "num_cpus": cpus_per_job}
+
+
+def _check(name: str, wanted: float, there: float) -> None:
+    if wanted < 0 or (name == "gpus" and wanted > 1 and wanted != int(wanted)):
+        raise UserError(
+            f"hydra.launcher.{name}_per_job={wanted:g} must be a share of one, such as .5, or a"
+            " whole number"
+        )
+    if wanted > there:
+        raise UserError(
+            f"hydra.launcher.{name}_per_job={wanted:g} is more than the {there:g} that Ray has"
+            " here: lower it"
+        )
 
 
 def _run_there(spec: ChildSpec, carried: dict[str, str]) -> Ending:
