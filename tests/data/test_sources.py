@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import savemat
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from alexnet_exp.config.data import DataConfig, Layout
@@ -302,12 +303,28 @@ def test_flat_val_is_labeled_from_a_table(tmp_path: Path, table: str) -> None:
         assert (item.label, item.split) == (i % 3, "test")
 
 
+def test_flat_val_is_labeled_by_the_devkits_meta(tmp_path: Path) -> None:
+    root = imagenet(tmp_path / "imagenet", flat=True)
+    (root / "devkit" / "data").mkdir(parents=True)
+    truth = root / "devkit" / "data" / "ILSVRC2012_validation_ground_truth.txt"
+    truth.write_text(GROUND_TRUTH)
+    rows = [(i, wnid, "", "", 0) for i, wnid in enumerate(BY_ID, 1)]
+    rows.append((4, "n00000001", "", "", 2))  # an inner node of the hierarchy
+    names = ("ILSVRC2012_ID", "WNID", "words", "gloss", "num_children")
+    synsets = np.array(rows, dtype=[(name, object) for name in names])
+    savemat(root / "devkit" / "data" / "meta.mat", {"synsets": synsets})
+    source = opened(config_of(tmp_path, root, Layout.imagenet))
+    assert source.classes == sorted(BY_ID)
+    for i in range(1, 7):
+        assert find(source, f"val/ILSVRC2012_val_{i:08d}.JPEG").label == i % 3
+
+
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
         ({}, "flat val folder and no table"),
         ({"truth": GROUND_TRUTH}, "nothing that can be read says which class"),
-        ({"truth": GROUND_TRUTH, "meta.mat": "?"}, "install scipy to read meta.mat"),
+        ({"truth": GROUND_TRUTH, "meta.mat": "?"}, "meta.mat can't be read"),
         (
             {"truth": GROUND_TRUTH, "synset_words.txt": "".join(f"{w}\n" for w in sorted(BY_ID))},
             "synset_words.txt is sorted by wnid",

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from alexnet_exp.data.tree import Tree
 from alexnet_exp.errors import UserError
@@ -45,7 +45,7 @@ def flat_val_labels(tree: Tree, names: list[str], classes: list[str]) -> dict[st
 
     Three kinds of tables are read: ``name wnid`` (Kaggle's LOC_val_solution.csv,
     ILSVRC2012_val_labels and val_labels, txt or csv); the devkit's ground truth, an ILSVRC2012_ID
-    a line, which needs the devkit's meta.mat (read if scipy is installed), or map_clsloc.txt, or a
+    a line, which needs the devkit's meta.mat, or map_clsloc.txt, or a
     list of the 1,000 wnids in the order of their ids. Caffe's synset_words.txt and synsets.txt
     are sorted by wnid instead: with them nearly every label would be wrong, so they are refused.
 
@@ -154,10 +154,7 @@ def _wnid_by_id(tree: Tree) -> dict[int, str]:
     """wnid by ILSVRC2012_ID."""
     meta = _find(tree, ("meta.mat",))
     if meta is not None:
-        try:
-            return _read_meta(tree.read(meta))
-        except ImportError:
-            pass  # no scipy: the lists below do as well
+        return _read_meta(tree.read(meta), tree.where / meta)
     numbered = _find(tree, _NUMBERED_LISTS)
     if numbered is not None:
         return _read_list(tree, numbered, numbers=True)
@@ -165,8 +162,8 @@ def _wnid_by_id(tree: Tree) -> dict[int, str]:
     if synsets is None:
         raise UserError(
             f"{tree.where} has {_GROUND_TRUTH}, but nothing that can be read says which class an"
-            f" ILSVRC2012_ID is: {'install scipy to read meta.mat, or ' if meta else ''}add"
-            " map_clsloc.txt of a later devkit, a synsets.txt with the wnids in the order of"
+            " ILSVRC2012_ID is: add the devkit's meta.mat, map_clsloc.txt of a later one, a"
+            " synsets.txt with the wnids in the order of"
             f" their ids, or Kaggle's {_TABLES[0]}, or sort the images into val/<wnid>/"
         )
     wnids = _read_list(tree, synsets, numbers=False)
@@ -195,9 +192,23 @@ def _read_list(tree: Tree, name: str, *, numbers: bool) -> dict[int, str]:
     return wnids
 
 
-def _read_meta(content: bytes) -> dict[int, str]:
+def _read_meta(content: bytes, where: Path) -> dict[int, str]:
     """The devkit's meta.mat; its synsets without children are the 1,000 classes."""
-    from scipy.io import loadmat  # an optional package
+    from scipy.io import loadmat  # half a second that other data need not wait
+    from scipy.io.matlab import MatReadError
 
-    synsets = loadmat(BytesIO(content), squeeze_me=True)["synsets"]
-    return {int(row[0]): str(row[1]) for row in synsets if int(row[4]) == 0}
+    try:
+        synsets = loadmat(BytesIO(content), squeeze_me=True)["synsets"]
+        return {int(row[0]): str(row[1]) for row in synsets if int(row[4]) == 0}
+    except (
+        MatReadError,
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        NotImplementedError,
+    ) as error:
+        raise UserError(
+            f"{where} can't be read ({error}): replace it by the devkit's, or remove it"
+            " and add map_clsloc.txt of a later one"
+        ) from error

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ class RayBackend:
     ) -> None:
         self._extra = extra
         existing = address or os.environ.get("RAY_ADDRESS")
+        if existing:
+            _refuse_silence(existing)
         own: dict[str, Any] = {} if existing else {"num_cpus": num_cpus, "num_gpus": num_gpus}
         try:
             ray.init(
@@ -100,6 +103,24 @@ class RayJob:
     def stop(self) -> None:
         """Take it out of the queue, or end it."""
         ray.cancel(self._ending, force=False, recursive=False)
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray itself would try for minutes and then end the process.
+
+    Raises:
+        UserError: Nothing listens at ``host:port``.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # auto, or a name that Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UserError(
+            f"hydra.launcher.address={address}: nothing answers there ({error}); without an address"
+            " and without RAY_ADDRESS Ray is started on this machine"
+        ) from error
 
 
 def _demand(
