@@ -65,7 +65,7 @@ def test_sweep_stopped_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pa
         )  # fmt: skip
         before = results(stopped) if (stopped / "runs").exists() else {}
         run = sweep(stopped, *overrides)
-        end = time.monotonic() + draw.uniform(0, 45)
+        end = time.monotonic() + draw.uniform(0, 30)
         while time.monotonic() < end and run.poll() is None:
             time.sleep(0.02)
         jobs = children(run.pid)
