@@ -1,6 +1,7 @@
 """The jobs of a sweep: composed and checked before the first one starts."""
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,7 +18,7 @@ from alexnet_exp.errors import UserError
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.setup import settle
-from alexnet_exp.sweep.child import ChildSpec
+from alexnet_exp.sweep.child import GRACE, ChildSpec
 
 # Already in the path of a job's folder.
 _IN_PATH = ("experiment", "seed", "data")
@@ -155,6 +156,7 @@ def plan_jobs(
             + more
             + "\n  sweep.name=<another name> keeps both; nothing was started"
         )
+    _wait_for_the_dying(jobs)
     if len({job.name for job in jobs}) < len(jobs):
         for job in jobs:
             job.name = f"{job.config.data.name}/{job.name}"
@@ -175,6 +177,18 @@ def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + f"-{digest}"
     return name
+
+
+def _wait_for_the_dying(jobs: Sequence[Job]) -> None:
+    """Jobs of a sweep that was killed a moment ago need seconds to end."""
+    deadline = time.monotonic() + GRACE
+    while time.monotonic() < deadline:
+        held = [job for job in jobs if job.state == State.elsewhere]
+        for job in held:
+            job.state = _state(job)
+        if not held:
+            return
+        time.sleep(0.2)
 
 
 def _constant(context: HydraContext, base: DictConfig) -> set[str]:
