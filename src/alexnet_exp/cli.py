@@ -54,7 +54,8 @@ def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
     except UserError as error:
         mistake(str(error))
     except SweepStoppedError as stop:
-        interrupted("every job has ended; the same command goes on", 128 + stop.number)
+        ended = "every job has ended" if not stop.left else f"{stop.left} jobs have yet to end"
+        interrupted(f"{ended}; the same command goes on", 128 + stop.number)
     except KeyboardInterrupt:
         interrupted("the same command goes on")
     except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
@@ -63,7 +64,7 @@ def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
         if isinstance(error, OSError) and not isinstance(error, HydraException):
             mistake(f"can't make the run folder ({error}): set hydra.run.dir=<another folder>")
         mistake(_composition_error(error))
-    if command.failed_jobs:
+    if command.undone_jobs:
         sys.exit(FAILED)
 
 
@@ -82,7 +83,7 @@ class _Command:
 
     def __init__(self, task: Callable[[Config, Path], object], sweeps: bool) -> None:
         self.sweeps = sweeps
-        self.failed_jobs = 0
+        self.undone_jobs = 0
         self.started = False
         self._task = task
 

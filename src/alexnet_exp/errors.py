@@ -15,13 +15,18 @@ class DivergedError(UserError):
     """The loss is no longer finite: the run has come to nothing."""
 
 
+class OtherRunError(UserError):
+    """A folder holds a run of another configuration."""
+
+
 class SweepStoppedError(Exception):
-    """A signal ended a sweep; every job has ended.
+    """A signal ended a sweep.
 
     Args:
         number: The signal.
+        left: Jobs that had not answered when the sweep gave up on them.
     """
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, left: int) -> None:
         super().__init__(signal.Signals(number).name)
-        self.number = number
+        self.number, self.left = number, left

@@ -30,7 +30,7 @@ from omegaconf import OmegaConf
 from yaml import YAMLError
 
 from alexnet_exp.config import Config, leaves, to_plain
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import OtherRunError, UserError
 
 # What may differ between two runs with the same result.
 NEUTRAL = {
@@ -44,8 +44,13 @@ NEUTRAL = {
 
 def config_hash(config: Config) -> str:
     """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
-    text = json.dumps(bearing(to_plain(config)), sort_keys=True)
+    text = json.dumps(_set_fields(to_plain(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _set_fields(plain: dict[str, Any]) -> dict[str, Any]:
+    """What bears on the result, by dotted path; null is as good as a field not yet invented."""
+    return {path: value for path, value in leaves(bearing(plain)) if value is not None}
 
 
 def bearing(plain: dict[str, Any]) -> dict[str, Any]:
@@ -221,22 +226,17 @@ class RunFolder:
         before = self.recorded_config()
         if before is None:
             return
-        if before.get("config_hash") != config_hash(config):
-            changed = _differences(bearing(before), bearing(to_plain(config)))
-            raise UserError(
+        old, new = _set_fields(before), _set_fields(to_plain(config))
+        changed = [
+            f"{path} was {old.get(path)}, is {new.get(path)}"
+            for path in sorted({*old, *new} - {"config_hash"})
+            if old.get(path) != new.get(path)
+        ]
+        if changed:
+            raise OtherRunError(
                 f"{self.path} holds a run of another configuration: {', '.join(changed)}."
                 " Set them as they were, set hydra.run.dir=<another folder>, or remove this one"
             )
-
-
-def _differences(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """``path was old, is new`` for every field that differs."""
-    old, new = dict(leaves(before)), dict(leaves(after))
-    return [
-        f"{path} was {old.get(path)}, is {new.get(path)}"
-        for path in sorted({*old, *new} - {"config_hash"})
-        if old.get(path) != new.get(path)
-    ]
 
 
 def environment() -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_exp.config import Config
@@ -38,25 +38,29 @@ class Pretend(Job):
     """A job that runs a script in its folder."""
 
     script: str = ""
+    timeout: float | None = None
+
+    def refresh(self) -> None:
+        """Its folder holds no configuration to compare."""
 
     def spec(self, extra: Sequence[str]) -> ChildSpec:
         """The script's process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = ("-c", self.script)
-        timeout = self.config.sweep.job_timeout
-        return ChildSpec(self.name, self.folder, arguments, timeout, cwd=str(self.folder))
+        return ChildSpec(self.name, self.folder, arguments, self.timeout, cwd=str(self.folder))
 
 
 def pretend_jobs(
-    config: Config, folder: Path, scripts: dict[str, str], timeout: float | None = None
+    config: Config, folder: Path, scripts: dict[str, str], timeouts: dict[str, float] | None = None
 ) -> list[Pretend]:
     """A job for each script, by name."""
-    sweep = replace(config.sweep, job_timeout=timeout)
-    config = replace(config, sweep=sweep)
     return [
-        Pretend(number, name, (), config, folder / name, State.new, script)
+        Pretend(
+            number, name, (), config, folder / name, State.new, script=script,
+            timeout=(timeouts or {}).get(name),
+        )
         for number, (name, script) in enumerate(scripts.items())
-    ]
+    ]  # fmt: skip
 
 
 PYTHON = sys.executable

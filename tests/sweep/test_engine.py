@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -46,7 +47,7 @@ def test_failed_hanging_and_killed_jobs_leave_the_others_alone(
 ) -> None:
     monkeypatch.setattr(child, "GRACE", 0.3)
     scripts = {"a": FAIL, "b": finish(), "c": HANG, "d": KILLED, "e": finish()}
-    jobs = pretend_jobs(config, tmp_path, scripts, timeout=1.0)
+    jobs = pretend_jobs(config, tmp_path, scripts, {"c": 3.0})
     outcomes = run_sweep(jobs, Processes(slots, ()), False, tmp_path)
     assert [outcome.job.name for outcome in outcomes] == list("abcde")
     states = [outcome.state for outcome in outcomes]
@@ -54,9 +55,9 @@ def test_failed_hanging_and_killed_jobs_leave_the_others_alone(
     failed, _, hanging, killed, _ = outcomes
     assert failed.reason == "exit code 3"
     assert failed.lines[-1] == "something went wrong"
-    assert hanging.reason.startswith("ran longer than sweep.job_timeout=1 s")
+    assert hanging.reason.startswith("ran longer than sweep.job_timeout=3 s")
     assert hanging.lines[-1] == "hanging"
-    assert 1.0 < hanging.seconds < 6.0
+    assert 3.0 < hanging.seconds < 15.0
     assert killed.reason.startswith("killed by SIGKILL")
     assert outcomes[1].result == {
         "metrics": {"val/top1_error": 0.5, "test/top1_error": 0.25},
@@ -76,22 +77,33 @@ def test_log_lines_are_of_this_attempt(config, tmp_path: Path) -> None:
 
 
 def test_as_many_jobs_at_once_as_there_are_slots(config, tmp_path: Path) -> None:
-    script = (
-        "import json, time; start = time.time(); time.sleep(.6);"
-        "json.dump({'metrics': {'test/top1_error': 0}, 'epochs': 1, 'span': [start, time.time()]},"
-        "open('result.json', 'w'))"
-    )
-    jobs = pretend_jobs(config, tmp_path, dict.fromkeys("abcd", script))
+    """Each of a pair waits for the other, so that a sweep of one at a time would never end."""
+    script = """
+import json, time
+from pathlib import Path
+here = Path.cwd()
+Path("begun").touch()
+others = [p for p in here.parent.iterdir() if p != here]
+while not any((p / "begun").exists() for p in others):
+    time.sleep(.01)
+most = len([p for p in others if (p / "begun").exists() and not (p / "result.json").exists()])
+json.dump({"metrics": {"test/top1_error": 0}, "epochs": 1, "beside": most}, open("tmp", "w"))
+Path("tmp").rename("result.json")
+"""
+    jobs = pretend_jobs(config, tmp_path, dict.fromkeys("abcd", script), dict.fromkeys("abcd", 60))
     outcomes = run_sweep(jobs, Processes(2, ()), False, tmp_path)
-    spans = [outcome.result["span"] for outcome in outcomes if outcome.result]
-    assert len(spans) == 4
-    at_once = [sum(a <= start < b for a, b in spans) for start, _ in spans]
-    assert max(at_once) == 2
+    beside = [outcome.result["beside"] for outcome in outcomes if outcome.result]
+    assert len(beside) == 4
+    assert max(beside) == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_jobs_within_seconds(
-    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+    config,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
     monkeypatch.setattr(child, "GRACE", 0.5)
     monkeypatch.setattr(engine, "GRACE", 0.5)
@@ -119,8 +131,12 @@ def test_a_signal_ends_all_jobs_within_seconds(
     assert stopped.value.number == number
     assert len(started) >= 3
     assert all(gone(job.pid) for job in started)
+    assert stopped.value.left == 0
     assert (tmp_path / "a" / "result.json").exists()
     assert not (tmp_path / "d" / "log.txt").exists()
+    printed = capsys.readouterr().out
+    for name, state in (("a", "finished"), ("b", "stopped"), ("c", "stopped"), ("d", "new")):
+        assert re.search(rf"│ {name} +│ {state}", printed), (name, printed)
 
 
 def test_finished_and_diverged_jobs_are_not_started(config, tmp_path: Path) -> None:
@@ -192,7 +208,7 @@ def test_job_ends_with_a_sweep_that_was_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path;"
         "from alexnet_exp.sweep.child import Child, ChildSpec, child_environment;"
-        f"c = Child(ChildSpec('a', Path({str(tmp_path)!r}), ('-c', 'import time; time.sleep(99)')),"
+        f"c = Child(ChildSpec('a', Path({str(tmp_path)!r}), ('-c', {HANG!r})),"
         "child_environment()); print(c.pid, flush=True); time.sleep(99)"
     )
     sweep = subprocess.Popen([PYTHON, "-c", script], stdout=subprocess.PIPE, text=True)

@@ -14,14 +14,17 @@ from alexnet_exp.errors import SweepStoppedError, UserError
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
 from alexnet_exp.sweep.ray_backend import RayBackend, _demand
-from tests.sweep.pretend import FAIL, WAIT, pretend_jobs
+from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs
 from tests.sweep.test_engine import gone, wait_for
 
-TIMED = """
+# Two of the three meet, so that jobs one at a time would never end.
+MEET = """
 import json, os, time
-start = time.time()
-time.sleep(1.5)
-json.dump({"metrics": {"test/top1_error": 0}, "epochs": 1, "span": [start, time.time()],
+from pathlib import Path
+Path("begun").touch()
+while len(list(Path.cwd().parent.glob("*/begun"))) < 2:
+    time.sleep(.01)
+json.dump({"metrics": {"test/top1_error": 0}, "epochs": 1,
            "threads": os.environ["OMP_NUM_THREADS"]}, open("result.json", "w"))
 """
 
@@ -46,17 +49,14 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("clean")
 def test_two_at_once_four_in_all_one_failing(compose_config, tmp_path: Path) -> None:
-    scripts = {"a": TIMED, "b": FAIL, "c": TIMED, "d": TIMED}
-    jobs = pretend_jobs(compose_config(), tmp_path, scripts)
+    scripts = {"a": MEET, "b": FAIL, "c": MEET, "d": MEET}
+    jobs = pretend_jobs(compose_config(), tmp_path, scripts, dict.fromkeys("abcd", 120))
     outcomes = run_sweep(jobs, backend(), False, tmp_path)
     states = [outcome.state for outcome in outcomes]
     assert states == [State.finished, State.failed, State.finished, State.finished]
     assert outcomes[1].reason == "exit code 3"
     assert outcomes[1].lines[-1] == "something went wrong"
     results = [outcome.result for outcome in outcomes if outcome.result]
-    spans = [result["span"] for result in results]
-    at_once = [sum(a <= start < b for a, b in spans) for start, _ in spans]
-    assert max(at_once) == 2, "three jobs on two slots"
     assert {result["threads"] for result in results} == {"1"}
 
 
@@ -90,26 +90,29 @@ def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path: Pat
 @pytest.mark.usefixtures("clean")
 def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path: Path) -> None:
     murder = f"import os, signal; os.kill(os.getppid(), signal.SIGKILL); {WAIT}"
-    jobs = pretend_jobs(compose_config(), tmp_path, {"a": murder, "b": TIMED})
+    jobs = pretend_jobs(compose_config(), tmp_path, {"a": murder, "b": finish()})
     outcomes = run_sweep(jobs, backend(), False, tmp_path)
     assert [outcome.state for outcome in outcomes] == [State.failed, State.finished]
     assert json.loads((tmp_path / "b" / "result.json").read_text())["epochs"] == 1
 
 
-def test_demand_of_a_job() -> None:
-    eight = {"GPU": 8.0, "CPU": 64.0}
-    assert _demand(eight, None, None) == {"num_gpus": 1.0, "num_cpus": 8}
-    assert _demand(eight, 0.5, None) == {"num_gpus": 0.5, "num_cpus": 4}
-    assert _demand(eight, 2, 3) == {"num_gpus": 2, "num_cpus": 3}
-    assert _demand({"CPU": 2.0}, None, None) == {"num_gpus": 0.0, "num_cpus": 1}
-    for resources, gpus, cpus, message in (
-        ({"CPU": 2.0}, 1, None, r"gpus_per_job=1 is more than the 0"),
-        ({"CPU": 2.0}, 0, 4, r"cpus_per_job=4 is more than the 2"),
-        (eight, 1.5, 1, r"gpus_per_job=1.5 must be a share"),
-        (eight, -1, 1, r"gpus_per_job=-1 must be"),
+def test_demand_of_a_job_fits_one_machine() -> None:
+    eight, head, small = {"GPU": 8.0, "CPU": 64.0}, {"CPU": 2.0}, {"GPU": 1.0, "CPU": 1.0}
+    assert _demand([eight], None, None) == {"num_gpus": 1.0, "num_cpus": 8}
+    assert _demand([eight], 0.5, None) == {"num_gpus": 0.5, "num_cpus": 4}
+    assert _demand([eight], 2, 3) == {"num_gpus": 2, "num_cpus": 3}
+    assert _demand([head], None, None) == {"num_gpus": 0.0, "num_cpus": 1}
+    assert _demand([head, small], None, None) == {"num_gpus": 1.0, "num_cpus": 1}
+    for nodes, gpus, cpus, message in (
+        ([head], 1, None, r"gpus_per_job=1 .*no machine .*\(2 CPUs, 0 GPUs\)"),
+        ([head], 0, 4, r"cpus_per_job=4: no machine"),
+        ([eight, eight], 9, 1, r"gpus_per_job=9 .*no machine"),
+        ([head, small], 1, 2, r"no machine that Ray has here holds both"),
+        ([eight], 1.5, 1, r"gpus_per_job=1.5 must be a share"),
+        ([eight], -1, 1, r"gpus_per_job=-1 must be"),
     ):
         with pytest.raises(UserError, match=message):
-            _demand(resources, gpus, cpus)
+            _demand(nodes, gpus, cpus)
 
 
 @pytest.mark.usefixtures("clean")

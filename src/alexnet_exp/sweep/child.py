@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -211,14 +211,14 @@ def _head(log: IO[str], command: list[str]) -> None:
     log.flush()
 
 
-def _before_exec():  # type: ignore[no-untyped-def]
-    """On Linux: end with the process that started the job, so that no job is left without one."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None).prctl
+def _before_exec() -> Callable[[], None]:
+    """What happens in the new process before Python starts."""
+    prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
 
     def between() -> None:
-        prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM))
+        if prctl is not None:
+            # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
+            prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
         # A shell's background job, as this process may be, ignores Ctrl-C; a job must not.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 

@@ -4,19 +4,22 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from alexnet_exp.errors import SweepStoppedError, UserError
+from alexnet_exp.errors import OtherRunError, SweepStoppedError, UserError
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.sweep.child import GRACE, Ending, last_lines, log_size
 from alexnet_exp.sweep.jobs import Job, Outcome, State
-from alexnet_exp.sweep.screen import SweepScreen
+from alexnet_exp.sweep.screen import SweepScreen, show_outcomes
 
 _PAUSE = 0.1
+
+# Not started: done, in other hands, or beyond help.
+_LEFT_ALONE = (State.skipped, State.diverged, State.elsewhere, State.failed)
 
 
 class Handle(Protocol):
@@ -60,11 +63,16 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
     """
     outcomes: dict[int, Outcome] = {}
     for job in jobs:
-        if job.state in (State.skipped, State.diverged, State.elsewhere):
+        if job.state in _LEFT_ALONE:
             outcomes[job.number] = _before(job)
     waiting = deque(job for job in jobs if job.number not in outcomes)
     running: list[_Running] = []
     screen = SweepScreen(len(jobs), folder, show)
+
+    def close(outcome: Outcome) -> None:
+        outcomes[outcome.job.number] = outcome
+        screen.ended(outcome)
+
     with _signals() as caught, screen:
         screen.left_out(list(outcomes.values()))
         try:
@@ -72,15 +80,17 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
                 slots = backend.slots
                 room = len(waiting) if slots is None else slots - len(running)
                 batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
+                for outcome in filter(None, map(_taken_meanwhile, batch)):
+                    batch.remove(outcome.job)
+                    close(outcome)
                 logs = [log_size(job.folder) for job in batch]
                 handles = backend.start(batch) if batch else ()
                 running += map(_Running, batch, handles, logs)
                 for item in list(running):
-                    outcome = item.poll()
-                    if outcome is not None:
+                    ended = item.poll()
+                    if ended is not None:
                         running.remove(item)
-                        outcomes[item.job.number] = outcome
-                        screen.ended(outcome)
+                        close(ended)
                 screen.show(
                     [(item.job, item.started) for item in running if item.has_started()],
                     len(waiting) + sum(not item.has_started() for item in running),
@@ -88,15 +98,16 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
                 time.sleep(_PAUSE)
             if caught:
                 screen.note(f"{caught[0].name}: ending {len(running)} jobs")
-                _end(running)
         finally:
-            if running and not caught:  # an error of the sweep itself
-                _end(running)
+            left = _end(running, close)
             backend.close()
-        if caught:
-            for item in [*running]:
-                outcomes[item.job.number] = item.stopped()
-            raise SweepStoppedError(caught[0])
+    if caught:
+        for job in waiting:
+            outcomes[job.number] = Outcome(job, job.state)
+        for item in left:
+            outcomes[item.job.number] = Outcome(item.job, State.stopped)
+        show_outcomes([outcomes[job.number] for job in jobs], folder)
+        raise SweepStoppedError(caught[0], len(left))
     return [outcomes[job.number] for job in jobs]
 
 
@@ -112,6 +123,7 @@ class _Running:
     def __init__(self, job: Job, handle: Handle, log_start: int) -> None:
         self.job, self._handle, self._log_start = job, handle, log_start
         self._begun: float | None = None
+        self._stopped = False
 
     @property
     def started(self) -> float:
@@ -132,11 +144,8 @@ class _Running:
 
     def stop(self) -> None:
         """Ask the job to end."""
+        self._stopped = True
         self._handle.stop()
-
-    def stopped(self) -> Outcome:
-        """For a job that was ended with the sweep."""
-        return Outcome(self.job, State.stopped, time.monotonic() - self.started)
 
     def _outcome(self, ending: Ending) -> Outcome:
         """The run folder decides, not the exit code: what is recorded there is whole."""
@@ -152,6 +161,8 @@ class _Running:
             return Outcome(self.job, state, ending.seconds, result=result)
         if message is not None:
             return Outcome(self.job, State.diverged, ending.seconds, message)
+        if self._stopped:
+            return Outcome(self.job, State.stopped, ending.seconds, "with the sweep")
         lines = tuple(last_lines(self.job.folder, start=self._log_start))
         reason = reason or "ended without a result"
         return Outcome(self.job, State.failed, ending.seconds, reason, lines)
@@ -160,6 +171,8 @@ class _Running:
 def _before(job: Job) -> Outcome:
     """For a job that is left alone."""
     run = RunFolder(job.folder)
+    if job.state == State.failed:
+        return Outcome(job, job.state, reason=job.reason)
     if job.state == State.diverged:
         return Outcome(job, job.state, reason=run.divergence() or "")
     if job.state == State.elsewhere:
@@ -167,15 +180,29 @@ def _before(job: Job) -> Outcome:
     return Outcome(job, job.state, result=run.finished())
 
 
-def _end(running: Sequence[_Running]) -> None:
-    """Stop all jobs at once and wait for them."""
+def _taken_meanwhile(job: Job) -> Outcome | None:
+    """For a job that another sweep has begun or done since this one was planned."""
+    try:
+        job.refresh()
+    except OtherRunError as error:
+        job.state, job.reason = State.failed, str(error)
+    return _before(job) if job.state in _LEFT_ALONE else None
+
+
+def _end(running: Sequence[_Running], close: Callable[[Outcome], None]) -> list[_Running]:
+    """Stop all jobs at once and wait for them; gives those that did not answer."""
     for item in running:
         item.stop()
     left = list(running)
     deadline = time.monotonic() + 2 * GRACE
     while left and time.monotonic() < deadline:
-        left = [item for item in left if item.poll() is None]
+        for item in list(left):
+            outcome = item.poll()
+            if outcome is not None:
+                left.remove(item)
+                close(outcome)
         time.sleep(_PAUSE / 2)
+    return left
 
 
 @contextmanager

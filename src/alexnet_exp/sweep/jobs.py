@@ -14,7 +14,7 @@ from omegaconf import DictConfig, open_dict
 
 from alexnet_exp.config import Config, to_config
 from alexnet_exp.data.store import Store
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import OtherRunError, UserError
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.setup import settle
@@ -51,6 +51,8 @@ class Job:
         config: Checked configuration.
         folder: Run folder, absolute.
         state: What lies in the folder.
+        reason: Why it can't run, where its folder is damaged.
+        settled: Overrides that an earlier run in the folder decided.
     """
 
     number: int
@@ -59,11 +61,26 @@ class Job:
     config: Config
     folder: Path
     state: State
+    reason: str = ""
+    settled: tuple[str, ...] = ()
+
+    def refresh(self) -> None:
+        """Look into the folder again.
+
+        Raises:
+            OtherRunError: It holds a run of another configuration.
+        """
+        try:
+            self.state = _state(self)
+        except OtherRunError:
+            raise
+        except UserError as error:
+            self.state, self.reason = State.failed, str(error)
 
     def spec(self, extra: Sequence[str]) -> ChildSpec:
         """The process that trains it."""
         arguments = (
-            "-m", "alexnet_exp.train", *extra, *self.overrides,
+            "-m", "alexnet_exp.train", *extra, *self.overrides, *self.settled,
             "hydra.mode=RUN", f"hydra.run.dir={_quoted(self.folder)}",
         )  # fmt: skip
         return ChildSpec(self.name, self.folder, arguments, self.config.sweep.job_timeout)
@@ -145,8 +162,8 @@ def plan_jobs(
                 stores[key] = pack(config)
             _settle(job, stores[key])
         try:
-            job.state = _state(job)
-        except UserError as error:
+            job.refresh()
+        except OtherRunError as error:
             changed.append(str(error))
         jobs.append(job)
     if changed:
@@ -203,43 +220,57 @@ def _constant(context: HydraContext, base: DictConfig) -> set[str]:
 
 
 def _settle(job: Job, store: Store) -> None:
-    """Fill in what data and this machine decide, as the job itself will."""
+    """Fill in what data and this machine decide, as the job itself will.
+
+    Raises:
+        UserError: The network does not fit the data.
+    """
     asked = job.config.trainer.precision
     try:
         settle(job.config, store)
     except UserError as error:
         raise UserError(f"{' '.join(job.overrides)}: {error}") from error
-    if asked == "auto":  # what the job's machine made of it, which may be another
-        job.config.trainer.precision = _recorded(job).get("trainer", {}).get("precision", asked)
-
-
-def _recorded(job: Job) -> dict[str, Any]:
-    return RunFolder(job.folder).recorded_config() or {}
+    job.config.trainer.precision = asked  # the job may run on another machine
 
 
 def _state(job: Job) -> State:
     """What lies in the job's folder.
 
     Raises:
-        UserError: A run of another configuration.
+        OtherRunError: A run of another configuration.
+        UserError: The folder is damaged.
     """
     run = RunFolder(job.folder)
     recorded = run.recorded_config()
     if recorded is None:
         return State.new
-    config = job.config
-    if config.data.fingerprint is None:  # not packed here: the job compares these
-        config.data.fingerprint = recorded.get("data", {}).get("fingerprint")
-        config.trainer.precision = recorded.get("trainer", {}).get("precision", "auto")
-        config.model.classes = recorded.get("model", {}).get("classes")
-        config.model.input_channels = recorded.get("model", {}).get("input_channels")
-    if run.result(config) is not None:
+    _adopt(job, recorded)
+    if run.result(job.config) is not None:
         return State.skipped
     if run.divergence() is not None:
         return State.diverged
     if run.is_running():
         return State.elsewhere
     return State.half_done if run.last.exists() else State.new
+
+
+def _adopt(job: Job, recorded: dict[str, Any]) -> None:
+    """Take over what an earlier run's data and machine decided, where nothing was asked for.
+
+    Data that was not packed here has no fingerprint yet; a job that runs compares it.
+    """
+    config = job.config
+    data, model = recorded.get("data", {}), recorded.get("model", {})
+    if config.data.fingerprint is None:
+        config.data.fingerprint = data.get("fingerprint")
+    if config.model.classes is None:
+        config.model.classes = model.get("classes")
+    if config.model.input_channels is None:
+        config.model.input_channels = model.get("input_channels")
+    precision = recorded.get("trainer", {}).get("precision")
+    if config.trainer.precision == "auto" and precision is not None:
+        config.trainer.precision = precision
+        job.settled = (f"trainer.precision={precision}",)
 
 
 def _quoted(path: Path) -> str:

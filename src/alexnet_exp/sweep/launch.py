@@ -30,7 +30,7 @@ def launch(
     """Plan the jobs, run those that are not finished, and show what became of all.
 
     Args:
-        command: What Hydra was started with; ``failed_jobs`` of it is raised.
+        command: What Hydra was started with; ``undone_jobs`` of it is raised.
         context: Hydra's, to compose with.
         base: The sweep's own configuration.
         job_overrides: Of each job.
@@ -52,15 +52,21 @@ def launch(
     def pack(config: Config) -> Store:
         return prepare(config.data, progress=progress)
 
-    here = None if backend_name == "slurm" else pack  # not on a login node
-    jobs, notes = plan_jobs(context, base, job_overrides, first, here)
+    folder = Path(base.hydra.sweep.dir).absolute()
+    backend = make_backend(backend_name, settings, _hydra_arguments(base), folder)
+    try:
+        here = None if backend_name == "slurm" else pack  # not on a login node
+        jobs, notes = plan_jobs(context, base, job_overrides, first, here)
+    except BaseException:
+        backend.close()
+        raise
     if progress:
         for note in notes:
             say(note)
-    folder = _common_folder(Path(base.hydra.sweep.dir).absolute(), jobs)
-    backend = make_backend(backend_name, settings, _hydra_arguments(base), folder)
+    folder = _common_folder(folder, jobs)
     outcomes = run_sweep(jobs, backend, progress, folder)
-    command.failed_jobs += sum(outcome.state == State.failed for outcome in outcomes)
+    undone = (State.failed, State.elsewhere)
+    command.undone_jobs += sum(outcome.state in undone for outcome in outcomes)
     show_outcomes(outcomes, folder)
     return [_job_return(outcome) for outcome in outcomes]
 
@@ -73,14 +79,20 @@ def make_backend(
     Raises:
         UserError: Its settings can't be had, or what it needs is not installed.
     """
-    if name == "ray":
-        from alexnet_exp.sweep.ray_backend import RayBackend
+    try:
+        if name == "ray":
+            from alexnet_exp.sweep.ray_backend import RayBackend
 
-        return RayBackend(extra, **settings)
-    if name == "slurm":
-        from alexnet_exp.sweep.slurm_backend import SlurmBackend
+            return RayBackend(extra, **settings)
+        if name == "slurm":
+            from alexnet_exp.sweep.slurm_backend import SlurmBackend
 
-        return SlurmBackend(extra, folder, **settings)
+            return SlurmBackend(extra, folder, **settings)
+    except ImportError as error:
+        raise UserError(
+            f"hydra/launcher={name} needs a package that is missing ({error}):"
+            f" pip install 'alexnet-exp[{name}]'"
+        ) from error
     from alexnet_exp.sweep.processes import Processes
 
     jobs = settings["jobs"]

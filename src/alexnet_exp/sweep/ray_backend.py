@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from alexnet_exp.sweep.jobs import Job
 
 # Of the environment of this process, what jobs on another machine need too.
 _CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_")
+
+_BETWEEN = 0.2  # seconds between two questions to Ray
 
 
 class RayBackend:
@@ -63,16 +66,31 @@ class RayBackend:
                 f" ({str(error).splitlines()[0]}); without it Ray is started on this machine"
             ) from error
         try:
-            self._demand = _demand(ray.cluster_resources(), gpus_per_job, cpus_per_job)
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            self._demand = _demand(nodes, gpus_per_job, cpus_per_job)
         except UserError:
             ray.shutdown()
             raise
+        self._open: list[ray.ObjectRef[Ending]] = []
+        self._ended: set[ray.ObjectRef[Ending]] = set()
+        self._asked = 0.0
         self._run = ray.remote(_run_there).options(max_retries=0, **self._demand)
 
     def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
         """Queue jobs."""
         carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
-        return [RayJob(self._run.remote(job.spec(self._extra), carried)) for job in jobs]
+        endings = [self._run.remote(job.spec(self._extra), carried) for job in jobs]
+        self._open += endings
+        return [RayJob(ending, self) for ending in endings]
+
+    def has_ended(self, ending: "ray.ObjectRef[Ending]") -> bool:
+        """Whether a job has; Ray is asked about all of them at once, and not too often."""
+        now = time.monotonic()
+        if self._open and now - self._asked > _BETWEEN:
+            self._asked = now
+            ended, self._open = ray.wait(self._open, num_returns=len(self._open), timeout=0)
+            self._ended.update(ended)
+        return ending in self._ended
 
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
@@ -84,15 +102,15 @@ class RayJob:
 
     Args:
         ending: Reference to how it will have ended.
+        backend: Asks Ray for all jobs.
     """
 
-    def __init__(self, ending: "ray.ObjectRef[Ending]") -> None:
-        self._ending = ending
+    def __init__(self, ending: "ray.ObjectRef[Ending]", backend: RayBackend) -> None:
+        self._ending, self._backend = ending, backend
 
     def poll(self) -> Ending | None:
         """How it ended, or None while it waits or runs."""
-        ready, _ = ray.wait([self._ending], timeout=0)
-        if not ready:
+        if not self._backend.has_ended(self._ending):
             return None
         try:
             return ray.get(self._ending)
@@ -124,34 +142,38 @@ def _refuse_silence(address: str) -> None:
 
 
 def _demand(
-    resources: Mapping[str, float], gpus_per_job: float | None, cpus_per_job: float | None
+    nodes: Sequence[Mapping[str, float]], gpus_per_job: float | None, cpus_per_job: float | None
 ) -> dict[str, float]:
     """What each job holds while it runs.
 
+    Args:
+        nodes: CPU and GPU of every machine; a job runs on one.
+        gpus_per_job: As asked for.
+        cpus_per_job: As asked for.
+
     Raises:
-        UserError: The cluster has less, so that jobs would wait forever.
+        UserError: No machine has that much, so that jobs would wait forever.
     """
-    gpus, cpus = resources.get("GPU", 0.0), resources.get("CPU", 0.0)
-    if gpus_per_job is None:
-        gpus_per_job = 1.0 if gpus >= 1 else 0.0
-    _check("gpus", gpus_per_job, gpus)
-    if cpus_per_job is None:
-        cpus_per_job = max(1, int(cpus / gpus * gpus_per_job)) if gpus_per_job else 1
-    _check("cpus", cpus_per_job, cpus)
-    return {"num_gpus": gpus_per_job, "num_cpus": cpus_per_job}
-
-
-def _check(name: str, wanted: float, there: float) -> None:
-    if wanted < 0 or (name == "gpus" and wanted > 1 and wanted != int(wanted)):
+    with_gpus = [node for node in nodes if node.get("GPU", 0) > 0]
+    gpus = gpus_per_job if gpus_per_job is not None else (1.0 if with_gpus else 0.0)
+    if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
         raise UserError(
-            f"hydra.launcher.{name}_per_job={wanted:g} must be a share of one, such as .5, or a"
-            " whole number"
+            f"hydra.launcher.gpus_per_job={gpus:g} must be a share of one, such as .5, or a whole"
+            " number"
         )
-    if wanted > there:
+    cpus = cpus_per_job
+    if cpus is None:
+        shares = [node.get("CPU", 0) / node["GPU"] * gpus for node in with_gpus]
+        cpus = max(1, int(min(shares))) if gpus and shares else 1
+    if cpus < 0:
+        raise UserError(f"hydra.launcher.cpus_per_job={cpus:g} must not be negative")
+    if not any(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes):
+        there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
         raise UserError(
-            f"hydra.launcher.{name}_per_job={wanted:g} is more than the {there:g} that Ray has"
-            " here: lower it"
+            f"hydra.launcher.gpus_per_job={gpus:g} hydra.launcher.cpus_per_job={cpus:g}: no machine"
+            f" that Ray has here holds both ({there}); lower them"
         )
+    return {"num_gpus": gpus, "num_cpus": cpus}
 
 
 def _run_there(spec: ChildSpec, carried: dict[str, str]) -> Ending:

@@ -19,6 +19,7 @@ from alexnet_exp.sweep.jobs import Job, Outcome, State
 _REFRESH = 0.5
 _DONE = (State.finished, State.resumed, State.skipped)
 _SPLITS = ("train", "val")
+_AGAIN = (State.failed, State.stopped, State.new, State.half_done, State.elsewhere)
 _COLORS = {State.failed: "red", State.diverged: "yellow", State.elsewhere: "yellow"}
 
 
@@ -159,8 +160,8 @@ def show_outcomes(outcomes: Sequence[Outcome], folder: Path) -> None:
     counts = Counter(outcome.state for outcome in outcomes)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     console.print(f"\n{len(outcomes)} jobs: {summary}", style="bold", soft_wrap=True)
-    if counts[State.failed]:
-        console.print("the same command runs the failed jobs again and leaves the others")
+    if any(counts[state] for state in _AGAIN):
+        console.print("the same command runs what is not done and leaves the others")
 
 
 def last_epoch(folder: Path) -> dict[str, str] | None:

@@ -1,6 +1,8 @@
 """Jobs as one SLURM job array, through submitit."""
 
+import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,10 @@ class _Task:
         self.spec = spec
 
     def __call__(self) -> Ending:
-        return run_child(self.spec, child_environment())
+        stop = threading.Event()
+        # Submitit ignores it, and whether SLURM sends it to the job itself depends on the cluster.
+        signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+        return run_child(self.spec, child_environment(), stop)
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         return submitit.helpers.DelayedSubmission(self)
