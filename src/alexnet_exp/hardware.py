@@ -29,7 +29,9 @@ def keep_freed_memory() -> bool:
 
 
 def peak_memory_bytes() -> int:
-    """Largest resident size of this process so far."""
+    """Most memory that was in use so far: of the GPU where one was used, else of this process."""
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_reserved()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

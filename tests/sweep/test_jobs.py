@@ -28,7 +28,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
     """Plan a sweep in an empty folder; gives exit code, the jobs and standard error."""
     monkeypatch.chdir(tmp_path)
 
-    def run(*overrides: str) -> tuple[int, list[Job], str]:
+    def run(*overrides: str, ending: State = State.finished) -> tuple[int, list[Job], str]:
         jobs: list[Job] = []
 
         def record(
@@ -36,7 +36,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
         ) -> list[Outcome]:
             jobs.extend(planned)
             assert not show
-            return [Outcome(job, State.stopped) for job in planned]
+            return [Outcome(job, ending) for job in planned]
 
         monkeypatch.setattr(launch, "run_sweep", record)
         monkeypatch.setattr(sys, "argv", ["train", *overrides, *TINY, "trainer.progress=false"])
@@ -112,6 +112,71 @@ def test_precision_of_another_machine_is_no_other_configuration(planned) -> None
     _start(job).record({"metrics": {}}, {}, keep_last=False)
     code, (job,), _ = planned("-m", "seed=0")
     assert (code, job.state) == (0, State.skipped)
+
+
+def test_half_done_job_goes_on_in_the_precision_that_it_began_with(planned) -> None:
+    _, (job,), _ = planned("-m", "seed=0")
+    job.config.trainer.precision = "bf16-mixed"
+    _start(job, checkpoint=True)
+    _, (job,), _ = planned("-m", "seed=0")
+    assert job.state == State.half_done
+    arguments = job.spec(()).arguments
+    assert arguments.index("trainer.precision=bf16-mixed") > arguments.index("seed=0")
+
+
+@pytest.mark.parametrize("override", ["trainer.precision=32-true", "model.classes=10"])
+def test_what_was_asked_for_is_never_taken_from_the_record(planned, override: str) -> None:
+    _, (job,), _ = planned("-m", "seed=0")
+    job.config.trainer.precision = "bf16-mixed"
+    job.config.model.classes = 5
+    _start(job).record({"metrics": {}}, {}, keep_last=False)
+    code, jobs, error = planned("-m", "seed=0", override)
+    assert (code, jobs) == (2, [])
+    assert override.replace("=", " was ").rpartition(" ")[0] in error
+
+
+def test_damaged_folder_fails_its_own_job_alone(planned) -> None:
+    _, jobs, _ = planned("-m", "seed=0,1")
+    _start(jobs[0])
+    (jobs[0].folder / "result.json").write_text("{")
+    _start(jobs[1]).record({"metrics": {}}, {}, keep_last=False)
+    code, jobs, _ = planned("-m", "seed=0,1")
+    assert code == 0, "run_sweep, which is stood in for, would count it"
+    assert [job.state for job in jobs] == [State.failed, State.skipped]
+    assert "result.json is damaged: remove" in jobs[0].reason
+
+
+def test_run_of_an_earlier_version_is_the_same_run(planned) -> None:
+    """A field that did not exist then, and is null now, makes no other configuration."""
+    _, (job,), _ = planned("-m", "seed=0")
+    run = _start(job)
+    run.record({"metrics": {}}, {}, keep_last=False)
+    before = OmegaConf.load(job.folder / "config.yaml")
+    del before["sweep"], before["trainer"]["stop_at_train_error"]
+    OmegaConf.save(before, job.folder / "config.yaml")
+    code, (job,), _ = planned("-m", "seed=0")
+    assert (code, job.state) == (0, State.skipped)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (State.finished, 0), (State.skipped, 0), (State.diverged, 0), (State.failed, 1),
+        (State.elsewhere, 1),
+    ],
+)  # fmt: skip
+def test_exit_code_says_whether_all_is_done(
+    planned, monkeypatch: pytest.MonkeyPatch, state: State, expected: int
+) -> None:
+    code, _, _ = planned("-m", "seed=0,1", ending=state)
+    assert code == expected
+
+
+def test_missing_extra_is_named(planned, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "alexnet_exp.sweep.ray_backend", None)
+    code, _, error = planned("-m", "seed=0,1", "hydra/launcher=ray")
+    assert code == 2
+    assert "pip install 'alexnet-exp[ray]'" in error
 
 
 def test_changed_configuration_under_the_same_name_shows_the_difference(planned) -> None:
@@ -217,3 +282,14 @@ def test_ablations_hold_every_published_factor() -> None:
         "no_conv2", "no_conv3", "no_conv4", "no_conv5",
     }  # fmt: skip
     assert all((conf_folder() / "experiment" / f"{name}.yaml").exists() for name in experiments)
+
+
+@pytest.mark.parametrize("file", sorted((conf_folder() / "sweep").glob("*.yaml")), ids=str)
+def test_preset_opens_with_its_question_command_cost_and_result(file: Path) -> None:
+    lines = file.read_text().splitlines()
+    header = [line for line in lines[: lines.index("sweep:")] if line.startswith("# ")][1:]
+    text = "\n".join(header)
+    assert "?" in text or "Figure" in text or "Section" in text
+    assert f"-m +sweep={file.stem}" in text
+    assert "# Cost: " in text
+    assert "# Measured: " in text
