@@ -17,12 +17,10 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.data.progress import say
-from alexnet_exp.errors import SweepStoppedError, UserError
+from alexnet_exp.errors import FAILED, INTERRUPTED, MISTAKE, SweepStoppedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
-
-FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 
 # Lines of Hydra's messages that tell a user nothing.
 _INTERNALS = (

@@ -2,6 +2,9 @@
 
 import signal
 
+FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
+"""Exit codes of every command besides 0."""
+
 
 class UserError(Exception):
     """Something the user can mend: a wrong override, a missing folder, a full disk.
@@ -16,7 +19,16 @@ class DivergedError(UserError):
 
 
 class OtherRunError(UserError):
-    """A folder holds a run of another configuration."""
+    """A folder holds a run of another configuration.
+
+    Args:
+        changed: The folder and what differs.
+        way_out: What to do about it.
+    """
+
+    def __init__(self, changed: str, way_out: str) -> None:
+        super().__init__(f"{changed}. {way_out}")
+        self.changed = changed
 
 
 class SweepStoppedError(Exception):

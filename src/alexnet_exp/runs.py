@@ -234,8 +234,8 @@ class RunFolder:
         ]
         if changed:
             raise OtherRunError(
-                f"{self.path} holds a run of another configuration: {', '.join(changed)}."
-                " Set them as they were, set hydra.run.dir=<another folder>, or remove this one"
+                f"{self.path} holds a run of another configuration: {', '.join(changed)}",
+                "Set them as they were, set hydra.run.dir=<another folder>, or remove this one",
             )
 
 

@@ -218,3 +218,19 @@ def test_job_ends_with_a_sweep_that_was_killed(tmp_path: Path) -> None:
     sweep.kill()
     sweep.wait()
     wait_for(lambda: gone(pid), 5)
+
+
+def test_job_that_another_sweep_took_meanwhile_has_not_failed(config, tmp_path: Path) -> None:
+    """As train ends where the folder is locked."""
+    script = """
+import fcntl, subprocess, sys
+lock = open(".lock", "w")
+fcntl.flock(lock, fcntl.LOCK_EX)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"], pass_fds=[lock.fileno()],
+                 start_new_session=True)
+sys.exit(2)
+"""
+    (outcome,) = run_sweep(
+        pretend_jobs(config, tmp_path, {"a": script}), Processes(1, ()), False, tmp_path
+    )
+    assert outcome.state == State.elsewhere

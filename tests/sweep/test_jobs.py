@@ -188,6 +188,7 @@ def test_changed_configuration_under_the_same_name_shows_the_difference(planned)
     assert "optim.lr was 0.002, is 0.007" in error
     assert "baseline/seed_1" in error
     assert "sweep.name=<another name>" in error
+    assert "hydra.run.dir" not in error
     code, jobs, _ = planned("-m", "seed=0,1", "optim.lr=.007", "sweep.name=faster")
     assert (code, len(jobs)) == (0, 2)
     code, jobs, _ = planned("-m", "seed=0,1", "logger=tensorboard", "sweep.job_timeout=5")
@@ -199,6 +200,7 @@ def test_changed_configuration_under_the_same_name_shows_the_difference(planned)
     ("overrides", "message"),
     [
         (("-m", "seed=0", "sweep.job_timeout=-1"), "sweep.job_timeout=-1"),
+        (("-m", "seed=0,1", "hydra.run.dir=x"), "a sweep's is sweep.name=<name>"),
         (("-m", "seed=0", "sweep.name=a/b"), "sweep.name=a/b names a folder"),
         (("-m", "seed=0", "hydra.launcher.jobs=0"), "hydra.launcher.jobs=0"),
         (("-m", "seed=0", "hydra.launcher.job=2"), "hydra.launcher.job"),

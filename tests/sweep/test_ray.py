@@ -109,7 +109,6 @@ def test_demand_of_a_job_fits_one_machine() -> None:
         ([eight, eight], 9, 1, r"gpus_per_job=9 .*no machine"),
         ([head, small], 1, 2, r"no machine that Ray has here holds both"),
         ([eight], 1.5, 1, r"gpus_per_job=1.5 must be a share"),
-        ([eight], -1, 1, r"gpus_per_job=-1 must be"),
     ):
         with pytest.raises(UserError, match=message):
             _demand(nodes, gpus, cpus)
@@ -119,3 +118,13 @@ def test_demand_of_a_job_fits_one_machine() -> None:
 def test_cluster_that_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"hydra\.launcher\.address=127\.0\.0\.1:1"):
         backend(address="127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("num_cpus", "two"), ("num_cpus", -1), ("num_cpus", 1.5), ("num_gpus", -1),
+     ("cpus_per_job", -1), ("gpus_per_job", "half"), ("gpus_per_job", -0.5)],
+)  # fmt: skip
+def test_wrong_numbers_are_named_before_ray_starts(field: str, value: object) -> None:
+    with pytest.raises(UserError, match=rf"hydra\.launcher\.{field}={value} must be a"):
+        backend(**{field: value})

@@ -10,13 +10,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from alexnet_exp.errors import OtherRunError, SweepStoppedError, UserError
+from alexnet_exp.errors import MISTAKE, OtherRunError, SweepStoppedError, UserError
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.sweep.child import GRACE, Ending, last_lines, log_size
 from alexnet_exp.sweep.jobs import Job, Outcome, State
 from alexnet_exp.sweep.screen import SweepScreen, show_outcomes
 
 _PAUSE = 0.1
+_ELSEWHERE = "another process is at work in its folder"
 
 # Not started: done, in other hands, or beyond help.
 _LEFT_ALONE = (State.skipped, State.diverged, State.elsewhere, State.failed)
@@ -163,6 +164,8 @@ class _Running:
             return Outcome(self.job, State.diverged, ending.seconds, message)
         if self._stopped:
             return Outcome(self.job, State.stopped, ending.seconds, "with the sweep")
+        if ending.returncode == MISTAKE and run.is_running():  # another sweep was faster
+            return Outcome(self.job, State.elsewhere, ending.seconds, _ELSEWHERE)
         lines = tuple(last_lines(self.job.folder, start=self._log_start))
         reason = reason or "ended without a result"
         return Outcome(self.job, State.failed, ending.seconds, reason, lines)
@@ -176,7 +179,7 @@ def _before(job: Job) -> Outcome:
     if job.state == State.diverged:
         return Outcome(job, job.state, reason=run.divergence() or "")
     if job.state == State.elsewhere:
-        return Outcome(job, job.state, reason="another process is at work in its folder")
+        return Outcome(job, job.state, reason=_ELSEWHERE)
     return Outcome(job, job.state, result=run.finished())
 
 

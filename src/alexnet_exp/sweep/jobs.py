@@ -164,15 +164,15 @@ def plan_jobs(
         try:
             job.refresh()
         except OtherRunError as error:
-            changed.append(str(error))
+            changed.append(error.changed)
         jobs.append(job)
     if changed:
-        more = f"\n  and {len(changed) - _SHOWN} more" if len(changed) > _SHOWN else ""
-        raise UserError(
-            "\n  ".join(changed[:_SHOWN])
-            + more
-            + "\n  sweep.name=<another name> keeps both; nothing was started"
+        more = [f"and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
+        way_out = (
+            "Set them as they were, keep both with sweep.name=<another name> (or another"
+            " hydra.sweep.dir, where that is set), or remove the folders; nothing was started"
         )
+        raise UserError("\n  ".join([*changed[:_SHOWN], *more, way_out]))
     _wait_for_the_dying(jobs)
     if len({job.name for job in jobs}) < len(jobs):
         for job in jobs:

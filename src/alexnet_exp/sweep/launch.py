@@ -47,6 +47,11 @@ def launch(
     """
     if not command.sweeps:
         raise UserError("-m and +sweep are for alexnet_exp.train")
+    if any(str(item).startswith("hydra.run.dir=") for item in base.hydra.overrides.hydra):
+        raise UserError(
+            "hydra.run.dir is the folder of one run: a sweep's is sweep.name=<name> below"
+            " runs/<data>, or hydra.sweep.dir=<folder>"
+        )
     progress = bool(OmegaConf.select(base, "trainer.progress", default=True))
 
     def pack(config: Config) -> Store:

@@ -48,6 +48,10 @@ class RayBackend:
         num_gpus: int | None,
     ) -> None:
         self._extra = extra
+        _check_numbers(
+            gpus_per_job=gpus_per_job, cpus_per_job=cpus_per_job, num_cpus=num_cpus,
+            num_gpus=num_gpus,
+        )  # fmt: skip
         existing = address or os.environ.get("RAY_ADDRESS")
         if existing:
             _refuse_silence(existing)
@@ -123,6 +127,17 @@ class RayJob:
         ray.cancel(self._ending, force=False, recursive=False)
 
 
+def _check_numbers(**settings: object) -> None:
+    """Every field is a number of at least 0, whole where Ray wants it so, or null."""
+    for name, value in settings.items():
+        kinds = int if name.startswith("num_") else (int, float)
+        if value is not None and (not isinstance(value, kinds) or value < 0):
+            what = "whole number" if kinds is int else "number"
+            raise UserError(
+                f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null"
+            )
+
+
 def _refuse_silence(address: str) -> None:
     """Ray itself would try for minutes and then end the process.
 
@@ -156,7 +171,7 @@ def _demand(
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) > 0]
     gpus = gpus_per_job if gpus_per_job is not None else (1.0 if with_gpus else 0.0)
-    if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+    if gpus > 1 and gpus != int(gpus):
         raise UserError(
             f"hydra.launcher.gpus_per_job={gpus:g} must be a share of one, such as .5, or a whole"
             " number"
@@ -165,8 +180,6 @@ def _demand(
     if cpus is None:
         shares = [node.get("CPU", 0) / node["GPU"] * gpus for node in with_gpus]
         cpus = max(1, int(min(shares))) if gpus and shares else 1
-    if cpus < 0:
-        raise UserError(f"hydra.launcher.cpus_per_job={cpus:g} must not be negative")
     if not any(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes):
         there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
         raise UserError(

@@ -130,8 +130,10 @@ class SweepScreen:
 def show_outcomes(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Print the table at the end of a sweep, with the last log lines of what failed."""
     table = Table(title=f"sweep in {folder}", title_justify="left")
-    for heading in ("job", "state", "val error", "test error", "epochs", "time"):
-        table.add_column(heading, justify="left" if heading in ("job", "state") else "right")
+    table.add_column("job", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for heading in ("val error", "test error", "epochs", "time"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for outcome in outcomes:
         result = outcome.result
         figures = ["", "", ""]
@@ -159,7 +161,8 @@ def show_outcomes(outcomes: Sequence[Outcome], folder: Path) -> None:
             )  # fmt: skip
     counts = Counter(outcome.state for outcome in outcomes)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    console.print(f"\n{len(outcomes)} jobs: {summary}", style="bold", soft_wrap=True)
+    noun = "job" if len(outcomes) == 1 else "jobs"
+    console.print(f"\n{len(outcomes)} {noun}: {summary}", style="bold", soft_wrap=True)
     if any(counts[state] for state in _AGAIN):
         console.print("the same command runs what is not done and leaves the others")
 
