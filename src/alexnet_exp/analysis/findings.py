@@ -80,8 +80,11 @@ class Claim:
     rough: float | None = None
     """Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``."""
 
-    four_layers: bool = False
-    """About the four-layer network for CIFAR-10 (``model=cifar_small``) instead of AlexNet."""
+    four_layers: tuple[str, ...] = ()
+    """The four-layer networks for CIFAR-10 (``model.name``) that it is about; none: AlexNet."""
+
+    sweep: str = ""
+    """The preset of conf/sweep that measures it; empty where an experiment with seeds will do."""
 
     data_name: str = ""
     """``data.name`` of runs on the published data; empty where it is not said."""

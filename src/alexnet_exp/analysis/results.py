@@ -75,9 +75,9 @@ class Run:
         return int(self.result["classes"])
 
     @property
-    def four_layers(self) -> bool:
-        """Whether it is the small network for CIFAR-10 instead of AlexNet."""
-        return self.fields.get("model.name") == "cifar_small"
+    def model(self) -> str:
+        """Name of the network."""
+        return str(self.fields.get("model.name"))
 
     @property
     def overrides(self) -> list[str]:
