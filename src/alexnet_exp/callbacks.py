@@ -68,10 +68,13 @@ class Epochs(Callback):
         rows = _rows(self.file)
         kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
         if trainer.is_global_zero:
-            with self.file.open("w", newline="") as file:
+            # Replaced whole: a job killed here would lose the epochs that it need not run again.
+            partial = self.file.with_name(self.file.name + ".partial")
+            with partial.open("w", newline="") as file:
                 writer = csv.DictWriter(file, COLUMNS)
                 writer.writeheader()
                 writer.writerows(kept)
+            os.replace(partial, self.file)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""

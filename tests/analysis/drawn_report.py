@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report, Verdict
+from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report, Size, Verdict
 
 CHANGES = {
     "no_lrn": ("normalization", "no LRN", 0.0137, "+1.37"),
@@ -236,6 +236,21 @@ def drawn() -> Report:
         findings=tuple(section[0] for section in sections),
         groups=tuple(group for section in sections for group in section[1:]),
         refused=("a <b> & c: `model.width` differs",),
+    )
+
+
+def smaller(seeds: int = 5) -> Report:
+    """A claim that is reproduced at less than its published size, and one that is not resolved."""
+    report = small(seeds)
+    found = finding(claim("no_lrn"), 0.0042, 0.0012)
+    other = finding(claim("one_gpu"), 0.001, 0.004)
+    return replace(
+        report,
+        findings=(
+            replace(found, size=Size.smaller),
+            finding(claim("no_crops"), 0.05),
+            replace(other, size=Size.smaller),
+        ),
     )
 
 

@@ -57,6 +57,32 @@ def test_marks_stand_where_the_axis_says() -> None:
     assert min(abs(x - published) for x in places) < 0.02
 
 
+def test_forest_plot_says_which_are_smaller() -> None:
+    forest = differences(drawn.smaller(), Metric.top1)
+    assert forest is not None
+    assert texts(forest.svg).count("smaller than published") == 2
+    assert "+0.4 [+0.3, +0.5], smaller" in texts(forest.narrow_svg)
+    assert "leaves out the published size" in forest.caption
+    plain = differences(drawn.small(), Metric.top1)
+    assert plain is not None
+    assert "smaller" not in plain.caption + plain.svg
+
+
+def test_epochs_without_a_row_leave_a_gap() -> None:
+    groups = tuple(
+        replace(
+            group,
+            train_curves=tuple(
+                (curve[0], float("nan"), *curve[2:]) for curve in group.train_curves
+            ),
+        )
+        for group in drawn.small().groups
+    )
+    figure = curves.learning_curves(replace(drawn.small(), groups=groups), "flowers", 0)
+    assert figure is not None
+    assert "nan" not in figure.svg.lower()
+
+
 def test_one_seed_has_a_point_without_a_bar() -> None:
     def bars(report: Report) -> int:
         forest = differences(report, Metric.top1)

@@ -169,6 +169,16 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     )
 
 
+def test_a_size_that_is_not_the_published_one_stands_beside_the_verdict(tmp_path: Path) -> None:
+    shown = html(drawn.smaller(), tmp_path)
+    page = Page(shown)
+    assert "2 reproduced (1 of them smaller than published)" in page.text["p"][0]
+    row = next(row for row in page.cells if row[0].startswith("no LRN"))
+    assert row[3].startswith("● reproduced, smaller than published")
+    assert shown.count('class="verdict reproduced"') == 2
+    assert shown.count('class="verdict not-resolved"') == 1
+
+
 def test_a_report_without_runs_says_so(tmp_path: Path) -> None:
     page = Page(html(drawn.nothing(), tmp_path))
     assert page.text["p"][0] == "None of 13 published claims was run: no finished runs found."

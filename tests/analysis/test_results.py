@@ -1,13 +1,20 @@
 """What is read back from run folders, and what is left out."""
 
+import csv
 import json
 import os
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from alexnet_exp.analysis.findings import Metric
-from alexnet_exp.analysis.results import read_run, read_runs, run_folders
+from alexnet_exp.analysis.results import UnusableRunError, read_run, read_runs, run_folders
+from alexnet_exp.analysis.speed import epochs_to_target
+from alexnet_exp.callbacks import Epochs
+from alexnet_exp.display import EpochProgress
+from alexnet_exp.runs import RunFolder
 from tests.analysis.made_runs import write_run, wrong_images
 
 IMAGES = 40
@@ -39,6 +46,45 @@ def test_fields_are_those_that_bear_on_the_result(tmp_path, compose_config) -> N
     assert fields["optim.lr"] == 0.002
     assert fields["model.conv.conv1.channels"] == 96
     assert not {"seed", "experiment", "config_hash", "data.root", "logger.name"} & fields.keys()
+
+
+def test_curves_go_by_the_column_of_epochs(tmp_path, compose_config) -> None:
+    folder = write_run(
+        tmp_path / "a", compose_config, wrong=np.ones(9, bool), train_curve=(0.9, 0.6, 0.4, 0.2)
+    )
+    file = folder / "metrics.csv"
+    heading, first, _, third, last = file.read_text().splitlines()
+    again = third.replace("0.4", "0.3")  # of an epoch that was run twice the later row counts
+    file.write_text("\n".join([heading, last, third, first, again]) + "\n")
+    run = read_run(folder)
+    assert run.train_curve == pytest.approx((0.9, np.nan, 0.3, 0.2), nan_ok=True)
+    assert run.val_curve == pytest.approx((0.9, np.nan, 0.3, 0.2), nan_ok=True)
+    assert epochs_to_target(run) == 4
+    file.write_text("\n".join([heading, first.replace("1,", "0,", 1)]) + "\n")
+    with pytest.raises(UnusableRunError, match=r"damaged: metrics\.csv .*count from 1"):
+        read_run(folder)
+
+
+def test_a_job_killed_while_it_drops_rows_keeps_the_old_ones(
+    tmp_path, compose_config, monkeypatch
+) -> None:
+    folder = write_run(tmp_path / "a", compose_config, wrong=np.ones(9, bool))
+    file = folder / "metrics.csv"
+    before = file.read_text()
+    epochs = Epochs(RunFolder(folder), 8, EpochProgress.__new__(EpochProgress))
+    trainer: Any = SimpleNamespace(current_epoch=2, is_global_zero=True)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(csv.DictWriter, "writerows", killed)
+        with pytest.raises(KeyboardInterrupt):
+            epochs.on_train_start(trainer, None)
+    assert file.read_text() == before
+    epochs.on_train_start(trainer, None)
+    assert file.read_text().splitlines() == before.splitlines()[:3]
+    assert not list(folder.glob("*.partial"))
 
 
 def test_a_folder_may_itself_be_a_run(tmp_path, compose_config) -> None:

@@ -12,11 +12,9 @@ from alexnet_exp.analysis.statistics import (
     Components,
     Difference,
     Mean,
-    Needed,
     Ratio,
     holm,
     mean_interval,
-    needed,
     paired_difference,
     ratio_interval,
 )
@@ -303,73 +301,6 @@ def test_holm() -> None:
     assert all(low <= high for low, high in pairwise(adjusted))
 
 
-POPULATION = (0.3, 0.05, 0.03)  # error, added by the change, spread
-
-
-def population_components() -> Components:
-    """Mean components of many large simulated comparisons."""
-    error, effect, spread = POPULATION
-    generator = np.random.default_rng(6)
-    parts = [
-        paired_difference(
-            *simulated([error, error + effect], 20, 1000, spread, generator), resamples=2
-        ).components
-        for _ in range(40)
-    ]
-    return Components(
-        seed=float(np.mean([part.seed for part in parts if part])),
-        image=float(np.mean([part.image for part in parts if part])),
-        residual=float(np.mean([part.residual for part in parts if part])),
-    )
-
-
-def resolved(seeds: int, images: int, runs: int) -> float:
-    """Share of simulated comparisons whose interval leaves 0 out."""
-    error, effect, spread = POPULATION
-    generator = np.random.default_rng(7)
-    p_values = [
-        paired_difference(
-            *simulated([error, error + effect], seeds, images, spread, generator), resamples=300
-        ).p_value
-        for _ in range(runs)
-    ]
-    return float(np.mean([p is not None and p < 0.05 for p in p_values]))
-
-
-def test_needed_numbers_have_the_power_they_promise() -> None:
-    """To within what a few seeds tell of their own variance."""
-    components = population_components()
-    enough = needed(components, POPULATION[1], seeds=4, images=430)
-    assert enough.seeds is not None
-    assert enough.images is not None
-    assert 4 < enough.seeds < 20
-    assert enough.images > 430
-    assert 0.72 < resolved(enough.seeds, 430, 250) < 0.9
-    assert 0.72 < resolved(4, enough.images, 250) < 0.9
-
-
-def test_needed_knows_what_more_seeds_or_images_cannot_do() -> None:
-    by_image = Components(seed=0.0, image=0.05, residual=0.1)
-    found = needed(by_image, -0.01, seeds=5, images=430)  # images alone: 0.0108
-    assert found.seeds is None
-    assert found.images is not None
-    by_seed = Components(seed=1e-4, image=0.0, residual=0.1)
-    found = needed(by_seed, 0.005, seeds=3, images=50_000)
-    assert found.images is None
-    assert found.seeds is not None
-    assert needed(by_seed, 0.005, seeds=found.seeds, images=50_000).images is not None
-    assert needed(by_seed, 0.0, seeds=3, images=50_000) == Needed(None, None)
-    assert needed(by_seed, 0.5, seeds=1, images=50_000) == Needed(2, None)
-
-
-def test_needed_after_no_difference_at_all_is_the_rule_of_three() -> None:
-    nothing = Components(0.0, 0.0, 0.0)
-    found = needed(nothing, 0.01, seeds=3, images=100)
-    assert found.seeds is None
-    assert found.images == pytest.approx(300, rel=0.02)
-    assert needed(nothing, 0.05, seeds=3, images=100).seeds == 2
-
-
 def test_mean_over_seeds() -> None:
     values = [0.21, 0.25, 0.22, 0.19]
     expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
@@ -400,6 +331,7 @@ def test_equal_counts_on_all_seeds_are_not_certain() -> None:
     assert found.low == pytest.approx(6 / 7 * np.exp(-4.30265 * error))
     assert found.p_value == pytest.approx(2 * stats.t.sf(np.log(7 / 6) / error, 2))
     assert found.p_value == pytest.approx(0.056, abs=0.005)
+    assert found.deviation == pytest.approx(error * 3**0.5)
     same = ratio_interval([6, 6], [6, 6])
     assert (same.estimate, same.p_value) == (1.0, 1.0)
 

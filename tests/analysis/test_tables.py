@@ -80,6 +80,39 @@ def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
     assert widths == {3, 10, 11}
 
 
+def test_a_size_that_is_not_the_published_one_stands_beside_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = drawn.smaller()
+    tally = "2 reproduced (1 of them smaller than published), 0 contradicted, "
+    tally += "1 not resolved (1 of them smaller than published)"
+    text = markdown(report, tmp_path)
+    assert tally in text
+    assert "| reproduced | 2 (1 of them smaller than published) |" in text
+    assert "| **reproduced, smaller than published** |" in text
+    assert "| **not resolved, smaller than published** |" in text
+    assert "| **reproduced** |" in text
+    tables.write_csv(report, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["size"] for row in rows] == ["smaller than published", "", "smaller than published"]
+    assert [row["verdict"] for row in rows] == ["reproduced", "reproduced", "not resolved"]
+    wide = screen(report, 200, monkeypatch)
+    assert tally in wide
+    narrow = screen(report, 80, monkeypatch)
+    assert max(len(line.rstrip()) for line in narrow.splitlines()) <= 80
+    start = narrow.splitlines().index(next(x for x in narrow.splitlines() if "+1.37" in x))
+    words = " ".join(line[50:].strip() for line in narrow.splitlines()[start : start + 3])
+    assert "smaller" in words
+    assert "no LRN: the published figure lies inside the interval" in narrow  # its note is shown
+
+
+def test_intervals_of_a_mean_stay_between_0_and_100_percent(tmp_path: Path) -> None:
+    group = replace(drawn.group("baseline", 0), mean=0.02, low=-0.01, high=1.2)
+    text = markdown(replace(drawn.nothing(), groups=(group,)), tmp_path)
+    assert "| [0.0, 100.0] |" in text
+
+
 def test_many_images_bring_a_second_decimal(tmp_path: Path) -> None:
     report = drawn.small()
     many = replace(report, findings=(replace(report.findings[0], images=50_000),))

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from alexnet_exp.analysis.claims import CLAIMS
-from alexnet_exp.analysis.commands import train_command
+from alexnet_exp.analysis.claims import CLAIMS, FOUR_LAYERS
+from alexnet_exp.analysis.commands import sweep_command, train_command
 from alexnet_exp.analysis.contexts import contexts
 from alexnet_exp.analysis.findings import Claim, Finding, Kind, Report
 from alexnet_exp.analysis.groups import group, hardware
@@ -64,13 +64,13 @@ def _examine(
     """Every finding about one claim, at least one; and the pairings that were refused."""
     if claim.not_measured:
         return [not_run(claim, claim.not_measured)], []
-    about = [cell for cell in all_cells if cell.first.four_layers == claim.four_layers]
+    about = [cell for cell in all_cells if _is_about(claim, cell.first.model)]
     bases = [cell for cell in about if cell.experiment == claim.baseline]
     others = [cell for cell in about if cell.experiment == claim.changed]
     for name, side in ((claim.changed, others), (claim.baseline, bases)):
         if not side:
-            network = " with model=cifar_small" if claim.four_layers else ""
-            return [_not_run(claim, f"no run of {name}{network}")], []
+            network = " or ".join(f"model={model}" for model in claim.four_layers)
+            return [_not_run(claim, f"no run of {name}{network and f' with {network}'}")], []
     measured, reasons = _MEASURES[claim.kind](claim, bases, others, words)
     if measured:
         return list(measured), reasons if claim.kind in _PAIRED else []
@@ -78,6 +78,10 @@ def _examine(
         reason = f"no run of {claim.changed} differs from one of {claim.baseline} in it alone"
         return [_not_run(claim, f"{reason} (refused pairings)")], reasons
     return [_not_run(claim, reasons[0])], []
+
+
+def _is_about(claim: Claim, model: str) -> bool:
+    return model in claim.four_layers if claim.four_layers else model not in FOUR_LAYERS
 
 
 _PAIRED = (Kind.experiment, Kind.speed)
@@ -137,7 +141,9 @@ def _without_rate(words: tuple[str, ...]) -> tuple[str, ...]:
 
 def _not_run(claim: Claim, reason: str) -> Finding:
     """With the command that would run it."""
-    overrides = ["data=cifar10", "model=cifar_small"] if claim.four_layers else []
+    if claim.sweep:
+        return not_run(claim, reason, sweep_command(claim.sweep))
+    overrides = []
     if claim.kind is Kind.level:
         overrides = ["data=imagenet"]
         if claim.data_name != "imagenet":

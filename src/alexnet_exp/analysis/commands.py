@@ -41,6 +41,11 @@ def train_command(
     return " ".join([_TRAIN, *(["-m"] if many else []), *map(shlex.quote, words)])
 
 
+def sweep_command(preset: str) -> str:
+    """The command of a preset of conf/sweep."""
+    return f"{_TRAIN} -m +sweep={preset}"
+
+
 def _seeds(runs: Iterable[Run]) -> list[int]:
     return sorted({run.seed for run in runs})
 

@@ -28,6 +28,13 @@ class Kind(StrEnum):
     """The error of one network alone, without a change."""
 
 
+class Size(StrEnum):
+    """Where the published size lies outside of the interval: how the measured one compares."""
+
+    smaller = "smaller than published"
+    larger = "larger than published"
+
+
 class Verdict(StrEnum):
     """What the runs say of a claim."""
 
@@ -80,8 +87,14 @@ class Claim:
     rough: float | None = None
     """Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``."""
 
-    four_layers: bool = False
-    """About the four-layer network for CIFAR-10 (``model=cifar_small``) instead of AlexNet."""
+    at_least: bool = False
+    """Whether ``rough`` is a lower bound, as in ``> +1``: then nothing is larger."""
+
+    four_layers: tuple[str, ...] = ()
+    """The four-layer networks for CIFAR-10 (``model.name``) that it is about; none: AlexNet."""
+
+    sweep: str = ""
+    """The preset of conf/sweep that measures it; empty where an experiment with seeds will do."""
 
     data_name: str = ""
     """``data.name`` of runs on the published data; empty where it is not said."""
@@ -134,6 +147,10 @@ class Finding:
     p_holm: float | None = None
     """Corrected for all claims of the report that have a p-value."""
 
+    size: Size | None = None
+    """Set where the interval leaves out the published size; None for levels and for a change
+    that goes the other way."""
+
     not_applicable: bool = False
     """Top-5 error on five classes or fewer."""
 
@@ -166,7 +183,7 @@ class Group:
     """Epochs trained by each seed."""
 
     train_curves: tuple[tuple[float, ...], ...]
-    """Top-1 training error after each epoch, by seed; fraction."""
+    """Top-1 training error after each epoch, by seed; fraction, NaN where not recorded."""
 
     val_curves: tuple[tuple[float, ...], ...]
     hardware: str

@@ -52,6 +52,8 @@ def differences(report: Report, metric: Metric) -> Figure | None:
     )
     if any(finding.low is None for finding in rows):
         caption += " A point without a bar comes from one seed."
+    if any(finding.size for finding in rows):
+        caption += " Smaller and larger: the interval leaves out the published size."
     alt = (
         f"Forest plot of {count(len(rows), 'difference')} in {metric.value}; the table of claims"
         " holds its values."
@@ -140,14 +142,16 @@ def _wide_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
     middle = y + 0.5
     _marks(axes, middle, finding, limit)
     beside(axes, -2.2, middle, _lines(claim_name(finding.claim), 31), va="center")
-    beside(axes, 2.55, middle, signed(value(finding)), va="center")
+    size = f"\n{finding.size}" if finding.size else ""
+    beside(axes, 2.55, middle, signed(value(finding)) + size, va="center")
     beside(axes, 4.1, middle, _lines(finding.claim.figure_text, 15), va="center")
 
 
 def _narrow_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
-    label = shorten(claim_name(finding.claim), 29, placeholder="…")
+    size = f", {finding.size.name}" if finding.size else ""
+    label = shorten(claim_name(finding.claim), 29 - len(size), placeholder="…")
     beside(axes, 0.0, y + 0.42, label, va="bottom")
-    beside(axes, 3.55, y + 0.42, signed(value(finding)), va="bottom", ha="right")
+    beside(axes, 3.55, y + 0.42, signed(value(finding)) + size, va="bottom", ha="right")
     axes.plot((0, 0), (y + 0.46, y + 0.98), color=INK, linewidth=0.8)  # clear of the words
     _marks(axes, y + 0.68, finding, limit)
 

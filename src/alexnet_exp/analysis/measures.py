@@ -26,12 +26,14 @@ class Measured:
 
     Attributes:
         finding: All but verdict, note and corrected p-value.
-        components: Variances from which follows what would resolve the claim.
+        components: Variances from which follows what would resolve a claim about errors.
+        log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
         remarks: What a reader has to know besides the verdict.
     """
 
     finding: Finding
     components: Components | None = None
+    log_deviation: float | None = None
     remarks: tuple[str, ...] = ()
 
 
@@ -96,7 +98,8 @@ def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
             difference=found.estimate,
             low=found.low,
             high=found.high,
-        )
+        ),
+        found.components,
     )
 
 
@@ -144,5 +147,5 @@ def _compare(
             p_value=found.p_value,
         ),
         found.components,
-        remarks,
+        remarks=remarks,
     )

@@ -18,19 +18,23 @@ METHODS = (
     " sets corrects for more.",
     "Verdicts on changes: reproduced, if the corrected p-value is below 5 % and the sign is the"
     " published one; contradicted, if the sign is the other; else not resolved. Reproduced speaks"
-    " of the direction: the note says whether the published size lies inside the interval. Where"
-    " only prose was published the sign alone decides. Not resolved does not mean no difference.",
+    " of the direction. Smaller or larger than published is added where the interval leaves out"
+    " the published size; this is not corrected for the number of claims. Where prose names no"
+    " size the sign alone decides. Not resolved does not mean no difference.",
     "What would resolve a claim: the number of seeds on these images, or of images with these"
     " seeds, that shows the published difference (the observed one, where none was published) with"
     " a power of 80 % after the correction. It rests on variances that few seeds know roughly.",
     "Verdicts on error rates: only on the published data set, classes, network and views;"
-    " reproduced if the published figure lies inside the interval. The published figure is itself"
-    " one run, whose own spread is unknown.",
+    " reproduced if the whole interval lies within 1 point of the published figure, contradicted"
+    " if the whole interval lies farther off, else not resolved. There is no p-value, so these"
+    " verdicts stand outside Holm's correction. The published figure is itself one run, whose own"
+    " spread is unknown.",
     "Epochs to 25 % training error: the first epoch whose mean training error, as counted during"
     " the epoch with its augmentation and dropout, is at most 25 %. Each activation has the"
     " learning rate that needs the fewest epochs on average over its seeds. Rates are chosen on"
     " the same runs that are then compared, which flatters both sides and the one with more rates"
-    " more. The ratio is a geometric mean over seeds.",
+    " more. The ratio is a geometric mean over seeds. Where one side never gets there, the epochs"
+    " that it was run for give a bound, which has no interval.",
     "Where this may mislead: the published figures are single runs, most of them on a million"
     " images. A factor may be worth more or less on other data, with other widths or fewer epochs,"
     " and its removal may call for another learning rate, which is not tuned here except for"

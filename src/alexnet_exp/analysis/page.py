@@ -9,6 +9,7 @@ from alexnet_exp.analysis.figures import figures
 from alexnet_exp.analysis.findings import Finding, Group, Report
 from alexnet_exp.analysis.svg import Figure
 from alexnet_exp.analysis.wording import (
+    NOT_APPLICABLE,
     ONE_SEED,
     RUN_HEADINGS,
     banner,
@@ -29,7 +30,6 @@ from alexnet_exp.analysis.wording import (
     spreads,
     summary,
     total_cost,
-    verdict,
     was_not_run,
     was_run,
 )
@@ -105,7 +105,9 @@ def _claim_table(name: str, findings: list[Finding]) -> str:
 
 
 def _claim_row(finding: Finding) -> str:
-    claim, outcome = finding.claim, verdict(finding)
+    claim = finding.claim
+    kind = NOT_APPLICABLE if finding.not_applicable else finding.verdict.value
+    size = f", <b>{finding.size}</b>" if finding.size else ""
     held = p_value(finding)
     bounds = interval(finding)
     bounds = f", {ONE_SEED}" if bounds == ONE_SEED else f" {_number(bounds)}"
@@ -121,8 +123,8 @@ def _claim_row(finding: Finding) -> str:
             details + (f"; p {held if held[0] == '<' else '= ' + held} (Holm)" if held else ""),
         ),
         "Verdict": _cell(
-            f'<span class="verdict {outcome.replace(" ", "-")}">'
-            f'<span aria-hidden="true">{SIGNS.get(outcome, "")}</span> {outcome}</span>',
+            f'<span class="verdict {kind.replace(" ", "-")}">'
+            f'<span aria-hidden="true">{SIGNS.get(kind, "")}</span> {kind}</span>{size}',
             finding.note,
         ),
     }

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -44,8 +45,9 @@ class Run:
         labels: (I,) int64.
         wrong: (I,) bool for each of top-1 and top-5, with the views of the run.
         center_wrong: The same of the center view alone; None where it was not recorded.
-        train_curve: Top-1 training error after each epoch, fraction.
-        val_curve: Top-1 validation error after each epoch, fraction.
+        train_curve: Top-1 training error after each epoch from the first, fraction; NaN where
+            metrics.csv has no row.
+        val_curve: The same of the validation error.
         environment: ``environment.json``.
         written: When ``result.json`` was written, seconds.
     """
@@ -75,9 +77,9 @@ class Run:
         return int(self.result["classes"])
 
     @property
-    def four_layers(self) -> bool:
-        """Whether it is the small network for CIFAR-10 instead of AlexNet."""
-        return self.fields.get("model.name") == "cifar_small"
+    def model(self) -> str:
+        """Name of the network."""
+        return str(self.fields.get("model.name"))
 
     @property
     def overrides(self) -> list[str]:
@@ -259,12 +261,19 @@ def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
 
 
 def _curves(file: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Top-1 training and validation error after each epoch."""
+    """Top-1 training and validation error by the ``epoch`` of the row, whatever their order."""
     try:
         with file.open(newline="") as lines:
-            rows = list(csv.DictReader(lines))
+            rows = {int(row["epoch"]): row for row in csv.DictReader(lines)}
+        if rows and min(rows) < 1:
+            raise ValueError("epochs count from 1")
+        epochs = range(1, max(rows, default=0) + 1)
         train, val = (
-            tuple(float(row[f"{split}/top1_error"]) for row in rows) for split in ("train", "val")
+            tuple(
+                float(rows[epoch][f"{split}/top1_error"]) if epoch in rows else math.nan
+                for epoch in epochs
+            )
+            for split in ("train", "val")
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error

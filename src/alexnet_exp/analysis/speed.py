@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import exp, isnan, log
 from statistics import fmean
 
 from alexnet_exp.analysis.commands import command
@@ -71,7 +72,10 @@ def _rate(cell: Cell) -> float:
 
 def _least_error(cell: Cell) -> float:
     """Mean over seeds of the least training error."""
-    return fmean(min(run.train_curve, default=1.0) for run in cell.runs.values())
+    return fmean(
+        min((error for error in run.train_curve if not isnan(error)), default=1.0)
+        for run in cell.runs.values()
+    )
 
 
 def _count(cells: Sequence[Cell]) -> str:
@@ -112,7 +116,7 @@ def measure_speed(
     seeds = sorted(one.cell.runs.keys() & two.cell.runs.keys())
     runs = [side.cell.runs[seed] for side in (one, two) for seed in seeds]
     finding = heading(claim, runs[: len(seeds)], context, command(runs))
-    remarks = (f"{one.text}; {two.text}",)
+    remarks = (*_bound(one, two, bases, others), f"{one.text}; {two.text}")
     finding = replace(
         finding,
         baseline=_mean(one.epochs, seeds),
@@ -128,7 +132,37 @@ def measure_speed(
         high=ratio.high,
         p_value=ratio.p_value,
     )
-    return Measured(finding, remarks=remarks)
+    return Measured(finding, log_deviation=ratio.deviation, remarks=remarks)
+
+
+def _bound(one: Tuned, two: Tuned, bases: Sequence[Cell], others: Sequence[Cell]) -> list[str]:
+    """What a ratio is at least, or at most, where one side alone never reached the target."""
+    if bool(one.epochs) == bool(two.epochs):
+        return []
+    tuned, cells, word = (one, others, "least") if one.epochs else (two, bases, "most")
+    # Any of the rates may be the best one, so the bound is that of the quickest.
+    ratios = [
+        fmean(
+            log(_at_least(cell.runs[seed]) / tuned.epochs[seed])
+            for seed in cell.runs.keys() & tuned.epochs.keys()
+        )
+        for cell in cells
+        if cell.runs.keys() & tuned.epochs.keys()
+    ]
+    if not ratios:
+        return []
+    epochs = max(len(run.train_curve) for cell in cells for run in cell.runs.values())
+    least = exp(min(ratios))
+    bound = least if one.epochs else 1 / least
+    return [
+        f"{cells[0].experiment} was run for up to {epochs} epochs, {tuned.cell.experiment} took"
+        f" {fmean(tuned.epochs.values()):.1f}: the ratio is at {word} {bound:.1f}"
+    ]
+
+
+def _at_least(run: Run) -> int:
+    """Epochs to the target, or all that were run."""
+    return epochs_to_target(run) or max(1, len(run.train_curve))
 
 
 def _mean(epochs: dict[int, int], seeds: Sequence[int]) -> float | None:

@@ -1,7 +1,7 @@
 """How sure a measured difference is: intervals and tests over seeds and test images."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,8 +9,6 @@ from scipy import optimize, special, stats
 
 Array = NDArray[np.float64]
 
-MOST_SEEDS = 1000
-MOST_IMAGES = 10_000_000
 _BLOCK = 1 << 21  # patterns of images held at a time
 _ROUNDING_VARIANCE = 1 / 12  # of a count of whole epochs, in epochs^2
 
@@ -51,17 +49,6 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Needed:
-    """What would resolve an effect; None where no number of them would."""
-
-    seeds: int | None
-    """Fewest seeds on the same number of images."""
-
-    images: int | None
-    """Fewest images with the same number of seeds."""
-
-
-@dataclass(frozen=True)
 class Mean:
     """Mean over seeds; the rest is None with one seed."""
 
@@ -82,6 +69,9 @@ class Ratio:
     high: float | None = None
     p_value: float | None = None
     """Two-sided, for a ratio of 1."""
+
+    deviation: float | None = None
+    """Standard deviation of the log ratio over seeds, with that of rounding."""
 
 
 def paired_difference(
@@ -147,7 +137,7 @@ def paired_difference(
     # An image counts by its pattern over seeds alone: few patterns stand for many images.
     patterns, counts = np.unique(difference, axis=1, return_counts=True)
     components = _components(patterns, counts)
-    variance, freedom = _variance(components, seeds, images)
+    variance, freedom = variance_of_mean(components, seeds, images)
     deviations = _bootstrap_deviations(patterns, counts, resamples, np.random.default_rng(seed))
     deviations *= np.sqrt(variance) / deviations.std()
 
@@ -171,7 +161,7 @@ def paired_difference(
 def _constant_difference(estimate: float, images: int, confidence: float) -> Difference:
     """All images alike on all seeds: none of I images departs from that, so at most a share of
     1 - (1 - confidence)^(1/I) does (about 3 / I at 95 %)."""
-    most = float(_unseen(images, confidence))
+    most = float(unseen(images, confidence))
     return Difference(
         estimate=estimate,
         low=max(-1.0, estimate - most),
@@ -183,7 +173,7 @@ def _constant_difference(estimate: float, images: int, confidence: float) -> Dif
     )
 
 
-def _unseen(images: int | Array, confidence: float) -> Array:
+def unseen(images: int | Array, confidence: float) -> Array:
     """Largest share of images that may well show up in none of so many."""
     return np.asarray(1 - (1 - confidence) ** (1 / images))
 
@@ -206,7 +196,7 @@ def _components(patterns: NDArray[np.int8], counts: NDArray[np.int64]) -> Compon
     )
 
 
-def _variance(
+def variance_of_mean(
     components: Components, seeds: int | Array, images: int | Array
 ) -> tuple[Array, Array]:
     """Variance of the mean difference over so many seeds and images; degrees of freedom."""
@@ -266,59 +256,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in np.minimum(adjusted, 1)]
 
 
-def needed(
-    components: Components,
-    effect: float,
-    seeds: int,
-    images: int,
-    confidence: float = 0.95,
-    power: float = 0.8,
-) -> Needed:
-    """How many seeds, or images, would resolve an effect of this size.
-
-    Resolved means that the interval of ``paired_difference`` leaves 0 out. The components are
-    taken as known, although a few seeds know them only roughly.
-
-    Args:
-        components: From ``paired_difference``.
-        effect: True difference of error, a fraction of either sign.
-        seeds: Seeds there are.
-        images: Test images there are.
-        confidence: Of the interval.
-        power: Probability of resolving.
-
-    Returns:
-        Up to 1,000 seeds (2 at least), and up to ten million images to within 1 %.
-    """
-    many_seeds = np.arange(2, MOST_SEEDS + 1, dtype=np.float64)
-    many_images = np.unique(np.geomspace(2, MOST_IMAGES, 1600).round())
-
-    def fewest(numbers: Array, seeds: int | Array, images: int | Array) -> int | None:
-        reached = _power(components, effect, seeds, images, confidence) >= power
-        return int(numbers[reached.argmax()]) if reached.any() else None
-
-    return Needed(
-        seeds=fewest(many_seeds, many_seeds, images),
-        images=fewest(many_images, seeds, many_images) if seeds > 1 else None,
-    )
-
-
-def _power(
-    components: Components,
-    effect: float,
-    seeds: int | Array,
-    images: int | Array,
-    confidence: float,
-) -> Array:
-    """Probability that the interval leaves 0 out, for arrays of seeds or of images."""
-    if not any(astuple(components)):
-        seen = _unseen(images, confidence) < abs(effect)
-        return np.asarray(seen + np.zeros(np.shape(seeds)), np.float64)
-    variance, freedom = _variance(components, seeds, images)
-    limit = stats.t.ppf((1 + confidence) / 2, freedom)
-    return np.asarray(stats.nct.sf(limit, freedom, abs(effect) / np.sqrt(variance)))
-
-
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
     """Mean over seeds with Student's t interval.
 
@@ -362,13 +299,15 @@ def ratio_interval(
     if seeds == 1:
         return Ratio(float(np.exp(mean)))
     rounding = _ROUNDING_VARIANCE * float((before**-2 + after**-2).mean())
-    error = ((logs.var(ddof=1) + rounding) / seeds) ** 0.5
+    deviation = float((logs.var(ddof=1) + rounding) ** 0.5)
+    error = deviation / seeds**0.5
     half_width = _quantile(confidence, seeds) * error
     return Ratio(
         estimate=float(np.exp(mean)),
         low=float(np.exp(mean - half_width)),
         high=float(np.exp(mean + half_width)),
         p_value=float(2 * stats.t.sf(abs(mean) / error, seeds - 1)),
+        deviation=deviation,
     )
 
 

@@ -62,6 +62,7 @@ COLUMNS = (
     "published_on",
     "source",
     "verdict",
+    "size",
     "note",
     "not_applicable",
     "synthetic",
@@ -106,7 +107,7 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
     table.add_column("published", justify="right")
     table.add_column("measured", justify="right", no_wrap=True)
     table.add_column("seeds", justify="right")
-    table.add_column("verdict", no_wrap=True)
+    table.add_column("verdict", min_width=len(Verdict.not_resolved))
     if wide:
         table.add_column("why")
     for finding in findings:
@@ -123,7 +124,7 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
         table.add_row(*map(Text, cells), Text(verdict(finding), style=style), *why)
     console.print(table)
     if not wide:
-        open_ones = [f for f in findings if f.verdict is not Verdict.reproduced]
+        open_ones = [f for f in findings if f.size or f.verdict is not Verdict.reproduced]
         _show_list("why", [f"{claim_name(f.claim)}: {f.note}" for f in open_ones])
 
 
@@ -192,6 +193,7 @@ def _record(finding: Finding) -> dict[str, object]:
         "published_on": claim.data,
         "source": claim.source,
         "verdict": finding.verdict.value,
+        "size": finding.size,
         "note": finding.note,
         "not_applicable": str(finding.not_applicable).lower(),
         "synthetic": str(finding.synthetic).lower(),
@@ -208,7 +210,13 @@ def write_markdown(report: Report, path: Path) -> None:
         f"Made {report.made} from `{report.runs}`. Figures with curves are in report.html. In"
         " results.csv errors, differences, intervals and published figures are fractions"
         " (0.0137 is 1.37 points); ratios and epochs are as they are.",
-        _markdown_table(("verdict", "claims"), tallies(report).items()),
+        _markdown_table(
+            ("verdict", "claims"),
+            [
+                (name, f"{number}{sizes and f' ({sizes})'}")
+                for name, number, sizes in tallies(report)
+            ],
+        ),
         "## Claims",
         "A positive difference: the change makes the network worse. Intervals hold 95 %.",
         *_claims(report),

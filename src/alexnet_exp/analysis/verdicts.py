@@ -3,13 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alexnet_exp.analysis.findings import Claim, Finding, Kind, Verdict
+from alexnet_exp.analysis.findings import Claim, Finding, Kind, Size, Verdict
 from alexnet_exp.analysis.measures import Measured
-from alexnet_exp.analysis.statistics import MOST_IMAGES, MOST_SEEDS, Components, holm, needed
+from alexnet_exp.analysis.power import Needed, needed, seeds_for_ratio, seeds_for_width
+from alexnet_exp.analysis.statistics import Components, holm
 
 LEVEL = 0.05
 POWER = 0.8
 ENOUGH_SEEDS = 3
+BAND = 0.01
+"""How far from the published error rate a network may lie to reproduce it, fraction."""
 
 
 def judge(measured: Sequence[Measured]) -> list[Finding]:
@@ -31,27 +34,50 @@ def _judge(measured: Measured, p_holm: float | None, tests: int) -> Finding:
         note = "with five classes or fewer the five best hold every class"
         return replace(finding, note=f"not applicable: {note}")
     verdict = _verdict(finding)
+    size = _size(finding, verdict)
     notes = [
         *_why(measured, finding, verdict, tests),
         *_place(finding),
         *measured.remarks,
         *_other_data(finding),
     ]
-    return replace(finding, verdict=verdict, note="; ".join(notes))
+    return replace(finding, verdict=verdict, size=size, note="; ".join(notes))
 
 
 def _verdict(finding: Finding) -> Verdict:
-    claim = finding.claim
     if finding.low is None or finding.high is None or finding.difference is None:
         return Verdict.not_resolved
-    if claim.kind is Kind.level:
-        assert claim.figure is not None
-        inside = finding.low <= claim.figure <= finding.high
-        return Verdict.reproduced if inside else Verdict.contradicted
+    if finding.claim.kind is Kind.level:
+        return _level_verdict(finding.claim, finding.low, finding.high)
     if finding.p_holm is None or finding.p_holm >= LEVEL:
         return Verdict.not_resolved
-    worse = finding.difference > _neutral(claim)
-    return Verdict.reproduced if worse == (claim.sign > 0) else Verdict.contradicted
+    worse = finding.difference > _neutral(finding.claim)
+    return Verdict.reproduced if worse == (finding.claim.sign > 0) else Verdict.contradicted
+
+
+def _level_verdict(claim: Claim, low: float, high: float) -> Verdict:
+    """By the band around the published figure, so that a wide interval settles nothing."""
+    assert claim.figure is not None
+    bottom, top = claim.figure - BAND, claim.figure + BAND
+    if bottom <= low and high <= top:
+        return Verdict.reproduced
+    return Verdict.contradicted if high < bottom or top < low else Verdict.not_resolved
+
+
+def _size(finding: Finding, verdict: Verdict) -> Size | None:
+    """How the measured size compares where the interval leaves out the published one."""
+    claim = finding.claim
+    published = claim.figure if claim.figure is not None else claim.rough
+    no_size = claim.kind is Kind.level or verdict is Verdict.contradicted or published is None
+    if no_size or finding.low is None or finding.high is None:
+        return None
+    assert published is not None
+    side = _side(published, finding.low, finding.high)
+    if side == "inside":
+        return None
+    if (side == "above") == (claim.sign > 0):
+        return Size.smaller
+    return None if claim.at_least else Size.larger
 
 
 def _neutral(claim: Claim) -> float:
@@ -69,19 +95,57 @@ def _why(measured: Measured, finding: Finding, verdict: Verdict, tests: int) -> 
     if verdict is not Verdict.not_resolved:
         return []
     notes = []
-    assert finding.p_value is not None
-    if finding.p_value < LEVEL:
+    if finding.p_value is not None and finding.p_value < LEVEL:
         notes.append(
             f"by itself the difference has p = {finding.p_value:.2g}, corrected for {tests}"
             f" comparisons {finding.p_holm:.2g}"
         )
-    if finding.claim.kind is Kind.speed:
-        return [*notes, "more seeds would narrow the interval"]
-    assert measured.components is not None
-    return [*notes, _what_resolves(measured.components, finding, tests)]
+    return [*notes, _what_resolves(measured, finding, tests)]
 
 
-def _what_resolves(components: Components, finding: Finding, tests: int) -> str:
+def _what_resolves(measured: Measured, finding: Finding, tests: int) -> str:
+    if finding.claim.kind is Kind.level:
+        assert measured.components is not None
+        text = _level_resolves(measured.components, finding)
+    elif finding.claim.kind is Kind.speed:
+        assert measured.log_deviation is not None
+        text = _ratio_resolves(measured.log_deviation, finding, tests)
+    else:
+        assert measured.components is not None
+        text = _difference_resolves(measured.components, finding, tests)
+    return f"{text}, a rough guess from two seeds" if len(finding.seeds) == 2 else text
+
+
+def _level_resolves(components: Components, finding: Finding) -> str:
+    """How many seeds would bring the interval to one side of the band's edge."""
+    claim = finding.claim
+    assert claim.figure is not None
+    assert finding.difference is not None
+    distance = abs(abs(finding.difference - claim.figure) - BAND)
+    seeds = seeds_for_width(components, distance, finding.images, 1 - LEVEL)
+    error = f"{100 * finding.difference:.1f} %"
+    band = f"{100 * BAND:g} point of the published {claim.figure_text}"
+    reached = "no number of seeds" if seeds is None else f"about {_rounded(seeds)} seeds"
+    return (
+        f"the interval reaches across the edge of the band of {band}; {reached} on these images"
+        f" would settle it if the error stays {error}"
+    )
+
+
+def _ratio_resolves(deviation: float, finding: Finding, tests: int) -> str:
+    """How many seeds would tell the published ratio from 1."""
+    ratio = finding.claim.figure
+    assert ratio is not None
+    seeds = seeds_for_ratio(deviation, ratio, 1 - LEVEL / tests, POWER)
+    what = f"the published ratio of {ratio:g}"
+    if seeds is None:
+        return f"more seeds alone would not resolve {what}"
+    if seeds <= len(finding.seeds):
+        return f"these seeds would show {what} in {POWER:.0%} of cases or more"
+    return f"about {_rounded(seeds)} seeds would resolve {what} (power {POWER:.0%})"
+
+
+def _difference_resolves(components: Components, finding: Finding, tests: int) -> str:
     """How many seeds or images would tell the published difference from none."""
     claim = finding.claim
     published = claim.figure if claim.figure is not None else claim.rough
@@ -97,15 +161,24 @@ def _what_resolves(components: Components, finding: Finding, tests: int) -> str:
     enough = needed(components, effect, seeds, images, 1 - LEVEL / tests, POWER)
     if enough.seeds is not None and enough.seeds <= seeds:
         return f"these seeds and images would show {what} in {POWER:.0%} of cases or more"
-    return (
-        f"{_about(enough.seeds, MOST_SEEDS)} seeds on these images, or"
-        f" {_about(enough.images, MOST_IMAGES)} test images with these seeds, would resolve {what}"
-        f" (power {POWER:.0%})"
-    )
+    return _seeds_or_images(enough, f"would resolve {what} (power {POWER:.0%})", what)
 
 
-def _about(number: int | None, most: int) -> str:
-    return f"more than {most:,}" if number is None else f"about {number:,}"
+def _seeds_or_images(enough: Needed, resolves: str, what: str) -> str:
+    seeds = enough.seeds and f"about {_rounded(enough.seeds)} seeds on these images"
+    images = enough.images and f"about {_rounded(enough.images)} test images with these seeds"
+    if seeds and images:
+        return f"{seeds}, or {images}, {resolves}"
+    if seeds:
+        return f"{seeds} {resolves}; more images alone would not do"
+    if images:
+        return f"{images} {resolves}; more seeds alone would not do"
+    return f"neither more seeds alone nor more images alone would resolve {what}"
+
+
+def _rounded(number: int) -> str:
+    """To two digits: the variances behind it are not known better."""
+    return f"{round(number, 2 - len(str(number))):,}"
 
 
 def _place(finding: Finding) -> list[str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from statistics import fmean
 
-from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report, Verdict
+from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report, Size, Verdict
 
 NOT_APPLICABLE = "not applicable"
 ONE_SEED = "one seed"
@@ -123,8 +123,10 @@ def p_value(finding: Finding) -> str:
 
 
 def verdict(finding: Finding) -> str:
-    """One of the verdicts, or ``not applicable``."""
-    return NOT_APPLICABLE if finding.not_applicable else finding.verdict.value
+    """``reproduced``, ``reproduced, smaller than published``, ``not applicable``."""
+    if finding.not_applicable:
+        return NOT_APPLICABLE
+    return ", ".join(part.value for part in (finding.verdict, finding.size) if part)
 
 
 def place(row: Finding | Group) -> str:
@@ -216,8 +218,10 @@ def run_cells(group: Group) -> tuple[str, ...]:
     spread, ends = "", ONE_SEED
     if len(group.seeds) > 1:
         spread = "" if group.deviation is None else f"{100 * group.deviation:.1f}"
-        known = group.low is not None and group.high is not None
-        ends = f"[{100 * group.low:.1f}, {100 * group.high:.1f}]" if known else ""  # type: ignore[operator]
+        ends = ""
+        if group.low is not None and group.high is not None:
+            # Student's interval knows of no least and largest error.
+            ends = f"[{100 * max(0.0, group.low):.1f}, {100 * min(1.0, group.high):.1f}]"
     mean = fmean(group.top1) if group.mean is None else group.mean
     return (
         group.experiment,
@@ -270,11 +274,20 @@ def total_cost(report: Report) -> str:
     return f"{count(runs, 'run')}, {duration(seconds)} of training in all"
 
 
-def tallies(report: Report) -> dict[str, int]:
-    """How many findings have each verdict, all verdicts named."""
-    counted = Counter(verdict(finding) for finding in report.findings)
-    named = [*(v.value for v in Verdict), NOT_APPLICABLE]
-    return {name: counted[name] for name in named if counted[name] or name != NOT_APPLICABLE}
+def tallies(report: Report) -> list[tuple[str, int, str]]:
+    """Each verdict, how many findings have it, and how many of them are of another size.
+
+    The last is such as ``1 of them smaller than published``; empty where there are none.
+    """
+    judged = [finding for finding in report.findings if not finding.not_applicable]
+    counted = Counter(finding.verdict for finding in judged)
+    sizes = Counter((finding.verdict, finding.size) for finding in judged)
+    found = []
+    for name in Verdict:
+        of_them = (f"{sizes[name, size]} of them {size}" for size in Size if sizes[name, size])
+        found.append((name.value, counted[name], ", ".join(of_them)))
+    left = len(report.findings) - len(judged)
+    return [*found, (NOT_APPLICABLE, left, "")] if left else found
 
 
 def summary(report: Report) -> str:
@@ -290,7 +303,9 @@ def summary(report: Report) -> str:
     seeds = sorted({len(f.seeds) for f in ran})
     most = f"{seeds[0]} to " if len(seeds) > 1 else ""
     most += count(seeds[-1], "seed")
-    outcome = ", ".join(f"{number} {name}" for name, number in tallies(report).items())
+    outcome = ", ".join(
+        f"{number} {name}{sizes and f' ({sizes})'}" for name, number, sizes in tallies(report)
+    )
     rows = f", in {len(ran)} comparisons" if len(ran) != len(names) else ""
     return f"{claims} set beside runs on {data}, {most} each{rows}: {outcome}."
 
