@@ -128,7 +128,12 @@ def main() -> None:
     parser.add_argument("--dry-run", action="store_true", help="print the view as JSON, no network")
     arguments = parser.parse_args()
     try:
-        dashboard = build_dashboard(**_settings(arguments.settings))
+        settings = _settings(arguments.settings)
+        if arguments.dry_run:
+            settings.setdefault("entity", "team")
+        if "entity" not in settings:
+            raise UserError("whose dashboard? Add entity=<your team or user at W&B>")
+        dashboard = build_dashboard(**settings)
         if arguments.dry_run:
             print(dashboard._model.model_dump_json(by_alias=True, exclude_none=True, indent=2))
         else:
@@ -143,7 +148,7 @@ def _settings(words: list[str]) -> dict[str, str]:
     """``name=value`` words as arguments of ``build_dashboard``.
 
     Raises:
-        UserError: A name is unknown, or there is no entity.
+        UserError: A name is unknown.
     """
     chosen = {"project": "alexnet_exp"}
     for word in words:
@@ -153,8 +158,6 @@ def _settings(words: list[str]) -> dict[str, str]:
             close = get_close_matches(name, known) or known
             raise UserError(f"{word}: did you mean {' or '.join(f'{k}=...' for k in close)}?")
         chosen[name] = value
-    if "entity" not in chosen:
-        raise UserError("whose dashboard? Add entity=<your team or user at W&B>")
     return chosen
 
 
