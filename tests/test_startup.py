@@ -91,8 +91,18 @@ def test_what_was_left_out_can_be_imported_and_used_afterwards() -> None:
         from torch import nn
 
         network = nn.Linear(2, 2)
-        torch.optim.SGD(network.parameters(), lr=0.1).step()
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        optimizer.step()
+        optimizer.zero_grad()
         stand_in = torch._dynamo
+        compiling = []
+
+        @torch._dynamo.disable
+        def not_compiled(images):
+            compiling.append(torch.compiler.is_compiling())
+            return images
+
+        assert not_compiled(1) == 1
         from lightning.pytorch.utilities.compile import OptimizedModule
         assert not isinstance(network, OptimizedModule)
         assert "torch._dynamo.config" not in sys.modules
@@ -109,25 +119,101 @@ def test_what_was_left_out_can_be_imported_and_used_afterwards() -> None:
         assert torch._dynamo is not stand_in and stand_in.config is torch._dynamo.config
         torch.optim.SGD(network.parameters(), lr=0.1).step()
         assert gc.isenabled()
+
+        # Functions kept from being compiled before anything could be stay so.
+        forward = torch.compile(lambda images: not_compiled(images + 1) * 2, backend="eager")
+        assert forward(torch.ones(1)) == 4 and compiling == [False, False]
+        optimizer.zero_grad()
+        zero_grad = torch.optim.Optimizer.zero_grad.__wrapped__
+        assert getattr(zero_grad, "__dynamo_disable") is not zero_grad
+
+        # A setting of a part of it has its effect.
+        import torch._dynamo.config
+        torch._dynamo.config.disable = True
+        graphs = []
+        torch.compile(torch.abs, backend=lambda graph, _: graphs.append(graph) or graph)(images)
+        assert graphs == []
         print("done")
         """
     )
     assert printed == "done\n"
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["import torch._dynamo.config as c", "from torch._dynamo import config as c"],
-)
-def test_any_import_of_a_part_of_dynamo_finds_the_real_one(statement: str) -> None:
+def test_any_first_use_of_dynamo_finds_the_one_that_dynamo_itself_uses() -> None:
     printed = python(
-        f"""
+        """
         from alexnet_exp import startup
-        {statement}
-        print(c.__name__, sys.modules["torch._dynamo"].__file__.endswith("__init__.py"))
+        import copy, importlib, importlib.util, os, pickle, threading, traceback
+        import torch
+
+        stand_in = torch._dynamo
+
+        def import_part():
+            import torch._dynamo.config as c
+            return c
+
+        def import_part_from():
+            from torch._dynamo import config as c
+            return c
+
+        def import_part_of_part():
+            from torch._dynamo.variables import builder
+            return builder.config
+
+        def import_by_name():
+            importlib.import_module("torch._dynamo.utils")
+            return importlib.import_module("torch._dynamo.config")
+
+        def ask_in_threads():
+            start, found = threading.Barrier(8), []
+
+            def ask():
+                start.wait()
+                found.append(stand_in.config)
+
+            threads = [threading.Thread(target=ask) for _ in range(8)]
+            for thread in threads: thread.start()
+            for thread in threads: thread.join()
+            assert len(found) == 8 and len(set(map(id, found))) == 1
+            return found[0]
+
+        def check(first_use):
+            c = first_use()
+            import torch._dynamo.utils as u
+
+            dynamo = torch._dynamo
+            assert sys.modules["torch._dynamo"] is dynamo and type(dynamo) is type(sys)
+            assert dynamo.config is c is sys.modules["torch._dynamo.config"]
+            assert dynamo.eval_frame.config is c and dynamo.convert_frame.counters is u.counters
+            for part in (c, u):
+                assert part.__spec__.origin == part.__file__
+                assert part.__spec__.loader is part.__loader__
+            assert pickle.loads(pickle.dumps(u.istype)) is copy.deepcopy(u.istype) is u.istype
+            assert stand_in.disable is dynamo.disable
+
+        # Asking where a part is needs nothing of it.
+        assert importlib.util.find_spec("torch._dynamo.config").origin.endswith("config.py")
+        assert importlib.util.find_spec("torch._dynamo.no_such_part") is None
+        assert sys.modules["torch._dynamo"] is stand_in
+        assert "torch._dynamo.config" not in sys.modules
+
+        children = {}
+        for use in (
+            import_part, import_part_from, import_part_of_part, import_by_name, ask_in_threads
+        ):
+            child = os.fork()
+            if child == 0:
+                try:
+                    check(use)
+                    os._exit(0)
+                except BaseException:
+                    traceback.print_exc()
+                    os._exit(1)
+            children[use.__name__] = child
+        print([name for name, child in children.items() if os.waitpid(child, 0)[1] != 0])
         """
     )
-    assert printed == "torch._dynamo.config True\n"
+    assert printed == "[]\n"
 
 
 def package(folder: Path, name: str, **files: str) -> None:

@@ -22,14 +22,17 @@ import importlib.util
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.metadata import Distribution, PackageNotFoundError
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 _UNUSED_BY_METRICS = ("matplotlib", "scipy", "torchvision")
 _DYNAMO = "torch._dynamo"
+_REPLACING = threading.Lock()
 
 
 def import_lightning() -> None:
@@ -71,9 +74,8 @@ def _import_lightning() -> None:
         return
     stand_in = _DynamoStandIn(_DYNAMO)
     sys.modules[_DYNAMO] = torch._dynamo = stand_in
-    if _try_import("lightning"):
-        stand_in.is_package = True
-    else:
+    sys.meta_path.insert(0, _PartsOfDynamo(stand_in))
+    if not _try_import("lightning"):
         stand_in.replace()
 
 
@@ -123,43 +125,95 @@ def _forget_answers() -> None:
 
 
 class _DynamoStandIn(ModuleType):
-    """What torch's optimizers and Lightning ask of ``torch._dynamo`` while nothing is compiled.
-
-    Not a package at first: ``from torch._dynamo import OptimizedModule`` looks for ``__path__``
-    just as ``import torch._dynamo.config`` does, which needs the real module.
-    """
+    """What torch's optimizers and Lightning ask of ``torch._dynamo`` while nothing is compiled."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.__spec__ = importlib.util.find_spec(name)
-        self.is_package = False
-        self.OptimizedModule = _Compiled
+        self.__path__ = list(getattr(self.__spec__, "submodule_search_locations", None) or ())
+        self._not_disabled: list[FunctionType] = []
+        self._answers = {
+            "OptimizedModule": _Compiled,
+            "disable": self._disable,
+            "graph_break": lambda *args, **kwargs: None,  # nothing is traced that could break off
+        }
+        vars(self).update(self._answers)
 
-    def disable(self, fn: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """A function that is not compiled anyway, as it is."""
-        return fn if callable(fn) else lambda function: function
+    def _disable(
+        self, fn: Any = None, recursive: bool = True, *, wrapping: bool = True, **kwargs: Any
+    ) -> Any:
+        """A function to be kept from being compiled: that is done once something can be.
 
-    def graph_break(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing is traced that could break off."""
+        Torch's own decorator asks when the function is first called, with ``wrapping=False``, and
+        notes the answer, which is the function as it is until the note is taken away.
+        """
+        if not isinstance(fn, FunctionType):
+            return self.replace().disable(fn, recursive, wrapping=wrapping, **kwargs)
+        if wrapping:
+            from torch._compile import _disable_dynamo
+
+            return _disable_dynamo(fn, recursive)
+        self._not_disabled.append(fn)
+        return fn
 
     def replace(self) -> ModuleType:
-        """The real module, from now on in this one's place."""
-        if sys.modules.get(_DYNAMO) is self:
-            del sys.modules[_DYNAMO]
+        """The real module, from now on in this one's place; whoever kept this one is sent there."""
+        with _REPLACING:
+            if sys.modules.get(_DYNAMO) is self:
+                del sys.modules[_DYNAMO]
+                for name in self._answers:
+                    del vars(self)[name]
+                for fn in self._not_disabled:
+                    vars(fn).pop("__dynamo_disable", None)
         return importlib.import_module(_DYNAMO)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and not (name == "__path__" and self.is_package):
+        if name.startswith("__") and name != "__all__":
             raise AttributeError(f"module {_DYNAMO!r} has no attribute {name!r}")
         return getattr(self.replace(), name)
 
 
+class _PartsOfDynamo(MetaPathFinder, Loader):
+    """Imports ``torch._dynamo.config`` and its like from the real module, not the stand-in.
+
+    The import system has seen that the part is not there before the stand-in can be replaced.
+    Left to itself it would load the part a second time, next to the one that the real module uses.
+    """
+
+    def __init__(self, stand_in: _DynamoStandIn) -> None:
+        self.stand_in = stand_in
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not name.startswith(f"{_DYNAMO}.") or sys.modules.get(_DYNAMO) is not self.stand_in:
+            return None
+        spec = PathFinder.find_spec(name, path)
+        if spec is not None:
+            spec.loader = self
+        return spec
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        if sys.modules.get(_DYNAMO) is self.stand_in:  # else a thread that may wait for this part
+            self.stand_in.replace()
+        module = importlib.import_module(spec.name)
+        spec.loader_state = module.__spec__
+        return module
+
+    def exec_module(self, module: ModuleType) -> None:
+        """It has run; only the spec that the import system put over its own is taken off."""
+        spec = module.__spec__
+        if spec is not None and spec.loader is self:
+            vars(module)["__spec__"] = spec.loader_state
+
+
 class _CompiledType(type):
     def __instancecheck__(cls, instance: object) -> bool:
-        real = sys.modules.get(_DYNAMO)
-        return not isinstance(real, _DynamoStandIn | None) and isinstance(
-            instance, real.OptimizedModule
-        )
+        dynamo = sys.modules.get(_DYNAMO)
+        if isinstance(dynamo, _DynamoStandIn):
+            return False
+        compiled = getattr(dynamo, "OptimizedModule", None)  # None while it is being imported
+        return compiled is not None and isinstance(instance, compiled)
 
 
 class _Compiled(metaclass=_CompiledType):
