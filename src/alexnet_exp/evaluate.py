@@ -1,6 +1,6 @@
 """Evaluate a checkpoint: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``."""
 
-from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
+from alexnet_exp import startup  # isort: skip  # before Lightning
 
 import argparse
 import json
@@ -88,6 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     arguments = parser.parse_args()
+    startup.ctrl_c_raises()
     keep_freed_memory()
     try:
         result = evaluate(arguments.checkpoint, arguments.overrides, not arguments.json)

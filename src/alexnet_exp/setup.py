@@ -5,7 +5,6 @@ import warnings
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from alexnet_exp.config import Config
@@ -80,15 +79,13 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
     """
     _quiet_lightning()
     trainer = config.trainer
-    torch_is_strict = torch.are_deterministic_algorithms_enabled()  # by an earlier run
     try:
         made = L.Trainer(
             accelerator=trainer.accelerator,
             devices=trainer.devices,
             num_nodes=trainer.num_nodes,
             precision=trainer.precision,  # type: ignore[arg-type]
-            # Told False, torch imports its compiler, which takes seconds, to pass it on.
-            deterministic=trainer.deterministic or (False if torch_is_strict else None),
+            deterministic=trainer.deterministic,
             use_distributed_sampler=False,
             enable_model_summary=False,
             **settings,
