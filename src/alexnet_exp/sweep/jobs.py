@@ -129,24 +129,15 @@ def plan_jobs(
         UserError: A job can't run, two have the same folder, or a folder holds a run of another
             configuration.
     """
-    constant = _constant(context, base)
+    compose = _Composer(context, base)
     checked: dict[tuple[str, ...], list[str]] = {}
     stores: dict[str, Store] = {}
     jobs: list[Job] = []
     owners: dict[Path, Job] = {}
     changed: list[str] = []
     for number, overrides in enumerate(job_overrides, first):
-        composed = context.config_loader.load_sweep_config(base, list(overrides))
-        with open_dict(composed):
-            composed.hydra.job.num = number
-            composed.hydra.job.id = str(number)
-            composed.hydra.job.override_dirname = folder_name(overrides, constant)
-        name = str(Path(composed.hydra.sweep.subdir))
-        folder = Path(composed.hydra.sweep.dir, name).absolute()
-        with open_dict(composed):
-            del composed["hydra"]
-        config = to_config(composed)
-        same = tuple(item for item in overrides if not item.startswith("seed="))
+        config, name, folder = compose(overrides, number)
+        same = _less_seed(overrides)
         if same not in checked:
             checked[same] = check_overrides(config, list(overrides))
         job = Job(number, name, tuple(overrides), config, folder, State.new)
@@ -208,15 +199,51 @@ def _wait_for_the_dying(jobs: Sequence[Job]) -> None:
         time.sleep(0.2)
 
 
-def _constant(context: HydraContext, base: DictConfig) -> set[str]:
-    """Overrides of the command line that all jobs share, as the sweeper writes them."""
-    parser = OverridesParser.create(config_loader=context.config_loader)
-    given = parser.parse_overrides(list(base.hydra.overrides.task))
-    return {
-        f"{item.get_key_element()}={item.get_value_element_as_str()}"
-        for item in given
-        if not item.is_sweep_override()
-    }
+class _Composer:
+    """Composes the configuration of jobs; those that differ in their seed alone only once.
+
+    Args:
+        context: Hydra's.
+        base: The sweep's own configuration.
+    """
+
+    def __init__(self, context: HydraContext, base: DictConfig) -> None:
+        self._context, self._base = context, base
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        parser = OverridesParser.create(config_loader=context.config_loader)
+        given = parser.parse_overrides(list(base.hydra.overrides.task))
+        # As the sweeper writes them.
+        self._constant = {
+            f"{item.get_key_element()}={item.get_value_element_as_str()}"
+            for item in given
+            if not item.is_sweep_override()
+        }
+
+    def __call__(self, overrides: Sequence[str], number: int) -> tuple[Config, str, Path]:
+        """Configuration, name and folder of a job."""
+        same = _less_seed(overrides)
+        seeds = [item.partition("=")[2] for item in overrides if item.startswith("seed=")]
+        composed = self._composed.get(same)
+        if composed is None or not (seeds and seeds[-1].isdecimal()):
+            loader = self._context.config_loader
+            composed = loader.load_sweep_config(self._base, list(overrides))
+            self._composed[same] = composed
+        else:
+            composed.seed = int(seeds[-1])
+        with open_dict(composed):
+            composed.hydra.job.num = number
+            composed.hydra.job.id = str(number)
+            composed.hydra.job.override_dirname = folder_name(overrides, self._constant)
+            name = str(Path(composed.hydra.sweep.subdir))
+            folder = Path(composed.hydra.sweep.dir, name).absolute()
+            hydra = composed.pop("hydra")
+            config = to_config(composed)
+            composed.hydra = hydra
+        return config, name, folder
+
+
+def _less_seed(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(item for item in overrides if not item.startswith("seed="))
 
 
 def _settle(job: Job, store: Store) -> None:
@@ -245,7 +272,8 @@ def _state(job: Job) -> State:
     if recorded is None:
         return State.new
     _adopt(job, recorded)
-    if run.result(job.config) is not None:
+    run.refuse_other_run(job.config, recorded)
+    if run.finished() is not None:
         return State.skipped
     if run.divergence() is not None:
         return State.diverged
