@@ -16,9 +16,9 @@ from alexnet_exp.analysis.measures import (
     measure_views,
 )
 from alexnet_exp.analysis.methods import METHODS
-from alexnet_exp.analysis.missing import cells_about, missing_command
+from alexnet_exp.analysis.missing import cells_about, is_about, missing_command
 from alexnet_exp.analysis.pairing import Cell, cells, match
-from alexnet_exp.analysis.results import Found, Run
+from alexnet_exp.analysis.results import Diverged, Found, Run
 from alexnet_exp.analysis.speed import RATE, measure_speed, tuning_families
 from alexnet_exp.analysis.verdicts import judge, not_run
 
@@ -36,12 +36,12 @@ def assemble(
         advance: Called after each claim.
         claims: What was published.
     """
-    all_cells = cells(found.runs)
+    all_cells = cells(found.runs, found.diverged)
     words = contexts(all_cells)
     outcomes: list[Measured | Finding] = []
     refused: dict[str, None] = {}  # a set in order
     for claim in claims:
-        results, refusals = _examine(claim, all_cells, words)
+        results, refusals = _examine(claim, all_cells, words, found.diverged)
         outcomes += results
         refused |= dict.fromkeys(refusals)
         advance()
@@ -59,7 +59,7 @@ def assemble(
 
 
 def _examine(
-    claim: Claim, all_cells: Sequence[Cell], words: Contexts
+    claim: Claim, all_cells: Sequence[Cell], words: Contexts, diverged: Sequence[Diverged]
 ) -> tuple[list[Measured | Finding], list[str]]:
     """Every finding about one claim, at least one; and the pairings that were refused."""
     if claim.not_measured:
@@ -70,8 +70,7 @@ def _examine(
     others = [cell for cell in about if cell.experiment == claim.changed]
     for name, side in ((claim.changed, others), (claim.baseline, bases)):
         if not side:
-            network = " or ".join(f"model={model}" for model in claim.four_layers)
-            return [not_run(claim, f"no run of {name}{network and f' with {network}'}", again)], []
+            return [not_run(claim, _absent(claim, name, diverged), again)], []
     measured, reasons = _MEASURES[claim.kind](claim, bases, others, words)
     if measured:
         return list(measured), reasons if claim.kind in _PAIRED else []
@@ -79,6 +78,14 @@ def _examine(
         reason = f"no run of {claim.changed} differs from one of {claim.baseline} in it alone"
         return [not_run(claim, f"{reason} (refused pairings)", again)], reasons
     return [not_run(claim, reasons[0], again)], []
+
+
+def _absent(claim: Claim, name: str, diverged: Sequence[Diverged]) -> str:
+    """Why there are no finished runs of an experiment."""
+    network = " or ".join(f"model={model}" for model in claim.four_layers)
+    lost = sum(run.experiment == name and is_about(claim, run.model) for run in diverged)
+    what = f"no {'finished ' if lost else ''}run of {name}{network and f' with {network}'}"
+    return f"{what}: {lost} diverged" if lost else what
 
 
 _PAIRED = (Kind.experiment, Kind.speed)

@@ -38,7 +38,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def read_fields(file: Path) -> dict[str, Any]:
-    """What bears on the result in ``config.yaml``, by dotted path, less seed and experiment."""
+    """What bears on the result in ``config.yaml``, with seed and experiment, by dotted path."""
     try:
         content = yaml.load(file.read_text(), _Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -46,11 +46,10 @@ def read_fields(file: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnusableRunError(f"damaged: {file.name} is not of a run")
     fields = dict(leaves(bearing(content)))
-    return {
-        path: value
-        for path, value in fields.items()
-        if path not in ("seed", "experiment", "config_hash")
-    }
+    if not {"seed", "experiment"} <= fields.keys():
+        raise UnusableRunError(f"damaged: {file.name} is not of a run")
+    fields.pop("config_hash", None)
+    return fields
 
 
 def read_predictions(

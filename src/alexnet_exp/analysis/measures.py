@@ -29,25 +29,28 @@ class Measured:
         components: Variances from which follows what would resolve a claim about errors.
         log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
         remarks: What a reader has to know besides the verdict.
+        unfit: Why the numbers allow no verdict, whatever they are.
     """
 
     finding: Finding
     components: Components | None = None
     log_deviation: float | None = None
     remarks: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 def measure_experiment(claim: Claim, pair: Pair, context: str) -> Measured:
     """Difference of error between two trainings, paired by seed and test image."""
     one, two = ([cell.runs[seed] for seed in pair.seeds] for cell in (pair.baseline, pair.changed))
     finding = heading(claim, one, context, command([*one, *two]))
-    remarks = (pair.one_sided,) if pair.one_sided else ()
-    return _compare(
+    measured = _compare(
         finding,
         np.stack([run.wrong[claim.metric] for run in one]),
         np.stack([run.wrong[claim.metric] for run in two]),
-        remarks,
     )
+    unfit = [f"{pair.diverged}: those left alone would mislead"] if pair.diverged else []
+    remarks = (pair.one_sided,) if pair.one_sided else ()
+    return replace(measured, remarks=remarks, unfit=tuple(unfit))
 
 
 def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
@@ -63,7 +66,7 @@ def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
     finding = heading(claim, runs, context, command(runs))
     center = [run.center_wrong[claim.metric] for run in runs if run.center_wrong is not None]
     ten = np.stack([run.wrong[claim.metric] for run in runs])
-    return _compare(finding, ten, np.stack(center), ())
+    return _compare(finding, ten, np.stack(center))
 
 
 def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
@@ -131,7 +134,6 @@ def _compare(
     finding: Finding,
     baseline: NDArray[np.bool_],
     changed: NDArray[np.bool_],
-    remarks: tuple[str, ...],
 ) -> Measured:
     if finding.not_applicable:
         return Measured(finding)
@@ -147,5 +149,4 @@ def _compare(
             p_value=found.p_value,
         ),
         found.components,
-        remarks=remarks,
     )

@@ -40,6 +40,6 @@ METHODS = (
     " and its removal may call for another learning rate, which is not tuned here except for"
     " activations. Adding seeds until a verdict changes makes wrong verdicts more likely than 5 %:"
     " settle their number first. The validation split chose the checkpoint, so its error is not"
-    " reported. Diverged runs are left out and named: where they fall on one side only, the other"
-    " side's failure is not in the difference.",
+    " reported. Diverged runs are left out and named. A change whose runs or"
+    " baseline lost a seed so is not resolved, since those left may be the lucky ones.",
 )

@@ -20,9 +20,12 @@ _DATA = "imagenet"
 
 def cells_about(claim: Claim, cells: Sequence[Cell]) -> list[Cell]:
     """Those of a network that the claim is about."""
-    if claim.four_layers:
-        return [cell for cell in cells if cell.first.model in claim.four_layers]
-    return [cell for cell in cells if cell.first.model not in FOUR_LAYERS]
+    return [cell for cell in cells if is_about(claim, cell.first.model)]
+
+
+def is_about(claim: Claim, model: str) -> bool:
+    """Whether the claim is about this network."""
+    return model in claim.four_layers if claim.four_layers else model not in FOUR_LAYERS
 
 
 def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:

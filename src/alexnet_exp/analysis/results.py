@@ -84,7 +84,28 @@ class Run:
     @cached_property
     def configuration(self) -> tuple[tuple[str, str], ...]:
         """``fields`` as something that can be compared and counted."""
-        return tuple(sorted((path, json.dumps(value)) for path, value in self.fields.items()))
+        return _comparable(self.fields)
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A run whose loss was not finite, so that it has no error.
+
+    Attributes:
+        experiment: Name of the factor that was changed.
+        seed: Seed of the run.
+        model: Name of the network.
+        configuration: As that of a :class:`Run`.
+    """
+
+    experiment: str
+    seed: int
+    model: str
+    configuration: tuple[tuple[str, str], ...]
+
+
+def _comparable(fields: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((path, json.dumps(value)) for path, value in fields.items()))
 
 
 @dataclass(frozen=True)
@@ -94,10 +115,12 @@ class Found:
     Attributes:
         runs: Finished runs, at most one of each configuration and seed, by path.
         skipped: All other run folders, each with the reason.
+        diverged: Those of them that diverged, as far as they say what they were.
     """
 
     runs: tuple[Run, ...]
     skipped: tuple[str, ...]
+    diverged: tuple[Diverged, ...] = ()
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -121,12 +144,13 @@ def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
         advance: Called after each.
     """
     newest: dict[tuple[object, ...], Run] = {}
-    skipped = []
+    skipped, diverged = [], []
     for folder in folders:
         try:
             run = read_run(folder)
         except UnusableRunError as reason:
             skipped.append(f"{folder}: {reason}")
+            diverged += _diverged(folder)
         else:
             key = (run.experiment, run.seed, run.configuration)
             other = newest.get(key)
@@ -138,7 +162,25 @@ def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
                     " seed"
                 )
         advance()
-    return Found(tuple(sorted(newest.values(), key=lambda run: run.path)), tuple(skipped))
+    runs = tuple(sorted(newest.values(), key=lambda run: run.path))
+    return Found(runs, tuple(skipped), tuple(diverged))
+
+
+def _diverged(folder: Path) -> list[Diverged]:
+    """The run of a folder, if it diverged."""
+    if (folder / "result.json").exists() or not (folder / "diverged.json").exists():
+        return []
+    try:
+        experiment, seed, fields = _identity(folder)
+    except UnusableRunError:
+        return []
+    return [Diverged(experiment, seed, str(fields.get("model.name")), _comparable(fields))]
+
+
+def _identity(folder: Path) -> tuple[str, int, dict[str, Any]]:
+    """Experiment, seed, and what else bears on the result."""
+    fields = read_fields(folder / "config.yaml")
+    return str(fields.pop("experiment")), int(fields.pop("seed")), fields
 
 
 def read_run(folder: Path) -> Run:
@@ -164,7 +206,7 @@ def read_run(folder: Path) -> Run:
         path=folder,
         experiment=str(result["experiment"]),
         seed=int(result["seed"]),
-        fields=read_fields(folder / "config.yaml"),
+        fields=_identity(folder)[2],
         result=result,
         index=index,
         labels=labels,
