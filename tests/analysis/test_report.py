@@ -175,6 +175,41 @@ def test_seeds_that_diverged_leave_a_claim_unresolved(tmp_path, made) -> None:
     assert lost.note == "no finished run of one_gpu: 5 diverged"
 
 
+def same_answer(labels, answer):
+    """Wrong wherever the label is another one."""
+    return labels != answer
+
+
+def test_networks_at_chance_say_nothing_of_a_claim(tmp_path, made) -> None:
+    labels = np.arange(IMAGES) % 5  # as the runs are written: 80 % err with the same answer
+    none = np.zeros(IMAGES, bool)
+    for seed in SEEDS:
+        for name in ("baseline", "no_lrn"):
+            made(
+                name, f"+experiment={name}", seed=seed, wrong=same_answer(labels, 0), classes=5,
+                wrong_top5=none, center=same_answer(labels, 0),
+            )  # fmt: skip
+    (found,) = findings(tmp_path, "no_lrn/top1")
+    assert (found.verdict, found.size) == (Verdict.not_resolved, None)
+    assert found.note.startswith(
+        "not above chance: baseline (80.0 %) and no_lrn (80.0 %); naming the most frequent class"
+        " for every image errs in 80.0 %"
+    )
+    assert "interval" not in found.note
+    assert findings(tmp_path, "views/top1")[0].note.startswith("not above chance: ten views")
+
+
+def test_one_side_at_chance_is_no_difference(tmp_path, made) -> None:
+    labels = np.arange(IMAGES) % 10
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+        made("tanh", "+experiment=tanh", seed=seed, wrong=same_answer(labels, seed))
+    (found,) = findings(tmp_path, "tanh/top1")
+    assert found.p_holm < 0.05
+    assert found.verdict is Verdict.not_resolved
+    assert found.note.startswith("not above chance: tanh (90.0 %);")
+
+
 def test_a_seed_that_finished_after_all_did_not_diverge(tmp_path, made) -> None:
     for seed in SEEDS:
         made("baseline", seed=seed)

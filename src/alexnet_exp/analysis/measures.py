@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_exp.analysis.chance import not_above_chance
 from alexnet_exp.analysis.commands import command
 from alexnet_exp.analysis.findings import Claim, Finding, Kind, Metric, Verdict
 from alexnet_exp.analysis.pairing import Cell, Pair
@@ -43,14 +44,14 @@ def measure_experiment(claim: Claim, pair: Pair, context: str) -> Measured:
     """Difference of error between two trainings, paired by seed and test image."""
     one, two = ([cell.runs[seed] for seed in pair.seeds] for cell in (pair.baseline, pair.changed))
     finding = heading(claim, one, context, command([*one, *two]))
-    measured = _compare(
-        finding,
-        np.stack([run.wrong[claim.metric] for run in one]),
-        np.stack([run.wrong[claim.metric] for run in two]),
-    )
-    unfit = [f"{pair.diverged}: those left alone would mislead"] if pair.diverged else []
+    sides = {
+        name: np.stack([run.wrong[claim.metric] for run in runs])
+        for name, runs in ((claim.baseline, one), (claim.changed, two))
+    }
+    measured = _compare(finding, one[0], sides)
+    lost = (f"{pair.diverged}: those left alone would mislead",) if pair.diverged else ()
     remarks = (pair.one_sided,) if pair.one_sided else ()
-    return replace(measured, remarks=remarks, unfit=tuple(unfit))
+    return replace(measured, remarks=remarks, unfit=lost + measured.unfit)
 
 
 def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
@@ -66,7 +67,7 @@ def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
     finding = heading(claim, runs, context, command(runs))
     center = [run.center_wrong[claim.metric] for run in runs if run.center_wrong is not None]
     ten = np.stack([run.wrong[claim.metric] for run in runs])
-    return _compare(finding, ten, np.stack(center))
+    return _compare(finding, runs[0], {"ten views": ten, "the center view": np.stack(center)})
 
 
 def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
@@ -103,6 +104,7 @@ def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
             high=found.high,
         ),
         found.components,
+        unfit=_untrained(finding, first, {claim.baseline: wrong}),
     )
 
 
@@ -130,13 +132,11 @@ def heading(claim: Claim, runs: Sequence[Run], context: str, again: str) -> Find
     )
 
 
-def _compare(
-    finding: Finding,
-    baseline: NDArray[np.bool_],
-    changed: NDArray[np.bool_],
-) -> Measured:
+def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> Measured:
+    """Of two sides (S, I), the unchanged one first, on the test images of a run."""
     if finding.not_applicable:
         return Measured(finding)
+    baseline, changed = sides.values()
     found = paired_difference(baseline, changed)
     return Measured(
         replace(
@@ -149,4 +149,10 @@ def _compare(
             p_value=found.p_value,
         ),
         found.components,
+        unfit=_untrained(finding, run, sides),
     )
+
+
+def _untrained(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> tuple[str, ...]:
+    text = not_above_chance(run.labels, finding.claim.metric, sides)
+    return (text,) if text else ()
