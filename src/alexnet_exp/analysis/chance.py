@@ -50,5 +50,5 @@ def not_above_chance(
     classes = "class" if metric is Metric.top1 else "five classes"
     return (
         f"not above chance: {' and '.join(named)}; naming the most frequent {classes} for every"
-        f" image errs in {100 * chance:.1f} %, so this compares no trained networks"
+        f" image errs in {100 * chance:.1f} %, and a network that did not train settles nothing"
     )

@@ -49,7 +49,9 @@ def measure_experiment(claim: Claim, pair: Pair, context: str) -> Measured:
         for name, runs in ((claim.baseline, one), (claim.changed, two))
     }
     measured = _compare(finding, one[0], sides)
-    lost = (f"{pair.diverged}: those left alone would mislead",) if pair.diverged else ()
+    lost = (
+        (f"{pair.diverged}, and the others by themselves would mislead",) if pair.diverged else ()
+    )
     remarks = (pair.one_sided,) if pair.one_sided else ()
     return replace(measured, remarks=remarks, unfit=lost + measured.unfit)
 
