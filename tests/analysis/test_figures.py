@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from matplotlib.figure import Figure as Canvas
 
 from alexnet_exp.analysis import curves, svg
 from alexnet_exp.analysis.curves import activation_groups
@@ -123,6 +125,48 @@ def test_activations_show_the_fastest_learning_rate() -> None:
     assert list(found) == ["flowers"]
     assert [group.experiment for group in found["flowers"]] == ["baseline", "tanh", "sigmoid"]
     assert found["flowers"][1].context == "optim.lr=0.01"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_epoch_without_a_row_does_not_choose_the_learning_rate(first: int) -> None:
+    report = drawn.big()
+    base, tanh = (
+        next(group for group in report.groups if group.experiment == name)
+        for name in ("baseline", "tanh")
+    )
+    rates = [
+        replace(tanh, context="optim.lr=0.1", train_curves=((0.9, 0.8, float("nan")),)),
+        replace(tanh, context="optim.lr=0.01", train_curves=((0.9, 0.7, 0.6),)),
+    ]
+    groups = (base, rates[first], rates[1 - first])
+    (found,) = activation_groups(replace(report, groups=groups, findings=())).values()
+    assert found[1].context == "optim.lr=0.01"
+
+
+@pytest.mark.parametrize("width", [svg.WIDE, svg.NARROW])
+def test_the_legend_of_the_activations_covers_no_curve(
+    width: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(*arguments: Any) -> Any:
+        drawings.append(arguments[-1](width))
+        return real(*arguments)
+
+    drawings: list[Canvas] = []
+    real = curves.draw_both
+    monkeypatch.setattr(curves, "draw_both", kept)
+    groups = [
+        replace(group, context="optim.lr=0.0003")
+        for group in drawn.big().groups
+        if group.experiment in curves.ACTIVATIONS
+    ]
+    curves.activations("flowers", groups, 0)
+    (canvas,) = drawings
+    canvas.draw_without_rendering()
+    (legend,) = canvas.legends
+    box = legend.get_window_extent()
+    assert not box.overlaps(canvas.axes[0].get_window_extent())
+    assert 0 <= box.x0 < box.x1 <= canvas.bbox.x1
+    assert 0 <= box.y0 < box.y1 <= canvas.bbox.y1
 
 
 def test_throughput_shows_the_mean_over_seeds(big: dict[str, Figure]) -> None:

@@ -147,6 +147,78 @@ def test_lone_seeds_are_named(tmp_path, made) -> None:
     assert "seed 0 only of baseline; seed 7 only of no_lrn" in found.note
 
 
+def diverge(folder):
+    (folder / "result.json").unlink()
+    (folder / "diverged.json").write_text('{"message": "the loss became nan in epoch 3"}')
+
+
+def test_seeds_that_diverged_leave_a_claim_unresolved(tmp_path, made) -> None:
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+        for name in ("no_lrn", "no_crops", "one_gpu"):
+            made(name, f"+experiment={name}", seed=seed, wrong=worse(seed, 0.2))
+    for seed in (1, 3):
+        diverge(tmp_path / "no_lrn" / f"seed_{seed}")
+    for seed in SEEDS:
+        diverge(tmp_path / "one_gpu" / f"seed_{seed}")
+    made("other", "+experiment=no_crops", "optim.lr=0.5", seed=1)
+    diverge(tmp_path / "other" / "seed_1")  # of another configuration
+    (found,) = findings(tmp_path, "no_lrn/top1")
+    assert (found.verdict, found.size) == (Verdict.not_resolved, None)
+    assert found.p_holm < 0.05  # by the survivors alone it would be reproduced
+    assert found.note.startswith("2 of 5 seeds of no_lrn diverged")
+    assert "only of" not in found.note
+    assert "interval" not in found.note
+    assert findings(tmp_path, "no_crops/top1")[0].verdict is Verdict.reproduced
+    (lost,) = findings(tmp_path, "one_gpu/top1")
+    assert lost.verdict is Verdict.not_run
+    assert lost.note == "no finished run of one_gpu: 5 diverged"
+
+
+def same_answer(labels, answer):
+    """Wrong wherever the label is another one."""
+    return labels != answer
+
+
+def test_networks_at_chance_say_nothing_of_a_claim(tmp_path, made) -> None:
+    labels = np.arange(IMAGES) % 5  # as the runs are written: 80 % err with the same answer
+    none = np.zeros(IMAGES, bool)
+    for seed in SEEDS:
+        for name in ("baseline", "no_lrn"):
+            made(
+                name, f"+experiment={name}", seed=seed, wrong=same_answer(labels, 0), classes=5,
+                wrong_top5=none, center=same_answer(labels, 0),
+            )  # fmt: skip
+    (found,) = findings(tmp_path, "no_lrn/top1")
+    assert (found.verdict, found.size) == (Verdict.not_resolved, None)
+    assert found.note.startswith(
+        "not above chance: baseline (80.0 %) and no_lrn (80.0 %); naming the most frequent class"
+        " for every image errs in 80.0 %"
+    )
+    assert "interval" not in found.note
+    assert findings(tmp_path, "views/top1")[0].note.startswith("not above chance: ten views")
+
+
+def test_one_side_at_chance_is_no_difference(tmp_path, made) -> None:
+    labels = np.arange(IMAGES) % 10
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+        made("tanh", "+experiment=tanh", seed=seed, wrong=same_answer(labels, seed))
+    (found,) = findings(tmp_path, "tanh/top1")
+    assert found.p_holm < 0.05
+    assert found.verdict is Verdict.not_resolved
+    assert found.note.startswith("not above chance: tanh (90.0 %);")
+
+
+def test_a_seed_that_finished_after_all_did_not_diverge(tmp_path, made) -> None:
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+        made("no_lrn", "+experiment=no_lrn", seed=seed, wrong=worse(seed, 0.2))
+    made("again", "+experiment=no_lrn", seed=1)
+    diverge(tmp_path / "again" / "seed_1")
+    assert findings(tmp_path, "no_lrn/top1")[0].verdict is Verdict.reproduced
+
+
 def test_five_classes_have_no_top5_verdict(tmp_path, made) -> None:
     none = np.zeros(IMAGES, bool)
     for seed in SEEDS:
@@ -265,6 +337,19 @@ def test_speed_of_a_baseline_that_never_gets_there_has_an_upper_bound(tmp_path, 
     (found,) = findings(tmp_path, "tanh/epochs")
     most = ((4 / 10) * (2 / 10)) ** 0.5
     assert f"the ratio is at most {most:.1f}" in found.note
+    assert found.verdict is Verdict.not_resolved
+
+
+def test_a_rate_that_lost_a_seed_is_not_the_best_one(tmp_path, made) -> None:
+    cifar(made, "relu", rate="0.01", epochs=(5, 6, 7))
+    cifar(made, "tanh", "+experiment=tanh", rate="0.01", epochs=(40, 42, 44))
+    cifar(made, "tanh", "+experiment=tanh", rate="0.1", epochs=(9, 9, 9))
+    diverge(tmp_path / "tanh_0.1" / "seed_2")
+    (found,) = findings(tmp_path, "tanh/epochs")
+    assert "tanh at optim.lr=0.01, best of 2 learning rates" in found.note
+    diverge(tmp_path / "tanh_0.01" / "seed_2")
+    (found,) = findings(tmp_path, "tanh/epochs")
+    assert found.difference is None  # no rate brought all seeds there
     assert found.verdict is Verdict.not_resolved
 
 

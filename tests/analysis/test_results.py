@@ -112,7 +112,7 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config
     wrong = wrong_images(0, IMAGES, 0.4)
     names = (
         "whole", "unfinished", "diverged", "half_result", "other_result", "no_config", "bad_config",
-        "half_npz", "no_npz", "no_column", "other_npz", "no_csv", "list",
+        "half_npz", "text_npz", "empty_npz", "no_npz", "no_column", "other_npz", "no_csv", "list",
     )  # fmt: skip
     run = {name: write_run(tmp_path / name, compose_config, wrong=wrong) for name in names}
     (run["unfinished"] / "result.json").unlink()
@@ -125,6 +125,8 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config
     (run["bad_config"] / "config.yaml").write_text("a: [1,\nb: {")
     whole = (run["half_npz"] / "predictions.npz").read_bytes()
     (run["half_npz"] / "predictions.npz").write_bytes(whole[: len(whole) // 2])
+    (run["text_npz"] / "predictions.npz").write_text("not an archive")
+    (run["empty_npz"] / "predictions.npz").write_bytes(b"")
     (run["no_npz"] / "predictions.npz").unlink()
     np.savez_compressed(run["no_column"] / "predictions.npz", index=np.arange(3))
     result = json.loads((run["other_npz"] / "result.json").read_text())
@@ -140,9 +142,11 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config
     assert reasons["unfinished"] == "unfinished"
     assert reasons["diverged"] == "diverged: train loss is nan"
     assert reasons["other_result"].startswith("result.json is not of a run: it lacks experiment")
+    for name in ("half_npz", "text_npz", "empty_npz", "no_column"):
+        assert reasons[name] == "predictions.npz is damaged"
     damaged = {
         "half_result": "result.json", "no_config": "config.yaml", "bad_config": "config.yaml",
-        "half_npz": "predictions.npz", "no_npz": "predictions.npz", "no_column": "predictions.npz",
+        "no_npz": "predictions.npz",
         "no_csv": "metrics.csv", "list": "environment.json", "other_npz": "predictions.npz",
     }  # fmt: skip
     for name, file in damaged.items():

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from alexnet_exp.analysis import tables
-from alexnet_exp.analysis.findings import Kind, Report
+from alexnet_exp.analysis.findings import Kind, Report, Size, Verdict
 from tests.analysis import drawn_report as drawn
 
 
@@ -105,6 +105,29 @@ def test_a_size_that_is_not_the_published_one_stands_beside_the_verdict(
     words = " ".join(line[50:].strip() for line in narrow.splitlines()[start : start + 3])
     assert "smaller" in words
     assert "no LRN: the published figure lies inside the interval" in narrow  # its note is shown
+
+
+def test_a_larger_size_is_seen_on_a_narrow_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = drawn.small()
+    found = replace(
+        report.findings[0], size=Size.larger, note="the published +1.37 lies below the interval"
+    )
+    assert found.verdict is Verdict.reproduced
+    words = screen(replace(report, findings=(found,)), 80, monkeypatch)
+    assert "(1 of them larger than published)" in " ".join(words.split())
+    assert "why:\n  no LRN: the published +1.37 lies below the interval" in words
+
+
+def test_the_time_of_a_run_is_said_to_be_that_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = markdown(drawn.small(), tmp_path)
+    (heading,) = (line for line in text.splitlines() if line.startswith("| experiment |"))
+    row = next(line for line in text.splitlines() if line.startswith("| baseline |"))
+    cells = dict(zip(heading.split(" | "), row.split(" | "), strict=True))
+    assert cells["training"] == "1.5 h"  # 5,400 s
+    shown = screen(drawn.small(), 80, monkeypatch)
+    assert "images/s, training and peak memory are per run" in " ".join(shown.split())
 
 
 def test_intervals_of_a_mean_stay_between_0_and_100_percent(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from alexnet_exp.analysis.claims import CLAIMS, FOUR_LAYERS
-from alexnet_exp.analysis.commands import sweep_command, train_command
+from alexnet_exp.analysis.claims import CLAIMS
 from alexnet_exp.analysis.contexts import contexts
 from alexnet_exp.analysis.findings import Claim, Finding, Kind, Report
 from alexnet_exp.analysis.groups import group, hardware
@@ -17,10 +16,11 @@ from alexnet_exp.analysis.measures import (
     measure_views,
 )
 from alexnet_exp.analysis.methods import METHODS
+from alexnet_exp.analysis.missing import cells_about, is_about, missing_command
 from alexnet_exp.analysis.pairing import Cell, cells, match
-from alexnet_exp.analysis.results import Found, Run
+from alexnet_exp.analysis.results import Diverged, Found, Run
 from alexnet_exp.analysis.speed import RATE, measure_speed, tuning_families
-from alexnet_exp.analysis.verdicts import ENOUGH_SEEDS, judge, not_run
+from alexnet_exp.analysis.verdicts import judge, not_run
 
 Contexts = dict[Cell, tuple[str, ...]]
 
@@ -36,12 +36,12 @@ def assemble(
         advance: Called after each claim.
         claims: What was published.
     """
-    all_cells = cells(found.runs)
+    all_cells = cells(found.runs, found.diverged)
     words = contexts(all_cells)
     outcomes: list[Measured | Finding] = []
     refused: dict[str, None] = {}  # a set in order
     for claim in claims:
-        results, refusals = _examine(claim, all_cells, words)
+        results, refusals = _examine(claim, all_cells, words, found.diverged)
         outcomes += results
         refused |= dict.fromkeys(refusals)
         advance()
@@ -59,29 +59,33 @@ def assemble(
 
 
 def _examine(
-    claim: Claim, all_cells: Sequence[Cell], words: Contexts
+    claim: Claim, all_cells: Sequence[Cell], words: Contexts, diverged: Sequence[Diverged]
 ) -> tuple[list[Measured | Finding], list[str]]:
     """Every finding about one claim, at least one; and the pairings that were refused."""
     if claim.not_measured:
         return [not_run(claim, claim.not_measured)], []
-    about = [cell for cell in all_cells if _is_about(claim, cell.first.model)]
+    again = missing_command(claim, all_cells)
+    about = cells_about(claim, all_cells)
     bases = [cell for cell in about if cell.experiment == claim.baseline]
     others = [cell for cell in about if cell.experiment == claim.changed]
     for name, side in ((claim.changed, others), (claim.baseline, bases)):
         if not side:
-            network = " or ".join(f"model={model}" for model in claim.four_layers)
-            return [_not_run(claim, f"no run of {name}{network and f' with {network}'}")], []
+            return [not_run(claim, _absent(claim, name, diverged), again)], []
     measured, reasons = _MEASURES[claim.kind](claim, bases, others, words)
     if measured:
         return list(measured), reasons if claim.kind in _PAIRED else []
     if claim.kind in _PAIRED:
         reason = f"no run of {claim.changed} differs from one of {claim.baseline} in it alone"
-        return [_not_run(claim, f"{reason} (refused pairings)")], reasons
-    return [_not_run(claim, reasons[0])], []
+        return [not_run(claim, f"{reason} (refused pairings)", again)], reasons
+    return [not_run(claim, reasons[0], again)], []
 
 
-def _is_about(claim: Claim, model: str) -> bool:
-    return model in claim.four_layers if claim.four_layers else model not in FOUR_LAYERS
+def _absent(claim: Claim, name: str, diverged: Sequence[Diverged]) -> str:
+    """Why there are no finished runs of an experiment."""
+    network = " or ".join(f"model={model}" for model in claim.four_layers)
+    lost = sum(run.experiment == name and is_about(claim, run.model) for run in diverged)
+    what = f"no {'finished ' if lost else ''}run of {name}{network and f' with {network}'}"
+    return f"{what}: {lost} diverged" if lost else what
 
 
 _PAIRED = (Kind.experiment, Kind.speed)
@@ -137,19 +141,6 @@ def _sorted_out(outcomes: Iterable[Measured | str]) -> _Outcome:
 
 def _without_rate(words: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word for word in words if not word.startswith(f"{RATE}="))
-
-
-def _not_run(claim: Claim, reason: str) -> Finding:
-    """With the command that would run it."""
-    if claim.sweep:
-        return not_run(claim, reason, sweep_command(claim.sweep))
-    overrides = []
-    if claim.kind is Kind.level:
-        overrides = ["data=imagenet"]
-        if claim.data_name != "imagenet":
-            overrides.append(f"data.name={claim.data_name}")
-    experiments = list(dict.fromkeys((claim.baseline, claim.changed)))
-    return not_run(claim, reason, train_command(overrides, experiments, range(ENOUGH_SEEDS)))
 
 
 def _environment(runs: Sequence[Run]) -> Iterator[str]:

@@ -144,11 +144,13 @@ def activation_groups(report: Report) -> dict[str, list[Group]]:
 
 
 def _slowness(group: Group) -> tuple[float, float]:
-    """Epochs to 25 % training error, then the last error."""
+    """Epochs to 25 % training error, then the last error that all seeds recorded."""
     shortest = min(len(curve) for curve in group.train_curves)
     mean = np.mean([curve[:shortest] for curve in group.train_curves], axis=0)
     reached = np.flatnonzero(mean <= FAST)
-    return (float(reached[0]) if len(reached) else np.inf, float(mean[-1]))
+    known = mean[np.isfinite(mean)]  # an epoch without a row has no error
+    last = float(known[-1]) if len(known) else np.inf
+    return (float(reached[0]) if len(reached) else np.inf, last)
 
 
 def activations(name: str, groups: list[Group], number: int) -> Figure:
@@ -184,5 +186,7 @@ def _training_curves(groups: list[Group], width: float) -> Canvas:
     axes.set_xlabel("epoch")
     axes.set_ylabel("training error")
     axes.grid(axis="y")
-    axes.legend(handles=keys, loc="upper right", handlelength=2.6)
+    # Above the axes, where no curve runs.
+    columns = len(keys) if width == WIDE else 1
+    canvas.legend(handles=keys, loc="outside upper center", ncols=columns, handlelength=2.6)
     return canvas

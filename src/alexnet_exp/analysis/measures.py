@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_exp.analysis.chance import not_above_chance
 from alexnet_exp.analysis.commands import command
 from alexnet_exp.analysis.findings import Claim, Finding, Kind, Metric, Verdict
 from alexnet_exp.analysis.pairing import Cell, Pair
@@ -29,25 +30,30 @@ class Measured:
         components: Variances from which follows what would resolve a claim about errors.
         log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
         remarks: What a reader has to know besides the verdict.
+        unfit: Why the numbers allow no verdict, whatever they are.
     """
 
     finding: Finding
     components: Components | None = None
     log_deviation: float | None = None
     remarks: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 def measure_experiment(claim: Claim, pair: Pair, context: str) -> Measured:
     """Difference of error between two trainings, paired by seed and test image."""
     one, two = ([cell.runs[seed] for seed in pair.seeds] for cell in (pair.baseline, pair.changed))
     finding = heading(claim, one, context, command([*one, *two]))
-    remarks = (pair.one_sided,) if pair.one_sided else ()
-    return _compare(
-        finding,
-        np.stack([run.wrong[claim.metric] for run in one]),
-        np.stack([run.wrong[claim.metric] for run in two]),
-        remarks,
+    sides = {
+        name: np.stack([run.wrong[claim.metric] for run in runs])
+        for name, runs in ((claim.baseline, one), (claim.changed, two))
+    }
+    measured = _compare(finding, one[0], sides)
+    lost = (
+        (f"{pair.diverged}, and the others by themselves would mislead",) if pair.diverged else ()
     )
+    remarks = (pair.one_sided,) if pair.one_sided else ()
+    return replace(measured, remarks=remarks, unfit=lost + measured.unfit)
 
 
 def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
@@ -63,7 +69,7 @@ def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
     finding = heading(claim, runs, context, command(runs))
     center = [run.center_wrong[claim.metric] for run in runs if run.center_wrong is not None]
     ten = np.stack([run.wrong[claim.metric] for run in runs])
-    return _compare(finding, ten, np.stack(center), ())
+    return _compare(finding, runs[0], {"ten views": ten, "the center view": np.stack(center)})
 
 
 def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
@@ -100,6 +106,7 @@ def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
             high=found.high,
         ),
         found.components,
+        unfit=_untrained(finding, first, {claim.baseline: wrong}),
     )
 
 
@@ -127,14 +134,11 @@ def heading(claim: Claim, runs: Sequence[Run], context: str, again: str) -> Find
     )
 
 
-def _compare(
-    finding: Finding,
-    baseline: NDArray[np.bool_],
-    changed: NDArray[np.bool_],
-    remarks: tuple[str, ...],
-) -> Measured:
+def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> Measured:
+    """Of two sides (S, I), the unchanged one first, on the test images of a run."""
     if finding.not_applicable:
         return Measured(finding)
+    baseline, changed = sides.values()
     found = paired_difference(baseline, changed)
     return Measured(
         replace(
@@ -147,5 +151,10 @@ def _compare(
             p_value=found.p_value,
         ),
         found.components,
-        remarks=remarks,
+        unfit=_untrained(finding, run, sides),
     )
+
+
+def _untrained(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> tuple[str, ...]:
+    text = not_above_chance(run.labels, finding.claim.metric, sides)
+    return (text,) if text else ()

@@ -21,6 +21,10 @@ METHODS = (
     " of the direction. Smaller or larger than published is added where the interval leaves out"
     " the published size; this is not corrected for the number of claims. Where prose names no"
     " size the sign alone decides. Not resolved does not mean no difference.",
+    "Not above chance: an error that is not at least two standard errors (of these test images)"
+    " below that of naming the most frequent class for every image, or the five most frequent for"
+    " top-5, is that of a network that did not train. Claims about it are not resolved, whatever"
+    " the difference.",
     "What would resolve a claim: the number of seeds on these images, or of images with these"
     " seeds, that shows the published difference (the observed one, where none was published) with"
     " a power of 80 % after the correction. It rests on variances that few seeds know roughly.",
@@ -40,6 +44,6 @@ METHODS = (
     " and its removal may call for another learning rate, which is not tuned here except for"
     " activations. Adding seeds until a verdict changes makes wrong verdicts more likely than 5 %:"
     " settle their number first. The validation split chose the checkpoint, so its error is not"
-    " reported. Diverged runs are left out and named: where they fall on one side only, the other"
-    " side's failure is not in the difference.",
+    " reported. Diverged runs are left out and named. A change whose runs or"
+    " baseline lost a seed so is not resolved, since those left may be the lucky ones.",
 )

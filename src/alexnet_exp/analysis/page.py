@@ -7,12 +7,12 @@ from pathlib import Path
 
 from alexnet_exp.analysis.figures import figures
 from alexnet_exp.analysis.findings import Finding, Group, Report
+from alexnet_exp.analysis.summary import banner, summary
 from alexnet_exp.analysis.svg import Figure
 from alexnet_exp.analysis.wording import (
     NOT_APPLICABLE,
     ONE_SEED,
     RUN_HEADINGS,
-    banner,
     claim_name,
     commands,
     interval,
@@ -28,7 +28,6 @@ from alexnet_exp.analysis.wording import (
     sections,
     sides,
     spreads,
-    summary,
     total_cost,
     was_not_run,
     was_run,
@@ -167,8 +166,8 @@ def _runs(report: Report) -> list[str]:
     if report.groups:
         parts.append(
             f'<p class="soft">{escape(total_cost(report))}. Test errors are means over seeds with'
-            " Student&rsquo;s interval; sd in points; images/s and time are means over seeds, peak"
-            " memory is the largest.</p>"
+            " Student&rsquo;s interval; sd in points; images/s and training time are means over"
+            " seeds, peak memory is the largest.</p>"
         )
     else:
         parts.append("<p>No finished runs were found.</p>")

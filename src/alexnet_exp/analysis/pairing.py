@@ -1,7 +1,7 @@
 """Which runs may be set against which: those that differ in one factor alone."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from alexnet_exp.analysis.results import Run
+from alexnet_exp.analysis.results import Diverged, Run
 from alexnet_exp.config import conf_folder, leaves, register
 
 _NAMED_FIELDS = 6
@@ -25,11 +25,13 @@ class Cell:
         experiment: Name of the factor that was changed.
         fields: All that bears on the result, less seed and experiment, by dotted path.
         runs: By seed, ascending.
+        diverged: Other seeds, of which there is no finished run because they diverged.
     """
 
     experiment: str
     fields: dict[str, Any]
     runs: dict[int, Run]
+    diverged: set[int] = field(default_factory=set)
 
     @property
     def first(self) -> Run:
@@ -61,22 +63,42 @@ class Pair:
 
     @property
     def one_sided(self) -> str:
-        """Names the seeds that only one side has; empty if there are none."""
-        lone = [
-            f"seed {', '.join(map(str, sorted(set(cell.runs) - set(self.seeds))))} only of"
-            f" {cell.experiment}"
+        """Names the seeds that only one side was run with; empty if there are none."""
+        sides = ((self.baseline, self.changed), (self.changed, self.baseline))
+        lone = (
+            (cell.experiment, set(cell.runs) - set(self.seeds) - other.diverged)
+            for cell, other in sides
+        )
+        return "; ".join(
+            f"seed {_listed(sorted(seeds))} only of {name}" for name, seeds in lone if seeds
+        )
+
+    @property
+    def diverged(self) -> str:
+        """``2 of 5 seeds of no_lrn diverged``; empty if none did."""
+        return "; ".join(
+            f"{len(cell.diverged)} of {len(cell.diverged) + len(cell.runs)} seeds of"
+            f" {cell.experiment} diverged"
             for cell in (self.baseline, self.changed)
-            if set(cell.runs) - set(self.seeds)
-        ]
-        return "; ".join(lone)
+            if cell.diverged
+        )
 
 
-def cells(runs: Iterable[Run]) -> list[Cell]:
-    """Runs by experiment and configuration, in the order of their first runs."""
+def cells(runs: Iterable[Run], diverged: Iterable[Diverged] = ()) -> list[Cell]:
+    """Runs by experiment and configuration, in the order of their first runs.
+
+    Args:
+        runs: Finished.
+        diverged: Each is counted with the runs of its experiment and configuration.
+    """
     found: dict[tuple[object, ...], Cell] = {}
     for run in sorted(runs, key=lambda run: run.seed):
         key = (run.experiment, run.configuration)
         found.setdefault(key, Cell(run.experiment, run.fields, {})).runs[run.seed] = run
+    for lost in diverged:
+        cell = found.get((lost.experiment, lost.configuration))
+        if cell is not None and lost.seed not in cell.runs:
+            cell.diverged.add(lost.seed)
     return sorted(found.values(), key=lambda cell: cell.first.path)
 
 

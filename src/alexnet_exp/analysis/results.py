@@ -1,33 +1,25 @@
 """Finished runs, read back from their folders."""
 
-import csv
 import json
-import math
 import os
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from alexnet_exp.analysis.files import (
+    UnusableRunError,
+    Wrong,
+    read_curves,
+    read_fields,
+    read_json,
+    read_predictions,
+)
 from alexnet_exp.analysis.findings import Metric
-from alexnet_exp.config import leaves
-from alexnet_exp.runs import bearing
-
-# In C where PyYAML was built with it: a tenth of the time.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-Wrong = dict[Metric, NDArray[np.bool_]]
-
-
-class UnusableRunError(Exception):
-    """Why a folder has no part in the report."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +84,28 @@ class Run:
     @cached_property
     def configuration(self) -> tuple[tuple[str, str], ...]:
         """``fields`` as something that can be compared and counted."""
-        return tuple(sorted((path, json.dumps(value)) for path, value in self.fields.items()))
+        return _comparable(self.fields)
+
+
+@dataclass(frozen=True)
+class Diverged:
+    """A run whose loss was not finite, so that it has no error.
+
+    Attributes:
+        experiment: Name of the factor that was changed.
+        seed: Seed of the run.
+        model: Name of the network.
+        configuration: As that of a :class:`Run`.
+    """
+
+    experiment: str
+    seed: int
+    model: str
+    configuration: tuple[tuple[str, str], ...]
+
+
+def _comparable(fields: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((path, json.dumps(value)) for path, value in fields.items()))
 
 
 @dataclass(frozen=True)
@@ -102,10 +115,12 @@ class Found:
     Attributes:
         runs: Finished runs, at most one of each configuration and seed, by path.
         skipped: All other run folders, each with the reason.
+        diverged: Those of them that diverged, as far as they say what they were.
     """
 
     runs: tuple[Run, ...]
     skipped: tuple[str, ...]
+    diverged: tuple[Diverged, ...] = ()
 
 
 def run_folders(folder: Path) -> list[Path]:
@@ -129,12 +144,13 @@ def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
         advance: Called after each.
     """
     newest: dict[tuple[object, ...], Run] = {}
-    skipped = []
+    skipped, diverged = [], []
     for folder in folders:
         try:
             run = read_run(folder)
         except UnusableRunError as reason:
             skipped.append(f"{folder}: {reason}")
+            diverged += _diverged(folder)
         else:
             key = (run.experiment, run.seed, run.configuration)
             other = newest.get(key)
@@ -146,7 +162,25 @@ def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
                     " seed"
                 )
         advance()
-    return Found(tuple(sorted(newest.values(), key=lambda run: run.path)), tuple(skipped))
+    runs = tuple(sorted(newest.values(), key=lambda run: run.path))
+    return Found(runs, tuple(skipped), tuple(diverged))
+
+
+def _diverged(folder: Path) -> list[Diverged]:
+    """The run of a folder, if it diverged."""
+    if (folder / "result.json").exists() or not (folder / "diverged.json").exists():
+        return []
+    try:
+        experiment, seed, fields = _identity(folder)
+    except UnusableRunError:
+        return []
+    return [Diverged(experiment, seed, str(fields.get("model.name")), _comparable(fields))]
+
+
+def _identity(folder: Path) -> tuple[str, int, dict[str, Any]]:
+    """Experiment, seed, and what else bears on the result."""
+    fields = read_fields(folder / "config.yaml")
+    return str(fields.pop("experiment")), int(fields.pop("seed")), fields
 
 
 def read_run(folder: Path) -> Run:
@@ -158,21 +192,21 @@ def read_run(folder: Path) -> Run:
     file = folder / "result.json"
     if not file.exists():
         raise UnusableRunError(_unfinished(folder))
-    result = _json(file)
+    result = read_json(file)
     _require(
         result, file,
         "experiment", "data", "seed", "metrics", "epochs", "train_seconds", "images_per_second",
         "peak_memory_bytes", "views", "classes", "synthetic",
     )  # fmt: skip
-    index, labels, wrong, center_wrong = _predictions(folder / "predictions.npz")
+    index, labels, wrong, center_wrong = read_predictions(folder / "predictions.npz")
     for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):
         _agree(result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
-    train_curve, val_curve = _curves(folder / "metrics.csv")
+    train_curve, val_curve = read_curves(folder / "metrics.csv")
     return Run(
         path=folder,
         experiment=str(result["experiment"]),
         seed=int(result["seed"]),
-        fields=_fields(folder / "config.yaml"),
+        fields=_identity(folder)[2],
         result=result,
         index=index,
         labels=labels,
@@ -180,7 +214,7 @@ def read_run(folder: Path) -> Run:
         center_wrong=center_wrong,
         train_curve=train_curve,
         val_curve=val_curve,
-        environment=_json(folder / "environment.json"),
+        environment=read_json(folder / "environment.json"),
         written=file.stat().st_mtime,
     )
 
@@ -199,18 +233,8 @@ def _agree(recorded: float | None, wrong: NDArray[np.bool_], metric: Metric) -> 
 def _unfinished(folder: Path) -> str:
     diverged = folder / "diverged.json"
     if diverged.exists():
-        return str(_json(diverged).get("message", "diverged"))
+        return str(read_json(diverged).get("message", "diverged"))
     return "unfinished"
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
-    if not isinstance(content, dict):
-        raise UnusableRunError(f"damaged: {file.name} is not of a run")
-    return content
 
 
 def _require(content: dict[str, Any], file: Path, *names: str) -> None:
@@ -219,68 +243,3 @@ def _require(content: dict[str, Any], file: Path, *names: str) -> None:
         raise UnusableRunError(
             f"{file.name} is not of a run: it lacks {', '.join(lacking or ['metrics'])}"
         )
-
-
-def _fields(file: Path) -> dict[str, Any]:
-    try:
-        content = yaml.load(file.read_text(), _Loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
-    if not isinstance(content, dict):
-        raise UnusableRunError(f"damaged: {file.name} is not of a run")
-    fields = dict(leaves(bearing(content)))
-    return {
-        path: value
-        for path, value in fields.items()
-        if path not in ("seed", "experiment", "config_hash")
-    }
-
-
-def _predictions(
-    file: Path,
-) -> tuple[NDArray[np.int64], NDArray[np.int64], Wrong, Wrong | None]:
-    try:
-        with np.load(file) as columns:
-            test = np.flatnonzero(columns["split"] == "test")
-            test = test[np.argsort(columns["index"][test], kind="stable")]
-            index, labels = columns["index"][test], columns["label"][test]
-            wrong = _wrong(columns["top5"][test], labels)
-            center = None
-            if "center_top5" in columns:
-                center = _wrong(columns["center_top5"][test], labels)
-    except (OSError, ValueError, KeyError, IndexError, EOFError, BadZipFile, zlib.error) as error:
-        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
-    if not len(index):
-        raise UnusableRunError(f"damaged: {file.name} holds no test images")
-    return index, labels, wrong, center
-
-
-def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
-    hits = top5 == labels[:, None]
-    return {Metric.top1: ~hits[:, 0], Metric.top5: ~hits.any(1)}
-
-
-def _curves(file: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Top-1 training and validation error by the ``epoch`` of the row, whatever their order."""
-    try:
-        with file.open(newline="") as lines:
-            rows = {int(row["epoch"]): row for row in csv.DictReader(lines)}
-        if rows and min(rows) < 1:
-            raise ValueError("epochs count from 1")
-        epochs = range(1, max(rows, default=0) + 1)
-        train, val = (
-            tuple(
-                float(rows[epoch][f"{split}/top1_error"]) if epoch in rows else math.nan
-                for epoch in epochs
-            )
-            for split in ("train", "val")
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
-    return train, val
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -46,7 +46,7 @@ def tune(cells: Sequence[Cell]) -> Tuned:
     Args:
         cells: Of one experiment, differing in the learning rate alone.
     """
-    seeds = {seed for cell in cells for seed in cell.runs}
+    seeds = {seed for cell in cells for seed in cell.runs.keys() | cell.diverged}
     reached: dict[Cell, dict[int, int]] = {}
     for cell in cells:
         epochs = {seed: epochs_to_target(run) for seed, run in cell.runs.items()}

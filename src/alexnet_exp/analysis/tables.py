@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.analysis.findings import Finding, Group, Kind, Report, Verdict
+from alexnet_exp.analysis.summary import banner, summary, tallies
 from alexnet_exp.analysis.wording import (
     RUN_HEADINGS,
-    banner,
     claim_name,
     commands,
     interval,
@@ -28,8 +28,6 @@ from alexnet_exp.analysis.wording import (
     sections,
     sides,
     spreads,
-    summary,
-    tallies,
     total_cost,
     value,
     verdict,
@@ -95,7 +93,7 @@ def show(report: Report) -> None:
     for groups in sections(report):
         _show_runs(groups)
     if report.groups:
-        console.print(Text(f"{total_cost(report)}; images/s, time and peak memory are per run"))
+        console.print(Text(f"{total_cost(report)}; images/s, training and peak memory are per run"))
     _show_list("pairings refused", report.refused[:SHOWN], len(report.refused))
     _show_list("folders left out", report.skipped[:SHOWN], len(report.skipped))
 
@@ -273,7 +271,7 @@ def _runs(report: Report) -> list[str]:
         parts.append(_markdown_table(RUN_HEADINGS, section_rows(groups)))
     parts.append(
         f"{total_cost(report)}. Test errors are means over seeds with Student's interval; sd in"
-        " points; images/s and time are means over seeds, peak memory is the largest."
+        " points; images/s and training time are means over seeds, peak memory is the largest."
     )
     return parts
 

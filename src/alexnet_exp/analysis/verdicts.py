@@ -33,6 +33,9 @@ def _judge(measured: Measured, p_holm: float | None, tests: int) -> Finding:
     if finding.not_applicable:
         note = "with five classes or fewer the five best hold every class"
         return replace(finding, note=f"not applicable: {note}")
+    if measured.unfit:
+        notes = [*measured.unfit, *measured.remarks, *_other_data(finding)]
+        return replace(finding, verdict=Verdict.not_resolved, note="; ".join(notes))
     verdict = _verdict(finding)
     size = _size(finding, verdict)
     notes = [
