@@ -10,7 +10,8 @@ DATA ?= synthetic_small
 SEEDS ?= 3
 LAUNCHER ?= processes
 JOBS ?= $(if $(filter synthetic_small,$(DATA)),2,1)
-RUNS ?= runs/$(DATA)/ablations
+NAME ?= ablations
+RUNS ?= runs/$(DATA)/$(NAME)
 
 # A uv on the PATH, else one from the package index in a virtual environment of its own.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
@@ -34,8 +35,8 @@ $(VENV)/.installed: pyproject.toml uv.lock $(UV)
 train: install  ## Train one network: EXPERIMENT=no_lrn ARGS="data=flowers data.root=..."
 	$(PYTHON) -m alexnet_exp.train +experiment=$(EXPERIMENT) $(ARGS)
 
-ablations: install  ## The sweep, then the report: DATA=flowers SEEDS=5 LAUNCHER=ray JOBS=2 ARGS="data.root=..."
-	@$(PYTHON) -m alexnet_exp.train -m +sweep=ablations data=$(DATA) "seed=range($(SEEDS))" \
+ablations: install  ## The sweep, then the report: DATA=flowers SEEDS=5 LAUNCHER=ray NAME=second ARGS="data.root=..."
+	@$(PYTHON) -m alexnet_exp.train -m +sweep=ablations sweep.name=$(NAME) data=$(DATA) "seed=range($(SEEDS))" \
 	  hydra/launcher=$(LAUNCHER) $(if $(filter processes,$(LAUNCHER)),hydra.launcher.jobs=$(JOBS)) $(ARGS); \
 	swept=$$?; [ $$swept -le 1 ] || exit $$swept; \
 	$(PYTHON) -m alexnet_exp.report runs=$(RUNS) && exit $$swept

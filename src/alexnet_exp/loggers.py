@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,9 @@ class Logging:
         if not isinstance(self.logger, EpochRows):
             return None
         run = self.logger.experiment
-        run.log({"final/errors": _error_table(result)})
+        # With its epoch: a continued run may have no other row in this part.
+        row = {"final/errors": _error_table(result), "epoch": result["epochs"]}
+        run.log(row, step=self.logger.last_step + 1)
         run.summary.update(_finals(result) | {"images_per_second": result["images_per_second"]})
         run.finish()
         if run.disabled:
@@ -80,10 +83,11 @@ class EpochRows(WandbLogger):
         self._record = folder / "wandb" / "run.json"
         self._record.parent.mkdir(parents=True, exist_ok=True)
         self._known_id: str | None = None
-        self._last_step = -1
+        self.last_step = -1
         if self._record.exists():
-            known = json.loads(self._record.read_text())
-            self._known_id, self._last_step = known["id"], known["last_step"]
+            with suppress(ValueError, KeyError, TypeError):  # damaged: a run of its own at W&B
+                known = json.loads(self._record.read_text())
+                self._known_id, self.last_step = known["id"], known["last_step"]
         # The agent of a sweep says in WANDB_RUN_ID which of the sweep's runs this one is.
         known_id = None if os.environ.get("WANDB_RUN_ID") else self._known_id
         super().__init__(id=known_id, save_dir=folder, **options)
@@ -98,7 +102,7 @@ class EpochRows(WandbLogger):
         """
         run = self.experiment
         if run.id != self._known_id:
-            self._known_id, self._last_step = run.id, -1
+            self._known_id, self.last_step = run.id, -1
             self._remember()
         # The summary keeps each metric's last value, a plain number: a sweep reads val/top1_error
         # there, and summary="min" would make it a dict. The best epoch's is final/val/top1_error.
@@ -112,10 +116,10 @@ class EpochRows(WandbLogger):
             return
         row, self._row = self._row, {}
         assert step is not None
-        if step > self._last_step:
+        if step > self.last_step:
             row["epoch"] = int(row["epoch"]) + 1  # from 1, as in metrics.csv
             self.experiment.log(row, step=step, commit=True)  # else it waits for the next one
-            self._last_step = step
+            self.last_step = step
             self._remember()
 
     @rank_zero_only
@@ -125,7 +129,7 @@ class EpochRows(WandbLogger):
 
     def _remember(self) -> None:
         partial = self._record.with_suffix(".partial")
-        known = {"id": self._known_id, "last_step": self._last_step}
+        known = {"id": self._known_id, "last_step": self.last_step}
         partial.write_text(json.dumps(known))
         os.replace(partial, self._record)
 

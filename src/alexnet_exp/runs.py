@@ -21,6 +21,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,22 @@ class RunFolder:
     def finished(self) -> dict[str, Any] | None:
         """What a finished run, of whatever configuration, has recorded, or None."""
         file = self.path / "result.json"
-        return self._read(file) if file.exists() else None
+        return self._read(file, "metrics") if file.exists() else None
+
+    def check_predictions(self) -> None:
+        """Look whether a finished run's predictions are whole.
+
+        Raises:
+            UserError: They are missing or cut off.
+        """
+        file = self.path / "predictions.npz"
+        if not zipfile.is_zipfile(file):
+            raise UserError(f"{file} is damaged: remove {self.path} to run again")
 
     def divergence(self) -> str | None:
         """Why a run of this configuration came to nothing, or None."""
         file = self.path / "diverged.json"
-        return str(self._read(file)["message"]) if file.exists() else None
+        return str(self._read(file, "message")["message"]) if file.exists() else None
 
     def recorded_config(self) -> dict[str, Any] | None:
         """The configuration of the run that lies here, or None.
@@ -128,12 +139,16 @@ class RunFolder:
             return False
         return False
 
-    def _read(self, file: Path) -> dict[str, Any]:
+    def _read(self, file: Path, field: str) -> dict[str, Any]:
+        """A JSON file of the folder that holds ``field``."""
         try:
-            content: dict[str, Any] = json.loads(file.read_text())
-        except ValueError as error:
+            content: Any = json.loads(file.read_text())
+            known = field in content
+        except (ValueError, TypeError) as error:
             raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
-        return content
+        if not known:
+            raise UserError(f"{file} is damaged: remove {self.path} to run again")
+        return dict(content)
 
     def start(self, config: Config) -> bool:
         """Write what is known before training.

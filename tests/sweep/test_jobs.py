@@ -14,7 +14,7 @@ from alexnet_exp.config import conf_folder, to_plain
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.sweep import launch
 from alexnet_exp.sweep.engine import Backend
-from alexnet_exp.sweep.jobs import Job, Outcome, State, folder_name
+from alexnet_exp.sweep.jobs import Job, Outcome, State, _quoted, folder_name
 from alexnet_exp.train import train
 
 TINY = (
@@ -135,15 +135,24 @@ def test_what_was_asked_for_is_never_taken_from_the_record(planned, override: st
     assert override.replace("=", " was ").rpartition(" ")[0] in error
 
 
-def test_damaged_folder_fails_its_own_job_alone(planned) -> None:
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [("result.json", b"{"), ("result.json", b"{}"), ("result.json", b"3"),
+     ("diverged.json", b"{}"), ("config.yaml", b"\xff"), ("config.yaml", b""),
+     ("predictions.npz", b"PK")],
+)  # fmt: skip
+def test_damaged_folder_fails_its_own_job_alone(planned, file: str, content: bytes) -> None:
     _, jobs, _ = planned("-m", "seed=0,1")
-    _start(jobs[0])
-    (jobs[0].folder / "result.json").write_text("{")
+    run = _start(jobs[0])
+    if file == "predictions.npz":
+        run.record({"metrics": {}}, {}, keep_last=False)
+    (jobs[0].folder / file).write_bytes(content)
     _start(jobs[1]).record({"metrics": {}}, {}, keep_last=False)
     code, jobs, _ = planned("-m", "seed=0,1")
     assert code == 0, "run_sweep, which is stood in for, would count it"
     assert [job.state for job in jobs] == [State.failed, State.skipped]
-    assert "result.json is damaged: remove" in jobs[0].reason
+    assert file in jobs[0].reason
+    assert "remove" in jobs[0].reason or "is not of a run" in jobs[0].reason
 
 
 def test_run_of_an_earlier_version_is_the_same_run(planned) -> None:
@@ -245,6 +254,20 @@ def test_folder_names_hold_what_varies_and_fit_any_file_system() -> None:
     names = {folder_name(long[:k], set()) for k in range(60, 72)}
     assert len(names) == 12
     assert all(len(name.encode()) <= 120 for name in names)
+
+
+@pytest.mark.parametrize(
+    "folder", ["/a b/c", "/it's/x", "/back\\slash/x", "/ends\\", "/both\\'s", "/a,b=[c]{d}(e)"]
+)
+def test_run_folder_comes_through_hydras_grammar_as_it_is(folder: str) -> None:
+    text = f"hydra.run.dir={_quoted(Path(folder))}"
+    (override,) = OverridesParser.create().parse_overrides([text])
+    value = override.value()
+    assert getattr(value, "text", value) == folder
+
+
+def test_folder_names_hold_no_escapes() -> None:
+    assert folder_name(["logger.tags=[a\\ b]"], set()) == "logger.tags=[a b]"
 
 
 def _preset_jobs() -> list[tuple[str, tuple[str, ...]]]:

@@ -263,7 +263,9 @@ def spreads(report: Report) -> list[str]:
     bases = {f.claim.baseline for f in was_run(report)} | {"baseline"}
     known = [g for g in ordered_groups(report) if g.experiment in bases and len(g.seeds) > 1]
     if report.groups and not known:
-        return ["The baseline ran with one seed, so its spread over seeds is not known."]
+        ran = any(group.experiment in bases for group in report.groups)
+        reason = "The baseline ran with one seed" if ran else "No baseline ran"
+        return [f"{reason}, so its spread over seeds is not known."]
     return [spread(group) for group in known]
 
 

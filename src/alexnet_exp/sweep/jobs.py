@@ -1,6 +1,7 @@
 """The jobs of a sweep: composed and checked before the first one starts."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -180,7 +181,7 @@ def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
     """
     varied = [item.lstrip("+") for item in overrides if item not in constant]
     varied = [item for item in varied if item.partition("=")[0] not in _IN_PATH]
-    name = ",".join(sorted(varied)).replace("/", "_").strip(".")
+    name = ",".join(sorted(varied)).replace("\\", "").replace("/", "_").strip(".")
     if len(name.encode()) > _LONGEST_NAME:
         digest = hashlib.sha256(name.encode()).hexdigest()[:8]
         name = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + f"-{digest}"
@@ -274,6 +275,7 @@ def _state(job: Job) -> State:
     _adopt(job, recorded)
     run.refuse_other_run(job.config, recorded)
     if run.finished() is not None:
+        run.check_predictions()
         return State.skipped
     if run.divergence() is not None:
         return State.diverged
@@ -302,7 +304,6 @@ def _adopt(job: Job, recorded: dict[str, Any]) -> None:
 
 
 def _quoted(path: Path) -> str:
-    """As Hydra's override grammar reads it."""
-    text = str(path)
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    """As Hydra's override grammar reads it: a backslash counts as such except before a quote."""
+    text = re.sub(r"(\\*)('|$)", lambda m: m[1] * 2 + ("\\'" if m[2] else ""), str(path))
+    return f"'{text}'"

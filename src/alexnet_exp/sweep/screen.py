@@ -70,7 +70,8 @@ class SweepScreen:
         self._done += len(outcomes)
         parts = [f"{count} {state}" for state, count in self.counts.items()]
         left = self.total - len(outcomes)
-        self.note(f"{self.total} jobs, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
+        noun = "job" if self.total == 1 else "jobs"
+        self.note(f"{self.total} {noun}, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
 
     def ended(self, outcome: Outcome) -> None:
         """Count a job that ended and say how."""
