@@ -17,9 +17,9 @@ from alexnet_exp import cli
 from alexnet_exp.analysis.start import layer_signals, sharpness
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Views
+from alexnet_exp.console import console
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
-from alexnet_exp.display import console
 from alexnet_exp.model import AlexNet
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.setup import settle

@@ -5,7 +5,6 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,14 +17,8 @@ from rich.progress import (
 from rich.table import Table
 
 from alexnet_exp.config import Config
+from alexnet_exp.console import console, percent
 from alexnet_exp.model import LayerPlan
-
-console = Console(highlight=False)
-
-
-def percent(error: float) -> str:
-    """A fraction as percent with one decimal."""
-    return f"{100 * error:.1f} %"
 
 
 def model_table(config: Config, plan: list[LayerPlan]) -> Table:

@@ -17,9 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from alexnet_exp.analysis.claims import CLAIMS
 from alexnet_exp.analysis.findings import Report
 from alexnet_exp.analysis.results import Found, read_runs, run_folders
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import INTERRUPTED, MISTAKE, UserError
 
-MISTAKE, INTERRUPTED = 2, 130
 SETTINGS = ("runs", "output")
 _NAMED_FOLDERS = 5
 

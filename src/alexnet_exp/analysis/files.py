@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 
 from alexnet_exp.analysis.findings import Metric
 from alexnet_exp.config import leaves
-from alexnet_exp.runs import bearing
-
-# In C where PyYAML was built with it: a tenth of the time.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+from alexnet_exp.runs import Loader, bearing
 
 Wrong = dict[Metric, NDArray[np.bool_]]
 
@@ -40,7 +37,7 @@ def read_json(file: Path) -> dict[str, Any]:
 def read_fields(file: Path) -> dict[str, Any]:
     """What bears on the result in ``config.yaml``, with seed and experiment, by dotted path."""
     try:
-        content = yaml.load(file.read_text(), _Loader)
+        content = yaml.load(file.read_text(), Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
     if not isinstance(content, dict):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from rich.console import Console, JustifyMethod
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +34,7 @@ from alexnet_exp.analysis.wording import (
     was_not_run,
     was_run,
 )
+from alexnet_exp.console import console
 
 COLUMNS = (
     "claim",
@@ -66,7 +67,6 @@ COLUMNS = (
     "synthetic",
     "command",
 )
-console = Console(highlight=False)  # that of alexnet_exp.display comes with Lightning: seconds
 
 STYLES = {Verdict.reproduced: "green", Verdict.contradicted: "red", Verdict.not_resolved: "yellow"}
 WIDE = 130

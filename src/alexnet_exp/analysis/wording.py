@@ -6,6 +6,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report
+from alexnet_exp.console import percent
 
 NOT_APPLICABLE = "not applicable"
 ONE_SEED = "one seed"
@@ -27,11 +28,6 @@ RUN_HEADINGS = (
     "training",
     "peak GiB",
 )
-
-
-def percent(error: float) -> str:
-    """A fraction as percent with one decimal."""
-    return f"{100 * error:.1f} %"
 
 
 def duration(seconds: float) -> str:

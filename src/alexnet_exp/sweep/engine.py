@@ -81,7 +81,7 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
                 slots = backend.slots
                 room = len(waiting) if slots is None else slots - len(running)
                 batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
-                for outcome in filter(None, map(_taken_meanwhile, batch)):
+                for outcome in [taken for job in batch if (taken := _taken_meanwhile(job))]:
                     batch.remove(outcome.job)
                     close(outcome)
                 logs = [log_size(job.folder) for job in batch]

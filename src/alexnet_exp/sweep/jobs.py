@@ -194,7 +194,7 @@ def _wait_for_the_dying(jobs: Sequence[Job]) -> None:
     while time.monotonic() < deadline:
         held = [job for job in jobs if job.state == State.elsewhere]
         for job in held:
-            job.state = _state(job)
+            job.refresh()
         if not held:
             return
         time.sleep(0.2)

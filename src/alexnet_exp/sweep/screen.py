@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from alexnet_exp.display import console, percent
+from alexnet_exp.console import console, percent
 from alexnet_exp.sweep.jobs import Job, Outcome, State
 
 _REFRESH = 0.5
