@@ -17,7 +17,7 @@ from alexnet_exp.sweep.child import Child, ChildSpec, child_environment
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
 from alexnet_exp.sweep.processes import Processes
-from tests.sweep.pretend import FAIL, HANG, KILLED, PYTHON, WAIT, finish, pretend_jobs
+from tests.sweep.pretend import FAIL, HANG, KILLED, PYTHON, WAIT, Pretend, finish, pretend_jobs
 
 
 @pytest.fixture
@@ -234,3 +234,18 @@ sys.exit(2)
         pretend_jobs(config, tmp_path, {"a": script}), Processes(1, ()), False, tmp_path
     )
     assert outcome.state == State.elsewhere
+
+
+def test_every_job_of_a_batch_is_looked_at_before_it_starts(
+    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those beside one that another sweep took."""
+    jobs = pretend_jobs(config, tmp_path, dict.fromkeys("abc", KILLED))
+
+    def taken(self: Pretend) -> None:
+        self.state = State.elsewhere
+
+    monkeypatch.setattr(Pretend, "refresh", taken)
+    outcomes = run_sweep(jobs, Processes(3, ()), False, tmp_path)
+    assert [outcome.state for outcome in outcomes] == [State.elsewhere] * 3
+    assert not list(tmp_path.rglob("log.txt"))
