@@ -18,6 +18,14 @@ class DivergedError(UserError):
     """The loss is no longer finite: the run has come to nothing."""
 
 
+class PlacementError(UserError):
+    """The strategy can't lay this network or batch over these devices; a sweep leaves it out."""
+
+
+class RankError(Exception):
+    """A process of a run on several devices failed; its traceback has been printed."""
+
+
 class OtherRunError(UserError):
     """A folder holds a run of another configuration.
 

@@ -19,9 +19,10 @@ from alexnet_exp.config.training import (
     LoggerConfig,
     OptimConfig,
     StrategyConfig,
+    StrategyName,
     TrainerConfig,
 )
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import PlacementError, UserError
 
 
 @dataclass
@@ -54,12 +55,6 @@ class Config:
                 raise ValueError(f"{path}={value} must be finite")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
-        processes = self.trainer.devices * self.trainer.num_nodes
-        if self.strategy.name == "single" and processes > 1:
-            raise ValueError(
-                f"trainer.devices={self.trainer.devices} trainer.num_nodes="
-                f"{self.trainer.num_nodes}: strategy=single runs on one device; set both to 1"
-            )
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -94,7 +89,38 @@ def to_config(composed: DictConfig) -> Config:
     assert isinstance(config, Config)
     if not config.model.conv:
         raise UserError("there is no network: choose one with model=paper, model=original, ...")
+    _check_devices(config)
     return config
+
+
+def _check_devices(config: Config) -> None:
+    """Raise PlacementError where the strategy wants another number of devices."""
+    trainer, strategy = config.trainer, config.strategy.name
+    devices = trainer.devices * trainer.num_nodes
+    given = f"trainer.devices={trainer.devices}"
+    if trainer.num_nodes > 1:
+        given += f" trainer.num_nodes={trainer.num_nodes}"
+    if strategy == StrategyName.single and devices > 1:
+        raise PlacementError(
+            f"{given}: strategy=single runs on one device; choose strategy=ddp (or fsdp, towers,"
+            " one_weird_trick), or set both to 1"
+        )
+    towers = config.model.towers
+    if strategy == StrategyName.towers and towers < 2:
+        raise PlacementError(
+            f"strategy=towers gives each device one tower, and model={config.model.name} has one"
+            " tower: choose model=paper or model=original, or strategy=ddp"
+        )
+    if strategy == StrategyName.towers and devices % towers:
+        raise PlacementError(
+            f"{given}: strategy=towers puts the {towers} towers of model={config.model.name} on"
+            f" {towers} devices: set trainer.devices={towers} or a multiple of it, or strategy=ddp"
+        )
+    if strategy == StrategyName.one_weird_trick and devices < 2:
+        raise PlacementError(
+            f"{given}: strategy=one_weird_trick divides the fully connected layers among devices:"
+            " set trainer.devices=2 or more, or strategy=single"
+        )
 
 
 def _added(node: DictConfig, path: str) -> Iterator[tuple[str, list[str]]]:

@@ -35,6 +35,16 @@ class LoggerName(StrEnum):
     tensorboard = "tensorboard"
 
 
+class StrategyName(StrEnum):
+    """How the network is laid over devices."""
+
+    single = "single"
+    ddp = "ddp"
+    fsdp = "fsdp"
+    towers = "towers"
+    one_weird_trick = "one_weird_trick"
+
+
 @dataclass
 class AugmentationConfig:
     """What is done to a training image on the device (section 4.1)."""
@@ -221,15 +231,30 @@ class TrainerConfig:
 
 @dataclass
 class StrategyConfig:
-    """How the network is laid over devices."""
+    """How one network is trained on several devices (``parallel.py``)."""
 
-    name: str = "single"
-    """single: one process on one device."""
+    name: StrategyName = StrategyName.single
+    """single, ddp, fsdp, towers or one_weird_trick."""
+
+    bf16_gradients: bool = False
+    """ddp: send gradients in bf16, half the bytes; the result is no longer that of one device."""
+
+    bucket_mb: float = 4.0
+    """ddp, towers, one_weird_trick: least MiB of gradients that are sent together."""
+
+    timeout: float = 40.0
+    """Seconds that a process waits for another before the run ends as failed."""
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.name != "single":
-            raise ValueError(f"strategy.name={self.name} must be single")
+        if self.bucket_mb <= 0:
+            raise ValueError(f"strategy.bucket_mb={self.bucket_mb} must be greater than 0")
+        if self.timeout <= 0:
+            raise ValueError(f"strategy.timeout={self.timeout} must be greater than 0")
+        if self.bf16_gradients and self.name != StrategyName.ddp:
+            raise ValueError(
+                f"strategy.bf16_gradients=true is for strategy=ddp, not strategy={self.name}"
+            )
 
 
 @dataclass
