@@ -9,6 +9,7 @@
 |                 |                                    | for the whole batch                       |
 """
 
+from collections.abc import Mapping
 from inspect import signature
 from typing import Any
 
@@ -276,10 +277,33 @@ class FullySharded(PartsInCheckpoints, ModelParallelStrategy):
             self._lay_out(_network(self))
         if trainer.state.fn == TrainerFn.FITTING:
             self.setup_optimizers(trainer)
+            self._fused = [group["fused"] for group in self._groups()]
+            self._step_unfused()
         self.setup_precision_plugin()
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return [group for optimizer in self.optimizers for group in optimizer.param_groups]
+
+    def _step_unfused(self) -> None:
+        """torch has no fused step for tensors in parts."""
+        for group in self._groups():
+            group["fused"] = False
+
+    def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        """What a checkpoint holds of the optimizer, fused or not as one device has it."""
+        state = super().optimizer_state(optimizer)
+        groups = zip(state["param_groups"], self._fused, strict=True)
+        return state | {"param_groups": [group | {"fused": fused} for group, fused in groups]}
+
+    def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take this process's parts of the momentum."""
+        super().load_optimizer_state_dict(checkpoint)
+        self._step_unfused()
 
     def _lay_out(self, network: AlexNet) -> None:
         lay_out_rows(network, Share(self.global_rank, self.world_size), _world())
+        # FSDP2 divides no channels-last weights; convolutions take them as they come.
+        network.to(memory_format=torch.contiguous_format)
         mesh = self.device_mesh["data_parallel"]
         fully_shard(network.features, mesh=mesh)
         for layer in network.classifier.children():
