@@ -42,8 +42,15 @@ NEUTRAL = {
     "sweep": None,
     "evaluation": ("batch_size",),
     "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
-    "trainer": ("progress", "checkpoint_every", "keep_last_checkpoint"),
-}
+    "trainer": (
+        "progress", "checkpoint_every", "keep_last_checkpoint",
+        "devices", "num_nodes",
+    ),
+    "strategy": ("name", "bucket_mb", "timeout"),
+}  # fmt: skip
+
+# Fields that bear on the result and that earlier versions lacked, with what they then were.
+_ONCE = {"strategy": {"bf16_gradients": False}}
 
 
 def config_hash(config: Config) -> str:
@@ -58,13 +65,18 @@ def _set_fields(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def bearing(plain: dict[str, Any]) -> dict[str, Any]:
-    """Without the fields that have no bearing on the result."""
+    """Without the fields that have no bearing on the result.
+
+    Args:
+        plain: A configuration, perhaps recorded by an earlier version.
+    """
     kept = dict(plain)
     for group, fields in NEUTRAL.items():
-        part = plain.get(group)
+        part = plain.get(group, {})
         if isinstance(part, dict):  # or config.yaml is of another program
             names = part if fields is None else fields
-            kept[group] = {key: value for key, value in part.items() if key not in names}
+            whole = {**_ONCE.get(group, {}), **part}
+            kept[group] = {key: value for key, value in whole.items() if key not in names}
     return kept
 
 
