@@ -321,7 +321,7 @@ def _state(job: Job) -> State:
         return State.new
     _adopt(job, recorded)
     run.refuse_other_run(job.config, recorded)
-    if run.finished() is not None:
+    if run.result(job.config) is not None:
         run.check_predictions()
         return State.skipped
     if run.divergence() is not None:
