@@ -120,6 +120,8 @@ def test_every_option_composes(compose_config, group: str, option: str) -> None:
         extra = ["model=cifar_small"]
     if option == "fashion_mnist":
         extra = ["model=d2l"]
+    if group == "strategy" and option != "single":
+        extra = ["trainer.devices=2"]
     plus = "+" if group == "sweep" else ""
     config = compose_config(f"{plus}{group}={option}", *extra)
     if group == "recipe":
