@@ -129,6 +129,8 @@ def test_every_option_composes(compose_config, group: str, option: str) -> None:
     extra = []
     if (group, option) in (("data", "cifar10"), ("recipe", "cifar10")):
         extra = ["model=cifar_small"]
+    if (group, option) in (("strategy", "towers"), ("strategy", "one_weird_trick")):
+        extra = ["trainer.devices=2"]
     if option == "fashion_mnist":
         extra = ["model=d2l"]
     plus = "+" if group == "sweep" else ""

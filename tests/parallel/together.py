@@ -85,7 +85,9 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     """Of a run's last epoch, with the momentum."""
     content = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)
     momentum = content["optimizer_states"][0]["state"]
-    return content["state_dict"] | {f"momentum {i}": m["momentum_buffer"] for i, m in momentum.items()}
+    return content["state_dict"] | {
+        f"momentum {i}": m["momentum_buffer"] for i, m in momentum.items()
+    }
 
 
 if __name__ == "__main__":
