@@ -8,6 +8,7 @@ import yaml
 from scipy import stats
 
 from alexnet_exp.analysis.findings import Verdict
+from alexnet_exp.analysis.page import write_page
 from alexnet_exp.analysis.pairing import cells
 from alexnet_exp.analysis.placement import Placement, laid_over, placement_of
 from alexnet_exp.analysis.results import read_runs, run_folders
@@ -91,7 +92,7 @@ def test_the_newer_of_two_runs_under_one_strategy_counts(tmp_path, made) -> None
     assert not report.strategies, "all runs have the same strategy"
 
 
-def test_the_table_stands_on_screen_and_in_markdown(tmp_path, made, capsys) -> None:
+def test_the_table_stands_on_screen_page_and_in_markdown(tmp_path, made, capsys) -> None:
     made("single", "+experiment=no_lrn")
     made("four", "+experiment=no_lrn", "strategy=towers", "trainer.devices=2",
          "trainer.num_nodes=2", worse=60)  # fmt: skip
@@ -105,6 +106,10 @@ def test_the_table_stands_on_screen_and_in_markdown(tmp_path, made, capsys) -> N
     text = (tmp_path / "report.md").read_text()
     assert f"| {' | '.join(rows[1])} |" in text
     assert "2 runs, 20 s of training in all" in text
+    write_page(report, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "<h3>Strategies: synthetic" in page
+    assert "<td>4 on 2 nodes</td>" in page
 
 
 def test_one_strategy_has_no_table(tmp_path, made) -> None:
