@@ -242,15 +242,25 @@ def test_times_need_both_sides_as_the_paper_had_them(tmp_path, made, base, chang
     assert found.command == "python -m alexnet_exp.train -m +sweep=parallel"
 
 
-def test_commands_keep_the_strategies_of_their_runs(tmp_path, made) -> None:
+@pytest.mark.parametrize(
+    ("experiment", "base", "changed"),
+    [
+        ("one_gpu", "strategy=towers trainer.devices=2 ", ""),
+        ("no_lrn", "strategy=towers trainer.devices=2 ", "strategy=towers trainer.devices=4 "),
+    ],
+)
+def test_commands_keep_the_strategies_of_their_runs(
+    tmp_path, made, experiment: str, base: str, changed: str
+) -> None:
     for seed in SEEDS[:2]:
-        made("base", "strategy=towers", "trainer.devices=2", seed=seed)
-        made("one", "+experiment=one_gpu", seed=seed)
-    found = next(f for f in make_report(tmp_path).findings if f.claim.name == "one_gpu/top1")
+        made("base", *base.split(), seed=seed)
+        made("changed", f"+experiment={experiment}", *changed.split(), seed=seed)
+    findings = make_report(tmp_path).findings
+    found = next(f for f in findings if f.claim.name == f"{experiment}/top1")
     train = "python -m alexnet_exp.train -m"
     assert found.command == (
-        f"{train} strategy=towers trainer.devices=2 +experiment=baseline seed=0,1"
-        f" && {train} +experiment=one_gpu seed=0,1"
+        f"{train} {base}+experiment=baseline seed=0,1"
+        f" && {train} {changed}+experiment={experiment} seed=0,1"
     )
 
 
