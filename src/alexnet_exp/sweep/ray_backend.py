@@ -92,11 +92,7 @@ class RayBackend:
 
     def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
         carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
-        demand, devices = self._demand(job), job.config.trainer.devices
-        if devices > 1 and "OMP_NUM_THREADS" not in os.environ:
-            # Ray gives every process of the job all of the job's cores.
-            carried["OMP_NUM_THREADS"] = str(max(1, int(demand["num_cpus"]) // devices))
-        run = self._run.options(max_retries=0, **demand)
+        run = self._run.options(max_retries=0, **self._demand(job))
         return run.remote(job.spec(self._extra), carried)
 
     def _demand(self, job: Job) -> dict[str, float]:
