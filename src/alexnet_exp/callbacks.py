@@ -37,9 +37,9 @@ class StepSeed(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed by run, step and rank."""
+        """Seed by run and step."""
         # Mixed, because torch's CPU generator keeps only the lower 32 bits of its seed.
-        key = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank])
+        key = np.random.SeedSequence([self.seed, trainer.global_step, 0])
         torch.manual_seed(int(key.generate_state(1)[0]))
 
 

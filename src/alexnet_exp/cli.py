@@ -18,7 +18,14 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from alexnet_exp import startup
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.data.progress import say
-from alexnet_exp.errors import FAILED, INTERRUPTED, MISTAKE, SweepStoppedError, UserError
+from alexnet_exp.errors import (
+    FAILED,
+    INTERRUPTED,
+    MISTAKE,
+    RankError,
+    SweepStoppedError,
+    UserError,
+)
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
@@ -101,6 +108,9 @@ class _Command:
         except UserError as error:
             RunFolder(folder).discard()
             mistake(str(error))
+        except RankError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(FAILED)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -13,6 +13,7 @@ from alexnet_exp import cli
 from alexnet_exp.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
+from alexnet_exp.config.training import StrategyConfig
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import prepare
 from alexnet_exp.display import EpochProgress, show_errors
@@ -43,6 +44,9 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
     if not any(override.startswith("trainer.precision=") for override in overrides):
         _use_precision_of_this_machine(config)
     refuse_other_network(content, config, path)
+    # However many devices trained it, this is one process.
+    config.strategy = StrategyConfig()
+    config.trainer.devices = config.trainer.num_nodes = 1
     store = prepare(config.data, progress=progress)
     trained_on = content["hyper_parameters"]["config"]["data"]["fingerprint"]
     if trained_on != store.meta["fingerprint"]:

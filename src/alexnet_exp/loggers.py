@@ -19,19 +19,23 @@ from alexnet_exp.errors import UserError
 
 
 class Logging:
-    """The logger that ``logger=...`` chose, opened and closed.
+    """The logger that ``logger=...`` chose, opened and closed; none until it is opened."""
 
-    Args:
-        config: Resolved configuration of the run.
-        folder: Run folder; event files and offline runs lie in it.
-
-    Raises:
-        UserError: W&B is asked for online and no key is known.
-    """
-
-    def __init__(self, config: Config, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self) -> None:
+        self.folder: Path | None = None
         self.logger: Logger | bool = False
+
+    def open(self, config: Config, folder: Path) -> None:
+        """Start logging.
+
+        Args:
+            config: Resolved configuration of the run.
+            folder: Run folder; event files and offline runs lie in it.
+
+        Raises:
+            UserError: W&B is asked for online and no key is known.
+        """
+        self.folder = folder
         if config.logger.name == LoggerName.tensorboard:
             self.logger = TensorBoardLogger(
                 folder, name="tensorboard", version="", default_hp_metric=False
@@ -60,6 +64,7 @@ class Logging:
         if run.disabled:
             return None
         if run.offline:
+            assert self.folder is not None
             parts = self.folder / "wandb"  # a continued run has several, uploaded in their order
             return f"W&B offline run: {parts} (upload it with: wandb sync {parts})"
         return f"W&B run: {run.url}"

@@ -40,6 +40,11 @@ class LocalResponseNorm(nn.Module):
         self.towers, self.size, self.alpha, self.beta, self.k = towers, size, alpha, beta, k
         self.register_buffer("band", band_kernel(channels, towers, size), persistent=False)
 
+    def of_one_tower(self) -> "LocalResponseNorm":
+        """What normalizes the maps of one tower as this does those of all."""
+        maps = len(self.band) // self.towers
+        return LocalResponseNorm(maps, 1, self.size, self.alpha, self.beta, self.k)
+
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x``, (N, C, H, W)."""
         with torch.autocast(x.device.type, enabled=False):

@@ -12,6 +12,7 @@ from alexnet_exp.data.store import Store
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import LayerPlan, plan
+from alexnet_exp.parallel.strategies import check
 
 
 def settle(config: Config, store: Store) -> list[LayerPlan]:
@@ -28,6 +29,7 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
 
     Raises:
         UserError: The network does not fit the data.
+        PlacementError: The strategy can't lay it over the devices.
     """
     model, classes = config.model, len(store.classes)
     config.data.fingerprint = store.meta["fingerprint"]
@@ -62,9 +64,11 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
             f" of data={config.data.name}: set data.batch_size={images} or less"
         )
     try:
-        return plan(model)
+        layers = plan(model)
     except ValueError as error:
         raise UserError(str(error)) from error
+    check(config, layers)
+    return layers
 
 
 def make_trainer(config: Config, **settings: Any) -> L.Trainer:
@@ -113,5 +117,7 @@ def _quiet_lightning() -> None:
         ".*Trying to infer the `batch_size`.*",
         ".*You called `self.log.*",
         ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*`srun` command is available.*",
+        ".*on epoch level in distributed setting.*",  # what is logged is summed over processes
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -19,17 +19,24 @@ from alexnet_exp.checkpoint import load_checkpoint, refuse_other_network
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.data.module import StoreDataModule
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.store import Store, prepare
 from alexnet_exp.display import EpochProgress, announce, show_result
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
 from alexnet_exp.loggers import Logging
+from alexnet_exp.parallel.evaluation import gather_predictions
+from alexnet_exp.parallel.heartbeat import Heartbeat
+from alexnet_exp.parallel.ranks import Team, make_plugins, meet, place
+from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
+from alexnet_exp.parallel.supervisor import run_processes
 from alexnet_exp.runs import RunFolder, config_hash
 from alexnet_exp.setup import make_trainer, settle
 
 
 def train(config: Config, path: Path) -> dict[str, Any]:
     """Prepare the data, fit, evaluate the best checkpoint, and record.
+
+    For several devices this process starts one process each, unless it is one of them itself.
 
     Args:
         config: Checked configuration; what the data decides is filled in.
@@ -40,41 +47,65 @@ def train(config: Config, path: Path) -> dict[str, Any]:
 
     Raises:
         UserError: Something the user can mend.
+        RankError: One of several processes failed.
     """
-    store = prepare(config.data, progress=config.trainer.progress)
+    here = place(config)
+    is_first = here is None or here.is_first
+    store = prepare(config.data, progress=config.trainer.progress and is_first)
     layers = settle(config, store)
     run = RunFolder(path)
+    finished = find_finished(config, run) if is_first else None
+    if here is None:
+        return finished or run_processes(config, path)
+
+    resuming, logs = False, Logging()
+    try:
+        if is_first and finished is None:
+            resuming = run.start(config)
+            announce(config, layers, store.counts, path, resuming)
+            logs.open(config, path)
+        with meet(config, here) as team:
+            folder, resuming, finished = team.agree((path, resuming, finished))
+            if folder != path:  # times of day differ
+                run.discard()
+                run = RunFolder(folder)
+            if finished is not None:
+                return finished
+            return fit_test_and_record(config, store, run, logs, team, resuming)
+    except BaseException as error:
+        if is_first:
+            if isinstance(error, DivergedError):
+                run.record_divergence(str(error))
+            elif isinstance(error, UserError) or is_out_of_memory(error):
+                run.withdraw()  # what it is told to change makes another run
+            logs.abandon()
+        raise
+
+
+def find_finished(config: Config, run: RunFolder) -> dict[str, Any] | None:
+    """What a finished run of this configuration has recorded, also on the screen; else None.
+
+    Raises:
+        UserError: The folder holds a run of another configuration, or one that diverged.
+    """
     finished = run.result(config)
     if finished is not None:
-        show_result(finished, path, "already finished")
-        return finished
+        show_result(finished, run.path, "already finished")
     diverged = run.divergence()
-    if diverged is not None:
-        raise DivergedError(f"{diverged}; {path} records it, and removing that runs it again")
+    if finished is None and diverged is not None:
+        raise DivergedError(f"{diverged}; {run.path} records it, and removing that runs it again")
+    return finished
 
-    module = StoreDataModule(config, store)
-    resuming = run.start(config)
-    announce(config, layers, store.counts, path, resuming)
+
+def fit_test_and_record(
+    config: Config, store: Store, run: RunFolder, logs: Logging, team: Team, resuming: bool
+) -> dict[str, Any]:
+    """All that the processes of a run do together, and what the first one records of it."""
     L.seed_everything(config.seed, workers=True, verbose=False)
-    logs: Logging | None = None
-    try:
-        classifier = Classifier(config, store.classes)
-        logs = Logging(config, path)
-        epochs, trainer = build_trainer(config, run, logs)
-    except (UserError, RuntimeError, MemoryError):  # or more weights than memory
-        if logs is not None:
-            logs.abandon()
-        run.withdraw()
-        raise
-    try:
-        fit_and_test(trainer, classifier, module, run, resuming)
-    except BaseException as error:
-        logs.abandon()
-        if isinstance(error, DivergedError):
-            run.record_divergence(str(error))
-        if is_out_of_memory(error):
-            run.withdraw()  # what it is told to lower makes another run
-        raise
+    classifier = Classifier(config, store.classes)
+    epochs, trainer = build_trainer(config, run, logs, classifier, team)
+    fit_and_test(trainer, classifier, StoreDataModule(config, store), run, resuming)
+    predictions = gather_predictions(team, classifier.predictions)
     result = {
         "experiment": config.experiment,
         "data": config.data.name,
@@ -88,19 +119,24 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         "train_seconds": round(epochs.train_seconds, 3),
         "images_per_second": round(epochs.images / max(epochs.step_seconds, 1e-9), 1),
         "precision": config.trainer.precision,
-        "peak_memory_bytes": peak_memory_bytes(),
+        "strategy": str(config.strategy.name),
+        "devices": team.place.size,
+        "peak_memory_bytes": max(team.gather(peak_memory_bytes())),
         "recipe": config.recipe,
         "views": str(config.evaluation.views),
         "classes": len(store.classes),
         "images": store.counts,
         "synthetic": config.data.source == "synthetic",
     }
-    run.record(result, classifier.predictions, keep_last=config.trainer.keep_last_checkpoint)
-    show_result(result, path, logs.finish(result))
+    if team.place.is_first:
+        run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
+        show_result(result, run.path, logs.finish(result))
     return result
 
 
-def build_trainer(config: Config, run: RunFolder, logs: Logging) -> tuple[Epochs, L.Trainer]:
+def build_trainer(
+    config: Config, run: RunFolder, logs: Logging, classifier: Classifier, team: Team
+) -> tuple[Epochs, L.Trainer]:
     """Lightning's Trainer as the configuration has it, and the callback that counts epochs."""
     settings = config.trainer
     progress = EpochProgress(config.data.batch_size, settings.progress)
@@ -109,15 +145,18 @@ def build_trainer(config: Config, run: RunFolder, logs: Logging) -> tuple[Epochs
         config,
         max_epochs=settings.max_epochs,
         limit_train_batches=settings.limit_train_batches,
-        gradient_clip_val=config.optim.clip_norm,
+        gradient_clip_val=config.optim.clip_norm if clips_by_itself(config) else None,
+        strategy=make_strategy(config),
         callbacks=[
             StepSeed(config.seed),
+            Heartbeat(),
             progress,
             epochs,
+            *make_callbacks(config, classifier.network),
             best_checkpoint(run),
             Checkpoints(run, settings.checkpoint_every, epochs),
         ],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *make_plugins(config, team.place)],
         logger=logs.logger,
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # metrics are logged by epoch

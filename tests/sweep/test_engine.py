@@ -178,7 +178,11 @@ def test_damaged_result_is_a_failure_of_that_job_alone(config, tmp_path: Path) -
 def test_job_is_its_own_session_and_nobodys_rank(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (*child.SCRUBBED, "TORCHELASTIC_RUN_ID"):
+    ranks = {
+        *child.SCRUBBED, "TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID",
+        "ALEXNET_EXP_STORE",
+    }  # fmt: skip
+    for name in ranks:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("KEPT", "yes")
     script = "import json, os; print(json.dumps([os.getpid(), os.getsid(0), dict(os.environ)]))"
@@ -186,9 +190,24 @@ def test_job_is_its_own_session_and_nobodys_rank(
     wait_for(lambda: job.poll() is not None)
     pid, session, environment = json.loads((tmp_path / "log.txt").read_text().splitlines()[-1])
     assert pid == session == job.pid
-    assert not {*child.SCRUBBED, "TORCHELASTIC_RUN_ID"} & set(environment)
+    assert not ranks & set(environment)
     assert environment["KEPT"] == "yes"
     assert environment["OMP_NUM_THREADS"] == "3"
+
+
+@pytest.mark.parametrize("ignore_ctrl_c", [False, True])
+def test_a_new_process_heeds_ctrl_c_as_told(ignore_ctrl_c: bool) -> None:
+    """Whatever this process does itself, as one in a shell's background ignores it."""
+    script = "import signal; print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)"
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL if ignore_ctrl_c else signal.SIG_IGN)
+    try:
+        ended = subprocess.run(
+            [PYTHON, "-c", script], capture_output=True, text=True,
+            preexec_fn=child.before_exec(ignore_ctrl_c),
+        )  # fmt: skip
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.stdout == f"{ignore_ctrl_c}\n"
 
 
 def test_job_takes_its_own_children_along(tmp_path: Path) -> None:

@@ -66,13 +66,13 @@ class StoreDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Batches of the epoch that the trainer is at, also after a resume."""
-        rank, world_size = self._process()
+        share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
         sampler = TrainSampler(
             self.store.indices("train"),
             self.config.data.batch_size,
             self.config.seed,
-            rank,
-            world_size,
+            share.get("rank", 0),
+            share.get("num_replicas", 1),
         )
         # Lightning opens the iterator of a resumed run before it tells the sampler its epoch, and
         # `current_epoch` then still counts the epoch whose end wrote the checkpoint.
@@ -91,7 +91,9 @@ class StoreDataModule(L.LightningDataModule):
 
     def evaluation_loader(self, split: str, views: Views) -> DataLoader[Batch]:
         """Every image of ``split`` once over all processes, in store order."""
-        rank, world_size = self._process()
+        rank, world_size = 0, 1
+        if self.trainer is not None:
+            rank, world_size = self.trainer.global_rank, self.trainer.world_size
         count = self.augmentation.view_count(views)
         images = max(1, self.config.evaluation.batch_size // count)
         indices = self.store.indices(split)
@@ -110,11 +112,6 @@ class StoreDataModule(L.LightningDataModule):
             views = self.test_views if self.trainer.testing else Views.one
             pixels = self.augmentation.views(images, views)
         return {"images": pixels, "labels": batch["labels"], "index": index}
-
-    def _process(self) -> tuple[int, int]:
-        if self.trainer is None:
-            return 0, 1
-        return self.trainer.global_rank, self.trainer.world_size
 
     def _loader(self, sampler: TrainSampler | EvaluationSampler) -> DataLoader[Batch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

@@ -23,11 +23,12 @@ SCRUBBED = frozenset(
     {
         "LOCAL_RANK", "RANK", "NODE_RANK", "GROUP_RANK", "ROLE_RANK", "WORLD_SIZE",
         "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
-        "SLURM_NTASKS", "SLURM_NTASKS_PER_NODE", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID",
+        "SLURM_NTASKS", "SLURM_NPROCS", "SLURM_NTASKS_PER_NODE", "SLURM_TASKS_PER_NODE",
+        "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_STEPID",
         "PL_GLOBAL_SEED", "PL_SEED_WORKERS", "WANDB_RUN_ID", "WANDB_RESUME", "WANDB_SERVICE",
     }
 )  # fmt: skip
-_SCRUBBED_PREFIXES = ("TORCHELASTIC_",)
+_SCRUBBED_PREFIXES = ("TORCHELASTIC_", "SLURM_STEP_", "ALEXNET_EXP_")
 
 _PR_SET_PDEATHSIG = 1
 
@@ -107,7 +108,7 @@ class Child:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_before_exec(),
+                preexec_fn=before_exec(),
             )
 
     @property
@@ -169,6 +170,27 @@ def run_child(
     return ending
 
 
+def before_exec(ignore_ctrl_c: bool = False) -> Callable[[], None]:
+    """What a new process does before Python starts in it, as ``preexec_fn`` of ``Popen``.
+
+    On Linux it is killed when the thread that started it ends, however that happens.
+
+    Args:
+        ignore_ctrl_c: Ignore SIGINT, which a terminal sends to all processes at once; else heed it
+            even where this process, such as a shell's background job, does not.
+    """
+    prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
+    on_interrupt = signal.SIG_IGN if ignore_ctrl_c else signal.SIG_DFL
+
+    def between() -> None:
+        if prctl is not None:
+            # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
+            prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+        signal.signal(signal.SIGINT, on_interrupt)
+
+    return between
+
+
 def describe(code: int) -> str:
     """A return code in words."""
     if code >= 0:
@@ -209,17 +231,3 @@ def log_size(folder: Path) -> int:
 def _head(log: IO[str], command: list[str]) -> None:
     log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
     log.flush()
-
-
-def _before_exec() -> Callable[[], None]:
-    """What happens in the new process before Python starts."""
-    prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
-
-    def between() -> None:
-        if prctl is not None:
-            # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
-            prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        # A shell's background job, as this process may be, ignores Ctrl-C; a job must not.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return between

@@ -1,0 +1,241 @@
+"""The changes that lay a network over devices, layer by layer.
+
+Parameters keep their names; only their first dimension (kernels, units) is divided.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import ProcessGroup
+from torch.nn import functional as F
+
+from alexnet_exp.lrn import LocalResponseNorm
+from alexnet_exp.model import AlexNet, TowerLinear
+from alexnet_exp.parallel import collectives
+from alexnet_exp.parallel.parts import Divided, Rows
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of several equal shares of a dimension."""
+
+    index: int = 0
+    count: int = 1
+
+
+class PartOfDropout(nn.Module):
+    """Dropout of a part of the activations, by the mask that one device draws for all of them.
+
+    Args:
+        p: Share of activations set to zero.
+        rows, columns: Which part of the global batch and of the units comes here.
+
+    Shape:
+        (n, u) to the same, of a whole (n * rows.count, u * columns.count).
+    """
+
+    def __init__(self, p: float, rows: Share, columns: Share) -> None:
+        super().__init__()
+        self.p, self.rows, self.columns = p, rows, columns
+
+    def extra_repr(self) -> str:
+        """Probability and part."""
+        return f"p={self.p}, rows={self.rows}, columns={self.columns}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Set to zero, while training."""
+        if not self.training:
+            return x
+        whole = x.new_ones(len(x) * self.rows.count, x.shape[1] * self.columns.count)
+        mask = F.dropout(whole, self.p).chunk(self.rows.count)[self.rows.index]
+        return x * mask.chunk(self.columns.count, 1)[self.columns.index]
+
+
+class BatchNormOverProcesses(nn.BatchNorm2d):
+    """Batch normalization by the statistics of the global batch.
+
+    torch's own ``SyncBatchNorm`` wants a GPU.
+
+    Args:
+        norm: Its parameters and statistics are taken over.
+        group: The processes that share a batch.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d, group: ProcessGroup) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.load_state_dict(norm.state_dict())
+        self.group = group
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same."""
+        if not self.training:
+            return super().forward(x)
+        wide = x if x.dtype == torch.float64 else x.float()
+        mean = collectives.mean(wide.mean((0, 2, 3)), self.group)
+        centered = wide - mean[:, None, None]
+        variance = collectives.mean(centered.square().mean((0, 2, 3)), self.group)
+        with torch.no_grad():
+            count = x.numel() // x.shape[1] * self.group.size()
+            assert self.running_mean is not None
+            assert self.running_var is not None
+            assert self.num_batches_tracked is not None
+            assert self.momentum is not None
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
+
+
+def lay_out_rows(network: AlexNet, rows: Share, group: ProcessGroup) -> None:
+    """Divide the batch alone.
+
+    Args:
+        network: Changed in place.
+        rows: This process's share of each batch.
+        group: The processes that share a batch.
+    """
+    for parent in (network.features, network.classifier):
+        for name, module in parent.named_children():
+            if isinstance(module, nn.Dropout):
+                setattr(parent, name, PartOfDropout(module.p, rows, Share()))
+            if isinstance(module, nn.BatchNorm2d):
+                setattr(parent, name, BatchNormOverProcesses(module, group))
+
+
+def lay_out_towers(
+    network: AlexNet, rows: Share, towers: ProcessGroup, data: ProcessGroup
+) -> dict[str, Divided]:
+    """Keep one tower of every layer, and let the towers meet where a layer sees all of them.
+
+    Args:
+        network: Changed in place.
+        rows: This group of towers' share of each batch.
+        towers: The processes that hold the towers of one network, in their order.
+        data: The processes that hold this tower, each for its share of the batch.
+
+    Returns:
+        How parameters and buffers are divided, by name.
+    """
+    parts: dict[str, Divided] = {}
+    columns = Share(towers.rank(), towers.size())
+    inputs_are_whole = True  # the image is no tower's
+    for path, parent, name, module in _children(network):
+        if isinstance(module, nn.Conv2d | nn.Linear | TowerLinear):
+            sees_one = _is_blind(module)
+            if not sees_one and not inputs_are_whole:
+                _gather_before(module, 1, towers)
+            inputs_are_whole = False
+            parts |= _cut(module, path, towers)
+            if sees_one:
+                _make_one_tower(module, towers.size())
+        elif isinstance(module, LocalResponseNorm):
+            setattr(parent, name, module.of_one_tower())
+        elif isinstance(module, nn.BatchNorm2d):
+            parts |= _cut(module, path, towers)
+            module.num_features //= towers.size()
+            setattr(parent, name, BatchNormOverProcesses(module, data))
+        elif isinstance(module, nn.Dropout):
+            setattr(parent, name, PartOfDropout(module.p, rows, columns))
+    output, sizes = _output(network, parts)
+    _after(output, lambda logits: collectives.gather_replicated(logits, sizes, towers))
+    return parts
+
+
+def lay_out_fully_connected(
+    network: AlexNet, rows: Share, group: ProcessGroup
+) -> dict[str, Divided]:
+    """Divide the batch among the convolutions and the units of the fully connected layers.
+
+    The scheme is the first of Krizhevsky (2014), section 4: the whole batch is gathered before the
+    first fully connected layer. The other two send it in K pieces, so that sending hides behind
+    computing; their products are K times smaller, and only when weights are updated after each
+    piece, which is not what one device does, do they need less memory for it.
+
+    Args:
+        network: Changed in place.
+        rows: This process's share of each batch.
+        group: All processes.
+
+    Returns:
+        How the parameters of the fully connected layers are divided, by name.
+    """
+    lay_out_rows(network, rows, group)
+    parts: dict[str, Divided] = {}
+    columns = Share(group.rank(), group.size())
+    rows_are_whole = False
+    for path, parent, name, module in _children(network):
+        if isinstance(module, nn.Linear):
+            # The first gathers images, the others units.
+            scale = 1.0 if rows_are_whole else float(group.size())
+            _gather_before(module, 1 if rows_are_whole else 0, group, scale)
+            rows_are_whole = True
+            parts |= _cut(module, path, group)
+        elif isinstance(module, PartOfDropout) and rows_are_whole:
+            setattr(parent, name, PartOfDropout(module.p, Share(), columns))
+    output, sizes = _output(network, parts)
+    _after(output, lambda logits: collectives.rows_for_columns(logits, sizes, group))
+    return parts
+
+
+def _children(network: AlexNet) -> Iterator[tuple[str, nn.Module, str, nn.Module]]:
+    """Path, parent, name and module of every layer in order."""
+    for prefix, parent in (("features", network.features), ("classifier", network.classifier)):
+        for name, module in list(parent.named_children()):
+            yield f"{prefix}.{name}", parent, name, module
+
+
+def _is_blind(module: nn.Conv2d | nn.Linear | TowerLinear) -> bool:
+    """Whether each unit sees its own tower alone."""
+    if isinstance(module, nn.Conv2d):
+        return module.groups > 1
+    return isinstance(module, TowerLinear)
+
+
+def _make_one_tower(module: nn.Conv2d | nn.Linear | TowerLinear, towers: int) -> None:
+    if isinstance(module, nn.Conv2d):
+        module.groups = 1
+        module.in_channels //= towers
+    elif isinstance(module, TowerLinear):
+        module.towers = 1
+
+
+def _cut(module: nn.Module, path: str, group: ProcessGroup) -> dict[str, Divided]:
+    """Keep this process's rows of every parameter and buffer, and say which they are."""
+    parts: dict[str, Divided] = {}
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.ndim == 0:
+            continue
+        rows = Rows.of(len(tensor), group)
+        own = rows.cut(tensor.detach())
+        if isinstance(tensor, nn.Parameter):
+            setattr(module, name, nn.Parameter(own))
+        else:
+            module.register_buffer(name, own)
+        parts[f"{path}.{name}"] = rows
+        if name == "weight" and isinstance(module, nn.Conv2d):
+            module.out_channels = len(own)
+        if name == "weight" and isinstance(module, nn.Linear):
+            module.out_features = len(own)
+    return parts
+
+
+def _gather_before(module: nn.Module, dim: int, group: ProcessGroup, scale: float = 1.0) -> None:
+    def gathered(module: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+        return collectives.gather(inputs[0], dim, group, scale)
+
+    module.register_forward_pre_hook(gathered)
+
+
+def _after(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    module.register_forward_hook(lambda module, inputs, output: change(output))
+
+
+def _output(network: AlexNet, parts: Mapping[str, Divided]) -> tuple[nn.Module, list[int]]:
+    """The output layer, and how many classes each process has."""
+    name, module = list(network.classifier.named_children())[-1]
+    rows = parts[f"classifier.{name}.weight"]
+    assert isinstance(rows, Rows)
+    return module, list(rows.sizes)

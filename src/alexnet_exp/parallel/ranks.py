@@ -1,0 +1,254 @@
+"""The processes of one run: which of them this is, how they find each other, what they agree on."""
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import LoggerName, StrategyName
+from alexnet_exp.errors import UserError
+from alexnet_exp.parallel.heartbeat import CHANNEL
+
+T = TypeVar("T")
+
+# Seconds to wait for machines that start one after another, and for W&B's server on the first.
+_MACHINES, _WANDB = 1800.0, 90.0
+
+_meetings = itertools.count()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which of the processes of a run this one is.
+
+    Attributes:
+        rank, size: Among all.
+        local_rank, node: On its machine, and which machine that is.
+        address, port: Where they meet.
+        has_host: Whether somebody else keeps the meeting place open; else rank 0 does.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+    node: int = 0
+    address: str = "127.0.0.1"
+    port: int = 0
+    has_host: bool = False
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that writes and prints."""
+        return self.rank == 0
+
+
+def place(config: Config) -> Place | None:
+    """This process's place, by what started it; None where it has to start the processes itself.
+
+    torchrun, srun and ``alexnet_exp.parallel.supervisor`` start every process of a machine.
+
+    Args:
+        config: ``strategy`` and ``trainer`` of it.
+
+    Raises:
+        UserError: As many processes were started as the configuration does not ask for.
+    """
+    devices, nodes = config.trainer.devices, config.trainer.num_nodes
+    found = _started_by()
+    if found is None:
+        return Place() if devices * nodes == 1 else None
+    starter, given = found
+    if config.strategy.name == StrategyName.single:
+        raise UserError(
+            f"{starter} started {given.size} processes, and strategy=single is one: choose"
+            f" strategy=ddp trainer.devices=<processes on each machine>, or start one process"
+        )
+    if given.size != devices * nodes:
+        raise UserError(
+            f"{starter} started {given.size} processes, and trainer.devices={devices}"
+            f" trainer.num_nodes={nodes} asks for {devices * nodes}: set trainer.devices to the"
+            " processes on each machine and trainer.num_nodes to the machines"
+        )
+    return given
+
+
+def _started_by() -> tuple[str, Place] | None:
+    """Who started this process as one of several, and its place."""
+    variables = os.environ
+    if CHANNEL in variables or "TORCHELASTIC_RUN_ID" in variables:
+        rank, size, local_rank = (
+            int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
+        )
+        hosted = variables.get("TORCHELASTIC_USE_AGENT_STORE", "True") == "True"
+        node = int(variables.get("GROUP_RANK", "0"))
+        address, port = variables["MASTER_ADDR"], int(variables["MASTER_PORT"])
+        return "torchrun", Place(rank, size, local_rank, node, address, port, hosted)
+    if int(variables.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        slurm = SLURMEnvironment(auto_requeue=False)
+        return "srun", Place(
+            slurm.global_rank(),
+            int(variables["SLURM_STEP_NUM_TASKS"]),
+            slurm.local_rank(),
+            slurm.node_rank(),
+            slurm.main_address,
+            slurm.main_port,
+        )
+    return None
+
+
+@dataclass(frozen=True)
+class Team:
+    """The processes of a run after they have met.
+
+    Attributes:
+        place: Of this process.
+    """
+
+    place: Place
+
+    def agree(self, value: T) -> T:
+        """The first process's ``value``."""
+        if self.place.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values, src=0)
+        return values[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every process's ``value``, in their order."""
+        if self.place.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.place.size
+        dist.all_gather_object(values, value)
+        return values
+
+
+@contextlib.contextmanager
+def meet(config: Config, here: Place) -> Iterator[Team]:
+    """Connect the processes of a run, until the end of the block.
+
+    Args:
+        config: ``trainer``, ``strategy`` and ``logger`` of it.
+        here: This process.
+
+    Raises:
+        UserError: Some did not come in time.
+    """
+    if config.strategy.name == StrategyName.single:
+        yield Team(here)
+        return
+    on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(here.local_rank)
+    patience = config.strategy.timeout
+    if config.trainer.num_nodes > 1:
+        patience = max(patience, _MACHINES)
+    elif config.logger.name == LoggerName.wandb:
+        patience += _WANDB
+    dist.init_process_group(
+        "nccl" if on_gpu else "gloo",
+        store=_store(here, timedelta(seconds=patience)),
+        rank=here.rank,
+        world_size=here.size,
+        timeout=timedelta(seconds=config.strategy.timeout),
+        device_id=torch.device("cuda", here.local_rank) if on_gpu else None,
+    )
+    try:
+        yield Team(here)
+    finally:
+        dist.destroy_process_group()
+
+
+def _store(here: Place, patience: timedelta) -> Store:
+    if here.size == 1:
+        return HashStore()
+    try:
+        store = TCPStore(
+            here.address,
+            here.port,
+            here.size,
+            is_master=here.is_first and not here.has_host,
+            timeout=patience,
+            wait_for_workers=False,
+        )
+        # A name of its own for every time that the same processes meet, or are started again.
+        name = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{next(_meetings)}"
+        meeting = PrefixStore(name, store)
+        meeting.set(f"here/{here.rank}", "")
+        meeting.wait([f"here/{rank}" for rank in range(here.size)], patience)
+    except (dist.DistNetworkError, dist.DistStoreError) as error:
+        raise UserError(
+            f"not all {here.size} processes of the run met at {here.address}:{here.port} within"
+            f" {patience.total_seconds():.0f} s: see whether each machine runs the same command and"
+            f" reaches that address ({str(error).splitlines()[0]})"
+        ) from error
+    return meeting
+
+
+def make_plugins(config: Config, here: Place) -> list[ClusterEnvironment]:
+    """What the strategy adds to Lightning's plugins."""
+    return [] if config.strategy.name == StrategyName.single else [RankEnvironment(here)]
+
+
+class RankEnvironment(ClusterEnvironment):
+    """Tells Lightning which of the processes this one is; they have met already.
+
+    Args:
+        here: This process.
+    """
+
+    def __init__(self, here: Place) -> None:
+        super().__init__()
+        self._here = here
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """Lightning starts none."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Where they have met."""
+        return self._here.address
+
+    @property
+    def main_port(self) -> int:
+        """Where they have met."""
+        return self._here.port
+
+    @staticmethod
+    def detect() -> bool:
+        """It is passed to the Trainer, not found."""
+        return False
+
+    def world_size(self) -> int:
+        """Number of processes."""
+        return self._here.size
+
+    def set_world_size(self, size: int) -> None:
+        """It is known."""
+
+    def global_rank(self) -> int:
+        """Among all."""
+        return self._here.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """It is known."""
+
+    def local_rank(self) -> int:
+        """On its machine."""
+        return self._here.local_rank
+
+    def node_rank(self) -> int:
+        """Which machine."""
+        return self._here.node
