@@ -32,19 +32,23 @@ LINK_SIZES = (4 * 2**10, 256 * 2**10, 4 * 2**20, 64 * 2**20)
 """Bytes of the whole tensor that a collective is measured with."""
 
 
-def measure(config: Config) -> Machine:
+def measure(config: Config) -> tuple[Machine, int]:
     """Pieces and links of this machine: on each of its GPUs, or on two processes of its CPU.
 
     All devices measure at once, as they would train, and the slowest counts.
 
     Args:
         config: ``model``, ``optim`` and ``trainer`` of it; classes, channels and precision set.
+
+    Returns:
+        One device, and how many there are.
     """
     on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
     devices = torch.cuda.device_count() if on_gpu else min(2, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         spawn(_rank, (devices, on_gpu, config, folder), devices)
-        return Machine.from_plain(json.loads((Path(folder) / "machine.json").read_text()))
+        found = json.loads((Path(folder) / "machine.json").read_text())
+    return Machine.from_plain(found), devices
 
 
 def _rank(rank: int, devices: int, on_gpu: bool, config: Config, folder: str) -> None:

@@ -7,9 +7,10 @@ from rich import box
 from rich.table import Table as RichTable
 
 from alexnet_exp.config.training import StrategyName
+from alexnet_exp.cost.observe import Observation
 from alexnet_exp.cost.pieces import SHARES, Link, Links, Machine, same_for_all
 from alexnet_exp.cost.step_time import Job, fits, step_time
-from alexnet_exp.cost.traffic import bytes_per_step, transfers
+from alexnet_exp.cost.traffic import bytes_per_activation, bytes_per_step, transfers
 
 BATCHES = (128, 256, 1024, 4096)
 """Global batch sizes that are predicted."""
@@ -23,6 +24,10 @@ class Table:
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+
+    def without_first(self) -> "Table":
+        """All columns but the first."""
+        return Table(self.headings[1:], [row[1:] for row in self.rows])
 
     def markdown(self) -> str:
         """A table of GitHub's Markdown."""
@@ -44,16 +49,15 @@ def sent_bytes(
 ) -> Table:
     """Megabytes that each device sends in a step, by strategy."""
     rows = []
-    for strategy in PARALLEL:
-        cells = []
-        for batch in batches:
-            for count in devices:
+    for batch in batches:
+        for count in devices:
+            cells = []
+            for strategy in PARALLEL:
                 step = transfers(strategy, job.layers, batch, count, job.towers, activation_bytes)
                 fit = fits(strategy, job, batch, count)
                 cells.append(f"{bytes_per_step(step) / 1e6:.1f}" if fit else "-")
-        rows.append([f"{strategy}", *cells])
-    headings = [f"batch {batch}, {count} devices" for batch in batches for count in devices]
-    return Table(["strategy", *headings], rows)
+            rows.append([f"{batch}", f"{count}", *cells])
+    return Table(["global batch", "devices", *map(str, PARALLEL)], rows)
 
 
 def fastest(
@@ -66,6 +70,13 @@ def fastest(
     """The strategy with the shortest step, and how many times faster than one device it is.
 
     In brackets where it is slower than one device alone.
+
+    Args:
+        job: What is trained.
+        machine: One device.
+        links: Between the devices, with their names.
+        batches: Global batch sizes.
+        devices: Numbers of devices.
     """
     rows = []
     for name, link in links:
@@ -74,7 +85,7 @@ def fastest(
             cells = [_fastest(job, machine, link, batch, count, alone) for count in devices]
             rows.append([name, f"{batch}", f"{batch / alone:,.0f}", *cells])
     return Table(
-        ["link", "global batch", "1 device, images/s", *(f"{count} devices" for count in devices)],
+        ["link", "batch", "images/s alone", *(f"{count} devices" for count in devices)],
         rows,
     )
 
@@ -92,23 +103,6 @@ def _fastest(
     best = min(totals, key=totals.__getitem__)
     cell = f"{best} {alone / totals[best]:.2f}"
     return cell if totals[best] < alone else f"({cell})"
-
-
-def speedups(
-    job: Job, machine: Machine, link: Links, batch: int, devices: Sequence[int] = SHARES[1:]
-) -> Table:
-    """How many times faster than one device each strategy is, at one batch and link."""
-    alone = step_time(StrategyName.single, job, batch, 1, machine, link).total
-    rows = []
-    for strategy in PARALLEL:
-        cells = [
-            f"{alone / step_time(strategy, job, batch, count, machine, link).total:.2f}"
-            if fits(strategy, job, batch, count)
-            else "-"
-            for count in devices
-        ]
-        rows.append([f"{strategy}", *cells])
-    return Table(["strategy", *(f"{count} devices" for count in devices)], rows)
 
 
 def measured_pieces(machine: Machine) -> Table:
@@ -137,3 +131,37 @@ def measured_links(machine: Machine) -> Table:
 def stated(links: Sequence[Link]) -> list[tuple[str, Links]]:
     """Links as ``fastest`` takes them."""
     return [(link.name, same_for_all(link)) for link in links]
+
+
+def observed(job: Job, machine: Machine, observations: Sequence[Observation]) -> Table:
+    """Real steps beside the model and the formula.
+
+    Args:
+        job: What was trained.
+        machine: Whose pieces and links the prediction is made of.
+        observations: Of the same machine.
+    """
+    rows = []
+    size = bytes_per_activation(machine.precision)
+    backend = "nccl" if machine.overlaps else "gloo"
+    for seen in observations:
+        strategy = StrategyName(seen.strategy)
+        devices = 1 if strategy == StrategyName.single else seen.devices
+        predicted = step_time(strategy, job, seen.batch, devices, machine, machine.links).total
+        step = transfers(strategy, job.layers, seen.batch, devices, job.towers, size)
+        rows.append(
+            [
+                seen.strategy,
+                f"{devices}",
+                f"{seen.batch}",
+                f"{1e3 * seen.seconds:.0f}",
+                f"{1e3 * predicted:.0f}",
+                f"{predicted / seen.seconds:.2f}",
+                "-" if seen.sent is None else f"{seen.sent / 1e6:.4f}",
+                f"{bytes_per_step(step, backend) / 1e6:.4f}",
+            ]
+        )
+    return Table(
+        ["strategy", "devices", "batch", "ms a step", "predicted", "ratio", "MB sent", "formula"],
+        rows,
+    )
