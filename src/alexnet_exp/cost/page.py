@@ -50,12 +50,13 @@ MB, with activations in bf16 (`trainer.precision=bf16-mixed`) and gradients in f
 
 {bytes}
 
-**Counted.** The kernel's count of what a process's TCP sockets have sent agrees with the formula to
-the byte, once the 48-byte header of each of gloo's messages is added, and 8 bytes that Lightning
-broadcasts after each step (`tests/test_cost.py`, 2 and 4 processes). One thing is not as in the
-formula for NCCL: torch's reduce-scatter on gloo is an all-reduce of which each process keeps its
-share (pytorch/pytorch#149869), and sends twice the bytes. NCCL does not send through such sockets
-where it has better, so there is the formula alone.
+**Counted.** What the kernel says that the TCP sockets of a process have sent in real steps on gloo
+is what the formula says, with the 48-byte header of each of gloo's messages and 8 bytes that
+Lightning broadcasts after each step: to the byte for each collective, and within 200 bytes of a step
+of a small network under every strategy (`tests/test_cost.py`, 2 to 4 processes). One thing differs
+from NCCL: torch's reduce-scatter on gloo is an all-reduce of which each process keeps its share
+(pytorch/pytorch#149869), and sends twice the bytes; the formula counts it so where it is compared
+with gloo. NCCL sends by other ways than sockets, so there the formula stands alone.
 
 ## Model of the step
 
@@ -177,8 +178,9 @@ def _of_machine(job: Job, bench: dict[str, object], file: Path) -> str:
         ]
     if seen:
         text += [
-            "Real steps (through `parallel/`, on random images) beside the model, and bytes that"
-            " each device sent beside the formula. `single` is every device by itself:\n",
+            "Real steps of the strategies on random images: fastest step and what the model says of"
+            " it, MB that each device sent as the kernel counted them and by the formula. `single`"
+            " is every device by itself, all at once:\n",
             observed(job, machine, seen).markdown() + "\n",
         ]
     text += [

@@ -157,11 +157,11 @@ def observed(job: Job, machine: Machine, observations: Sequence[Observation]) ->
                 f"{1e3 * seen.seconds:.0f}",
                 f"{1e3 * predicted:.0f}",
                 f"{predicted / seen.seconds:.2f}",
-                "-" if seen.sent is None else f"{seen.sent / 1e6:.4f}",
-                f"{bytes_per_step(step, backend) / 1e6:.4f}",
+                "-" if seen.sent is None else f"{seen.sent / 1e6:.3f}",
+                f"{bytes_per_step(step, backend) / 1e6:.3f}",
             ]
         )
     return Table(
-        ["strategy", "devices", "batch", "ms a step", "predicted", "ratio", "MB sent", "formula"],
+        ["strategy", "devices", "batch", "ms", "model", "ratio", "MB sent", "formula"],
         rows,
     )
