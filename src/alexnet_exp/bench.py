@@ -8,6 +8,7 @@ predicts from it which strategy trains fastest on 2 to 64 such devices.
 from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -60,6 +61,7 @@ def bench(config: Config, folder: Path) -> None:
     except ValueError as error:
         raise UserError(str(error)) from error
     job = Job(layers, model.towers, config.strategy.bucket_mb)
+    load = os.getloadavg()[0]
     machine, devices = measure(config)
     observations = []
     if devices > 1:
@@ -76,6 +78,7 @@ def bench(config: Config, folder: Path) -> None:
         "model": model.name,
         "environment": environment(),
         "parallel": {
+            "load": load,
             "machine": machine.to_plain(),
             "observed": [asdict(seen) for seen in observations],
         },

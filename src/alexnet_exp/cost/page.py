@@ -52,8 +52,8 @@ MB, with activations in bf16 (`trainer.precision=bf16-mixed`) and gradients in f
 
 **Counted.** What the kernel says that the TCP sockets of a process have sent in real steps on gloo
 is what the formula says, with the 48-byte header of each of gloo's messages and 8 bytes that
-Lightning broadcasts after each step: to the byte for each collective, and within 200 bytes of a step
-of a small network under every strategy (`tests/test_cost.py`, 2 to 4 processes). One thing differs
+Lightning broadcasts after each step: to the byte for each collective, and within 200 bytes of a
+step of a small network under every strategy (`tests/test_cost.py`, 2 to 4 processes). One thing differs
 from NCCL: torch's reduce-scatter on gloo is an all-reduce of which each process keeps its share
 (pytorch/pytorch#149869), and sends twice the bytes; the formula counts it so where it is compared
 with gloo. NCCL sends by other ways than sockets, so there the formula stands alone.
@@ -166,7 +166,8 @@ def _of_machine(job: Job, bench: dict[str, object], file: Path) -> str:
         f"## Measured: {file.parent.name}\n",
         f"{hardware}, {environment['cpu_cores']} cores; one device is: {machine.name},"
         f" {machine.precision}, torch {environment['versions']['torch']}. The fastest of several"
-        f" repetitions, all devices at once. The optimizer takes"
+        f" repetitions, all devices at once, beside other work of {parallel['load']:.1f} processes"
+        f" on average when it began (0 on an idle machine). The optimizer takes"
         f" {1e9 * machine.optimizer:.2f} ns a parameter.\n",
         measured_pieces(machine).markdown() + "\n",
     ]
