@@ -30,6 +30,7 @@ TINY = (
     "trainer.limit_train_batches=2", "trainer.precision=32-true", "trainer.accelerator=cpu",
 )  # fmt: skip
 TWO = ("strategy=ddp", "trainer.devices=2")
+WORKERS = ("data.resident=never", "data.workers=2")
 
 # Python imports this at its start. FAULT=rank:where:what, the where a method of Heartbeat.
 HOOK = """
@@ -416,9 +417,9 @@ def assert_equal_runs(one: Path, other: Path) -> None:
 
 def test_killed_supervisor_takes_its_processes_along(bench: Bench, stores: str) -> None:
     path = bench.folder / "run"
-    run = start(path, *TWO, stores, "trainer.max_epochs=1000")
+    run = start(path, *TWO, stores, *WORKERS, "trainer.max_epochs=1000")
     wait_for(RunFolder(path).last, run)
-    assert len(bench.alive()) >= 3
+    assert len(bench.alive()) >= 3, run.poll()
     run.kill()
     code, printed = finish(run)
     assert code == -signal.SIGKILL, printed
@@ -435,8 +436,7 @@ def test_supervisor_told_to_end_leaves_nothing(
     number: signal.Signals, code: int, bench: Bench, stores: str
 ) -> None:
     path = bench.folder / "run"
-    workers = ("data.resident=never", "data.workers=2")
-    run = start(path, *TWO, stores, *workers, "trainer.max_epochs=1000")
+    run = start(path, *TWO, stores, *WORKERS, "trainer.max_epochs=1000")
     wait_for(RunFolder(path).last, run)
     asked = time.monotonic()
     run.send_signal(number)

@@ -85,7 +85,8 @@ def _first_line(error: BaseException) -> str:
 
 def _end_with_supervisor() -> None:
     """End when the supervisor has; its end of the pipe closes however that happened."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin, which would be locked for ever in a DataLoader's workers: they close it first.
+    os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
