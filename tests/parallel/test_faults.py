@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 
 from alexnet_exp.config import Config
+from alexnet_exp.data.store import prepare
 from alexnet_exp.errors import RankError, UserError
 from alexnet_exp.parallel.member import Member
 from alexnet_exp.parallel.supervisor import _Team
 from alexnet_exp.runs import RunFolder
+from alexnet_exp.setup import settle
 from alexnet_exp.train import train
 from tests.conftest import ComposeConfig
 
@@ -250,14 +252,16 @@ def test_run_that_another_command_is_in_keeps_its_files(
     bench: Bench, stores: str, compose_config: ComposeConfig
 ) -> None:
     config = compose_config(*TINY, *TWO, stores)
+    settle(config, prepare(config.data, progress=False))
     path = bench.folder / "run"
     run = RunFolder(path)
-    run.start(compose_config(*TINY, stores))
+    run.start(config)
     partial = run.checkpoints / "last.ckpt.partial"
     partial.write_text("half")
     with pytest.raises(UserError, match="another process is running"):
         train(config, path)
     assert partial.exists()
+    assert run.recorded_config() is not None
 
 
 # -- which process is to blame ---------------------------------------------------------------------
@@ -431,6 +435,7 @@ def test_killed_supervisor_takes_its_processes_along(bench: Bench, stores: str) 
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_supervisor_told_to_end_leaves_nothing(
     number: signal.Signals, code: int, bench: Bench, stores: str

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from alexnet_exp.errors import INTERRUPTED
 from alexnet_exp.parallel.heartbeat import CHANNEL
 from alexnet_exp.sweep.child import before_exec, describe
 
@@ -124,6 +125,8 @@ class Member:
         assert self.code is not None
         if self.failure is not None:
             return f"failed: {self.failure['message']}"
+        if self.code == INTERRUPTED:
+            return "was interrupted, or nobody reads its output any more"
         return f"was ended: {describe(self.code)}"
 
     def is_stopped(self) -> bool:

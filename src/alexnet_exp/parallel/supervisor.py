@@ -236,7 +236,7 @@ class _Team:
         """
         who = f"process {failed.rank} of {self._size}"
         if failed.code is None:
-            self._show(failed, f"{who} (pid {failed.popen.pid}) does not answer:", stack=True)
+            self._show(failed, f"{who} (pid {failed.popen.pid}) does not answer:")
             if failed.stopped_since is not None:
                 raise RankError(f"{who} was stopped (SIGSTOP or a debugger) and did not go on")
             raise RankError(
@@ -256,17 +256,18 @@ class _Team:
             raise UserError(failure["message"])
         if failure["kind"] == "memory":
             raise MemoryError(f"{who}: {failure['message']}")
-        self._show(failed, f"{who} (pid {failed.popen.pid}):", failure["traceback"])
+        self._show(failed, f"{who} (pid {failed.popen.pid}) said:", failure["traceback"])
         raise RankError(f"{who} {failed.ending}")
 
-    def _show(self, one: Member, title: str, traceback: str = "", stack: bool = False) -> None:
-        """Print what a process has to say."""
-        print(title, file=sys.stderr, flush=True)
-        if stack and one.stopped_since is None:
-            one.print_stack()
-        for text in (one.printed(), traceback.strip()):
-            if text:
-                print(text, file=sys.stderr, flush=True)
+    def _show(self, one: Member, title: str, traceback: str = "") -> None:
+        """Print what a process has to say; one that still runs, where it stands."""
+        if one.code is None and one.stopped_since is None:
+            print(title, file=sys.stderr, flush=True)
+            one.print_stack()  # the first process's own comes on the terminal
+            title = ""
+        texts = [text for text in (one.printed(), traceback.strip()) if text]
+        if texts:
+            print(*filter(None, [title, *texts]), sep="\n", file=sys.stderr, flush=True)
 
     def end(self, interrupt: bool = False) -> None:
         """End all that still run, with everything that they have started.
