@@ -273,3 +273,23 @@ def test_mistakes_name_the_field(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         OptimConfig(**fields)
     assert str(raised.value).startswith(message)
+
+
+def test_loaded_momentum_lies_in_memory_as_its_weight() -> None:
+    """A fused step would take one element's momentum for another's."""
+    torch.manual_seed(0)
+    weights, gradients = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5)
+    ends = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        layer = nn.Conv2d(3, 4, 5, bias=False)
+        layer.weight.data.copy_(weights)
+        first = build_optimizer(layer, OptimConfig())
+        layer.weight.grad = gradients.clone()
+        first.step()
+        layer = layer.to(memory_format=memory_format)
+        second = build_optimizer(layer, OptimConfig())
+        second.load_state_dict(first.state_dict())
+        layer.weight.grad = torch.empty_like(layer.weight).copy_(gradients)
+        second.step()
+        ends.append(layer.weight.detach().clone())
+    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=1e-7)

@@ -17,6 +17,7 @@ from rich.progress import (
 from rich.table import Table
 
 from alexnet_exp.config import Config
+from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import console, percent
 from alexnet_exp.model import LayerPlan
 
@@ -57,9 +58,20 @@ def announce(
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
         f" {data.batch_size}, at most {config.trainer.max_epochs} epochs,"
         f" {config.trainer.precision}",
+        *_placement(config),
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
     )
     console.print("\n".join(lines), soft_wrap=True)
+
+
+def _placement(config: Config) -> list[str]:
+    """How many devices of how many machines, where there is more than one process."""
+    trainer, strategy = config.trainer, config.strategy
+    if strategy.name == StrategyName.single:
+        return []
+    machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
+    line = f"strategy={strategy.name}: {trainer.devices} processes{machines}"
+    return [line + (", gradients sent in bf16" if strategy.bf16_gradients else "")]
 
 
 def show_errors(result: dict[str, Any], title: str) -> None:

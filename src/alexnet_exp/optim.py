@@ -55,7 +55,17 @@ def build_optimizer(model: nn.Module, config: OptimConfig, fused: bool = True) -
         },
     ]
     rule = PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
-    return rule(groups, lr=config.lr, momentum=config.momentum, fused=fused)
+    optimizer = rule(groups, lr=config.lr, momentum=config.momentum, fused=fused)
+    optimizer.register_load_state_dict_post_hook(_lay_momentum_like_weights)
+    return optimizer
+
+
+def _lay_momentum_like_weights(optimizer: torch.optim.Optimizer) -> None:
+    """A fused step takes both as they lie in memory; a checkpoint may have them otherwise."""
+    for parameter, state in optimizer.state.items():
+        momentum = state.get("momentum_buffer")
+        if momentum is not None and momentum.stride() != parameter.stride():
+            state["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
 
 
 class LearningRate:

@@ -31,6 +31,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from alexnet_exp.config import Config, leaves, to_plain
+from alexnet_exp.config.training import Schedule
 from alexnet_exp.errors import OtherRunError, UserError
 
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -42,8 +43,15 @@ NEUTRAL = {
     "sweep": None,
     "evaluation": ("batch_size",),
     "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
-    "trainer": ("progress", "checkpoint_every", "keep_last_checkpoint"),
-}
+    "trainer": (
+        "progress", "checkpoint_every", "keep_last_checkpoint",
+        "devices", "num_nodes",
+    ),
+    "strategy": ("name", "bucket_mb", "timeout"),
+}  # fmt: skip
+
+# Fields that bear on the result and that earlier versions lacked, with what they then were.
+_ONCE = {"strategy": {"bf16_gradients": False}}
 
 
 def config_hash(config: Config) -> str:
@@ -58,13 +66,18 @@ def _set_fields(plain: dict[str, Any]) -> dict[str, Any]:
 
 
 def bearing(plain: dict[str, Any]) -> dict[str, Any]:
-    """Without the fields that have no bearing on the result."""
+    """Without the fields that have no bearing on the result.
+
+    Args:
+        plain: A configuration, perhaps recorded by an earlier version.
+    """
     kept = dict(plain)
     for group, fields in NEUTRAL.items():
-        part = plain.get(group)
+        part = plain.get(group, {})
         if isinstance(part, dict):  # or config.yaml is of another program
             names = part if fields is None else fields
-            kept[group] = {key: value for key, value in part.items() if key not in names}
+            whole = {**_ONCE.get(group, {}), **part}
+            kept[group] = {key: value for key, value in whole.items() if key not in names}
     return kept
 
 
@@ -82,7 +95,7 @@ class RunFolder:
         self.best = self.checkpoints / "best.ckpt"
 
     def result(self, config: Config) -> dict[str, Any] | None:
-        """What a finished run of this configuration has recorded, or None.
+        """What a finished run of this configuration has recorded; None also if it may go further.
 
         Raises:
             UserError: The folder holds a run of another configuration.
@@ -90,7 +103,20 @@ class RunFolder:
         recorded = self.recorded_config()
         if recorded is not None:
             self.refuse_other_run(config, recorded)
+            if self.goes_further(config, recorded):
+                return None
         return self.finished()
+
+    def goes_further(self, config: Config, recorded: dict[str, Any]) -> bool:
+        """Whether all that ``config`` asks for beyond the recorded run are more epochs.
+
+        A cosine schedule would have been another one from the first step.
+        """
+        old, new = _set_fields(recorded), _set_fields(to_plain(config))
+        name = "trainer.max_epochs"
+        same = all(old.get(p) == new.get(p) for p in {*old, *new} - {"config_hash", name})
+        more = isinstance(old.get(name), int) and old[name] < new[name]
+        return same and more and config.optim.schedule != Schedule.cosine and self.last.exists()
 
     def finished(self) -> dict[str, Any] | None:
         """What a finished run, of whatever configuration, has recorded, or None."""
@@ -163,6 +189,8 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock()
+            for name in ("result.json", "predictions.npz"):  # of a run that goes further
+                (self.path / name).unlink(missing_ok=True)
             marked = {"config_hash": config_hash(config), **to_plain(config)}
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
             _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
@@ -248,6 +276,8 @@ class RunFolder:
         Raises:
             OtherRunError: They differ in something that bears on the result.
         """
+        if self.goes_further(config, recorded):
+            return
         old, new = _set_fields(recorded), _set_fields(to_plain(config))
         changed = [
             f"{path} was {old.get(path)}, is {new.get(path)}"

@@ -10,12 +10,16 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from alexnet_exp import cli
-from alexnet_exp.config import conf_folder, to_plain
+from alexnet_exp.config import Config, conf_folder, to_plain
+from alexnet_exp.errors import PlacementError
 from alexnet_exp.runs import RunFolder
-from alexnet_exp.sweep import launch
-from alexnet_exp.sweep.engine import Backend
+from alexnet_exp.sweep import launch, processes
+from alexnet_exp.sweep.engine import Backend, run_sweep
 from alexnet_exp.sweep.jobs import Job, Outcome, State, _quoted, folder_name
+from alexnet_exp.sweep.processes import Processes
+from alexnet_exp.sweep.screen import show_outcomes
 from alexnet_exp.train import train
+from tests.sweep.pretend import finish, pretend_jobs
 
 TINY = (
     "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
@@ -162,6 +166,7 @@ def test_run_of_an_earlier_version_is_the_same_run(planned) -> None:
     run.record({"metrics": {}}, {}, keep_last=False)
     before = OmegaConf.load(job.folder / "config.yaml")
     del before["sweep"], before["trainer"]["stop_at_train_error"]
+    del before["strategy"]["bf16_gradients"]
     OmegaConf.save(before, job.folder / "config.yaml")
     code, (job,), _ = planned("-m", "seed=0")
     assert (code, job.state) == (0, State.skipped)
@@ -205,9 +210,85 @@ def test_changed_configuration_under_the_same_name_shows_the_difference(planned)
     assert {job.state for job in jobs} == {State.skipped}
 
 
+def test_a_grid_of_strategies_leaves_out_what_no_devices_fit(planned) -> None:
+    grid = ("-m", "strategy=single,ddp,towers,one_weird_trick", "trainer.devices=1,2")
+    code, jobs, _ = planned(*grid)
+    assert code == 0
+    left = {job.name: job.reason for job in jobs if job.state == State.left_out}
+    assert {name.removesuffix("/seed_0").removeprefix("baseline/") for name in left} == {
+        "strategy=single,trainer.devices=2", "strategy=towers,trainer.devices=1",
+        "strategy=one_weird_trick,trainer.devices=1",
+    }  # fmt: skip
+    reason = left["baseline/strategy=single,trainer.devices=2/seed_0"]
+    assert reason.startswith("trainer.devices=2: strategy=single runs on one device")
+    assert sum(job.state == State.new for job in jobs) == 5
+
+
+def test_what_a_strategy_finds_in_the_data_leaves_a_job_out_too(
+    planned, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(config: Config, store: object) -> None:
+        if config.trainer.devices > 1:
+            raise PlacementError("an odd batch")
+
+    monkeypatch.setattr("alexnet_exp.sweep.jobs.settle", refuse)
+    code, jobs, _ = planned("-m", "strategy=ddp", "trainer.devices=1,2,3", "seed=0,1")
+    assert (code, len(jobs)) == (0, 6)
+    assert {job.config.trainer.devices for job in jobs if job.state == State.left_out} == {2, 3}
+    assert {job.reason for job in jobs if job.state == State.left_out} == {"an odd batch"}
+
+
+def test_a_sweep_of_nothing_but_misfits_is_a_mistake(planned) -> None:
+    code, jobs, error = planned("-m", "strategy=single,towers", "trainer.devices=3", "seed=0,1")
+    assert (code, jobs) == (2, [])
+    assert "none of the jobs can run" in error
+    assert "2 jobs: trainer.devices=3: strategy=single runs on one device" in error
+    assert "2 jobs: trainer.devices=3: strategy=towers puts the 2 towers" in error
+
+
+def test_jobs_left_out_stand_in_the_table_and_the_others_run(
+    compose_config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jobs = pretend_jobs(compose_config(), tmp_path, {"a": finish(), "b": "", "c": finish()})
+    jobs[1].state, jobs[1].reason = State.left_out, "no devices fit it"
+    outcomes = run_sweep(jobs, Processes(1, ()), False, tmp_path)
+    assert [o.state for o in outcomes] == [State.finished, State.left_out, State.finished]
+    assert not jobs[1].folder.exists()
+    show_outcomes(outcomes, tmp_path)
+    shown = capsys.readouterr().out
+    assert "left out: 1 job: no devices fit it" in shown
+    assert "3 jobs: 2 finished, 1 left out" in shown
+    assert "the same command" not in shown, "nothing is left to do"
+
+
+def test_strategy_and_devices_make_no_other_run(planned, tmp_path: Path) -> None:
+    """What two devices began, one may finish."""
+    subdir = "hydra.sweep.subdir=${experiment}/seed_${seed}"
+    before = ("-m", "seed=0", "strategy=ddp", "trainer.devices=2", subdir)
+    _, (job,), _ = planned(*before)
+    _start(job, checkpoint=True)
+    code, (job,), _ = planned("-m", "seed=0", subdir)
+    assert (code, job.state) == (0, State.half_done)
+    code, _, error = planned(*before, "strategy.bf16_gradients=true")
+    assert code == 2
+    assert "strategy.bf16_gradients was False, is True" in error
+
+
+def test_threads_of_jobs_side_by_side_are_shared_among_their_devices(
+    compose_config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(processes, "_cores", lambda: 8)
+    monkeypatch.setattr(processes.os, "process_cpu_count", lambda: 8, raising=False)
+    config = compose_config("strategy=ddp", "trainer.devices=2")
+    (job,) = pretend_jobs(config, Path(), {"a": ""})
+    assert [Processes(jobs, ())._threads(job) for jobs in (1, 2, 8)] == [None, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
+        (("-m", "seed=0", "strategy=ddp", "trainer.num_nodes=1,2"), "torchrun --nnodes=2"),
         (("-m", "seed=0", "sweep.job_timeout=-1"), "sweep.job_timeout=-1"),
         (("-m", "seed=0,1", "hydra.run.dir=x"), "a sweep's is sweep.name=<name>"),
         (("-m", "seed=0", "sweep.name=a/b"), "sweep.name=a/b names a folder"),
@@ -223,8 +304,13 @@ def test_changed_configuration_under_the_same_name_shows_the_difference(planned)
     ],
 )
 def test_mistakes_end_in_one_message_before_any_job_starts(
-    planned, tmp_path: Path, overrides: tuple[str, ...], message: str
+    planned,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    overrides: tuple[str, ...],
+    message: str,
 ) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # this machine may have sbatch
     if "hydra.sweep.subdir=x,y" in overrides:
         overrides = ("-m", "optim.lr=.1,.2", "hydra.sweep.subdir=x")
     code, jobs, error = planned(*overrides)

@@ -13,7 +13,7 @@ import pytest
 from alexnet_exp.errors import SweepStoppedError, UserError
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
-from alexnet_exp.sweep.ray_backend import RayBackend, _demand
+from alexnet_exp.sweep.ray_backend import RayBackend, demand
 from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs
 from tests.sweep.test_engine import gone, wait_for
 
@@ -98,11 +98,11 @@ def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path: Path
 
 def test_demand_of_a_job_fits_one_machine() -> None:
     eight, head, small = {"GPU": 8.0, "CPU": 64.0}, {"CPU": 2.0}, {"GPU": 1.0, "CPU": 1.0}
-    assert _demand([eight], None, None) == {"num_gpus": 1.0, "num_cpus": 8}
-    assert _demand([eight], 0.5, None) == {"num_gpus": 0.5, "num_cpus": 4}
-    assert _demand([eight], 2, 3) == {"num_gpus": 2, "num_cpus": 3}
-    assert _demand([head], None, None) == {"num_gpus": 0.0, "num_cpus": 1}
-    assert _demand([head, small], None, None) == {"num_gpus": 1.0, "num_cpus": 1}
+    assert demand([eight], 1, True, None, None) == {"num_gpus": 1.0, "num_cpus": 8}
+    assert demand([eight], 1, True, 0.5, None) == {"num_gpus": 0.5, "num_cpus": 4}
+    assert demand([eight], 1, True, 2, 3) == {"num_gpus": 2, "num_cpus": 3}
+    assert demand([head], 1, True, None, None) == {"num_gpus": 0.0, "num_cpus": 1}
+    assert demand([head, small], 1, True, None, None) == {"num_gpus": 1.0, "num_cpus": 1}
     for nodes, gpus, cpus, message in (
         ([head], 1, None, r"gpus_per_job=1 .*no machine .*\(2 CPUs, 0 GPUs\)"),
         ([head], 0, 4, r"cpus_per_job=4: no machine"),
@@ -111,7 +111,43 @@ def test_demand_of_a_job_fits_one_machine() -> None:
         ([eight], 1.5, 1, r"gpus_per_job=1.5 must be a share"),
     ):
         with pytest.raises(UserError, match=message):
-            _demand(nodes, gpus, cpus)
+            demand(nodes, 1, True, gpus, cpus)
+
+
+def test_demand_follows_the_devices_of_a_job() -> None:
+    eight, head = {"GPU": 8.0, "CPU": 64.0}, {"CPU": 2.0}
+    assert demand([eight], 4, True, None, None) == {"num_gpus": 4.0, "num_cpus": 32}
+    assert demand([eight], 4, True, 4, 3) == {"num_gpus": 4, "num_cpus": 3}
+    assert demand([eight], 4, False, None, None) == {"num_gpus": 0.0, "num_cpus": 4}
+    assert demand([head], 2, True, None, None) == {"num_gpus": 0.0, "num_cpus": 2}
+    assert demand([eight], 2, False, 1, 2) == {"num_gpus": 1, "num_cpus": 2}
+    with pytest.raises(UserError, match=r"gpus_per_job=1 is less than trainer\.devices=2"):
+        demand([eight], 2, True, 1, None)
+    with pytest.raises(UserError, match=r"trainer\.devices=4 takes .*no machine"):
+        demand([head], 4, True, None, None)
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_job_of_two_devices_holds_two_cores(compose_config, tmp_path: Path) -> None:
+    """One core for each of its processes, so that another job waits; on two it would meet it."""
+    script = (
+        "import json, os, time; from pathlib import Path; Path('begun').touch(); time.sleep(1);"
+        " json.dump({'metrics': {'test/top1_error': 0}, 'epochs': 1, 'threads':"
+        " os.environ['OMP_NUM_THREADS'], 'begun': len(list(Path.cwd().parent.glob('*/begun')))},"
+        " open('result.json', 'w'))"
+    )
+    config = compose_config("strategy=ddp", "trainer.devices=2")
+    jobs = pretend_jobs(config, tmp_path, {"a": script, "b": script}, {"a": 120, "b": 120})
+    made = backend()
+    made.check(jobs)
+    outcomes = run_sweep(jobs, made, False, tmp_path)
+    results = [outcome.result for outcome in outcomes if outcome.result]
+    assert sorted((result["threads"], result["begun"]) for result in results) == [
+        ("1", 1), ("1", 2),
+    ]  # fmt: skip
+    config.trainer.num_nodes = 2
+    with pytest.raises(UserError, match=r"trainer\.num_nodes=2.*torchrun"):
+        made.check(jobs)
 
 
 @pytest.mark.usefixtures("clean")

@@ -15,8 +15,9 @@ from alexnet_exp.sweep.slurm_backend import SlurmBackend
 from tests.sweep.pretend import FAIL, finish, pretend_jobs
 
 SETTINGS = {
-    "partition": "gpu", "account": None, "qos": "long", "constraint": None, "gpus_per_job": 2,
-    "cpus_per_job": 6, "mem_gb": 24, "timeout_min": 90, "array_parallelism": 3,
+    "partition": "gpu", "account": None, "qos": "long", "constraint": None,
+    "gpus_per_job": None, "cpus_per_device": 3, "mem_gb": 24, "timeout_min": 90,
+    "array_parallelism": 3,
     "setup": ["module load cuda"], "additional": {"reservation": "mine"},
 }  # fmt: skip
 
@@ -24,7 +25,7 @@ SETTINGS = {
 SBATCH = """#!{python}
 import os, re, subprocess, sys
 text = open(sys.argv[-1]).read()
-open({kept!r}, "w").write(text)
+open({kept!r}, "a").write(text)
 array = re.search(r"--array=0-(\\d+)", text)
 tasks = range(int(array.group(1)) + 1) if array else [None]
 print("Submitted batch job 77")
@@ -73,7 +74,8 @@ def test_batch_script_asks_for_what_was_set_and_runs_the_job(
     compose_config, cluster: Path, tmp_path: Path
 ) -> None:
     scripts = {"a": finish(), "b": FAIL, "c": finish()}
-    jobs = pretend_jobs(compose_config(), tmp_path, scripts)
+    config = compose_config("strategy=ddp", "trainer.devices=2")
+    jobs = pretend_jobs(config, tmp_path, scripts)
     backend = SlurmBackend((), tmp_path, **SETTINGS)  # type: ignore[arg-type]
     outcomes = run_sweep(jobs, backend, False, tmp_path)
     assert [o.state for o in outcomes] == [State.finished, State.failed, State.finished]
@@ -92,11 +94,46 @@ def test_batch_script_asks_for_what_was_set_and_runs_the_job(
     assert f"{sys.executable} -u -m submitit.core._submit {tmp_path / 'slurm'}" in command
 
 
-def test_no_gpu_is_asked_for_where_none_is_wanted(
+def test_jobs_of_more_devices_are_an_array_of_their_own(
     compose_config, cluster: Path, tmp_path: Path
 ) -> None:
+    jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abc", finish()))
+    jobs[1].config = compose_config("strategy=ddp", "trainer.devices=4")
+    backend = SlurmBackend((), tmp_path, **SETTINGS)  # type: ignore[arg-type]
+    outcomes = run_sweep(jobs, backend, False, tmp_path)
+    assert [(o.job.name, o.state) for o in outcomes] == [(n, State.finished) for n in "abc"]
+    text = cluster.read_text()
+    wanted = [line.removeprefix("#SBATCH ") for line in text.splitlines()]
+    asked = [line for line in wanted if line.startswith(("--gres", "--cpus-per-task", "--array"))]
+    assert sorted(asked) == [
+        "--array=0-1%2", "--cpus-per-task=12", "--cpus-per-task=3", "--gres=gpu:1", "--gres=gpu:4",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gpus_per_job", "overrides", "message"),
+    [
+        (1, ("strategy=ddp", "trainer.devices=2"), "gpus_per_job=1 is less than trainer.devices=2"),
+        (None, ("strategy=ddp", "trainer.num_nodes=2"), "srun or torchrun --nnodes=2"),
+    ],
+)
+def test_jobs_that_cannot_run_are_refused_before_any_is_submitted(
+    compose_config, cluster: Path, tmp_path: Path, gpus_per_job, overrides, message: str
+) -> None:
+    jobs = pretend_jobs(compose_config(*overrides), tmp_path, {"a": finish()})
+    settings = {**SETTINGS, "gpus_per_job": gpus_per_job}
+    with pytest.raises(UserError, match=message):
+        SlurmBackend((), tmp_path, **settings).check(jobs)
+    assert not cluster.exists()
+
+
+@pytest.mark.parametrize("change", [{"gpus_per_job": 0}, {"accelerator": "cpu"}])
+def test_no_gpu_is_asked_for_where_none_is_wanted(
+    compose_config, cluster: Path, tmp_path: Path, change
+) -> None:
     (job,) = pretend_jobs(compose_config(), tmp_path, {"a": finish()})
-    settings = {**SETTINGS, "gpus_per_job": 0, "setup": [], "additional": {}}
+    job.config.trainer.accelerator = change.pop("accelerator", "auto")
+    settings = {**SETTINGS, "setup": [], "additional": {}, **change}
     backend = SlurmBackend((), tmp_path, **settings)  # type: ignore[arg-type]
     (outcome,) = run_sweep([job], backend, False, tmp_path)
     assert outcome.state == State.finished

@@ -20,7 +20,7 @@ _PAUSE = 0.1
 _ELSEWHERE = "another process is at work in its folder"
 
 # Not started: done, in other hands, or beyond help.
-_LEFT_ALONE = (State.skipped, State.diverged, State.elsewhere, State.failed)
+LEFT_ALONE = (State.skipped, State.left_out, State.diverged, State.elsewhere, State.failed)
 
 
 class Handle(Protocol):
@@ -39,6 +39,9 @@ class Backend(Protocol):
     @property
     def slots(self) -> int | None:
         """Jobs at once; None where the backend keeps its own queue."""
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise UserError if one of these jobs can't run here, before any is started."""
 
     def start(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """Run jobs now, or queue them."""
@@ -64,7 +67,7 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
     """
     outcomes: dict[int, Outcome] = {}
     for job in jobs:
-        if job.state in _LEFT_ALONE:
+        if job.state in LEFT_ALONE:
             outcomes[job.number] = _before(job)
     waiting = deque(job for job in jobs if job.number not in outcomes)
     running: list[_Running] = []
@@ -174,7 +177,7 @@ class _Running:
 def _before(job: Job) -> Outcome:
     """For a job that is left alone."""
     run = RunFolder(job.folder)
-    if job.state == State.failed:
+    if job.state in (State.failed, State.left_out):
         return Outcome(job, job.state, reason=job.reason)
     if job.state == State.diverged:
         return Outcome(job, job.state, reason=run.divergence() or "")
@@ -189,7 +192,7 @@ def _taken_meanwhile(job: Job) -> Outcome | None:
         job.refresh()
     except OtherRunError as error:
         job.state, job.reason = State.failed, str(error)
-    return _before(job) if job.state in _LEFT_ALONE else None
+    return _before(job) if job.state in LEFT_ALONE else None
 
 
 def _end(running: Sequence[_Running], close: Callable[[Outcome], None]) -> list[_Running]:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,11 +12,11 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet_exp.config import Config, to_config
 from alexnet_exp.data.store import Store
-from alexnet_exp.errors import OtherRunError, UserError
+from alexnet_exp.errors import OtherRunError, PlacementError, UserError
 from alexnet_exp.overrides import check_overrides
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.setup import settle
@@ -33,6 +34,7 @@ class State(StrEnum):
     new = "new"
     half_done = "half done"
     skipped = "skipped"
+    left_out = "left out"
     finished = "finished"
     resumed = "resumed"
     diverged = "diverged"
@@ -52,7 +54,7 @@ class Job:
         config: Checked configuration.
         folder: Run folder, absolute.
         state: What lies in the folder.
-        reason: Why it can't run, where its folder is damaged.
+        reason: Why it can't run: its folder is damaged, or no devices can be had that it fits.
         settled: Overrides that an earlier run in the folder decided.
     """
 
@@ -124,11 +126,12 @@ def plan_jobs(
         pack: Packs the data of a configuration, so that no two jobs do; None: the jobs do so.
 
     Returns:
-        The jobs, and notes for the user.
+        The jobs, and notes for the user. Those whose strategy can't lay the network over the
+        devices are left out, as in a grid of strategies and numbers of devices some are.
 
     Raises:
-        UserError: A job can't run, two have the same folder, or a folder holds a run of another
-            configuration.
+        UserError: A job can't run, all are left out, two have the same folder, or a folder holds a
+            run of another configuration.
     """
     compose = _Composer(context, base)
     checked: dict[tuple[str, ...], list[str]] = {}
@@ -137,11 +140,15 @@ def plan_jobs(
     owners: dict[Path, Job] = {}
     changed: list[str] = []
     for number, overrides in enumerate(job_overrides, first):
-        config, name, folder = compose(overrides, number)
+        config, name, folder, misfit = compose(overrides, number)
+        job = Job(number, name, tuple(overrides), config, folder, State.new)
+        jobs.append(job)
+        if misfit:
+            job.state, job.reason = State.left_out, misfit
+            continue
         same = _less_seed(overrides)
         if same not in checked:
             checked[same] = check_overrides(config, list(overrides))
-        job = Job(number, name, tuple(overrides), config, folder, State.new)
         if folder in owners:
             raise UserError(
                 f"two jobs of the sweep have the same folder {folder}:"
@@ -153,11 +160,12 @@ def plan_jobs(
             if key not in stores:
                 stores[key] = pack(config)
             _settle(job, stores[key])
+        if job.state == State.left_out:
+            continue
         try:
             job.refresh()
         except OtherRunError as error:
             changed.append(error.changed)
-        jobs.append(job)
     if changed:
         more = [f"and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
         way_out = (
@@ -169,7 +177,30 @@ def plan_jobs(
     if len({job.name for job in jobs}) < len(jobs):
         for job in jobs:
             job.name = f"{job.config.data.name}/{job.name}"
-    return jobs, list(dict.fromkeys(note for notes in checked.values() for note in notes))
+    left_out = [f"left out: {line}" for line in reasons_left_out(jobs)]
+    if all(job.state == State.left_out for job in jobs):
+        raise UserError("\n  ".join(["none of the jobs can run", *left_out]))
+    notes = dict.fromkeys(note for notes in checked.values() for note in notes)
+    return jobs, [*notes, *left_out]
+
+
+def reasons_left_out(jobs: Sequence[Job]) -> list[str]:
+    """``4 jobs: <why>`` for each reason to leave some out."""
+    counts = Counter(job.reason for job in jobs if job.state == State.left_out)
+    return [f"{n} job{'' if n == 1 else 's'}: {reason}" for reason, n in counts.items()]
+
+
+def refuse_many_nodes(jobs: Sequence[Job]) -> None:
+    """Raise UserError for a job of more machines than the one that it would be started on."""
+    for job in jobs:
+        trainer = job.config.trainer
+        if trainer.num_nodes > 1:
+            raise UserError(
+                f"{job.name}: trainer.num_nodes={trainer.num_nodes}: here a job of a sweep runs on"
+                " one machine. Start each such run by itself, with srun or torchrun"
+                f" --nnodes={trainer.num_nodes} --nproc-per-node={trainer.devices} -m"
+                " alexnet_exp.train ..., or set trainer.num_nodes=1"
+            )
 
 
 def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
@@ -220,8 +251,8 @@ class _Composer:
             if not item.is_sweep_override()
         }
 
-    def __call__(self, overrides: Sequence[str], number: int) -> tuple[Config, str, Path]:
-        """Configuration, name and folder of a job."""
+    def __call__(self, overrides: Sequence[str], number: int) -> tuple[Config, str, Path, str]:
+        """Configuration, name and folder of a job, and why no devices fit it; empty if some do."""
         same = _less_seed(overrides)
         seeds = [item.partition("=")[2] for item in overrides if item.startswith("seed=")]
         composed = self._composed.get(same)
@@ -238,9 +269,21 @@ class _Composer:
             name = str(Path(composed.hydra.sweep.subdir))
             folder = Path(composed.hydra.sweep.dir, name).absolute()
             hydra = composed.pop("hydra")
-            config = to_config(composed)
-            composed.hydra = hydra
-        return config, name, folder
+            try:
+                config, misfit = _configured(composed)
+            finally:
+                composed.hydra = hydra
+        return config, name, folder, misfit
+
+
+def _configured(composed: DictConfig) -> tuple[Config, str]:
+    """The checked configuration, and why no devices fit it; empty if some do."""
+    try:
+        return to_config(composed), ""
+    except PlacementError as error:
+        config = OmegaConf.to_object(composed)  # whose every field is in range
+        assert isinstance(config, Config)
+        return config, str(error)
 
 
 def _less_seed(overrides: Sequence[str]) -> tuple[str, ...]:
@@ -250,12 +293,16 @@ def _less_seed(overrides: Sequence[str]) -> tuple[str, ...]:
 def _settle(job: Job, store: Store) -> None:
     """Fill in what data and this machine decide, as the job itself will.
 
+    A job whose strategy can't lay the network over the devices is left out.
+
     Raises:
         UserError: The network does not fit the data.
     """
     asked = job.config.trainer.precision
     try:
         settle(job.config, store)
+    except PlacementError as error:
+        job.state, job.reason = State.left_out, str(error)
     except UserError as error:
         raise UserError(f"{' '.join(job.overrides)}: {error}") from error
     job.config.trainer.precision = asked  # the job may run on another machine
@@ -274,7 +321,7 @@ def _state(job: Job) -> State:
         return State.new
     _adopt(job, recorded)
     run.refuse_other_run(job.config, recorded)
-    if run.finished() is not None:
+    if run.result(job.config) is not None:
         run.check_predictions()
         return State.skipped
     if run.divergence() is not None:

@@ -13,7 +13,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.data.progress import say
 from alexnet_exp.data.store import Store, prepare
 from alexnet_exp.errors import UserError
-from alexnet_exp.sweep.engine import Backend, run_sweep
+from alexnet_exp.sweep.engine import LEFT_ALONE, Backend, run_sweep
 from alexnet_exp.sweep.jobs import Job, Outcome, State, plan_jobs
 from alexnet_exp.sweep.screen import show_outcomes
 
@@ -62,6 +62,7 @@ def launch(
     try:
         here = None if backend_name == "slurm" else pack  # not on a login node
         jobs, notes = plan_jobs(context, base, job_overrides, first, here)
+        backend.check([job for job in jobs if job.state not in LEFT_ALONE])
     except BaseException:
         backend.close()
         raise

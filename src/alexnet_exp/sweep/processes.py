@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 
 from alexnet_exp.sweep.child import Child, ChildSpec, Ending, child_environment
-from alexnet_exp.sweep.jobs import Job
+from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
 
 
 class Processes:
@@ -21,11 +21,21 @@ class Processes:
         # Jobs side by side share the cores; each with all of them would only be in the others' way.
         cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else _cores()
         shared = jobs > 1 and "OMP_NUM_THREADS" not in os.environ
-        self._threads = max(1, (cores or 1) // jobs) if shared else None
+        self._cores = (cores or 1) // jobs if shared else None
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise UserError for a job on more machines than this one."""
+        refuse_many_nodes(jobs)
 
     def start(self, jobs: Sequence[Job]) -> list["RunningProcess"]:
         """Run jobs now."""
-        return [RunningProcess(job.spec(self._extra), self._threads) for job in jobs]
+        return [RunningProcess(job.spec(self._extra), self._threads(job)) for job in jobs]
+
+    def _threads(self, job: Job) -> int | None:
+        """For each process of a job, one per device."""
+        if self._cores is None:
+            return None
+        return max(1, self._cores // job.config.trainer.devices)
 
     def close(self) -> None:
         """Nothing is held."""

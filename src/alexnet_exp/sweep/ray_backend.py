@@ -12,7 +12,7 @@ from ray.exceptions import RayError
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.child import ChildSpec, Ending, child_environment, run_child
-from alexnet_exp.sweep.jobs import Job
+from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
 
 # Of the environment of this process, what jobs on another machine need too.
 _CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_")
@@ -27,13 +27,15 @@ class RayBackend:
         extra: Arguments that come before the overrides of every job.
         address: Of an existing cluster, ``auto``, or None: ``RAY_ADDRESS``, else Ray is started
             on this machine.
-        gpus_per_job: GPUs of a job, fractions share one; None: 1 where there are GPUs, else 0.
-        cpus_per_job: Cores of a job; None: with GPUs its share of the cores, else 1.
+        gpus_per_job: GPUs of a job, fractions share one; None: its ``trainer.devices`` where there
+            are GPUs and it may use them, else 0.
+        cpus_per_job: Cores of a job; None: with GPUs its share of the cores, else its
+            ``trainer.devices``.
         num_cpus: Cores that a Ray started here may use; None: all.
         num_gpus: GPUs likewise.
 
     Raises:
-        UserError: There is no such cluster, or it lacks what one job asks for.
+        UserError: There is no such cluster.
     """
 
     slots: int | None = None
@@ -69,23 +71,38 @@ class RayBackend:
                 f"hydra.launcher.address={existing}: no Ray cluster answers there"
                 f" ({str(error).splitlines()[0]}); without it Ray is started on this machine"
             ) from error
-        try:
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            self._demand = _demand(nodes, gpus_per_job, cpus_per_job)
-        except UserError:
-            ray.shutdown()
-            raise
+        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._gpus_per_job, self._cpus_per_job = gpus_per_job, cpus_per_job
         self._open: list[ray.ObjectRef[Ending]] = []
         self._ended: set[ray.ObjectRef[Ending]] = set()
         self._asked = 0.0
-        self._run = ray.remote(_run_there).options(max_retries=0, **self._demand)
+        self._run = ray.remote(_run_there)
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise UserError for a job that no machine of the cluster can hold."""
+        refuse_many_nodes(jobs)
+        for job in jobs:
+            self._demand(job)
 
     def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
         """Queue jobs."""
-        carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
-        endings = [self._run.remote(job.spec(self._extra), carried) for job in jobs]
+        endings = [self._queue(job) for job in jobs]
         self._open += endings
         return [RayJob(ending, self) for ending in endings]
+
+    def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
+        carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
+        demand, devices = self._demand(job), job.config.trainer.devices
+        if devices > 1 and "OMP_NUM_THREADS" not in os.environ:
+            # Ray gives every process of the job all of the job's cores.
+            carried["OMP_NUM_THREADS"] = str(max(1, int(demand["num_cpus"]) // devices))
+        run = self._run.options(max_retries=0, **demand)
+        return run.remote(job.spec(self._extra), carried)
+
+    def _demand(self, job: Job) -> dict[str, float]:
+        trainer = job.config.trainer
+        on_gpus = trainer.accelerator != "cpu"
+        return demand(self._nodes, trainer.devices, on_gpus, self._gpus_per_job, self._cpus_per_job)
 
     def has_ended(self, ending: "ray.ObjectRef[Ending]") -> bool:
         """Whether a job has; Ray is asked about all of them at once, and not too often."""
@@ -156,35 +173,50 @@ def _refuse_silence(address: str) -> None:
         ) from error
 
 
-def _demand(
-    nodes: Sequence[Mapping[str, float]], gpus_per_job: float | None, cpus_per_job: float | None
+def demand(
+    nodes: Sequence[Mapping[str, float]],
+    devices: int,
+    on_gpus: bool,
+    gpus_per_job: float | None,
+    cpus_per_job: float | None,
 ) -> dict[str, float]:
-    """What each job holds while it runs.
+    """What a job holds while it runs.
 
     Args:
         nodes: CPU and GPU of every machine; a job runs on one.
+        devices: Of the job.
+        on_gpus: Whether it uses GPUs where there are any.
         gpus_per_job: As asked for.
         cpus_per_job: As asked for.
 
     Raises:
-        UserError: No machine has that much, so that jobs would wait forever.
+        UserError: No machine has that much, so that the job would wait forever, or it has more
+            devices than GPUs.
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) > 0]
-    gpus = gpus_per_job if gpus_per_job is not None else (1.0 if with_gpus else 0.0)
+    gpus = gpus_per_job
+    if gpus is None:
+        gpus = float(devices) if with_gpus and on_gpus else 0.0
     if gpus > 1 and gpus != int(gpus):
         raise UserError(
             f"hydra.launcher.gpus_per_job={gpus:g} must be a share of one, such as .5, or a whole"
             " number"
         )
+    if on_gpus and devices > 1 and 0 < gpus < devices:
+        raise UserError(
+            f"hydra.launcher.gpus_per_job={gpus:g} is less than trainer.devices={devices}: leave it"
+            " out, and each job gets as many GPUs as it has devices"
+        )
     cpus = cpus_per_job
     if cpus is None:
         shares = [node.get("CPU", 0) / node["GPU"] * gpus for node in with_gpus]
-        cpus = max(1, int(min(shares))) if gpus and shares else 1
+        cpus = max(1, int(min(shares))) if gpus and shares else devices
     if not any(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes):
         there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
         raise UserError(
-            f"hydra.launcher.gpus_per_job={gpus:g} hydra.launcher.cpus_per_job={cpus:g}: no machine"
-            f" that Ray has here holds both ({there}); lower them"
+            f"a job with trainer.devices={devices} takes hydra.launcher.gpus_per_job={gpus:g}"
+            f" hydra.launcher.cpus_per_job={cpus:g}: no machine that Ray has here holds both"
+            f" ({there}); lower them"
         )
     return {"num_gpus": gpus, "num_cpus": cpus}
 

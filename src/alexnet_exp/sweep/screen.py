@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from alexnet_exp.console import console, percent
-from alexnet_exp.sweep.jobs import Job, Outcome, State
+from alexnet_exp.sweep.jobs import Job, Outcome, State, reasons_left_out
 
 _REFRESH = 0.5
 _DONE = (State.finished, State.resumed, State.skipped)
@@ -160,6 +160,8 @@ def show_outcomes(outcomes: Sequence[Outcome], folder: Path) -> None:
                 f"\n{outcome.state}: {outcome.job.name}: {outcome.reason}", soft_wrap=True,
                 markup=False,
             )  # fmt: skip
+    for line in reasons_left_out([outcome.job for outcome in outcomes]):
+        console.print(f"\nleft out: {line}", soft_wrap=True, markup=False)
     counts = Counter(outcome.state for outcome in outcomes)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
     noun = "job" if len(outcomes) == 1 else "jobs"

@@ -1,4 +1,4 @@
-"""Jobs as one SLURM job array, through submitit."""
+"""Jobs as SLURM job arrays, through submitit."""
 
 import signal
 import subprocess
@@ -14,22 +14,23 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, Uncomplet
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.child import ChildSpec, Ending, child_environment, run_child
-from alexnet_exp.sweep.jobs import Job
+from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
 
 # Seconds in which a shared file system shows a result that was written on another machine.
 _FILE_LAG = 15.0
 
 
 class SlurmBackend:
-    """A backend that submits every job to SLURM.
+    """A backend that submits every job to SLURM, those with as many devices as one array.
 
     Batch script and SLURM's own logs lie in ``<sweep folder>/slurm``.
 
     Args:
         extra: Arguments that come before the overrides of every job.
         folder: Of the sweep, on a file system that the nodes see too.
-        gpus_per_job: GPUs of a job; 0: none is asked for.
-        cpus_per_job: Cores of a job.
+        gpus_per_job: GPUs of a job; None: its ``trainer.devices``, with trainer.accelerator=cpu
+            none; 0: none is asked for.
+        cpus_per_device: Cores for each device of a job.
         mem_gb: Memory of a job in GiB.
         timeout_min: Minutes after which SLURM ends a job.
         array_parallelism: Jobs at once.
@@ -47,8 +48,8 @@ class SlurmBackend:
         self,
         extra: tuple[str, ...],
         folder: Path,
-        gpus_per_job: int,
-        cpus_per_job: int,
+        gpus_per_job: int | None,
+        cpus_per_device: int,
         mem_gb: float,
         timeout_min: int,
         array_parallelism: int,
@@ -57,6 +58,7 @@ class SlurmBackend:
         **named: str | None,
     ) -> None:
         self._extra = extra
+        self._gpus_per_job, self._cpus_per_device = gpus_per_job, cpus_per_device
         try:
             self.executor = submitit.SlurmExecutor(folder / "slurm")
         except RuntimeError as error:
@@ -65,13 +67,10 @@ class SlurmBackend:
                 " or without hydra/launcher=slurm"
             ) from error
         options = {name: value for name, value in named.items() if value is not None}
-        if gpus_per_job:
-            options["gres"] = f"gpu:{gpus_per_job}"
         self.executor.update_parameters(
             job_name="alexnet_exp",
             nodes=1,
             ntasks_per_node=1,
-            cpus_per_task=cpus_per_job,
             mem=f"{mem_gb:g}GB",
             time=timeout_min,
             array_parallelism=array_parallelism,
@@ -80,12 +79,47 @@ class SlurmBackend:
             **options,
         )
 
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise UserError for a job that has fewer GPUs than devices, or is on many nodes."""
+        refuse_many_nodes(jobs)
+        for job in jobs:
+            gpus, devices = self._gpus(job), job.config.trainer.devices
+            if 0 < gpus < devices and job.config.trainer.accelerator != "cpu":
+                raise UserError(
+                    f"hydra.launcher.gpus_per_job={gpus} is less than trainer.devices={devices}:"
+                    " leave it out, and each job gets as many GPUs as it has devices"
+                )
+
     def start(self, jobs: Sequence[Job]) -> list["SlurmJob"]:
-        """Submit jobs as one array.
+        """Submit jobs, those that need the same as one array: an array's tasks are all alike.
 
         Raises:
             UserError: SLURM refuses them.
         """
+        arrays: dict[tuple[int, int], list[Job]] = {}
+        for job in jobs:
+            need = self._gpus(job), self._cpus_per_device * job.config.trainer.devices
+            arrays.setdefault(need, []).append(job)
+        handles: dict[int, SlurmJob] = {}
+        try:
+            for (gpus, cpus), alike in arrays.items():
+                submitted = self._submit(alike, gpus, cpus)
+                handles |= {job.number: own for job, own in zip(alike, submitted, strict=True)}
+        except UserError:
+            for handle in handles.values():  # nobody would wait for them
+                handle.stop()
+            raise
+        return [handles[job.number] for job in jobs]
+
+    def _gpus(self, job: Job) -> int:
+        if self._gpus_per_job is not None:
+            return self._gpus_per_job
+        trainer = job.config.trainer
+        return 0 if trainer.accelerator == "cpu" else trainer.devices
+
+    def _submit(self, jobs: Sequence[Job], gpus: int, cpus: int) -> list["SlurmJob"]:
+        gres = f"gpu:{gpus}" if gpus else None
+        self.executor.update_parameters(cpus_per_task=cpus, gres=gres)
         try:
             with self.executor.batch():
                 submitted = [self.executor.submit(_Task(job.spec(self._extra))) for job in jobs]

@@ -1,0 +1,170 @@
+"""Every strategy trains what one process trains: real processes on the CPU, in fp32.
+
+Dropout and augmentation are on, the learning rate falls by the plateau schedule, and neither the
+10 validation nor the 25 test images divide by the processes.
+"""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alexnet_exp.config import Config
+from alexnet_exp.evaluate import evaluate
+from alexnet_exp.train import train
+from tests.parallel.together import Task, run_together, weights
+
+Make = Callable[..., Config]
+
+CLOSE = 1e-5
+BASE = (
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=120", "data.batch_size=16", "trainer.accelerator=cpu",
+    "trainer.precision=32-true", "trainer.progress=false", "trainer.keep_last_checkpoint=true",
+    "model.init.scheme=he", "augmentation.scale=0.02", "optim.lr=0.05", "optim.warmup_steps=0",
+    "optim.schedule=plateau", "optim.patience=1", "optim.factor=2", "optim.drops=9",
+    "trainer.limit_train_batches=2", "trainer.max_epochs=5", "evaluation.batch_size=40",
+)  # fmt: skip
+
+# Overrides of a run, by name; what each is compared with is the same on one device.
+VARIANTS = {
+    "base": (),
+    "clipped": ("optim.clip_norm=0.5", "optim.weight_decay=0.05", "optim.rule=torch",
+                "optim.bias_lr_factor=2", "optim.decay_biases=false"),
+    "original": ("model=original", "augmentation.min_scale=0.5"),
+    "apart": ("+experiment=no_tower_communication", "trainer.channels_last=false"),
+    "batch_norm": ("model.normalization=batch", "model.dropout_after=[conv5,fc6]",
+                   "optim.lr=0.005"),
+    "blind": ("model.sees_both_towers=[conv3,fc7]", "data.resident=never", "data.workers=1"),
+    "no_dropout": ("model.dropout=0",),
+    "no_flips": ("+experiment=no_flips",),
+}  # fmt: skip
+
+# Strategies and variants on each number of processes.
+RUNS = {
+    2: (
+        *((strategy, "base") for strategy in ("ddp", "fsdp", "towers", "one_weird_trick")),
+        *((strategy, "clipped") for strategy in ("ddp", "fsdp", "towers", "one_weird_trick")),
+        ("towers", "original"),
+        ("towers", "apart"),
+        ("towers", "blind"),
+        ("ddp", "batch_norm"),
+        ("one_weird_trick", "batch_norm"),
+    ),
+    4: (("towers", "clipped"), ("towers", "batch_norm"), ("one_weird_trick", "base")),
+}
+CASES = [(processes, *run) for processes, runs in RUNS.items() for run in runs]
+
+
+@pytest.fixture(scope="module")
+def make(compose_config, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    stores = tmp_path_factory.mktemp("stores")
+
+    def composed(variant: str, *overrides: str) -> Config:
+        given = (*BASE, f"data.stores={stores}", *VARIANTS[variant], *overrides)
+        config: Config = compose_config(*given)
+        return config
+
+    return composed
+
+
+# Runs that change their strategy: two epochs on two devices, then on four, the last on one.
+CHANGES = {
+    "changed_a": ("towers", "ddp"),
+    "changed_b": ("fsdp", "one_weird_trick"),
+    "changed_c": ("ddp", "towers", "single"),
+}
+
+
+@pytest.fixture(scope="module")
+def runs(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders ``<strategy>/<variant>/<processes>`` of all runs, one after another."""
+    folder = tmp_path_factory.mktemp("runs")
+    for variant in VARIANTS:
+        train(make(variant), folder / "single" / variant / "1")
+    for processes, wanted in RUNS.items():
+        tasks = [
+            Task(
+                make(variant, f"strategy={strategy}", f"trainer.devices={processes}"),
+                folder / strategy / variant / str(processes),
+            )
+            for strategy, variant in wanted
+        ]
+        place = (2, 4).index(processes)
+        for name, strategies in CHANGES.items():
+            config = make("base", f"strategy={strategies[place]}", f"trainer.devices={processes}")
+            to_the_end = place + 1 == len(strategies)
+            stop_at = None if to_the_end else 2 * (place + 1)
+            tasks.append(Task(config, folder / name, stop_at))
+        run_together(processes, tasks)
+    train(make("base"), folder / "changed_c")
+    return folder
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def distance(ours: Path, theirs: Path) -> float:
+    """Largest difference of a weight."""
+    mine, other = weights(ours), weights(theirs)
+    assert mine.keys() == other.keys()
+    return max(
+        float((mine[name] - other[name]).abs().max())
+        for name in mine
+        if name.endswith((".weight", ".bias"))
+    )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("processes", "strategy", "variant"), CASES)
+def test_losses_weights_and_counts_are_those_of_one_process(
+    runs: Path, processes: int, strategy: str, variant: str
+) -> None:
+    ours = runs / strategy / variant / str(processes)
+    theirs = runs / "single" / variant / "1"
+    assert len(rows(ours)) == len(rows(theirs)) == 5
+    for mine, other in zip(rows(ours), rows(theirs), strict=True):
+        for column in ("epoch", "step", "lr", "train/top1_error", "val/top1_error"):
+            assert mine[column] == other[column], column
+        for column in ("train/loss", "val/loss"):
+            assert float(mine[column]) == pytest.approx(float(other[column]), abs=CLOSE), column
+    assert distance(ours, theirs) < CLOSE
+    # Momentum, a sum of gradients, and the statistics of batch normalization are larger than 1.
+    mine, other = weights(ours), weights(theirs)
+    for name in mine:
+        scale = float(other[name].abs().max()) + 1e-12
+        assert float((mine[name] - other[name]).abs().max()) < CLOSE * max(1.0, scale), name
+    counted, expected = np.load(ours / "predictions.npz"), np.load(theirs / "predictions.npz")
+    for column in ("index", "label", "split", "top5", "center_top5"):
+        assert np.array_equal(counted[column], expected[column]), column
+
+
+def test_runs_differ_where_anything_else_does(runs: Path) -> None:
+    """What the comparison above would not notice is not proved by it."""
+    base = runs / "single" / "base" / "1"
+    for variant in ("no_dropout", "no_flips", "clipped"):
+        assert distance(runs / "single" / variant / "1", base) > 100 * CLOSE, variant
+    assert len({row["lr"] for row in rows(base)}) > 1, "the plateau schedule has not acted"
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_any_strategy_goes_on_where_another_stopped(runs: Path, name: str) -> None:
+    """And ends where one process ends."""
+    whole = runs / "single" / "base" / "1"
+    assert [row["lr"] for row in rows(runs / name)] == [row["lr"] for row in rows(whole)]
+    assert distance(runs / name, whole) < CLOSE
+    assert json.loads((runs / name / "result.json").read_text())["epochs"] == 5
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", "towers", "one_weird_trick"])
+def test_evaluate_reads_the_checkpoint_of_any_strategy(runs: Path, strategy: str) -> None:
+    folder = runs / strategy / "base" / "2"
+    recorded = json.loads((folder / "result.json").read_text())
+    assert recorded["strategy"] == strategy
+    assert recorded["devices"] == 2
+    assert evaluate(folder, [], progress=False)["metrics"] == pytest.approx(recorded["metrics"])
