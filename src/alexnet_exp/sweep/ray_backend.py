@@ -12,10 +12,11 @@ from ray.exceptions import RayError
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.child import ChildSpec, Ending, child_environment, run_child
-from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
+from alexnet_exp.sweep.jobs import Job
+from alexnet_exp.sweep.ray_nodes import check_nodes, run_on_nodes
 
 # Of the environment of this process, what jobs on another machine need too.
-_CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_")
+_CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_", "GLOO_", "NCCL_")
 
 _BETWEEN = 0.2  # seconds between two questions to Ray
 
@@ -76,13 +77,12 @@ class RayBackend:
         self._open: list[ray.ObjectRef[Ending]] = []
         self._ended: set[ray.ObjectRef[Ending]] = set()
         self._asked = 0.0
-        self._run = ray.remote(_run_there)
+        self._run, self._run_on_nodes = ray.remote(_run_there), ray.remote(run_on_nodes)
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Raise UserError for a job that no machine of the cluster can hold."""
-        refuse_many_nodes(jobs)
+        """Raise UserError for a job that the machines of the cluster can't hold."""
         for job in jobs:
-            self._demand(job)
+            check_nodes(self._nodes, self._demand(job), job.config.trainer.num_nodes)
 
     def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
         """Queue jobs."""
@@ -92,8 +92,12 @@ class RayBackend:
 
     def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
         carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
-        run = self._run.options(max_retries=0, **self._demand(job))
-        return run.remote(job.spec(self._extra), carried)
+        spec, demand = job.spec(self._extra), self._demand(job)
+        machines = job.config.trainer.num_nodes
+        if machines > 1:
+            there = self._run_on_nodes.options(max_retries=0, num_cpus=0)
+            return there.remote(spec, machines, demand, carried)
+        return self._run.options(max_retries=0, **demand).remote(spec, carried)
 
     def _demand(self, job: Job) -> dict[str, float]:
         trainer = job.config.trainer

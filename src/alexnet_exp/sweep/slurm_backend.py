@@ -2,7 +2,9 @@
 
 import signal
 import subprocess
+import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,9 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError, Uncomplet
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.child import ChildSpec, Ending, child_environment, run_child
 from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
+
+# Seconds in which a shared file system shows a result that was written on another machine.
+_FILE_LAG = 15.0
 
 
 class SlurmBackend:
@@ -135,19 +140,29 @@ class SlurmJob:
 
     def __init__(self, job: "submitit.Job[Ending]") -> None:
         self._job = job
+        self._stopped = False
+        self._without_result: float | None = None
 
     def poll(self) -> Ending | None:
         """How it ended, or None while it waits or runs."""
         if not self._job.done():
             return None
+        if not self._job.paths.result_pickle.exists():
+            now = time.monotonic()
+            self._without_result = self._without_result or now
+            if not self._stopped and now - self._without_result < _FILE_LAG:
+                return None  # submitit would wait as long, and all other jobs with it
+            return Ending(None, 0.0, f"SLURM job {self._job.job_id}: {self._job.state}")
         try:
             return self._job.result()
-        except (FailedJobError, UncompletedJobError) as error:  # SLURM ended it, or its node
+        except (FailedJobError, UncompletedJobError) as error:
             return Ending(None, 0.0, f"SLURM job {self._job.job_id}: {str(error).splitlines()[0]}")
 
     def stop(self) -> None:
         """Cancel it."""
+        self._stopped = True
         self._job.cancel(check=False)
+        self._job.watcher.clear()  # or sacct would be asked in up to ten minutes
 
 
 class _Task:
@@ -160,7 +175,11 @@ class _Task:
         stop = threading.Event()
         # Submitit ignores it, and whether SLURM sends it to the job itself depends on the cluster.
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-        return run_child(self.spec, child_environment(), stop)
+        ending = run_child(self.spec, child_environment(), stop)
+        if stop.is_set():
+            # No result: SLURM knows whether the job is canceled or queued again.
+            sys.exit(128 + signal.SIGTERM)
+        return ending
 
     def checkpoint(self) -> submitit.helpers.DelayedSubmission:
         return submitit.helpers.DelayedSubmission(self)
