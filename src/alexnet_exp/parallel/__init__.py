@@ -14,5 +14,7 @@ checkpoint is the file that one device would write.
 | evaluation  | the whole network on every device, for validation and test                      |
 | ranks       | the processes of a run: who is who, how they find each other and agree          |
 | supervisor  | starts the processes of this machine and ends all when one fails                |
+| member      | one of them, as the supervisor sees it                                          |
+| heartbeat   | what each tells the supervisor                                                  |
 | rank        | what each of them runs                                                          |
 """

@@ -14,8 +14,6 @@ from lightning.pytorch.callbacks import Callback
 CHANNEL = "ALEXNET_EXP_REPORTS"
 """Environment variable with the number of the file descriptor that reports go to."""
 
-_BETWEEN = 0.5
-
 _writing = threading.Lock()  # a pipe takes no more than 4 KiB at once
 
 
@@ -30,17 +28,6 @@ def report(**said: Any) -> None:
             os.write(int(channel), line)
     except OSError:
         return
-
-
-def report_progress() -> None:
-    """Report twice a second how far this process has come, for ever: for a thread."""
-    last = None
-    while True:
-        progress = {"batches": Heartbeat.batches, "collectives": collectives_begun()}
-        if progress != last and dist.is_initialized():
-            report(**progress)
-            last = progress
-        time.sleep(_BETWEEN)
 
 
 def collectives_begun() -> int:

@@ -1,6 +1,6 @@
 """What ``supervisor`` starts: ``train`` as one process of several, told on its standard input."""
 
-from alexnet_exp.parallel import stack  # noqa: F401  # isort: skip  # before all that may hang
+from alexnet_exp.parallel import stack  # isort: skip  # before all that may hang
 from alexnet_exp import startup  # isort: skip  # before Lightning
 
 import json
@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from omegaconf import DictConfig, OmegaConf
 from alexnet_exp.config import Config, to_config
 from alexnet_exp.errors import FAILED, INTERRUPTED, DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
-from alexnet_exp.parallel.heartbeat import report, report_progress
+from alexnet_exp.parallel.heartbeat import Heartbeat, collectives_begun, report
 from alexnet_exp.train import train
+
+_BETWEEN = 0.5  # seconds
 
 # In what the backends say of a process that has gone or does not answer; gloo has no exception of
 # its own.
@@ -31,7 +34,7 @@ def main() -> None:
     task = json.loads(sys.stdin.buffer.readline())
     sys.argv = task["command"]  # which environment.json records
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    threading.Thread(target=report_progress, daemon=True).start()
+    threading.Thread(target=_keep_in_touch, daemon=True).start()
     keep_freed_memory()
     code = 0
     try:
@@ -82,6 +85,18 @@ def _is_lost(error: BaseException | None) -> bool:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def _keep_in_touch() -> None:
+    """Say how far this process has come, and stay ready to say where it stands."""
+    last = None
+    while True:
+        progress = {"batches": Heartbeat.batches, "collectives": collectives_begun()}
+        if progress != last and dist.is_initialized():
+            report(**progress)
+            last = progress
+        stack.print_at_signal()
+        time.sleep(_BETWEEN)
 
 
 def _end_with_supervisor() -> None:
