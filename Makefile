@@ -16,7 +16,9 @@ RUNS ?= runs/$(DATA)/$(NAME)
 # A uv on the PATH, else one from the package index in a virtual environment of its own.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help install train ablations report dashboard test test-long overhead lint format wheel clean
+BENCH ?= runs/bench
+
+.PHONY: help install train ablations report dashboard bench scaling test test-long overhead lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -46,6 +48,13 @@ report: install  ## The report of finished runs: RUNS=runs/flowers/ablations
 
 dashboard: install  ## Save a view of all runs at W&B: ENTITY=team ARGS="tag=ablations"
 	$(PYTHON) -m alexnet_exp.dashboard $(if $(ENTITY),entity=$(ENTITY)) $(ARGS)
+
+bench: install  ## Measure this machine and predict the strategies: BENCH=results/bench/mine ARGS="data.batch_size=32"
+	$(PYTHON) -m alexnet_exp.bench hydra.run.dir=$(BENCH) $(ARGS)
+
+scaling: install  ## Write docs/scaling.md from results/bench/*/bench.json
+	$(PYTHON) -m alexnet_exp.cost.page > docs/scaling.md.partial
+	mv docs/scaling.md.partial docs/scaling.md
 
 test: install  ## Run the tests
 	$(PYTHON) -m pytest -m "not long"

@@ -59,7 +59,7 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("model.without=[conv9]", "model.without: no layer 'conv9'"),
         ("optim.schedule=never", "plateau, steps, cosine, constant"),
         ("trainer.precision=b16", "trainer.precision=b16"),
-        ("strategy.name=ddp", "strategy.name=ddp must be single"),
+        ("strategy.name=dpp", "single, ddp, fsdp, towers, one_weird_trick"),
         ("optim.lr=nan", "optim.lr=nan must be finite"),
         ("augmentation.max_aspect=nan", "augmentation.max_aspect=nan must be finite"),
         ("+model.init.layer_std.fc6=inf", "model.init.layer_std.fc6=inf must be finite"),

@@ -47,6 +47,10 @@ FACTORS: dict[str, dict[str, Any]] = {
         "model.conv.conv4.channels": 192,
     },
     "no_tower_communication": {"model.sees_both_towers": ["fc6", "fc7"]},
+    "two_gpus": {
+        "strategy.name": "towers",
+        "trainer.devices": 2,
+    },
     "no_conv2": {"model.without": ["conv2"]},
     "no_conv3": {"model.without": ["conv3"]},
     "no_conv4": {"model.without": ["conv4"]},
@@ -64,6 +68,10 @@ FACTORS: dict[str, dict[str, Any]] = {
         "optim.decay_biases": False,
     },
 }
+
+
+# Recorded as the baseline, whose result they have.
+SAME_NETWORK = ("baseline", "two_gpus")
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
@@ -95,9 +103,12 @@ def test_experiment_differs_from_baseline_in_its_factor_alone(
         expected.pop("model.init.inner_std", None)
     baseline = compose_config(f"recipe={recipe}")
     changed = compose_config(f"recipe={recipe}", f"+experiment={experiment}")
-    names = {} if experiment == "baseline" else {"experiment": experiment}
+    same = experiment in SAME_NETWORK
+    names = {} if same else {"experiment": experiment}
     assert changes(baseline, changed) == expected | names
-    if experiment != "baseline":
+    if same:
+        assert config_hash(baseline) == config_hash(changed)
+    else:
         assert config_hash(baseline) != config_hash(changed)
 
 
@@ -118,8 +129,12 @@ def test_every_option_composes(compose_config, group: str, option: str) -> None:
     extra = []
     if (group, option) in (("data", "cifar10"), ("recipe", "cifar10")):
         extra = ["model=cifar_small"]
+    if (group, option) in (("strategy", "towers"), ("strategy", "one_weird_trick")):
+        extra = ["trainer.devices=2"]
     if option == "fashion_mnist":
         extra = ["model=d2l"]
+    if group == "strategy" and option != "single":
+        extra = ["trainer.devices=2"]
     plus = "+" if group == "sweep" else ""
     config = compose_config(f"{plus}{group}={option}", *extra)
     if group == "recipe":
@@ -148,6 +163,10 @@ def test_config_hash_ignores_what_cannot_change_the_result(compose_config) -> No
                                               "trainer.progress=false"))  # fmt: skip
     assert base != config_hash(compose_config("seed=1"))
     assert base != config_hash(compose_config("optim.lr=0.004"))
+    laid = ("trainer.devices=4", "trainer.num_nodes=2", "strategy.timeout=9")
+    for strategy in ("ddp", "fsdp", "towers", "one_weird_trick"):
+        assert base == config_hash(compose_config(f"strategy={strategy}", *laid))
+    assert base != config_hash(compose_config("strategy=ddp", "strategy.bf16_gradients=true"))
 
 
 def test_experiment_files_open_with_question_command_and_figure() -> None:

@@ -368,9 +368,16 @@ def test_two_network_namespaces_equal_one_process(single: Path, tmp_path: Path) 
     assert_equal(tmp_path, single)
 
 
+def slurm_answers() -> bool:
+    return (
+        shutil.which("srun") is not None
+        and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+    )
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.skipif(shutil.which("srun") is None, reason="there is no SLURM")
+@pytest.mark.skipif(not slurm_answers(), reason="there is no SLURM")
 def test_srun_on_two_nodes_equals_one_process(single: Path, tmp_path: Path) -> None:
     by = ("srun", "--nodes=2", "--ntasks-per-node=2", "--kill-on-bad-exit=1", sys.executable)
     finish_all([start(single.parent, tmp_path, "strategy=towers", *FOUR, by=by)])

@@ -341,3 +341,30 @@ def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path
     torch.save({"weights": torch.zeros(3)}, foreign)
     with pytest.raises(UserError, match=r"foreign\.ckpt"):
         evaluate(foreign, [])
+
+
+def test_finished_run_goes_on_with_more_epochs(tiny, tmp_path: Path) -> None:
+    """As if it had been asked for them at once, where the schedule does not depend on them."""
+    kept = ("trainer.keep_last_checkpoint=true", "optim.schedule=plateau", "optim.patience=1")
+    train(tiny(*kept), tmp_path / "whole")
+    assert train(tiny(*kept, "trainer.max_epochs=2"), tmp_path / "two")["epochs"] == 2
+    assert train(tiny(*kept), tmp_path / "two")["epochs"] == 4
+    whole, two = (weights(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "two"))
+    assert all(torch.equal(whole[name], two[name]) for name in whole)
+    recorded = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "two")]
+    for field in ("metrics", "config_hash", "best_epoch", "steps"):
+        assert recorded[0][field] == recorded[1][field], field
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optim.schedule=cosine", "trainer.keep_last_checkpoint=true"),
+        ("optim.schedule=plateau", "trainer.keep_last_checkpoint=false"),
+    ],
+)
+def test_other_finished_runs_do_not(tiny, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    first = train(tiny("trainer.max_epochs=1", *overrides), tmp_path)
+    with pytest.raises(UserError, match="trainer.max_epochs was 1, is 2"):
+        train(tiny("trainer.max_epochs=2", *overrides), tmp_path)
+    assert train(tiny("trainer.max_epochs=1", *overrides), tmp_path) == first

@@ -77,7 +77,7 @@ def _refuse_undone(config: Config) -> None:
 
 
 def _refuse_idle(config: Config, others: list[str]) -> None:
-    without = to_config(hydra.compose("config", others))
+    without = to_config(hydra.compose("config", others), with_devices=False)
     if _effect(without) == _effect(config):
         raise UserError(
             f"+experiment={config.experiment} changes nothing here: model={config.model.name},"
@@ -108,7 +108,8 @@ def _effect(config: Config) -> dict[str, Any]:
 
 def _undone(config: Config, group: str, option: str, others: list[str]) -> list[str]:
     """A note if the recipe changes fields of an option that was chosen by name."""
-    plain = getattr(to_config(hydra.compose("config", [*others, "recipe=paper"])), group)
+    composed = hydra.compose("config", [*others, "recipe=paper"])
+    plain = getattr(to_config(composed, with_devices=False), group)
     before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
     if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields

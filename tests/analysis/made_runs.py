@@ -36,6 +36,7 @@ def write_run(
     recorded: Sequence[str] | None = None,
     written: float | None = None,
     environment: dict[str, Any] | None = None,
+    measured: dict[str, Any] | None = None,
 ) -> Path:
     """Write a finished run; gives its folder.
 
@@ -53,6 +54,7 @@ def write_run(
         recorded: Overrides in environment.json; None: those of the run.
         written: Modification time of result.json.
         environment: More of environment.json.
+        measured: More of result.json.
     """
     config = compose_config(*overrides)
     config.seed = seed
@@ -100,7 +102,7 @@ def write_run(
         "classes": classes,
         "synthetic": config.data.source == "synthetic",
     }
-    (path / "result.json").write_text(json.dumps(result))
+    (path / "result.json").write_text(json.dumps(result | (measured or {})))
     if written is not None:
         os.utime(path / "result.json", (written, written))
     return path

@@ -18,7 +18,7 @@ PRESETS = {
     preset: {claim.name for claim in CLAIMS if (claim.sweep or "ablations") == preset}
     - {claim.name for claim in CLAIMS if claim.not_measured or claim.kind is Kind.level}
     for preset in ("ablations", "lrn_cifar", "relu_vs_tanh")
-}
+} | {"parallel": {"one_gpu/time", "one_gpu/top1", "one_gpu/top5", "views/top1", "views/top5"}}
 
 
 def jobs(preset: str) -> Iterator[tuple[int, list[str]]]:
@@ -46,7 +46,7 @@ def report_of(tmp_path, compose_config):
         for number, (seed, overrides) in enumerate(jobs(preset)):
             wrong = wrong_images(seed, IMAGES, 0.3)
             curve = (0.9, 0.25)
-            if overrides[1] != "+experiment=baseline":
+            if overrides[1] not in ("+experiment=baseline", "+experiment=two_gpus"):
                 wrong = wrong | wrong_images(9 + seed, IMAGES, 0.2)
                 curve = (0.9, 0.8, 0.7, 0.25)
             write_run(
@@ -59,7 +59,7 @@ def report_of(tmp_path, compose_config):
 
 
 def test_every_sweep_of_a_claim_ships() -> None:
-    assert {claim.sweep for claim in CLAIMS} - {""} == {"lrn_cifar", "relu_vs_tanh"}
+    assert {claim.sweep for claim in CLAIMS} - {""} == {"lrn_cifar", "relu_vs_tanh", "parallel"}
     assert PRESETS["lrn_cifar"] == {"no_lrn_cifar10/top1"}
     assert PRESETS["relu_vs_tanh"] == {"tanh/epochs"}
     assert all((conf_folder() / "sweep" / f"{preset}.yaml").exists() for preset in PRESETS)

@@ -57,6 +57,7 @@ def checked(compose_config, *overrides: str) -> None:
             ("strategy=one_weird_trick", "trainer.devices=2", "model.sees_both_towers=[conv3,fc7]"),
             ("fc6", "model.sees_both_towers"),
         ),
+        (("strategy=fsdp", "strategy.bf16_gradients=true"), ("strategy=ddp", "fsdp")),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=128"), ("126 or 129",)),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=2"), ("data.batch_size=3",)),
         (("strategy=towers", "trainer.devices=4", "data.batch_size=33"), ("32 or 34", "2 shares")),

@@ -13,7 +13,7 @@ from alexnet_exp import cli
 from alexnet_exp.config import Config, conf_folder, to_plain
 from alexnet_exp.errors import PlacementError
 from alexnet_exp.runs import RunFolder
-from alexnet_exp.sweep import launch, processes
+from alexnet_exp.sweep import launch
 from alexnet_exp.sweep.engine import Backend, run_sweep
 from alexnet_exp.sweep.jobs import Job, Outcome, State, _quoted, folder_name
 from alexnet_exp.sweep.processes import Processes
@@ -274,17 +274,6 @@ def test_strategy_and_devices_make_no_other_run(planned, tmp_path: Path) -> None
     assert "strategy.bf16_gradients was False, is True" in error
 
 
-def test_threads_of_jobs_side_by_side_are_shared_among_their_devices(
-    compose_config, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(processes, "_cores", lambda: 8)
-    monkeypatch.setattr(processes.os, "process_cpu_count", lambda: 8, raising=False)
-    config = compose_config("strategy=ddp", "trainer.devices=2")
-    (job,) = pretend_jobs(config, Path(), {"a": ""})
-    assert [Processes(jobs, ())._threads(job) for jobs in (1, 2, 8)] == [None, 2, 1]
-
-
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
@@ -380,7 +369,8 @@ def test_every_job_of_every_preset_composes(
     config = compose_config(*overrides)
     assert config.sweep.name == preset
     experiment = [item.partition("=")[2] for item in overrides if "experiment" in item]
-    assert config.experiment == (experiment[0] if experiment else "baseline")
+    recorded = {"two_gpus": "baseline"}
+    assert [config.experiment] == [recorded.get(name, name) for name in experiment or ["baseline"]]
     assert to_plain(config)["data"]["name"] == config.data.name
 
 

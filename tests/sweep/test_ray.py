@@ -143,10 +143,10 @@ def test_a_job_of_two_devices_holds_two_cores(compose_config, tmp_path: Path) ->
     outcomes = run_sweep(jobs, made, False, tmp_path)
     results = [outcome.result for outcome in outcomes if outcome.result]
     assert sorted((result["threads"], result["begun"]) for result in results) == [
-        ("1", 1), ("1", 2),
+        ("2", 1), ("2", 2),
     ]  # fmt: skip
     config.trainer.num_nodes = 2
-    with pytest.raises(UserError, match=r"trainer\.num_nodes=2.*torchrun"):
+    with pytest.raises(UserError, match=r"trainer\.num_nodes=2: of Ray's 1 machines 1 have"):
         made.check(jobs)
 
 

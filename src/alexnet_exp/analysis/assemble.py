@@ -20,6 +20,8 @@ from alexnet_exp.analysis.missing import cells_about, is_about, missing_command
 from alexnet_exp.analysis.pairing import Cell, cells, match
 from alexnet_exp.analysis.results import Diverged, Found, Run
 from alexnet_exp.analysis.speed import RATE, measure_speed, tuning_families
+from alexnet_exp.analysis.strategies import strategy_rows
+from alexnet_exp.analysis.times import measure_time
 from alexnet_exp.analysis.verdicts import judge, not_run
 
 Contexts = dict[Cell, tuple[str, ...]]
@@ -51,6 +53,7 @@ def assemble(
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
         findings=tuple(next(judged) if isinstance(item, Measured) else item for item in outcomes),
         groups=tuple(group(cell, words[cell]) for cell in all_cells),
+        strategies=tuple(strategy_rows(all_cells, words)),
         refused=tuple(refused),
         skipped=found.skipped,
         environment=tuple(_environment(found.runs)),
@@ -123,9 +126,20 @@ def _levels(
     return _sorted_out(measure_level(claim, cell, ", ".join(words[cell])) for cell in bases)
 
 
+def _times(
+    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell], words: Contexts
+) -> _Outcome:
+    pairs, refused = match(bases, others)
+    measured, reasons = _sorted_out(
+        measure_time(claim, pair, ", ".join(words[pair.baseline])) for pair in pairs
+    )
+    return measured, reasons + refused
+
+
 _MEASURES = {
     Kind.experiment: _experiments,
     Kind.speed: _speeds,
+    Kind.time: _times,
     Kind.views: _views,
     Kind.level: _levels,
 }

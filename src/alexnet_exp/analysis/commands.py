@@ -24,16 +24,17 @@ def command(runs: Sequence[Run]) -> str:
     Args:
         runs: Of one or more experiments, any number of seeds each.
     """
-    sides: dict[tuple[str, Place | None], list[Run]] = {}
+    sides: dict[tuple[str, Place | None, frozenset[str]], list[Run]] = {}
     for run in runs:
-        sides.setdefault((run.experiment, place_of(run)), []).append(run)
+        devices = frozenset(item for item in run.overrides if is_placement(item))
+        sides.setdefault((_experiment(run), place_of(run), devices), []).append(run)
     alike: dict[tuple[frozenset[str], Place | None], list[Run]] = {}
-    for (_, place), side in sides.items():
+    for (_, place, _), side in sides.items():
         alike.setdefault((_bearing(shared_overrides(side)), place), []).extend(side)
     return " && ".join(
         train_command(
             shared_overrides(group),
-            list(dict.fromkeys(run.experiment for run in group)),
+            list(dict.fromkeys(map(_experiment, group))),
             seeds_of(group),
             place,
         )
@@ -61,6 +62,12 @@ def train_command(
 def sweep_command(preset: str, overrides: Iterable[str] = ()) -> str:
     """The command of a preset of conf/sweep."""
     return " ".join([f"{_TRAIN} -m +sweep={preset}", *map(shlex.quote, overrides)])
+
+
+def _experiment(run: Run) -> str:
+    """What its ``experiment=`` was: ``two_gpus`` too is the baseline."""
+    given = [item.partition("=")[2] for item in run.overrides if _name(item) == "experiment"]
+    return given[-1] if given else run.experiment
 
 
 def place_of(run: Run) -> Place | None:
@@ -126,10 +133,19 @@ def _is_kept(override: str) -> bool:
     return name not in own and not name.startswith(("hydra.", "hydra/", "sweep.", "logger."))
 
 
+def is_placement(override: str) -> bool:
+    """Whether it says over which devices a run is laid."""
+    return _name(override) in (
+        "strategy", "strategy.name", "trainer.devices", "trainer.num_nodes",
+    )  # fmt: skip
+
+
 def _bearing(overrides: Iterable[str]) -> frozenset[str]:
-    """Without what has no bearing on the result."""
+    """Without what has no bearing on the result; strategy and devices stay, which must agree."""
 
     def is_neutral(name: str) -> bool:
+        if is_placement(name):
+            return False
         group, _, field = name.partition(".")
         if group not in NEUTRAL:
             return False

@@ -13,6 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from alexnet_exp.analysis.findings import Metric
+from alexnet_exp.analysis.placement import Placement, placement_of
 from alexnet_exp.config import leaves
 from alexnet_exp.runs import Loader, bearing
 
@@ -34,8 +35,12 @@ def read_json(file: Path) -> dict[str, Any]:
     return content
 
 
-def read_fields(file: Path) -> dict[str, Any]:
-    """What bears on the result in ``config.yaml``, with seed and experiment, by dotted path."""
+def read_fields(file: Path) -> tuple[dict[str, Any], Placement]:
+    """What bears on the result in ``config.yaml``, by dotted path, and over which devices it ran.
+
+    Returns:
+        The fields, with seed and experiment; strategy and devices.
+    """
     try:
         content = yaml.load(file.read_text(), Loader)
     except (OSError, ValueError, yaml.YAMLError) as error:
@@ -46,7 +51,10 @@ def read_fields(file: Path) -> dict[str, Any]:
     if not {"seed", "experiment"} <= fields.keys():
         raise UnusableRunError(f"damaged: {file.name} is not of a run")
     fields.pop("config_hash", None)
-    return fields
+    try:
+        return fields, placement_of(content)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UnusableRunError(f"damaged: {file.name} is not of a run") from error
 
 
 def read_predictions(

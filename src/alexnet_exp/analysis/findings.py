@@ -10,6 +10,7 @@ class Metric(StrEnum):
     top1 = "top-1 error"
     top5 = "top-5 error"
     epochs = "epochs to 25 % training error"
+    time = "training time per epoch"
 
 
 class Kind(StrEnum):
@@ -24,8 +25,17 @@ class Kind(StrEnum):
     speed = "speed"
     """Two trainings, paired by seed: the ratio of epochs to 25 % training error."""
 
+    time = "time"
+    """Two trainings, paired by seed: the ratio of their training times, the one as two towers on
+    two devices, the other on one device."""
+
     level = "level"
     """The error of one network alone, without a change."""
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether two sides are divided, not subtracted: 1 is no difference."""
+        return self in (Kind.speed, Kind.time)
 
 
 class Size(StrEnum):
@@ -108,7 +118,7 @@ class Claim:
     @property
     def sign(self) -> int:
         """Direction of the published difference; prose says that the change makes things worse."""
-        neutral = 1.0 if self.kind is Kind.speed else 0.0
+        neutral = 1.0 if self.kind.is_ratio else 0.0
         return -1 if self.figure is not None and self.figure < neutral else 1
 
 
@@ -133,11 +143,11 @@ class Finding:
     """Test images."""
 
     baseline: float | None = None
-    """Mean over seeds of the metric (errors as fractions, epochs as they are)."""
+    """Mean over seeds of the metric (errors as fractions, epochs as they are, seconds)."""
 
     changed: float | None = None
     difference: float | None = None
-    """changed - baseline; for ``Kind.speed`` their ratio."""
+    """changed - baseline; for ``Kind.speed`` and ``Kind.time`` their ratio."""
 
     low: float | None = None
     """Ends of the 95 % interval of ``difference``; None with one seed."""
@@ -205,6 +215,35 @@ class Group:
 
 
 @dataclass(frozen=True)
+class StrategyRow:
+    """All seeds of one experiment and configuration under one strategy on so many devices."""
+
+    experiment: str
+    data: str
+    context: str
+    synthetic: bool
+    strategy: str
+    devices: int
+    """On all nodes."""
+
+    nodes: int
+    seeds: tuple[int, ...]
+    counted: tuple[int, ...]
+    """Those of the seeds whose run under this strategy enters claims and tables."""
+
+    top1: tuple[float, ...]
+    """Test error of each seed, fraction."""
+
+    difference: float | None
+    """Largest difference of the test error to that of the same seed in another row, fraction; None
+    where no other row has one of the seeds."""
+
+    images_per_second: tuple[float, ...]
+    train_seconds: tuple[float, ...]
+    hardware: str
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that was found in a folder of runs."""
 
@@ -224,6 +263,9 @@ class Report:
 
     environment: tuple[str, ...] = ()
     """Versions, hardware and git revision that the runs recorded."""
+
+    strategies: tuple[StrategyRow, ...] = ()
+    """All runs by strategy and devices; empty where all have the same."""
 
     methods: tuple[str, ...] = field(default=())
     """How the figures were made, one paragraph each."""

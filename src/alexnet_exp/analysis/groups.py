@@ -3,6 +3,7 @@
 from alexnet_exp.analysis.commands import command
 from alexnet_exp.analysis.findings import Group
 from alexnet_exp.analysis.pairing import Cell
+from alexnet_exp.analysis.placement import device_name, laid_over
 from alexnet_exp.analysis.results import Run
 from alexnet_exp.analysis.statistics import mean_interval
 
@@ -16,7 +17,7 @@ def group(cell: Cell, words: tuple[str, ...]) -> Group:
     """
     runs = list(cell.runs.values())
     first = cell.first
-    top1 = tuple(float(run.result["metrics"]["test/top1_error"]) for run in runs)
+    top1 = tuple(run.top1_error for run in runs)
     spread = mean_interval(top1)
     return Group(
         experiment=cell.experiment,
@@ -46,9 +47,7 @@ def group(cell: Cell, words: tuple[str, ...]) -> Group:
 
 
 def hardware(run: Run) -> str:
-    """Processor or GPU that trained it, and in what precision."""
-    gpus = run.environment.get("gpus") or []
-    on_cpu = run.fields.get("trainer.accelerator") == "cpu" or not gpus
-    name = run.environment.get("cpu", "unknown processor") if on_cpu else gpus[0]
-    devices = run.fields.get("trainer.devices", 1)
-    return f"{f'{devices} x ' if devices > 1 else ''}{name}, {run.fields.get('trainer.precision')}"
+    """Strategy, number and name of processors or GPUs that trained it, and the precision."""
+    device, is_gpu = device_name(run.environment, str(run.fields.get("trainer.accelerator")))
+    name = laid_over(run.placement, device, is_gpu)
+    return f"{name}, {run.fields.get('trainer.precision')}"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from alexnet_exp.analysis.chance import not_above_chance
 from alexnet_exp.analysis.commands import command
-from alexnet_exp.analysis.findings import Claim, Finding, Kind, Metric, Verdict
+from alexnet_exp.analysis.findings import Claim, Finding, Metric, Verdict
 from alexnet_exp.analysis.pairing import Cell, Pair
 from alexnet_exp.analysis.results import Run
 from alexnet_exp.analysis.statistics import Components, paired_difference
@@ -128,7 +128,7 @@ def heading(claim: Claim, runs: Sequence[Run], context: str, again: str) -> Find
         context=context,
         synthetic=bool(first.result["synthetic"]),
         seeds=tuple(run.seed for run in runs),
-        images=0 if claim.kind is Kind.speed else len(first.index),
+        images=0 if claim.kind.is_ratio else len(first.index),
         not_applicable=claim.metric is Metric.top5 and first.classes <= FEW_CLASSES,
         command=again,
     )

@@ -7,7 +7,9 @@ METHODS = (
     "Pairing: two runs are compared where their whole configurations differ in nothing but the"
     " fields that the experiment sets, found by composing the configuration with and without it."
     " Runs are paired by seed, and image by image. Other pairings are refused and named. Of two"
-    " runs with the same configuration and seed the newer counts.",
+    " runs with the same configuration and seed the newer counts. Strategy and number of devices"
+    " belong to no configuration, since they do not change what is computed: of one seed under"
+    " several, the run under the strategy with most seeds counts, then the one on fewest devices.",
     "Intervals (95 %) hold for other seeds and for other test images of the same kind: seeds and"
     " images are crossed random effects, with a bootstrap over both for the shape and t's tails"
     " for few seeds. They do not hold for other data sets. With one seed there is no interval.",
@@ -39,6 +41,11 @@ METHODS = (
     " the same runs that are then compared, which flatters both sides and the one with more rates"
     " more. The ratio is a geometric mean over seeds. Where one side never gets there, the epochs"
     " that it was run for give a bound, which has no interval.",
+    "Training time of two towers and of the one-GPU network: seconds per epoch with validation, the"
+    " one under strategy=towers on two devices, the other on one, paired by seed; the ratio is a"
+    " geometric mean with Student's interval on its logarithm. Seeds stand for repetitions on the"
+    " same machine; what else ran there is not known. Two processes of one processor are not two"
+    " GPUs, and other devices on the two sides allow no comparison: then there is no verdict.",
     "Where this may mislead: the published figures are single runs, most of them on a million"
     " images. A factor may be worth more or less on other data, with other widths or fewer epochs,"
     " and its removal may call for another learning rate, which is not tuned here except for"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from alexnet_exp.analysis.claims import FOUR_LAYERS
 from alexnet_exp.analysis.commands import (
+    is_placement,
     place_of,
     seeds_of,
     shared_overrides,
@@ -11,7 +12,7 @@ from alexnet_exp.analysis.commands import (
     train_command,
 )
 from alexnet_exp.analysis.findings import Claim, Kind
-from alexnet_exp.analysis.pairing import Cell
+from alexnet_exp.analysis.pairing import Cell, factor_fields
 from alexnet_exp.analysis.verdicts import ENOUGH_SEEDS
 
 _ROOT = "data.root="
@@ -56,6 +57,8 @@ def _beside(claim: Claim, base: Cell, cells: Sequence[Cell], experiments: Sequen
     """The baseline's own command, with the changed experiment as well."""
     runs = list(base.runs.values())
     overrides = shared_overrides(runs)
+    if "model.towers" in factor_fields(claim.changed):  # the strategy may need towers
+        overrides = [item for item in overrides if not is_placement(item)]
     if claim.kind is Kind.views:
         overrides = [item for item in overrides if not item.startswith("evaluation")]
     places = {place_of(run) for run in runs}

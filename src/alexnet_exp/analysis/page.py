@@ -1,12 +1,13 @@
 """A report as one HTML page that needs nothing else: no script, no request, no other file."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
 from pathlib import Path
 
 from alexnet_exp.analysis.figures import figures
-from alexnet_exp.analysis.findings import Finding, Group, Report
+from alexnet_exp.analysis.findings import Finding, Report
+from alexnet_exp.analysis.strategies import EXPLAINED, STRATEGY_HEADINGS, strategy_sections
 from alexnet_exp.analysis.summary import banner, summary
 from alexnet_exp.analysis.svg import Figure
 from alexnet_exp.analysis.wording import (
@@ -162,7 +163,12 @@ def _runs(report: Report) -> list[str]:
     for groups in sections(report):
         hardware = "; ".join(dict.fromkeys(group.hardware for group in groups))
         parts.append(f"<h3>{escape(section_name(groups))}; {escape(hardware)}</h3>")
-        parts.append(_run_table(groups))
+        name = f"Runs on {section_name(groups)}"
+        parts.append(_run_table(name, RUN_HEADINGS, section_rows(groups)))
+    for name, rows in strategy_sections(report).items():
+        parts.append(f"<h3>Strategies: {escape(name)}</h3>")
+        parts.append(_run_table(f"Strategies on {name}", STRATEGY_HEADINGS, rows))
+    parts += [f'<p class="soft">{escape(EXPLAINED)}</p>'] if report.strategies else []
     if report.groups:
         parts.append(
             f'<p class="soft">{escape(total_cost(report))}. Test errors are means over seeds with'
@@ -175,13 +181,13 @@ def _runs(report: Report) -> list[str]:
     return parts + _listed("Folders left out", report.skipped)
 
 
-def _run_table(groups: list[Group]) -> str:
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in RUN_HEADINGS)
+def _run_table(name: str, headings: Sequence[str], cells: Iterable[Sequence[str]]) -> str:
+    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     rows = []
-    for name, *cells in section_rows(groups):
-        data = "".join(f"<td>{_number(cell)}</td>" for cell in cells)
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{data}</tr>')
-    label = escape(f"Runs on {section_name(groups)}")
+    for first, *others in cells:
+        data = "".join(f"<td>{_number(cell)}</td>" for cell in others)
+        rows.append(f'<tr><th scope="row">{escape(first)}</th>{data}</tr>')
+    label = escape(name)
     return (
         f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">\n'
         f'<table class="runs">\n<thead><tr>{head}</tr></thead>\n<tbody>\n'

@@ -1,5 +1,6 @@
 """Which runs may be set against which: those that differ in one factor alone."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -10,6 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from alexnet_exp.analysis.placement import Placement
 from alexnet_exp.analysis.results import Diverged, Run
 from alexnet_exp.config import conf_folder, leaves, register
 
@@ -24,13 +26,16 @@ class Cell:
     Attributes:
         experiment: Name of the factor that was changed.
         fields: All that bears on the result, less seed and experiment, by dotted path.
-        runs: By seed, ascending.
+        runs: By seed, ascending, one of each.
+        placed: Every run by strategy and devices, then by seed. ``runs`` has each seed from the
+            first of them that ran it; the one with most seeds comes first, then the plainest.
         diverged: Other seeds, of which there is no finished run because they diverged.
     """
 
     experiment: str
     fields: dict[str, Any]
     runs: dict[int, Run]
+    placed: dict[Placement, dict[int, Run]]
     diverged: set[int] = field(default_factory=set)
 
     @property
@@ -91,15 +96,30 @@ def cells(runs: Iterable[Run], diverged: Iterable[Diverged] = ()) -> list[Cell]:
         runs: Finished.
         diverged: Each is counted with the runs of its experiment and configuration.
     """
-    found: dict[tuple[object, ...], Cell] = {}
+    alike: dict[tuple[object, ...], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):
-        key = (run.experiment, run.configuration)
-        found.setdefault(key, Cell(run.experiment, run.fields, {})).runs[run.seed] = run
+        alike[run.experiment, run.configuration].append(run)
+    found = {key: _cell(members) for key, members in alike.items()}
     for lost in diverged:
         cell = found.get((lost.experiment, lost.configuration))
         if cell is not None and lost.seed not in cell.runs:
             cell.diverged.add(lost.seed)
     return sorted(found.values(), key=lambda cell: cell.first.path)
+
+
+def _cell(runs: Sequence[Run]) -> Cell:
+    """Of runs that differ in seed, strategy and devices alone."""
+    by_placement: dict[Placement, dict[int, Run]] = defaultdict(dict)
+    for run in runs:
+        by_placement[run.placement][run.seed] = run
+    order = sorted(by_placement, key=lambda one: (-len(by_placement[one]), one.rank))
+    placed = {placement: by_placement[placement] for placement in order}
+    # Not a mean over strategies, nor one more seed: under all of them a seed is the same training.
+    chosen = {
+        seed: next(own[seed] for own in placed.values() if seed in own)
+        for seed in sorted({run.seed for run in runs})
+    }
+    return Cell(runs[0].experiment, runs[0].fields, chosen, placed)
 
 
 @cache

@@ -20,6 +20,7 @@ from alexnet_exp.analysis.files import (
     read_predictions,
 )
 from alexnet_exp.analysis.findings import Metric
+from alexnet_exp.analysis.placement import Placement
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class Run:
             metrics.csv has no row.
         val_curve: The same of the validation error.
         environment: ``environment.json``.
+        placement: Strategy and devices, which have no part in ``fields``.
         written: When ``result.json`` was written, seconds.
     """
 
@@ -56,6 +58,7 @@ class Run:
     train_curve: tuple[float, ...]
     val_curve: tuple[float, ...]
     environment: dict[str, Any]
+    placement: Placement
     written: float
 
     @property
@@ -72,6 +75,11 @@ class Run:
     def model(self) -> str:
         """Name of the network."""
         return str(self.fields.get("model.name"))
+
+    @property
+    def top1_error(self) -> float:
+        """Of the test images, fraction."""
+        return float(self.result["metrics"]["test/top1_error"])
 
     @property
     def overrides(self) -> list[str]:
@@ -113,7 +121,8 @@ class Found:
     """What a folder of runs holds.
 
     Attributes:
-        runs: Finished runs, at most one of each configuration and seed, by path.
+        runs: Finished runs, at most one of each configuration, seed, strategy and number of
+            devices, by path.
         skipped: All other run folders, each with the reason.
         diverged: Those of them that diverged, as far as they say what they were.
     """
@@ -152,7 +161,7 @@ def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
             skipped.append(f"{folder}: {reason}")
             diverged += _diverged(folder)
         else:
-            key = (run.experiment, run.seed, run.configuration)
+            key = (run.experiment, run.seed, run.configuration, run.placement)
             other = newest.get(key)
             newest[key] = run if other is None or run.written >= other.written else other
             if other is not None:
@@ -171,16 +180,16 @@ def _diverged(folder: Path) -> list[Diverged]:
     if (folder / "result.json").exists() or not (folder / "diverged.json").exists():
         return []
     try:
-        experiment, seed, fields = _identity(folder)
+        experiment, seed, fields, _ = _identity(folder)
     except UnusableRunError:
         return []
     return [Diverged(experiment, seed, str(fields.get("model.name")), _comparable(fields))]
 
 
-def _identity(folder: Path) -> tuple[str, int, dict[str, Any]]:
-    """Experiment, seed, and what else bears on the result."""
-    fields = read_fields(folder / "config.yaml")
-    return str(fields.pop("experiment")), int(fields.pop("seed")), fields
+def _identity(folder: Path) -> tuple[str, int, dict[str, Any], Placement]:
+    """Experiment, seed, what else bears on the result, and the devices."""
+    fields, placement = read_fields(folder / "config.yaml")
+    return str(fields.pop("experiment")), int(fields.pop("seed")), fields, placement
 
 
 def read_run(folder: Path) -> Run:
@@ -202,11 +211,12 @@ def read_run(folder: Path) -> Run:
     for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):
         _agree(result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
     train_curve, val_curve = read_curves(folder / "metrics.csv")
+    _, _, fields, placement = _identity(folder)
     return Run(
         path=folder,
         experiment=str(result["experiment"]),
         seed=int(result["seed"]),
-        fields=_identity(folder)[2],
+        fields=fields,
         result=result,
         index=index,
         labels=labels,
@@ -215,6 +225,7 @@ def read_run(folder: Path) -> Run:
         train_curve=train_curve,
         val_curve=val_curve,
         environment=read_json(folder / "environment.json"),
+        placement=placement,
         written=file.stat().st_mtime,
     )
 

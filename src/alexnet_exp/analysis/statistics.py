@@ -10,7 +10,7 @@ from scipy import optimize, special, stats
 Array = NDArray[np.float64]
 
 _BLOCK = 1 << 21  # patterns of images held at a time
-_ROUNDING_VARIANCE = 1 / 12  # of a count of whole epochs, in epochs^2
+_OF_WHOLE_NUMBERS = 1 / 12  # variance of rounding
 
 
 @dataclass(frozen=True)
@@ -275,18 +275,22 @@ def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
 
 
 def ratio_interval(
-    baseline: Sequence[float], changed: Sequence[float], confidence: float = 0.95
+    baseline: Sequence[float],
+    changed: Sequence[float],
+    confidence: float = 0.95,
+    rounding_variance: float = _OF_WHOLE_NUMBERS,
 ) -> Ratio:
-    """Geometric mean ratio of two counts of epochs, paired by seed.
+    """Geometric mean ratio of two counts of epochs, or of two times, paired by seed.
 
     Student's t interval on the log ratios. Epochs are whole numbers, and a few seeds may well
     agree in them, so the variance of rounding, 1/12 epoch^2 on each side, is added to that
     between seeds; without it, equal counts on all seeds would be certain.
 
     Args:
-        baseline: (S,) epochs of the unchanged network, above 0.
-        changed: (S,) epochs of the changed network, same seeds in the same order.
+        baseline: (S,) epochs or seconds of the unchanged network, above 0.
+        changed: (S,) those of the changed network, same seeds in the same order.
         confidence: Of the interval.
+        rounding_variance: Of each value, in its unit squared, above 0.
 
     Raises:
         ValueError: the lengths differ, there are no counts, or one is not above 0.
@@ -298,7 +302,7 @@ def ratio_interval(
     mean, seeds = float(logs.mean()), len(logs)
     if seeds == 1:
         return Ratio(float(np.exp(mean)))
-    rounding = _ROUNDING_VARIANCE * float((before**-2 + after**-2).mean())
+    rounding = rounding_variance * float((before**-2 + after**-2).mean())
     deviation = float((logs.var(ddof=1) + rounding) ** 0.5)
     error = deviation / seeds**0.5
     half_width = _quantile(confidence, seeds) * error

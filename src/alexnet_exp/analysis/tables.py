@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.analysis.findings import Finding, Group, Kind, Report, Verdict
+from alexnet_exp.analysis.strategies import EXPLAINED, STRATEGY_HEADINGS, strategy_sections
 from alexnet_exp.analysis.summary import banner, summary, tallies
 from alexnet_exp.analysis.wording import (
     RUN_HEADINGS,
@@ -92,6 +93,8 @@ def show(report: Report) -> None:
         console.print(Text(f"not run: {left} published claims, which report.md lists"))
     for groups in sections(report):
         _show_runs(groups)
+    for name, rows in strategy_sections(report).items():
+        _show_rows(f"strategies on {name}", STRATEGY_HEADINGS, rows)
     if report.groups:
         console.print(Text(f"{total_cost(report)}; images/s, training and peak memory are per run"))
     _show_list("pairings refused", report.refused[:SHOWN], len(report.refused))
@@ -127,18 +130,23 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
 
 
 def _show_runs(groups: list[Group]) -> None:
-    table = _table(f"runs on {section_name(groups)}")
     kept = [
         heading
         for heading in RUN_HEADINGS
         if console.width >= WIDE or heading not in ("top-5 error", "epochs")
     ]
-    for heading in kept:
-        side: JustifyMethod = "left" if heading == "experiment" else "right"
+    places = [RUN_HEADINGS.index(heading) for heading in kept]
+    rows = [[row[i] for i in places] for row in section_rows(groups)]
+    _show_rows(f"runs on {section_name(groups)}", kept, rows)
+
+
+def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = _table(title)
+    for heading in headings:
+        side: JustifyMethod = "left" if heading in ("experiment", "strategy") else "right"
         table.add_column("\n".join(heading.rsplit(" ", 1)), justify=side, no_wrap=True)
-    for row in section_rows(groups):
-        cells = dict(zip(RUN_HEADINGS, row, strict=True))
-        table.add_row(*(Text(cells[heading]) for heading in kept))
+    for row in rows:
+        table.add_row(*map(Text, row))
     console.print(table)
 
 
@@ -161,8 +169,9 @@ def _show_list(title: str, items: Sequence[str], total: int = 0) -> None:
 def write_csv(report: Report, path: Path) -> None:
     """One row per finding, all digits.
 
-    Errors, their differences and intervals are fractions; for ``metric`` epochs, ``baseline``
-    and ``changed`` are epochs and ``difference`` is their ratio. What is unknown is empty.
+    Errors, their differences and intervals are fractions; for ``metric`` epochs or time,
+    ``baseline`` and ``changed`` are epochs or seconds per epoch and ``difference`` is their ratio.
+    What is unknown is empty.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -269,6 +278,9 @@ def _runs(report: Report) -> list[str]:
         hardware = "; ".join(dict.fromkeys(group.hardware for group in groups))
         parts.append(f"### {_cell(section_name(groups))}; {_cell(hardware)}")
         parts.append(_markdown_table(RUN_HEADINGS, section_rows(groups)))
+    for name, rows in strategy_sections(report).items():
+        parts += [f"### Strategies: {_cell(name)}", _markdown_table(STRATEGY_HEADINGS, rows)]
+    parts += [EXPLAINED] if report.strategies else []
     parts.append(
         f"{total_cost(report)}. Test errors are means over seeds with Student's interval; sd in"
         " points; images/s and training time are means over seeds, peak memory is the largest."

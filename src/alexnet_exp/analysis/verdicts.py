@@ -85,7 +85,7 @@ def _size(finding: Finding, verdict: Verdict) -> Size | None:
 
 def _neutral(claim: Claim) -> float:
     """What the difference is where the change makes none."""
-    return 1.0 if claim.kind is Kind.speed else 0.0
+    return 1.0 if claim.kind.is_ratio else 0.0
 
 
 def _why(measured: Measured, finding: Finding, verdict: Verdict, tests: int) -> list[str]:
@@ -110,7 +110,7 @@ def _what_resolves(measured: Measured, finding: Finding, tests: int) -> str:
     if finding.claim.kind is Kind.level:
         assert measured.components is not None
         text = _level_resolves(measured.components, finding)
-    elif finding.claim.kind is Kind.speed:
+    elif finding.claim.kind.is_ratio:
         assert measured.log_deviation is not None
         text = _ratio_resolves(measured.log_deviation, finding, tests)
     else:
@@ -136,11 +136,12 @@ def _level_resolves(components: Components, finding: Finding) -> str:
 
 
 def _ratio_resolves(deviation: float, finding: Finding, tests: int) -> str:
-    """How many seeds would tell the published ratio from 1."""
-    ratio = finding.claim.figure
+    """How many seeds would tell the published ratio, or the observed one, from 1."""
+    published = finding.claim.figure
+    ratio = finding.difference if published is None else published
     assert ratio is not None
     seeds = seeds_for_ratio(deviation, ratio, 1 - LEVEL / tests, POWER)
-    what = f"the published ratio of {ratio:g}"
+    what = f"the {'observed' if published is None else 'published'} ratio of {ratio:.3g}"
     if seeds is None:
         return f"more seeds alone would not resolve {what}"
     if seeds <= len(finding.seeds):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from statistics import fmean
 
-from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report
+from alexnet_exp.analysis.findings import Claim, Finding, Group, Kind, Metric, Report, StrategyRow
 from alexnet_exp.console import percent
 
 NOT_APPLICABLE = "not applicable"
@@ -46,7 +46,9 @@ def count(number: int, noun: str) -> str:
 
 def claim_name(claim: Claim) -> str:
     """The change, and the metric where it is not top-1 error."""
-    suffix = {Metric.top5: ", top-5", Metric.epochs: ", epochs"}.get(claim.metric, "")
+    suffix = {Metric.top5: ", top-5", Metric.epochs: ", epochs", Metric.time: ", time"}.get(
+        claim.metric, ""
+    )
     return (claim.change or claim.changed) + suffix
 
 
@@ -55,18 +57,20 @@ def published(claim: Claim) -> str:
     text = claim.figure_text
     if not text[-1:].isdigit():
         return text
-    return text + {Kind.speed: " times", Kind.level: " %"}.get(claim.kind, " points")
+    if claim.kind.is_ratio:
+        return f"{text} times"
+    return text + (" %" if claim.kind is Kind.level else " points")
 
 
 def measured(finding: Finding) -> str:
-    """The difference in points, the ratio of epochs, or the error of a network alone."""
+    """The difference in points, the ratio of epochs or times, or the error of a network alone."""
     if finding.not_applicable:
         return "n/a"
     if finding.claim.kind is Kind.level:
         return "" if finding.baseline is None else percent(finding.baseline)
     if finding.difference is None:
         return ""
-    unit = " times" if finding.claim.kind is Kind.speed else " points"
+    unit = " times" if finding.claim.kind.is_ratio else " points"
     return _in_unit(finding, finding.difference) + unit
 
 
@@ -80,8 +84,8 @@ def interval(finding: Finding) -> str:
 
 
 def _in_unit(finding: Finding, value: float) -> str:
-    if finding.claim.kind is Kind.speed:
-        return f"{value:.1f}"
+    if finding.claim.kind.is_ratio:
+        return f"{value:.1f}" if finding.claim.kind is Kind.speed else f"{value:.2f}"
     if finding.claim.kind is Kind.level:
         return f"{100 * value:.1f}"
     return f"{100 * value:+.{2 if finding.images >= MANY_IMAGES else 1}f}"
@@ -100,6 +104,8 @@ def sides(finding: Finding) -> str:
         return ""
     if finding.claim.metric is Metric.epochs:
         return f"from {finding.baseline:.1f} to {finding.changed:.1f} epochs"
+    if finding.claim.metric is Metric.time:
+        return f"from {finding.baseline:.3g} to {finding.changed:.3g} s per epoch"
     return f"from {percent(finding.baseline)} to {percent(finding.changed)}"
 
 
@@ -125,7 +131,7 @@ def verdict(finding: Finding) -> str:
     return ", ".join(part.value for part in (finding.verdict, finding.size) if part)
 
 
-def place(row: Finding | Group) -> str:
+def place(row: Finding | Group | StrategyRow) -> str:
     """Data set and base configuration that a row belongs to; ``drawn images`` where they were."""
     named = (row.data, "drawn images" if row.synthetic else "", row.context)
     return ", ".join(part for part in named if part)
@@ -267,8 +273,9 @@ def spreads(report: Report) -> list[str]:
 
 def total_cost(report: Report) -> str:
     """Number of runs and their training time together."""
-    runs = sum(len(group.seeds) for group in report.groups)
-    seconds = sum(sum(group.train_seconds) for group in report.groups)
+    rows = report.strategies or report.groups
+    runs = sum(len(row.seeds) for row in rows)
+    seconds = sum(sum(row.train_seconds) for row in rows)
     return f"{count(runs, 'run')}, {duration(seconds)} of training in all"
 
 

@@ -71,10 +71,15 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Config)
 
 
-def to_config(composed: DictConfig) -> Config:
+def to_config(composed: DictConfig, with_devices: bool = True) -> Config:
     """The composed configuration as checked dataclasses.
 
+    Args:
+        composed: By Hydra, or read back.
+        with_devices: See also that the strategy can have these devices.
+
     Raises:
+        PlacementError: It can't.
         UserError: A field that does not exist was added (+name=...), or a value is out of range;
             the message names the override.
     """
@@ -89,7 +94,8 @@ def to_config(composed: DictConfig) -> Config:
     assert isinstance(config, Config)
     if not config.model.conv:
         raise UserError("there is no network: choose one with model=paper, model=original, ...")
-    _check_devices(config)
+    if with_devices:
+        _check_devices(config)
     return config
 
 
@@ -104,6 +110,10 @@ def _check_devices(config: Config) -> None:
         raise PlacementError(
             f"{given}: strategy=single runs on one device; choose strategy=ddp (or fsdp, towers,"
             " one_weird_trick), or set both to 1"
+        )
+    if config.strategy.bf16_gradients and strategy != StrategyName.ddp:
+        raise PlacementError(
+            f"strategy.bf16_gradients=true is for strategy=ddp, not for strategy={strategy}"
         )
     towers = config.model.towers
     if strategy == StrategyName.towers and towers < 2:

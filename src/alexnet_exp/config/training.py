@@ -251,10 +251,6 @@ class StrategyConfig:
             raise ValueError(f"strategy.bucket_mb={self.bucket_mb} must be greater than 0")
         if self.timeout <= 0:
             raise ValueError(f"strategy.timeout={self.timeout} must be greater than 0")
-        if self.bf16_gradients and self.name != StrategyName.ddp:
-            raise ValueError(
-                f"strategy.bf16_gradients=true is for strategy=ddp, not strategy={self.name}"
-            )
 
 
 @dataclass

@@ -49,7 +49,7 @@ class WholeNetwork(Callback):
     def _enter(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         part = cast(nn.Module, module.network)
         strategy = cast(PartsInCheckpoints, trainer.strategy)
-        self._whole.to(module.device)
+        self._whole.to(module.device, next(part.parameters()).dtype)
         self._whole.load_state_dict(strategy.whole_state(part))
         self._part, module.network = part, self._whole
 

@@ -30,6 +30,7 @@ def main() -> None:
     faulthandler.enable()
     faulthandler.register(signal.SIGUSR1, all_threads=False)
     task = json.loads(sys.stdin.buffer.readline())
+    sys.argv = task["command"]  # which environment.json records
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
     keep_freed_memory()
     code = 0

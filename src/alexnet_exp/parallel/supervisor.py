@@ -160,7 +160,10 @@ class _Processes:
     def start(self, node: int, address: str, port: int) -> None:
         """Start them."""
         devices = self._config.trainer.devices
-        task = json.dumps({"config": to_plain(self._config), "folder": str(self._folder)}).encode()
+        told = {
+            "config": to_plain(self._config), "folder": str(self._folder), "command": sys.argv,
+        }  # fmt: skip
+        task = json.dumps(told).encode()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         cores = int(os.environ.get("OMP_NUM_THREADS", cores))
         environment = child_environment(max(1, cores // devices))

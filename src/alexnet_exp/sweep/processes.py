@@ -21,7 +21,7 @@ class Processes:
         # Jobs side by side share the cores; each with all of them would only be in the others' way.
         cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else _cores()
         shared = jobs > 1 and "OMP_NUM_THREADS" not in os.environ
-        self._cores = (cores or 1) // jobs if shared else None
+        self._threads = max(1, (cores or 1) // jobs) if shared else None
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError for a job on more machines than this one."""
@@ -29,13 +29,7 @@ class Processes:
 
     def start(self, jobs: Sequence[Job]) -> list["RunningProcess"]:
         """Run jobs now."""
-        return [RunningProcess(job.spec(self._extra), self._threads(job)) for job in jobs]
-
-    def _threads(self, job: Job) -> int | None:
-        """For each process of a job, one per device."""
-        if self._cores is None:
-            return None
-        return max(1, self._cores // job.config.trainer.devices)
+        return [RunningProcess(job.spec(self._extra), self._threads) for job in jobs]
 
     def close(self) -> None:
         """Nothing is held."""

@@ -92,11 +92,8 @@ class RayBackend:
 
     def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
         carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
-        demand, devices = self._demand(job), job.config.trainer.devices
-        if devices > 1 and "OMP_NUM_THREADS" not in os.environ:
-            # Ray gives every process of the job all of the job's cores.
-            carried["OMP_NUM_THREADS"] = str(max(1, int(demand["num_cpus"]) // devices))
-        spec, machines = job.spec(self._extra), job.config.trainer.num_nodes
+        spec, demand = job.spec(self._extra), self._demand(job)
+        machines = job.config.trainer.num_nodes
         if machines > 1:
             there = self._run_on_nodes.options(max_retries=0, num_cpus=0)
             return there.remote(spec, machines, demand, carried)

@@ -1,0 +1,127 @@
+"""Measure this machine: ``python -m alexnet_exp.bench``, or ``make bench``.
+
+Times the parts of a training step on all devices at once (GPUs, else two processes of the CPU), the
+links between them, and real steps of every strategy; writes bench.json into the run folder, and
+predicts from it which strategy trains fastest on 2 to 64 such devices.
+"""
+
+from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from alexnet_exp import cli
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import StrategyName
+from alexnet_exp.console import console
+from alexnet_exp.cost.measure import measure
+from alexnet_exp.cost.observe import Observation, observe
+from alexnet_exp.cost.pieces import STATED_LINKS, Machine
+from alexnet_exp.cost.step_time import Job, fits
+from alexnet_exp.cost.tables import (
+    BATCHES,
+    Table,
+    fastest,
+    measured_links,
+    measured_pieces,
+    observed,
+    sent_bytes,
+    stated,
+)
+from alexnet_exp.cost.traffic import bytes_per_activation
+from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import resolve_precision
+from alexnet_exp.model import plan
+from alexnet_exp.runs import environment
+
+IMAGENET_CLASSES = 1000
+STEPS, ROUNDS = 4, 2
+
+
+def bench(config: Config, folder: Path) -> None:
+    """Measure, write ``bench.json`` and print what follows from it.
+
+    Args:
+        config: ``model``, ``optim``, ``trainer.accelerator``, ``trainer.precision`` and
+            ``trainer.channels_last`` of it, and ``data.batch_size`` as one more batch to predict.
+        folder: Run folder.
+
+    Raises:
+        UserError: The network does not fit its input.
+    """
+    model, trainer = config.model, config.trainer
+    trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
+    model.classes = model.classes or IMAGENET_CLASSES
+    model.input_channels = model.input_channels or config.data.channels
+    try:
+        layers = plan(model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    job = Job(layers, model.towers, config.strategy.bucket_mb)
+    load = os.getloadavg()[0]
+    machine, devices = measure(config)
+    observations = []
+    if devices > 1:
+        strategies = [
+            strategy
+            for strategy in StrategyName
+            if strategy == StrategyName.single
+            or fits(strategy, job, config.data.batch_size, devices)
+        ]
+        observations = observe(config, strategies, devices, STEPS, ROUNDS)
+    file = folder / "bench.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {
+        "model": model.name,
+        "environment": environment(),
+        "parallel": {
+            "load": load,
+            "machine": machine.to_plain(),
+            "observed": [asdict(seen) for seen in observations],
+        },
+    }
+    file.write_text(json.dumps(found, indent=1) + "\n")
+    show(job, machine, observations, config.data.batch_size)
+    console.print(f"written: {file}", soft_wrap=True)
+
+
+def show(job: Job, machine: Machine, observations: Sequence[Observation], batch: int) -> None:
+    """Print what was measured and what is predicted from it.
+
+    Args:
+        job: What is trained.
+        machine: As measured.
+        observations: Real steps on it.
+        batch: One more global batch size to predict.
+    """
+    size = bytes_per_activation(machine.precision)
+    batches = sorted({*BATCHES, batch})
+    _print(f"Parts of a step, {machine.name}, {machine.precision}", measured_pieces(machine))
+    if machine.links:
+        _print("Links between the devices of this machine", measured_links(machine))
+    _print("MB that each device sends in a step", sent_bytes(job, batches, (2, 8, 64), size))
+    if observations:
+        _print("Real steps on this machine", observed(job, machine, observations))
+    links = stated(STATED_LINKS)
+    if machine.links:
+        links.append(("this machine's own link", machine.links))
+    for name, link in links:
+        table = fastest(job, machine, [("", link)], batches, (2, 8, 64))
+        _print(f"Times faster than one such device, predicted: {name}", table.without_first())
+
+
+def _print(title: str, table: Table) -> None:
+    console.print(title, style="bold", soft_wrap=True)
+    console.print(table.rich())
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.bench``."""
+    cli.run(bench)
+
+
+if __name__ == "__main__":
+    main()
