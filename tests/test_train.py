@@ -365,6 +365,6 @@ def test_finished_run_goes_on_with_more_epochs(tiny, tmp_path: Path) -> None:
 )
 def test_other_finished_runs_do_not(tiny, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     first = train(tiny("trainer.max_epochs=1", *overrides), tmp_path)
-    with pytest.raises(UserError, match="trainer.max_epochs was 1, is 2"):
+    with pytest.raises(UserError, match=r"trainer\.max_epochs was 1, is 2"):
         train(tiny("trainer.max_epochs=2", *overrides), tmp_path)
     assert train(tiny("trainer.max_epochs=1", *overrides), tmp_path) == first

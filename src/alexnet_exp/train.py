@@ -58,10 +58,11 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     if here is None:
         return finished or run_processes(config, path)
 
-    resuming, logs = False, Logging()
+    # Outside of what takes back its files: another process may be running in the folder.
+    resuming = run.start(config) if is_first and finished is None else False
+    logs = Logging()
     try:
         if is_first and finished is None:
-            resuming = run.start(config)
             announce(config, layers, store.counts, path, resuming)
             logs.open(config, path)
         with meet(config, here) as team:

@@ -40,6 +40,7 @@ VARIANTS = {
     "batch_norm": ("model.normalization=batch", "model.dropout_after=[conv5,fc6]",
                    "optim.lr=0.005", "trainer.channels_last=false"),
     "blind": ("model.sees_both_towers=[conv3,fc7]", "data.resident=never", "data.workers=1"),
+    "in_bf16": ("strategy.bf16_gradients=true",),
     "no_dropout": ("model.dropout=0",),
     "no_flips": ("+experiment=no_flips",),
 }  # fmt: skip
@@ -58,6 +59,7 @@ RUNS = {
     4: (("towers", "clipped"), ("towers", "batch_norm"), ("one_weird_trick", "base")),
 }
 CASES = [(processes, *run) for processes, runs in RUNS.items() for run in runs]
+OTHERS = {2: (("ddp", "in_bf16"),), 4: ()}
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ CHANGES = {
 def runs(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders ``<strategy>/<variant>/<processes>`` of all runs, one after another."""
     folder = tmp_path_factory.mktemp("runs")
-    for variant in VARIANTS:
+    for variant in VARIANTS.keys() - {"in_bf16"}:
         train(make(variant), folder / "single" / variant / "1")
     for processes, wanted in RUNS.items():
         tasks = [
@@ -92,7 +94,7 @@ def runs(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
                 make(variant, f"strategy={strategy}", f"trainer.devices={processes}"),
                 folder / strategy / variant / str(processes),
             )
-            for strategy, variant in wanted
+            for strategy, variant in (*wanted, *OTHERS[processes])
         ]
         place = (2, 4).index(processes)
         for name, strategies in CHANGES.items():
@@ -151,6 +153,13 @@ def test_runs_differ_where_anything_else_does(runs: Path) -> None:
     for variant in ("no_dropout", "no_flips", "clipped"):
         assert distance(runs / "single" / variant / "1", base) > 100 * CLOSE, variant
     assert len({row["lr"] for row in rows(base)}) > 1, "the plateau schedule has not acted"
+
+
+def test_gradients_sent_in_bf16_train_a_little_otherwise(runs: Path) -> None:
+    ours, theirs = runs / "ddp" / "in_bf16" / "2", runs / "ddp" / "base" / "2"
+    first, expected = (float(rows(folder)[0]["train/loss"]) for folder in (ours, theirs))
+    assert first == pytest.approx(expected, rel=1e-2)
+    assert distance(ours, theirs) > 10 * CLOSE
 
 
 @pytest.mark.parametrize("name", CHANGES)

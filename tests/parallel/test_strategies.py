@@ -1,5 +1,6 @@
 """What a strategy asks of network and devices, and how it cuts weights and masks."""
 
+import copy
 from collections.abc import Iterator
 
 import pytest
@@ -157,6 +158,25 @@ def test_joining_takes_back_cutting() -> None:
     assert dist.group.WORLD is not None
     rows = Rows.of(5, dist.group.WORLD)
     assert torch.equal(rows.join(rows.cut(whole)), whole)
+
+
+@pytest.mark.usefixtures("alone")
+@pytest.mark.parametrize("in_bf16", [True, False])
+def test_gradients_are_rounded_once_where_they_are_sent_in_bf16(
+    compose_config, in_bf16: bool
+) -> None:
+    config = compose_config("strategy=ddp", f"strategy.bf16_gradients={in_bf16}")
+    strategy = make_strategy(config)
+    plain = nn.Linear(7, 3)
+    wrapped = nn.parallel.DistributedDataParallel(copy.deepcopy(plain))
+    strategy.model = wrapped
+    strategy._register_ddp_hooks()
+    x = torch.randn(5, 7)
+    plain(x).square().sum().backward()
+    wrapped(x).square().sum().backward()
+    for ours, whole in zip(wrapped.parameters(), plain.parameters(), strict=True):
+        expected = whole.grad.bfloat16().float() if in_bf16 else whole.grad
+        assert torch.equal(ours.grad, expected)
 
 
 @pytest.mark.usefixtures("alone")

@@ -1,8 +1,8 @@
 """What ``supervisor`` starts: ``train`` as one process of several, told on its standard input."""
 
+from alexnet_exp.parallel import stack  # noqa: F401  # isort: skip  # before all that may hang
 from alexnet_exp import startup  # isort: skip  # before Lightning
 
-import faulthandler
 import json
 import os
 import signal
@@ -17,31 +17,34 @@ from omegaconf import DictConfig, OmegaConf
 from alexnet_exp.config import Config, to_config
 from alexnet_exp.errors import FAILED, INTERRUPTED, DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
-from alexnet_exp.parallel.heartbeat import report
+from alexnet_exp.parallel.heartbeat import report, report_progress
 from alexnet_exp.train import train
 
-# What gloo and NCCL say of a process that has gone or does not answer.
-_LOST = ("gloo", "NCCL", "Connection closed", "Connection reset", "Broken pipe", "Timed out")
+# In what the backends say of a process that has gone or does not answer; gloo has no exception of
+# its own.
+_BACKENDS = ("gloo/", "NCCL")
 
 
 def main() -> None:
     """Entry point."""
     startup.ctrl_c_raises()
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1, all_threads=False)
     task = json.loads(sys.stdin.buffer.readline())
     sys.argv = task["command"]  # which environment.json records
     threading.Thread(target=_end_with_supervisor, daemon=True).start()
+    threading.Thread(target=report_progress, daemon=True).start()
     keep_freed_memory()
     code = 0
     try:
         composed = OmegaConf.merge(OmegaConf.structured(Config), task["config"])
         assert isinstance(composed, DictConfig)
-        train(to_config(composed), Path(task["folder"]))
+        report(result=train(to_config(composed), Path(task["folder"])))
     except BaseException as error:
         code = _explain(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # whoever read it has gone
+            code = code or FAILED
     # A library's threads, or its clean-up, that wait for the others would hold up the end of all.
     os._exit(code)
 
@@ -51,19 +54,29 @@ def _explain(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return INTERRUPTED
     kind = "failure"
-    if isinstance(error, UserError):
+    if isinstance(error, DivergedError):
+        kind = "diverged"
+    elif isinstance(error, UserError):
         kind = "mistake"
     elif is_out_of_memory(error):
         kind = "memory"
-    text = str(error)
     report(
         kind=kind,
-        message=text if kind == "mistake" else _first_line(error),
-        diverged=isinstance(error, DivergedError),
-        lost=isinstance(error, dist.DistError) or any(word in text for word in _LOST),
-        traceback="" if kind == "mistake" else traceback.format_exc(),
+        message=str(error) if isinstance(error, UserError) else _first_line(error),
+        lost=_is_lost(error),
+        traceback="".join(traceback.format_exception(error)),
     )
     return FAILED
+
+
+def _is_lost(error: BaseException | None) -> bool:
+    """Whether it comes of another process that has gone or does not answer."""
+    while error is not None:
+        told = isinstance(error, RuntimeError) and any(name in str(error) for name in _BACKENDS)
+        if told or isinstance(error, dist.DistError):
+            return True
+        error = error.__cause__
+    return False
 
 
 def _first_line(error: BaseException) -> str:
@@ -73,7 +86,8 @@ def _first_line(error: BaseException) -> str:
 
 def _end_with_supervisor() -> None:
     """End when the supervisor has; its end of the pipe closes however that happened."""
-    sys.stdin.buffer.read()
+    # Not sys.stdin, which would be locked for ever in a DataLoader's workers: they close it first.
+    os.read(sys.stdin.fileno(), 1)
     os.kill(os.getpid(), signal.SIGKILL)
 
 

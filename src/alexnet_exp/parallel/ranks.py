@@ -17,12 +17,14 @@ from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import LoggerName, StrategyName
 from alexnet_exp.errors import UserError
-from alexnet_exp.parallel.heartbeat import CHANNEL
+from alexnet_exp.parallel.heartbeat import CHANNEL, report
 
 T = TypeVar("T")
 
-# Seconds to wait for machines that start one after another, and for W&B's server on the first.
-_MACHINES, _WANDB = 1800.0, 90.0
+WANDB_PATIENCE = 90.0
+"""Seconds more to wait for the first process, which speaks to W&B's server."""
+
+_MACHINES = 1800.0  # seconds, for machines that start one after another
 
 _meetings = itertools.count()
 
@@ -154,7 +156,7 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
     if config.trainer.num_nodes > 1:
         patience = max(patience, _MACHINES)
     elif config.logger.name == LoggerName.wandb:
-        patience += _WANDB
+        patience += WANDB_PATIENCE
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
         store=_store(here, timedelta(seconds=patience)),
@@ -163,10 +165,14 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
         timeout=timedelta(seconds=config.strategy.timeout),
         device_id=torch.device("cuda", here.local_rank) if on_gpu else None,
     )
+    done = False
     try:
         yield Team(here)
+        done = True
     finally:
-        dist.destroy_process_group()
+        # After an error it could wait for the others, which wait for this process.
+        if done or here.size == 1:
+            dist.destroy_process_group()
 
 
 def _store(here: Place, patience: timedelta) -> Store:
@@ -184,6 +190,7 @@ def _store(here: Place, patience: timedelta) -> Store:
         # A name of its own for every time that the same processes meet, or are started again.
         name = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{next(_meetings)}"
         meeting = PrefixStore(name, store)
+        report(batches=0, collectives=0)
         meeting.set(f"here/{here.rank}", "")
         meeting.wait([f"here/{rank}" for rank in range(here.size)], patience)
     except (dist.DistNetworkError, dist.DistStoreError) as error:

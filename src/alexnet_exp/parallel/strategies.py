@@ -338,6 +338,9 @@ def _network(strategy: Strategy) -> AlexNet:
     return network
 
 
-def _sent_in_bf16(state: Any, bucket: Any) -> Any:
+def _sent_in_bf16(
+    state: Any,
+    bucket: dist.GradBucket,  # type: ignore[name-defined]  # torch insists on this annotation
+) -> torch.futures.Future[torch.Tensor]:
     # Under its own name torch refuses it without NCCL, which it does not need.
     return bf16_compress_hook(state, bucket)

@@ -1,32 +1,32 @@
 """Starts the processes of this machine for one run, watches them, and ends all when one fails."""
 
+import contextlib
 import json
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistNetworkError
 
 from alexnet_exp.config import Config, to_plain
+from alexnet_exp.config.training import LoggerName
 from alexnet_exp.errors import DivergedError, RankError, UserError
-from alexnet_exp.parallel.heartbeat import CHANNEL
-from alexnet_exp.sweep.child import before_exec, child_environment, describe
+from alexnet_exp.parallel.member import Member
+from alexnet_exp.parallel.ranks import WANDB_PATIENCE
+from alexnet_exp.runs import RunFolder
+from alexnet_exp.sweep.child import child_environment
 
-# Seconds: between two looks, that a process has for its last words, that a stopped one (SIGSTOP,
-# a debugger) has to come back, that one may need to end after it was asked to.
+# Seconds: between two looks, that processes have for their last words, that a stopped one (SIGSTOP,
+# a debugger) has to come back, that one may need to end after Ctrl-C.
 _BETWEEN, _LAST_WORDS, _STOPPED, _GRACE = 0.1, 3.0, 30.0, 8.0
-
-# Batches that another process has begun meanwhile, for one to count as hanging.
-_AHEAD = 3
 
 
 def run_processes(config: Config, folder: Path) -> dict[str, Any]:
@@ -48,22 +48,54 @@ def run_processes(config: Config, folder: Path) -> dict[str, Any]:
         MemoryError: A process had not enough memory.
     """
     node, address, port = _machine(config)
-    store: TCPStore | None = None
-    if node == 0:
-        store = _open_store(port)
-        port = store.port
-    with tempfile.TemporaryDirectory(prefix="alexnet_exp_") as scratch:
-        team = _Processes(config, folder, Path(scratch))
-        try:
-            team.start(node, address, port)
+    store = _open_store(port) if node == 0 else None
+    team = _Team(config, folder)
+    try:
+        with _signals_raise():
+            team.start(node, address, store.port if store else port)
             failed = team.watch()
-        except BaseException as error:
-            team.end(signal.SIGINT if isinstance(error, KeyboardInterrupt) else signal.SIGTERM)
-            raise
-        if failed is not None:
-            team.explain(failed)
-    del store
-    return dict(json.loads((folder / "result.json").read_text()))
+            if failed is not None:
+                team.explain(failed)
+            return team.result()
+    except _Signal as told:
+        team.end()
+        signal.signal(told.number, signal.SIG_DFL)
+        os.kill(os.getpid(), told.number)
+        raise
+    except KeyboardInterrupt:
+        team.end(interrupt=True)
+        raise
+    finally:
+        team.end()
+        del store  # closes the port, also while an exception keeps this frame
+
+
+class _Signal(BaseException):
+    """A signal that asks to end."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextlib.contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Have what would end this process at once raise in the block, as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise _Signal(number)
+
+    caught = []
+    if threading.current_thread() is threading.main_thread():
+        numbers = (signal.SIGTERM, signal.SIGHUP)
+        caught = [one for one in numbers if signal.getsignal(one) is signal.SIG_DFL]
+    for number in caught:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in caught:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _machine(config: Config) -> tuple[int, str, int]:
@@ -103,59 +135,22 @@ def _open_store(port: int) -> TCPStore:
         raise UserError(f"MASTER_PORT={port} is taken; choose another ({error})") from error
 
 
-@dataclass
-class _Process:
-    """One process of the run.
-
-    Attributes:
-        rank: Among all of the run.
-        popen: It.
-        output: What it prints, where the terminal is not its to print on.
-        reports: Where it writes what it has to say to this process.
-        batches: That it has begun.
-        last: When it began the last one.
-        failure: What it said went wrong.
-    """
-
-    rank: int
-    popen: "subprocess.Popen[bytes]"
-    output: IO[bytes] | None
-    reports: IO[bytes]
-    batches: int = 0
-    last: float = field(default_factory=time.monotonic)
-    failure: dict[str, Any] | None = None
-    stopped_since: float | None = None
-
-    def listen(self) -> None:
-        """Take in what it reports, until it ends."""
-        for line in self.reports:
-            said = json.loads(line)
-            if "batches" in said:
-                self.batches, self.last = said["batches"], time.monotonic()
-            else:
-                self.failure = {**said, "at": time.monotonic()}
-
-    def printed(self) -> str:
-        """What it has printed so far, the end of it."""
-        if self.output is None:
-            return ""
-        self.output.seek(0)
-        return self.output.read().decode(errors="replace")[-16_384:].strip()
-
-
-class _Processes:
+class _Team:
     """All processes of the run on this machine.
 
     Args:
         config: Settled configuration.
         folder: Run folder.
-        scratch: For what those print that the terminal does not show.
     """
 
-    def __init__(self, config: Config, folder: Path, scratch: Path) -> None:
-        self._config, self._folder, self._scratch = config, folder, scratch
-        self._all: list[_Process] = []
-        self._listeners: list[threading.Thread] = []
+    def __init__(self, config: Config, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self._timeout = self._patience = config.strategy.timeout
+        if config.logger.name == LoggerName.wandb:
+            self._patience += WANDB_PATIENCE
+        self._size = config.trainer.devices * config.trainer.num_nodes
+        self._members: list[Member] = []
+        self._has_ended = False
 
     def start(self, node: int, address: str, port: int) -> None:
         """Start them."""
@@ -167,135 +162,133 @@ class _Processes:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         cores = int(os.environ.get("OMP_NUM_THREADS", cores))
         environment = child_environment(max(1, cores // devices))
+        sys.stdout.flush()
         for local_rank in range(devices):
             rank = node * devices + local_rank
-            read, write = os.pipe()
             environment |= {
-                CHANNEL: str(write), "RANK": str(rank), "LOCAL_RANK": str(local_rank),
-                "WORLD_SIZE": str(devices * self._config.trainer.num_nodes),
+                "RANK": str(rank), "LOCAL_RANK": str(local_rank), "WORLD_SIZE": str(self._size),
                 "GROUP_RANK": str(node), "MASTER_ADDR": address, "MASTER_PORT": str(port),
             }  # fmt: skip
-            output = None
-            if rank > 0:
-                output = (self._scratch / f"rank_{rank}.txt").open("w+b")
-            popen = subprocess.Popen(
-                [sys.executable, "-m", "alexnet_exp.parallel.rank"],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=output,
-                pass_fds=[write],
-                start_new_session=True,
-                preexec_fn=before_exec(),
-            )
-            os.close(write)
-            process = _Process(rank, popen, output, os.fdopen(read, "rb"))
-            self._all.append(process)
-            listener = threading.Thread(target=process.listen, daemon=True)
-            listener.start()
-            self._listeners.append(listener)
-            assert popen.stdin is not None
-            popen.stdin.write(task + b"\n")
-            popen.stdin.flush()  # left open: its end tells them that this process is gone
+            self._members.append(Member(rank, task, environment, shown=rank == 0))
 
-    def watch(self) -> _Process | None:
+    def watch(self) -> Member | None:
         """Wait until all have ended well, or one has failed; returns that one."""
         while True:
-            codes = [process.popen.poll() for process in self._all]
-            failed = [p for p, code in zip(self._all, codes, strict=True) if code]
-            if failed:
-                return self._first_to_fail(failed)
-            if all(code == 0 for code in codes):
+            self._look()
+            if any(one.failed for one in self._members):
+                return self._first_to_fail()
+            if not self._running():
                 return None
-            for process, code in zip(self._all, codes, strict=True):
-                if code is None and self._hangs(process):
-                    return process
+            hanging = [one for one in self._running() if self._hangs(one)]
+            if hanging:
+                return min(hanging, key=lambda one: one.collectives)
             time.sleep(_BETWEEN)
 
-    def _hangs(self, process: _Process) -> bool:
-        """Whether a process stands still while others go on."""
+    def result(self) -> dict[str, Any]:
+        """What the first of them says has come out."""
+        result = self._members[0].result
+        assert result is not None
+        return result
+
+    def _look(self) -> None:
+        for one in self._members:
+            one.look()
+
+    def _wait_for_ends(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and self._running():
+            time.sleep(_BETWEEN)
+            self._look()
+
+    def _running(self) -> list[Member]:
+        return [one for one in self._members if one.code is None]
+
+    def _hangs(self, one: Member) -> bool:
+        """Whether a process has stood still for too long while others go on, or wait for it."""
         now = time.monotonic()
-        if _state(process.popen.pid) in ("T", "t"):
-            process.stopped_since = process.stopped_since or now
-            return now - process.stopped_since > min(_STOPPED, self._config.strategy.timeout)
-        process.stopped_since = None
-        ahead = max(other.batches for other in self._all) - process.batches
-        return ahead >= _AHEAD and now - process.last > self._config.strategy.timeout
+        one.stopped_since = (one.stopped_since or now) if one.is_stopped() else None
+        if one.stopped_since is not None:
+            return now - one.stopped_since > min(_STOPPED, self._timeout)
+        if not any(other.is_ahead_of(one) for other in self._members):
+            one.behind_since = None
+        elif one.behind_since is None or one.heard > one.behind_since:
+            one.behind_since = now
+        return one.behind_since is not None and now - one.behind_since > self._patience
 
-    def _first_to_fail(self, failed: list[_Process]) -> _Process:
-        """The one to blame: what the others say is often that it is gone, or does not answer."""
-        deadline = time.monotonic() + _LAST_WORDS
-        while time.monotonic() < deadline and any(p.popen.poll() is None for p in self._all):
-            time.sleep(_BETWEEN)
-        failed = [process for process in self._all if process.popen.poll()]
-        silent = [process for process in self._all if process.popen.poll() is None]
-        own = [p for p in failed if p.failure is None or not p.failure["lost"]]
-        if own:
-            return min(own, key=lambda p: p.failure["at"] if p.failure else 0.0)
-        return (silent or failed)[0]
+    def _first_to_fail(self) -> Member:
+        """The one to blame: others fail because it is gone, or does not answer."""
+        self._wait_for_ends(_LAST_WORDS)
+        failed = sorted((one for one in self._members if one.failed), key=lambda one: one.failed_at)
+        by_itself = [one for one in failed if not one.lost_others]
+        if by_itself:
+            return by_itself[0]
+        # The others waited for the whole timeout, so it has done nothing for as long.
+        since = time.monotonic() - self._timeout / 2
+        silent = [one for one in self._running() if one.heard < since]
+        if silent:
+            return min(silent, key=lambda one: one.collectives)
+        return min(failed, key=lambda one: one.failure is not None)  # crashed rather than told
 
-    def explain(self, failed: _Process) -> None:
-        """End all, say what went wrong, and raise it."""
-        who = f"process {failed.rank} of {self._size} (pid {failed.popen.pid})"
-        code = failed.popen.poll()
-        if code is None:
-            if _state(failed.popen.pid) in ("T", "t"):
-                reason = "was stopped (SIGSTOP) and does not go on"
-            else:
-                reason = (
-                    f"did not answer for {self._config.strategy.timeout:g} s, and the others wait;"
-                    " above is where it stands. If it needs that long, set strategy.timeout=<more>"
-                )
-                self._ask_where(failed)
-        elif failed.failure is None:
-            reason = f"was ended: {describe(code)}"
-        else:
-            reason = f"failed: {failed.failure['message']}"
-        self.end(signal.SIGTERM)
-        for listener in self._listeners:
-            listener.join(1.0)
-        failure = failed.failure or {}
-        if failure.get("kind") == "mistake":
-            raise (DivergedError if failure["diverged"] else UserError)(failure["message"])
-        words = [failed.printed(), failure.get("traceback", "").strip()]
-        print(*(f"{who}:\n{text}" for text in words if text), sep="\n", file=sys.stderr)
-        if failure.get("kind") == "memory":
+    def explain(self, failed: Member) -> NoReturn:
+        """Say what went wrong with one of them, end all, and raise it.
+
+        Raises:
+            UserError: It found a mistake of the user's.
+            RankError: It failed.
+            MemoryError: It had not enough memory.
+        """
+        who = f"process {failed.rank} of {self._size}"
+        if failed.code is None:
+            self._show(failed, f"{who} (pid {failed.popen.pid}) does not answer:")
+            if failed.stopped_since is not None:
+                raise RankError(f"{who} was stopped (SIGSTOP or a debugger) and did not go on")
+            raise RankError(
+                f"{who} did not answer for {self._timeout:g} s; above is where it stood. If it"
+                " needs that long, set strategy.timeout=<more>"
+            )
+        failure = failed.failure or {"kind": "failure", "traceback": ""}
+        self.end()
+        run = RunFolder(self._folder)
+        if failure["kind"] == "diverged":
+            if run.divergence() is None:
+                run.record_divergence(failure["message"])
+            raise DivergedError(failure["message"])
+        if failure["kind"] in ("mistake", "memory") and not run.is_running():
+            run.withdraw()  # what it is told to change makes another run
+        if failure["kind"] == "mistake":
+            raise UserError(failure["message"])
+        if failure["kind"] == "memory":
             raise MemoryError(f"{who}: {failure['message']}")
-        raise RankError(f"{who} {reason}")
+        self._show(failed, f"{who} (pid {failed.popen.pid}) said:", failure["traceback"])
+        raise RankError(f"{who} {failed.ending}")
 
-    @property
-    def _size(self) -> int:
-        return self._config.trainer.devices * self._config.trainer.num_nodes
+    def _show(self, one: Member, title: str, traceback: str = "") -> None:
+        """Print what a process has to say; one that still runs, where it stands."""
+        if one.code is None and one.stopped_since is None:
+            print(title, file=sys.stderr, flush=True)
+            one.print_stack()  # the first process's own comes on the terminal
+            title = ""
+        texts = [text for text in (one.printed(), traceback.strip()) if text]
+        if texts:
+            print(*filter(None, [title, *texts]), sep="\n", file=sys.stderr, flush=True)
 
-    def _ask_where(self, process: _Process) -> None:
-        """Have a process print where it stands."""
-        process.popen.send_signal(signal.SIGUSR1)
-        time.sleep(1.0)
+    def end(self, interrupt: bool = False) -> None:
+        """End all that still run, with everything that they have started.
 
-    def end(self, first: signal.Signals) -> None:
-        """End all that still run, with everything that they have started."""
-        running = [process for process in self._all if process.popen.poll() is None]
-        for process in running:
-            process.popen.send_signal(first)
-            process.popen.send_signal(signal.SIGCONT)
-        deadline = time.monotonic() + _GRACE
-        while time.monotonic() < deadline and any(p.popen.poll() is None for p in running):
-            time.sleep(_BETWEEN)
-        for process in self._all:
-            try:
-                os.killpg(process.popen.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                continue
-        for process in self._all:
-            process.popen.wait()
-        for partial in self._folder.glob("**/*.partial"):
-            partial.unlink(missing_ok=True)
-
-
-def _state(pid: int) -> str:
-    """The kernel's letter for what a process does; empty where it can't be asked."""
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return stat.read().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return ""
+        Args:
+            interrupt: Let them do first what they do at Ctrl-C.
+        """
+        if self._has_ended:
+            return
+        self._look()
+        if interrupt:
+            for one in self._running():
+                one.popen.send_signal(signal.SIGINT)
+            self._wait_for_ends(_GRACE)
+        for one in self._members:
+            one.kill()
+        self._has_ended = True
+        if not RunFolder(self._folder).is_running():  # by another command
+            for pattern in ("*.partial*", "checkpoints/*.partial*"):
+                for partial in self._folder.glob(pattern):
+                    partial.unlink(missing_ok=True)
