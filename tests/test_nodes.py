@@ -177,13 +177,15 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def start(
     folder: Path,
-    run: Path,
+    run: Path | None,
     *overrides: str,
     by: tuple[str, ...] = (sys.executable,),
     **variables: str,
 ) -> "subprocess.Popen[str]":
     """A run on one machine, or one machine's share of it."""
-    words = [*by, *TRAIN, *TINY, f"data.stores={folder / 'stores'}", f"hydra.run.dir={run}"]
+    words = [*by, *TRAIN, *TINY, f"data.stores={folder / 'stores'}"]
+    if run is not None:
+        words.append(f"hydra.run.dir={run}")
     return subprocess.Popen(
         [*words, *overrides],
         env={**child_environment(1), **variables},
@@ -368,9 +370,16 @@ def test_two_network_namespaces_equal_one_process(single: Path, tmp_path: Path) 
     assert_equal(tmp_path, single)
 
 
+def slurm_answers() -> bool:
+    return (
+        shutil.which("srun") is not None
+        and subprocess.run(["sinfo"], capture_output=True).returncode == 0
+    )
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
-@pytest.mark.skipif(shutil.which("srun") is None, reason="there is no SLURM")
+@pytest.mark.skipif(not slurm_answers(), reason="there is no SLURM")
 def test_srun_on_two_nodes_equals_one_process(single: Path, tmp_path: Path) -> None:
     by = ("srun", "--nodes=2", "--ntasks-per-node=2", "--kill-on-bad-exit=1", sys.executable)
     finish_all([start(single.parent, tmp_path, "strategy=towers", *FOUR, by=by)])
@@ -389,7 +398,7 @@ def test_ray_on_two_machines_equals_one_process(
     try:
         cluster.add_node(num_cpus=2)
         process = start(
-            single.parent, tmp_path / "unused", "-m", "strategy=ddp", *FOUR,
+            single.parent, None, "hydra.mode=MULTIRUN", "strategy=ddp", *FOUR,
             f"hydra.sweep.dir={tmp_path}", "hydra.sweep.subdir=job", "hydra/launcher=ray",
             f"hydra.launcher.address={cluster.address}",
         )  # fmt: skip

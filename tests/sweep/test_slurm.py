@@ -16,7 +16,7 @@ from tests.sweep.pretend import FAIL, finish, pretend_jobs
 
 SETTINGS = {
     "partition": "gpu", "account": None, "qos": "long", "constraint": None,
-    "gpus_per_job": None, "cpus_per_device": 3, "mem_gb": 24, "timeout_min": 90,
+    "gpus_per_job": None, "cpus_per_device": 3, "mem_gb": 24.5, "timeout_min": 90,
     "array_parallelism": 3,
     "setup": ["module load cuda"], "additional": {"reservation": "mine"},
 }  # fmt: skip
@@ -85,7 +85,7 @@ def test_batch_script_asks_for_what_was_set_and_runs_the_job(
     options = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")}
     assert {
         "--array=0-2%3", "--partition=gpu", "--qos=long", "--gres=gpu:2", "--cpus-per-task=6",
-        "--mem=24GB", "--time=90", "--nodes=1", "--ntasks-per-node=1", "--job-name=alexnet_exp",
+        "--mem=25088M", "--time=90", "--nodes=1", "--ntasks-per-node=1", "--job-name=alexnet_exp",
         "--reservation=mine",
     } <= options  # fmt: skip
     assert not any(option.startswith(("--account", "--constraint")) for option in options)

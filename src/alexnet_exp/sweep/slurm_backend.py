@@ -71,7 +71,7 @@ class SlurmBackend:
             job_name="alexnet_exp",
             nodes=1,
             ntasks_per_node=1,
-            mem=f"{mem_gb:g}GB",
+            mem=f"{round(1024 * mem_gb)}M",
             time=timeout_min,
             array_parallelism=array_parallelism,
             setup=setup,
