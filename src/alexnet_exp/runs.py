@@ -211,6 +211,8 @@ class RunFolder:
                 f"another process is running in {self.path}: wait for it, or set"
                 " hydra.run.dir=<another folder>"
             ) from error
+        # Else processes that read images would hold it for seconds after this one was killed.
+        os.register_at_fork(after_in_child=self._held.close)
 
     def withdraw(self) -> None:
         """Take back what ``start`` wrote, for a run that could not begin after all."""

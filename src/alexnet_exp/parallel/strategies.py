@@ -10,6 +10,7 @@
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from inspect import signature
 from typing import Any
 
@@ -86,7 +87,7 @@ def make_strategy(config: Config) -> Strategy | str:
     if settings.name == StrategyName.fsdp:
         return FullySharded()
     if settings.name == StrategyName.towers:
-        return Towers(config.model.towers, **buckets)
+        return Towers(config.model.towers, timedelta(seconds=settings.timeout), **buckets)
     if settings.name == StrategyName.one_weird_trick:
         return OneWeirdTrick(**buckets)
     return "auto"
@@ -212,18 +213,19 @@ class Towers(_InParts):
 
     Args:
         towers: Devices of a group; neighbors in rank, so that they are neighbors on a machine.
+        timeout: How long one waits for another.
         options: Of ``DistributedDataParallel``, over the devices with the same tower.
     """
 
-    def __init__(self, towers: int, **options: Any) -> None:
+    def __init__(self, towers: int, timeout: timedelta, **options: Any) -> None:
         super().__init__(**options)
         size = dist.get_world_size()
         # Every process has to take part in making every group.
         for start in range(0, size, towers):
-            group = _group(range(start, start + towers))
+            group = _group(range(start, start + towers), timeout)
             self.model_group = group or self.model_group
         for tower in range(towers):
-            group = _group(range(tower, size, towers))
+            group = _group(range(tower, size, towers), timeout)
             self.data_group = group or self.data_group
         self._ddp_kwargs["process_group"] = self.data_group
 
@@ -325,9 +327,9 @@ def _world() -> ProcessGroup:
     return group
 
 
-def _group(ranks: range) -> ProcessGroup | None:
+def _group(ranks: range, timeout: timedelta) -> ProcessGroup | None:
     """A group of some processes; None to the others, who have to ask for it too."""
-    group = dist.new_group(list(ranks))
+    group = dist.new_group(list(ranks), timeout)
     return group if isinstance(group, ProcessGroup) else None
 
 
