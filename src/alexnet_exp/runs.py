@@ -21,10 +21,12 @@ import platform
 import shutil
 import subprocess
 import sys
+import weakref
 import zipfile
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import yaml
@@ -211,8 +213,7 @@ class RunFolder:
                 f"another process is running in {self.path}: wait for it, or set"
                 " hydra.run.dir=<another folder>"
             ) from error
-        # Else processes that read images would hold it for seconds after this one was killed.
-        os.register_at_fork(after_in_child=self._held.close)
+        os.register_at_fork(after_in_child=partial(_let_go, weakref.ref(self._held)))
 
     def withdraw(self) -> None:
         """Take back what ``start`` wrote, for a run that could not begin after all."""
@@ -291,6 +292,13 @@ class RunFolder:
                 f"{self.path} holds a run of another configuration: {', '.join(changed)}",
                 "Set them as they were, set hydra.run.dir=<another folder>, or remove this one",
             )
+
+
+def _let_go(held: "weakref.ref[IO[str]]") -> None:
+    """In a new process, such as one that reads images, which may outlive a killed run by seconds."""
+    lock = held()
+    if lock is not None:
+        lock.close()
 
 
 def environment() -> dict[str, Any]:
