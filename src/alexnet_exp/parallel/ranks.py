@@ -1,8 +1,11 @@
 """The processes of one run: which of them this is, how they find each other, what they agree on."""
 
 import contextlib
+import fcntl
 import itertools
 import os
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +21,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import LoggerName, StrategyName
 from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.heartbeat import CHANNEL, report
+from alexnet_exp.sweep.child import end_with_parent
 
 T = TypeVar("T")
 
@@ -25,6 +29,8 @@ WANDB_PATIENCE = 90.0
 """Seconds more to wait for the first process, which speaks to W&B's server."""
 
 _MACHINES = 1800.0  # seconds, for machines that start one after another
+
+_SIOCGIFADDR = 0x8915  # Linux
 
 _meetings = itertools.count()
 
@@ -70,6 +76,8 @@ def place(config: Config) -> Place | None:
     if found is None:
         return Place() if devices * nodes == 1 else None
     starter, given = found
+    if starter == "torchrun":
+        end_with_parent()  # its agent, where that is killed, leaves its processes behind
     if config.strategy.name == StrategyName.single:
         raise UserError(
             f"{starter} started {given.size} processes, and strategy=single is one: choose"
@@ -157,6 +165,8 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
         patience = max(patience, _MACHINES)
     elif config.logger.name == LoggerName.wandb:
         patience += WANDB_PATIENCE
+    if config.trainer.num_nodes > 1:
+        _choose_interface(here.address)
     dist.init_process_group(
         "nccl" if on_gpu else "gloo",
         store=_store(here, timedelta(seconds=patience)),
@@ -200,6 +210,39 @@ def _store(here: Place, patience: timedelta) -> Store:
             f" reaches that address ({str(error).splitlines()[0]})"
         ) from error
     return meeting
+
+
+def _choose_interface(address: str) -> None:
+    """Have gloo use the network through which the meeting place is reached.
+
+    It would use the one that the host name resolves to, which on many machines is the loopback.
+
+    Raises:
+        UserError: The address is not known.
+    """
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 9))  # sends nothing
+            own = probe.getsockname()[0]
+            if own.startswith("127.") and not address.startswith(("127.", "localhost")):
+                return  # this machine's name for itself, which tells nothing
+            for _, name in socket.if_nameindex():
+                if _address_of(probe, name) == own:
+                    os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
+    except socket.gaierror as error:
+        raise UserError(f"MASTER_ADDR={address} is not known on this machine: {error}") from error
+    except OSError:  # no IPv4 way there: gloo's own choice
+        return
+
+
+def _address_of(probe: socket.socket, interface: str) -> str | None:
+    """IPv4 address of a network interface."""
+    request = struct.pack("256s", interface.encode()[:15])
+    try:
+        answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+    except OSError:  # it has none
+        return None
+    return socket.inet_ntoa(answer[20:24])
 
 
 def make_plugins(config: Config, here: Place) -> list[ClusterEnvironment]:

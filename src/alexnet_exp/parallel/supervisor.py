@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -118,7 +119,12 @@ def _machine(config: Config) -> tuple[int, str, int]:
             f"NODE_RANK={node} must lie between 0 and trainer.num_nodes - 1 ="
             f" {config.trainer.num_nodes - 1}"
         )
-    return node, os.environ["MASTER_ADDR"], port
+    address = os.environ["MASTER_ADDR"]
+    try:
+        socket.getaddrinfo(address, port)
+    except socket.gaierror as error:
+        raise UserError(f"MASTER_ADDR={address} is not known on this machine: {error}") from error
+    return node, address, port
 
 
 def _open_store(port: int) -> TCPStore:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -170,25 +171,31 @@ def run_child(
     return ending
 
 
-def before_exec(ignore_ctrl_c: bool = False) -> Callable[[], None]:
+def before_exec() -> Callable[[], None]:
     """What a new process does before Python starts in it, as ``preexec_fn`` of ``Popen``.
 
-    On Linux it is killed when the thread that started it ends, however that happens.
-
-    Args:
-        ignore_ctrl_c: Ignore SIGINT, which a terminal sends to all processes at once; else heed it
-            even where this process, such as a shell's background job, does not.
+    On Linux it is killed when the thread that started it ends, however that happens. It heeds
+    Ctrl-C also where this process, such as a shell's background job, does not.
     """
-    prctl = ctypes.CDLL(None).prctl if sys.platform.startswith("linux") else None
-    on_interrupt = signal.SIG_IGN if ignore_ctrl_c else signal.SIG_DFL
+    end_with_parent = _end_with_parent()
 
     def between() -> None:
-        if prctl is not None:
-            # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
-            prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
-        signal.signal(signal.SIGINT, on_interrupt)
+        end_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     return between
+
+
+def end_with_parent() -> None:
+    """On Linux: have this process killed when the one that started it ends."""
+    _end_with_parent()()
+
+
+def _end_with_parent() -> Callable[[], object]:
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def describe(code: int) -> str:
