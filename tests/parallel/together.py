@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from omegaconf import OmegaConf
 from torch._C._distributed_c10d import TCPStore
 
@@ -79,6 +80,7 @@ def _main() -> None:
             train(config, Path(task["folder"]))
         except KeyboardInterrupt:
             assert task["stop_at"] is not None
+            dist.destroy_process_group()  # which a process that fails leaves to its end
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
