@@ -58,6 +58,10 @@ def checked(compose_config, *overrides: str) -> None:
             ("strategy=one_weird_trick", "trainer.devices=2", "model.sees_both_towers=[conv3,fc7]"),
             ("fc6", "model.sees_both_towers"),
         ),
+        (
+            ("strategy=towers", "trainer.devices=2", "trainer.precision=16-mixed"),
+            ("overflow", "bf16-mixed"),
+        ),
         (("strategy=fsdp", "strategy.bf16_gradients=true"), ("strategy=ddp", "fsdp")),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=128"), ("126 or 129",)),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=2"), ("data.batch_size=3",)),

@@ -24,6 +24,7 @@ from alexnet_exp.config.training import StrategyName
 from alexnet_exp.cost.counter import tcp_bytes_sent
 from alexnet_exp.data.progress import say
 from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.parallel.heartbeat import Heartbeat
 from alexnet_exp.parallel.ranks import Place, make_plugins, meet
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
 from alexnet_exp.setup import make_trainer
@@ -123,7 +124,7 @@ def _train(config: Config, place: Place, counter: "StepCounter") -> None:
         config,
         max_steps=WARM_UP + counter.steps,
         strategy=make_strategy(config),
-        callbacks=[*make_callbacks(config, classifier.network), counter],
+        callbacks=[Heartbeat(), *make_callbacks(config, classifier.network), counter],
         plugins=make_plugins(config, place),
         logger=False,
         enable_checkpointing=False,

@@ -51,10 +51,9 @@ MB, with activations in bf16 (`trainer.precision=bf16-mixed`) and gradients in f
 {bytes}
 
 **Counted.** What the kernel says that the TCP sockets of a process have sent in real steps on gloo
-is what the formula says, with the 48-byte header of each of gloo's messages and 8 bytes that
-Lightning broadcasts after each step: to the byte for each collective, and within 200 bytes of a
-step of a small network under every strategy (`tests/test_cost.py`, 2 to 4 processes). One thing
-differs from NCCL: torch's reduce-scatter on gloo is an all-reduce of which each process keeps its
+is what the formula says, with the 48-byte header of each of gloo's messages: to the byte, for each
+collective and for a step of a small network under every strategy (`tests/test_cost.py`, 2 to 4
+processes). One thing differs from NCCL: torch's reduce-scatter on gloo is an all-reduce of which each process keeps its
 share (pytorch/pytorch#149869), and sends twice the bytes; the formula counts it so where it is
 compared with gloo. NCCL sends by other ways than sockets, so there the formula stands alone.
 

@@ -61,6 +61,13 @@ def check(config: Config, layers: list[LayerPlan]) -> None:
             f" (strategy={strategy} on {devices} devices): set data.batch_size="
             f"{' or '.join(size for size in fitting if size != '0')}"
         )
+    in_parts = (StrategyName.fsdp, StrategyName.towers, StrategyName.one_weird_trick)
+    if strategy in in_parts and config.trainer.precision in ("16-mixed", "16"):
+        raise PlacementError(
+            f"trainer.precision={config.trainer.precision} skips a step where gradients overflow,"
+            f" and under strategy={strategy} each device sees its own part of them: set"
+            " trainer.precision=bf16-mixed or 32-true, or strategy=ddp"
+        )
     if strategy != StrategyName.one_weird_trick:
         return
     for layer in [layer for layer in layers if layer.kind == "fc"][:-1]:
