@@ -120,7 +120,10 @@ def test_collectives_send_what_the_formula_says(tmp_path: Path) -> None:
             assert counts[collective] == formula + headers, collective
 
 
-@pytest.mark.parametrize(("devices", "precision"), [(2, "bf16-mixed"), (4, "32-true")])
+@pytest.mark.parametrize(
+    ("devices", "precision"),
+    [(2, "bf16-mixed"), pytest.param(4, "32-true", marks=pytest.mark.long)],
+)
 def test_steps_send_what_the_formula_says(
     compose_config: ComposeConfig, devices: int, precision: str
 ) -> None:

@@ -88,6 +88,7 @@ def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("clean")
+@pytest.mark.long
 def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path: Path) -> None:
     murder = f"import os, signal; os.kill(os.getppid(), signal.SIGKILL); {WAIT}"
     jobs = pretend_jobs(compose_config(), tmp_path, {"a": murder, "b": finish()})
@@ -128,6 +129,7 @@ def test_demand_follows_the_devices_of_a_job() -> None:
 
 
 @pytest.mark.usefixtures("clean")
+@pytest.mark.long
 def test_a_job_of_two_devices_holds_two_cores(compose_config, tmp_path: Path) -> None:
     """One core for each of its processes, so that another job waits; on two it would meet it."""
     script = (
