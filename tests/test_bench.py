@@ -56,6 +56,7 @@ def test_a_damaged_benchmark_is_named(tmp_path: Path) -> None:
         page(tmp_path)
 
 
+@pytest.mark.long
 def test_bench_measures_and_predicts(tmp_path: Path) -> None:
     """The command as a user runs it, with a small network."""
     command = [
