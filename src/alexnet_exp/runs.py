@@ -13,6 +13,7 @@
 | log.txt           | in a sweep: what the run printed                                      |
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -51,6 +52,10 @@ NEUTRAL = {
     ),
     "strategy": ("name", "bucket_mb", "timeout"),
 }  # fmt: skip
+
+# What a run that is asked for more epochs puts aside until it has run them.
+_RESULTS = ("result.json", "predictions.npz", "config.yaml")
+_BEFORE = "before_"
 
 # Fields that bear on the result and that earlier versions lacked, with what they then were.
 _ONCE = {"strategy": {"bf16_gradients": False}}
@@ -191,8 +196,7 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock()
-            for name in ("result.json", "predictions.npz"):  # of a run that goes further
-                (self.path / name).unlink(missing_ok=True)
+            self._put_aside()
             marked = {"config_hash": config_hash(config), **to_plain(config)}
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
             _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
@@ -202,6 +206,14 @@ class RunFolder:
                 " hydra.run.dir=<another folder>"
             ) from error
         return self.last.exists()
+
+    def _put_aside(self) -> None:
+        """Keep what a run that goes further has recorded, until it has recorded more."""
+        if not (self.path / "result.json").exists():
+            return
+        for name in _RESULTS:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.path / name, self.path / f"{_BEFORE}{name}")
 
     def _lock(self) -> None:
         """Hold the folder until this process ends, however it ends."""
@@ -217,6 +229,9 @@ class RunFolder:
 
     def withdraw(self) -> None:
         """Take back what ``start`` wrote, for a run that could not begin after all."""
+        for name in _RESULTS:
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self.path / f"{_BEFORE}{name}", self.path / name)
         if self.last.exists() or (self.path / "result.json").exists():
             return
         for name in ("config.yaml", "environment.json", "metrics.csv", ".lock"):
@@ -269,6 +284,8 @@ class RunFolder:
             partial.unlink(missing_ok=True)
             raise
         _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
+        for name in _RESULTS:
+            (self.path / f"{_BEFORE}{name}").unlink(missing_ok=True)
         if not keep_last:
             self.last.unlink(missing_ok=True)
         (self.path / ".lock").unlink(missing_ok=True)
@@ -295,7 +312,7 @@ class RunFolder:
 
 
 def _let_go(held: "weakref.ref[IO[str]]") -> None:
-    """In a new process, such as one that reads images, which may outlive a killed run by seconds."""
+    """In a new process, as of a DataLoader, which may outlive a killed run by seconds."""
     lock = held()
     if lock is not None:
         lock.close()

@@ -9,7 +9,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from alexnet_exp.config import Config
 from alexnet_exp.data.store import Store
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import LayerPlan, plan
 from alexnet_exp.parallel.strategies import check
@@ -68,6 +68,13 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
     except ValueError as error:
         raise UserError(str(error)) from error
     check(config, layers)
+    processes = config.trainer.devices * config.trainer.num_nodes
+    for split in ("val", "test"):
+        if store.counts[split] < processes:
+            raise PlacementError(
+                f"the {store.counts[split]} {split} images of data={config.data.name} are fewer"
+                f" than the {processes} processes: lower trainer.devices"
+            )
     return layers
 
 
@@ -86,7 +93,7 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
     try:
         made = L.Trainer(
             accelerator=trainer.accelerator,
-            devices=trainer.devices,
+            devices=settings.pop("devices", trainer.devices),
             num_nodes=trainer.num_nodes,
             precision=trainer.precision,  # type: ignore[arg-type]
             deterministic=trainer.deterministic,

@@ -17,7 +17,7 @@ from alexnet_exp.callbacks import (
 )
 from alexnet_exp.checkpoint import load_checkpoint, refuse_other_network
 from alexnet_exp.classifier import Classifier
-from alexnet_exp.config import Config
+from alexnet_exp.config import Config, leaves, to_plain
 from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.store import Store, prepare
 from alexnet_exp.display import EpochProgress, announce, show_result
@@ -29,7 +29,7 @@ from alexnet_exp.parallel.heartbeat import Heartbeat
 from alexnet_exp.parallel.ranks import Team, make_plugins, meet, place
 from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
 from alexnet_exp.parallel.supervisor import run_processes
-from alexnet_exp.runs import RunFolder, config_hash
+from alexnet_exp.runs import RunFolder, bearing, config_hash
 from alexnet_exp.setup import make_trainer, settle
 
 
@@ -66,6 +66,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
             announce(config, layers, store.counts, path, resuming)
             logs.open(config, path)
         with meet(config, here) as team:
+            refuse_unequal(team, config)
             folder, resuming, finished = team.agree((path, resuming, finished))
             if folder != path:  # times of day differ
                 run.discard()
@@ -81,6 +82,25 @@ def train(config: Config, path: Path) -> dict[str, Any]:
                 run.withdraw()  # what it is told to change makes another run
             logs.abandon()
         raise
+
+
+def refuse_unequal(team: Team, config: Config) -> None:
+    """See that all processes, each of which may have had a command of its own, mean the same run.
+
+    Raises:
+        UserError: They do not; the message names what differs.
+    """
+    plain = to_plain(config)
+    mine = dict(leaves(bearing(plain) | {"strategy": plain["strategy"]}))
+    first, *others = team.gather(mine)
+    for rank, other in enumerate(others, 1):
+        changed = [f"{path} is {first[path]} and {other[path]}" for path in first
+                   if first[path] != other[path]]  # fmt: skip
+        if changed:
+            raise UserError(
+                f"processes 0 and {rank} were started with different commands, data or hardware:"
+                f" {', '.join(changed)}; give all of them the same"
+            )
 
 
 def find_finished(config: Config, run: RunFolder) -> dict[str, Any] | None:

@@ -19,6 +19,8 @@ from tests.parallel.together import Task, run_together, weights
 
 Make = Callable[..., Config]
 
+pytestmark = pytest.mark.timeout(600)  # the first test waits for all runs
+
 CLOSE = 1e-5
 BASE = (
     "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
@@ -123,7 +125,6 @@ def distance(ours: Path, theirs: Path) -> float:
     )
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("processes", "strategy", "variant"), CASES)
 def test_losses_weights_and_counts_are_those_of_one_process(
     runs: Path, processes: int, strategy: str, variant: str

@@ -62,6 +62,7 @@ def checked(compose_config, *overrides: str) -> None:
             ("strategy=towers", "trainer.devices=2", "trainer.precision=16-mixed"),
             ("overflow", "bf16-mixed"),
         ),
+        (("strategy=fsdp", "trainer.precision=64-true"), ("fp64", "32-true")),
         (("strategy=fsdp", "strategy.bf16_gradients=true"), ("strategy=ddp", "fsdp")),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=128"), ("126 or 129",)),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=2"), ("data.batch_size=3",)),

@@ -231,7 +231,7 @@ class TrainerConfig:
 
 @dataclass
 class StrategyConfig:
-    """How one network is trained on several devices (``parallel.py``)."""
+    """How one network is trained on several devices (package ``parallel``)."""
 
     name: StrategyName = StrategyName.single
     """single, ddp, fsdp, towers or one_weird_trick."""

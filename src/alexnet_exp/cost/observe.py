@@ -92,7 +92,7 @@ def _rank(
     folder: str,
 ) -> None:
     keep_freed_memory()
-    on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    on_gpu = _on_gpu(config)
     if not on_gpu:
         torch.set_num_threads(max(1, torch.get_num_threads() // devices))
     found = []
@@ -102,7 +102,7 @@ def _rank(
         own.trainer.devices = 1 if strategy == StrategyName.single else devices
         place = Place(rank, devices, rank, port=port)
         if strategy == StrategyName.single:
-            place = Place()
+            place = Place(local_rank=rank)
         counter = StepCounter(steps, counts_bytes=not on_gpu)
         with meet(own, place):
             _train(own, place, counter)
@@ -120,8 +120,11 @@ def _train(config: Config, place: Place, counter: "StepCounter") -> None:
     warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
     L.seed_everything(config.seed, verbose=False)
     classifier = Classifier(config, [str(number) for number in range(model.classes)])
+    # On its own each process takes its own GPU.
+    alone = config.strategy.name == StrategyName.single and _on_gpu(config)
     trainer = make_trainer(
         config,
+        devices=[place.local_rank] if alone else config.trainer.devices,
         max_steps=WARM_UP + counter.steps,
         strategy=make_strategy(config),
         callbacks=[Heartbeat(), *make_callbacks(config, classifier.network), counter],
@@ -183,6 +186,10 @@ class StepCounter(Callback):
             self.fastest = min(self.fastest, _now() - self._start)
         if batch_idx == WARM_UP + self.steps - 1 and self.counts_bytes:
             self.sent = (tcp_bytes_sent() - self._before) / self.steps
+
+
+def _on_gpu(config: Config) -> bool:
+    return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _now() -> float:

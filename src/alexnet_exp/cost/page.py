@@ -35,8 +35,9 @@ COMMAND = "python -m alexnet_exp.cost.page > docs/scaling.md"
 
 _HEAD = """# Which strategy wins at which batch and link
 
-Written by `{command}` from `results/bench/*/bench.json`; a test checks that it is what
-the code computes. The network is `model=paper` with 1000 classes. Batches are global.
+Written by `{command}` from
+`results/bench/*/bench.json`; a test checks that it is what the code computes. The network is
+`model=paper` with 1000 classes. Batches are global.
 
 ## Bytes
 
@@ -53,9 +54,10 @@ MB, with activations in bf16 (`trainer.precision=bf16-mixed`) and gradients in f
 **Counted.** What the kernel says that the TCP sockets of a process have sent in real steps on gloo
 is what the formula says, with the 48-byte header of each of gloo's messages: to the byte, for each
 collective and for a step of a small network under every strategy (`tests/test_cost.py`, 2 to 4
-processes). One thing differs from NCCL: torch's reduce-scatter on gloo is an all-reduce of which each process keeps its
-share (pytorch/pytorch#149869), and sends twice the bytes; the formula counts it so where it is
-compared with gloo. NCCL sends by other ways than sockets, so there the formula stands alone.
+processes). One thing differs from NCCL: torch's reduce-scatter on gloo is an all-reduce of which
+each process keeps its share (pytorch/pytorch#149869), and sends twice the bytes; the formula counts
+it so where it is compared with gloo. NCCL sends by other ways than sockets, so there the formula
+stands alone.
 
 ## Model of the step
 
@@ -72,6 +74,7 @@ step. Assumptions:
 - Gathers of activations and their gradients hide behind nothing.
 - fsdp gathers the next unit's weights while the last one computes; its gradients leave in the
   background.
+- Dropout's masks, which every device draws for the whole batch, take no time.
 - A GPU computes while it communicates. The processes of a CPU do not: sending takes the same cores.
 """
 

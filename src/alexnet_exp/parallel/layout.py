@@ -65,6 +65,7 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
 
     def __init__(self, norm: nn.BatchNorm2d, group: ProcessGroup) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.to(norm.weight.device, norm.weight.dtype)
         self.load_state_dict(norm.state_dict())
         self.group = group
 
@@ -82,8 +83,9 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
             assert self.running_var is not None
             assert self.num_batches_tracked is not None
             assert self.momentum is not None
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
+            unbiased, dtype = variance * count / (count - 1), self.running_mean.dtype
+            self.running_mean.lerp_(mean.to(dtype), self.momentum)
+            self.running_var.lerp_(unbiased.to(dtype), self.momentum)
             self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
@@ -151,8 +153,7 @@ def lay_out_fully_connected(
 
     The scheme is the first of Krizhevsky (2014), section 4: the whole batch is gathered before the
     first fully connected layer. The other two send it in K pieces, so that sending hides behind
-    computing; their products are K times smaller, and only when weights are updated after each
-    piece, which is not what one device does, do they need less memory for it.
+    computing and less of it is kept at once; their products are K times smaller.
 
     Args:
         network: Changed in place.

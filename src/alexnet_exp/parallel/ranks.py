@@ -158,6 +158,12 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
         yield Team(here)
         return
     on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    if on_gpu and here.local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"trainer.devices={config.trainer.devices}: a process of this machine sees"
+            f" {torch.cuda.device_count()} GPUs; lower it, let every process see all of the"
+            " machine's (srun without --gpus-per-task), or set trainer.accelerator=cpu"
+        )
     if on_gpu:
         torch.cuda.set_device(here.local_rank)
     patience = config.strategy.timeout

@@ -68,6 +68,11 @@ def check(config: Config, layers: list[LayerPlan]) -> None:
             f" and under strategy={strategy} each device sees its own part of them: set"
             " trainer.precision=bf16-mixed or 32-true, or strategy=ddp"
         )
+    if strategy == StrategyName.fsdp and config.trainer.precision.startswith("64"):
+        raise PlacementError(
+            f"trainer.precision={config.trainer.precision}: Lightning has no FSDP2 in fp64; set"
+            " trainer.precision=32-true or bf16-mixed, or strategy=ddp"
+        )
     if strategy != StrategyName.one_weird_trick:
         return
     for layer in [layer for layer in layers if layer.kind == "fc"][:-1]:
@@ -142,7 +147,8 @@ class ClipParts(Callback):
         for name, parameter in pl_module.network.named_parameters():  # type: ignore[union-attr]
             assert parameter.grad is not None
             gradients.append(parameter.grad)
-            norms[name in strategy.parts].append(parameter.grad.norm())
+            dtype = torch.promote_types(parameter.grad.dtype, torch.float32)
+            norms[name in strategy.parts].append(parameter.grad.norm(dtype=dtype))
         divided = torch.stack(norms[True]).square().sum()
         dist.all_reduce(divided, group=strategy.model_group)
         if norms[False]:

@@ -19,6 +19,7 @@ from torch.distributed import DistNetworkError
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.training import LoggerName
+from alexnet_exp.data.progress import say
 from alexnet_exp.errors import DivergedError, RankError, UserError
 from alexnet_exp.parallel.member import Member
 from alexnet_exp.parallel.ranks import WANDB_PATIENCE
@@ -51,6 +52,8 @@ def run_processes(config: Config, folder: Path) -> dict[str, Any]:
     node, address, port = _machine(config)
     store = _open_store(port) if node == 0 else None
     team = _Team(config, folder)
+    if config.trainer.num_nodes > 1 and config.trainer.progress:
+        say(f"machine {node} of {config.trainer.num_nodes}: meeting the others at {address}:{port}")
     try:
         with _signals_raise():
             team.start(node, address, store.port if store else port)
@@ -256,7 +259,7 @@ class _Team:
         self.end()
         run = RunFolder(self._folder)
         if failure["kind"] == "diverged":
-            if run.divergence() is None:
+            if self._folder.exists() and run.divergence() is None:  # else of another machine
                 run.record_divergence(failure["message"])
             raise DivergedError(failure["message"])
         if failure["kind"] in ("mistake", "memory") and not run.is_running():
@@ -294,7 +297,8 @@ class _Team:
         for one in self._members:
             one.kill()
         self._has_ended = True
-        if not RunFolder(self._folder).is_running():  # by another command
+        here = any(one.rank == 0 for one in self._members)  # who writes there
+        if here and not RunFolder(self._folder).is_running():
             for pattern in ("*.partial*", "checkpoints/*.partial*"):
                 for partial in self._folder.glob(pattern):
                     partial.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from alexnet_exp.config import Config, to_config
 from alexnet_exp.data.store import Store
 from alexnet_exp.errors import OtherRunError, PlacementError, UserError
+from alexnet_exp.model import plan
 from alexnet_exp.overrides import check_overrides
+from alexnet_exp.parallel.strategies import check
 from alexnet_exp.runs import RunFolder
 from alexnet_exp.setup import settle
 from alexnet_exp.sweep.child import GRACE, ChildSpec
@@ -160,6 +162,8 @@ def plan_jobs(
             if key not in stores:
                 stores[key] = pack(config)
             _settle(job, stores[key])
+        elif job.state != State.left_out:
+            _check_without_data(job)
         if job.state == State.left_out:
             continue
         try:
@@ -306,6 +310,18 @@ def _settle(job: Job, store: Store) -> None:
     except UserError as error:
         raise UserError(f"{' '.join(job.overrides)}: {error}") from error
     job.config.trainer.precision = asked  # the job may run on another machine
+
+
+def _check_without_data(job: Job) -> None:
+    """Leave a job out whose strategy can't lay the network, of however many classes, out."""
+    model = job.config.model
+    classes, channels = model.classes or 1000, model.input_channels or job.config.data.channels
+    try:
+        check(job.config, plan(replace(model, classes=classes, input_channels=channels)))
+    except PlacementError as error:
+        job.state, job.reason = State.left_out, str(error)
+    except ValueError as error:
+        raise UserError(f"{' '.join(job.overrides)}: {error}") from error
 
 
 def _state(job: Job) -> State:
