@@ -70,7 +70,8 @@ def _placement(config: Config) -> list[str]:
     if strategy.name == StrategyName.single:
         return []
     machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
-    line = f"strategy={strategy.name}: {trainer.devices} processes{machines}"
+    count = f"{trainer.devices} process{'es' if trainer.devices > 1 else ''}"
+    line = f"strategy={strategy.name}: {count}{machines}"
     return [line + (", gradients sent in bf16" if strategy.bf16_gradients else "")]
 
 
