@@ -2,7 +2,11 @@
 
 Times the parts of a training step on all devices at once (GPUs, else two processes of the CPU), the
 links between them, and real steps of every strategy; writes bench.json into the run folder, and
-predicts from it which strategy trains fastest on 2 to 64 such devices.
+predicts from it which strategy trains fastest on 2 to 64 such devices. It takes minutes, and the
+whole machine: beside other work its figures are noise.
+
+    python -m alexnet_exp.bench data.batch_size=32 hydra.run.dir=results/bench/mine
+    python -m alexnet_exp.bench model=original trainer.accelerator=cpu trainer.precision=32-true
 """
 
 from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning

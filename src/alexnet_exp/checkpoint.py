@@ -62,7 +62,7 @@ def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
         reason = str(error).splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error
     assert isinstance(merged, DictConfig)
-    return to_config(merged)
+    return to_config(merged, with_devices=False)
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:

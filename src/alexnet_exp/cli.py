@@ -54,6 +54,8 @@ def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
     keep_freed_memory()
     sys.argv = [_with_plus(argument) for argument in sys.argv]
 
+    if not sweeps and {"--help", "-h"} & set(sys.argv):
+        print(f"{sys.modules['__main__'].__doc__}\nThe groups and fields are those of train:\n")
     command = _Command(task, sweeps)
     main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
     try:

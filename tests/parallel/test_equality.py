@@ -42,6 +42,7 @@ VARIANTS = {
     "batch_norm": ("model.normalization=batch", "model.dropout_after=[conv5,fc6]",
                    "optim.lr=0.005", "trainer.channels_last=false"),
     "blind": ("model.sees_both_towers=[conv3,fc7]", "data.resident=never", "data.workers=1"),
+    "fp64": ("trainer.precision=64-true",),
     "in_bf16": ("strategy.bf16_gradients=true",),
     "no_dropout": ("model.dropout=0",),
     "no_flips": ("+experiment=no_flips",),
@@ -52,13 +53,19 @@ RUNS = {
     2: (
         *((strategy, "base") for strategy in ("ddp", "fsdp", "towers", "one_weird_trick")),
         *((strategy, "clipped") for strategy in ("ddp", "fsdp", "towers", "one_weird_trick")),
+        ("towers", "fp64"),
         ("towers", "original"),
         ("towers", "apart"),
         ("towers", "blind"),
         ("ddp", "batch_norm"),
         ("one_weird_trick", "batch_norm"),
     ),
-    4: (("towers", "clipped"), ("towers", "batch_norm"), ("one_weird_trick", "base")),
+    4: (
+        ("towers", "clipped"),
+        ("towers", "batch_norm"),
+        ("one_weird_trick", "base"),
+        ("one_weird_trick", "fp64"),
+    ),
 }
 CASES = [(processes, *run) for processes, runs in RUNS.items() for run in runs]
 OTHERS = {2: (("ddp", "in_bf16"),), 4: ()}
@@ -146,6 +153,13 @@ def test_losses_weights_and_counts_are_those_of_one_process(
     counted, expected = np.load(ours / "predictions.npz"), np.load(theirs / "predictions.npz")
     for column in ("index", "label", "split", "top5", "center_top5"):
         assert np.array_equal(counted[column], expected[column]), column
+
+
+@pytest.mark.parametrize(("strategy", "processes"), [("towers", 2), ("one_weird_trick", 4)])
+def test_in_fp64_nothing_but_rounding_is_left(runs: Path, strategy: str, processes: int) -> None:
+    """In fp32 a rounding can tip a ReLU or a maximum, and the runs then differ by more."""
+    ours = runs / strategy / "fp64" / str(processes)
+    assert distance(ours, runs / "single" / "fp64" / "1") < 1e-13
 
 
 def test_runs_differ_where_anything_else_does(runs: Path) -> None:

@@ -38,7 +38,10 @@ def checked(compose_config, *overrides: str) -> None:
         (("trainer.devices=2",), ("strategy=single", "strategy=ddp")),
         (("strategy=towers", "trainer.devices=1"), ("2 towers", "trainer.devices=2")),
         (("strategy=towers", "trainer.devices=3"), ("2 towers", "multiple")),
-        (("strategy=towers", "trainer.devices=2", "model=one_gpu"), ("one tower", "model=paper")),
+        (
+            ("strategy=towers", "trainer.devices=2", "model=one_gpu"),
+            ("one tower", "model=paper"),
+        ),
         (("strategy=towers", "trainer.devices=2", "model.towers=1"), ("one tower",)),
         (("strategy=one_weird_trick", "trainer.devices=1"), ("trainer.devices=2",)),
         (

@@ -119,7 +119,7 @@ def _check_devices(config: Config) -> None:
     if strategy == StrategyName.towers and towers < 2:
         raise PlacementError(
             f"strategy=towers gives each device one tower, and model={config.model.name} has one"
-            " tower: choose model=paper or model=original, or strategy=ddp"
+            " tower: choose model=paper, original or caffenet, or strategy=ddp"
         )
     if strategy == StrategyName.towers and devices % towers:
         raise PlacementError(

@@ -173,7 +173,7 @@ class ModelConfig:
     """Widths of the hidden fully connected layers; the output layer follows."""
 
     width: float = 1.0
-    """Multiplier on the width of every hidden layer."""
+    """Multiplier on the width of every hidden layer, rounded to what the towers can share."""
 
     towers: int = 2
     """Parts into which layers are split, each blind to the others (section 3.2)."""
@@ -239,9 +239,11 @@ class ModelConfig:
                 raise ValueError(f"model.init.{name}={std} must not be negative")
         for i, width in enumerate(self.fc):
             _positive(f"model.fc[{i}]", width)
+            self._refuse_odd(f"model.fc[{i}]", width)
         for name, conv in self.conv.items():
             for part in ("channels", "kernel", "stride"):
                 _positive(f"model.conv.{name}.{part}", getattr(conv, part))
+            self._refuse_odd(f"model.conv.{name}.channels", conv.channels)
             if conv.padding < 0:
                 raise ValueError(f"model.conv.{name}.padding={conv.padding} must not be negative")
             _each_step_once(f"model.conv.{name}.order", conv.order)
@@ -270,6 +272,15 @@ class ModelConfig:
             raise ValueError(
                 f"model.normalization={self.normalization} has no layer to act on: set"
                 f" model.conv.{layers[0]}.normalize=true, or model.normalization=none"
+            )
+
+    def _refuse_odd(self, name: str, width: int) -> None:
+        """A chosen width divides into the towers; what the multiplier makes of it is rounded."""
+        if self.width == 1 and width % self.towers:
+            near = max(1, round(width / self.towers)) * self.towers
+            raise ValueError(
+                f"{name}={width} does not divide into the {self.towers} towers of"
+                f" model={self.name}: set {name}={near}, or model.towers=1"
             )
 
 

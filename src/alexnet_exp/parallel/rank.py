@@ -28,6 +28,10 @@ _BETWEEN = 0.5  # seconds
 _BACKENDS = ("gloo/", "NCCL")
 
 
+# Seconds for what libraries do at the end, such as removing their temporary files.
+_CLEAN_UP = 10.0
+
+
 def main() -> None:
     """Entry point."""
     startup.ctrl_c_raises()
@@ -49,7 +53,11 @@ def main() -> None:
         except OSError:  # whoever read it has gone
             code = code or FAILED
     # A library's threads, or its clean-up, that wait for the others would hold up the end of all.
-    os._exit(code)
+    if code:
+        os._exit(code)
+    end = threading.Timer(_CLEAN_UP, os._exit, (0,))
+    end.daemon = True
+    end.start()
 
 
 def _explain(error: BaseException) -> int:
