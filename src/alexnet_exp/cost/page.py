@@ -183,7 +183,8 @@ def _of_machine(job: Job, bench: dict[str, object], file: Path) -> str:
         text += [
             "Real steps of the strategies on random images: fastest step and what the model says of"
             " it, MB that each device sent as the kernel counted them and by the formula. `single`"
-            " is every device by itself, all at once:\n",
+            " is every device by itself, all at once. Where the ratio is far from 1, what the next"
+            " table says of that strategy is as far off:\n",
             observed(job, machine, seen).markdown() + "\n",
         ]
     text += [
