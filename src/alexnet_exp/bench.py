@@ -13,6 +13,7 @@ from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -80,7 +81,7 @@ def bench(config: Config, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     found = {
         "model": model.name,
-        "environment": environment(),
+        "environment": environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]},
         "parallel": {
             "load": load,
             "machine": machine.to_plain(),
