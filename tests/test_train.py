@@ -136,9 +136,7 @@ def test_same_seed_repeats_and_another_does_not(tiny, tmp_path: Path) -> None:
     assert results["a"] != results["c"]
 
 
-@pytest.mark.parametrize(
-    ("schedule", "resident"), [("plateau", "auto"), ("cosine", "never")]
-)
+@pytest.mark.parametrize(("schedule", "resident"), [("plateau", "auto"), ("cosine", "never")])
 def test_stopped_run_goes_on_bit_for_bit(
     tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, resident: str
 ) -> None:
