@@ -44,13 +44,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(text in str(error) for text in texts)
 
 
+def uses_gpu(accelerator: str) -> bool:
+    """Whether training runs on CUDA here.
+
+    Args:
+        accelerator: auto, cpu, gpu, cuda or mps.
+    """
+    return accelerator != "cpu" and torch.cuda.is_available()
+
+
 def has_bf16(accelerator: str) -> bool:
     """Whether bf16 arithmetic is faster than fp32 here.
 
     Args:
         accelerator: auto, cpu, gpu, cuda or mps.
     """
-    if accelerator != "cpu" and torch.cuda.is_available():
+    if uses_gpu(accelerator):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if accelerator == "mps":
         return False

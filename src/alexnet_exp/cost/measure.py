@@ -21,7 +21,7 @@ from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.cost.pieces import SHARES, Link, Machine, Piece
 from alexnet_exp.cost.traffic import Collective, bytes_sent
 from alexnet_exp.data.progress import say
-from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.hardware import keep_freed_memory, uses_gpu
 from alexnet_exp.model import AlexNet, plan
 from alexnet_exp.optim import build_optimizer
 
@@ -43,7 +43,7 @@ def measure(config: Config) -> tuple[Machine, int]:
     Returns:
         One device, and how many there are.
     """
-    on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+    on_gpu = uses_gpu(config.trainer.accelerator)
     devices = torch.cuda.device_count() if on_gpu else min(2, os.cpu_count() or 1)
     with tempfile.TemporaryDirectory() as folder:
         spawn(_rank, (devices, on_gpu, config, folder), devices)

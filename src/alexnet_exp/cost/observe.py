@@ -23,7 +23,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.cost.counter import tcp_bytes_sent
 from alexnet_exp.data.progress import say
-from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.hardware import keep_freed_memory, uses_gpu
 from alexnet_exp.parallel.heartbeat import Heartbeat
 from alexnet_exp.parallel.ranks import Place, make_plugins, meet
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
@@ -92,7 +92,7 @@ def _rank(
     folder: str,
 ) -> None:
     keep_freed_memory()
-    on_gpu = _on_gpu(config)
+    on_gpu = uses_gpu(config.trainer.accelerator)
     if not on_gpu:
         torch.set_num_threads(max(1, torch.get_num_threads() // devices))
     found = []
@@ -121,7 +121,7 @@ def _train(config: Config, place: Place, counter: "StepCounter") -> None:
     L.seed_everything(config.seed, verbose=False)
     classifier = Classifier(config, [str(number) for number in range(model.classes)])
     # On its own each process takes its own GPU.
-    alone = config.strategy.name == StrategyName.single and _on_gpu(config)
+    alone = config.strategy.name == StrategyName.single and uses_gpu(config.trainer.accelerator)
     trainer = make_trainer(
         config,
         devices=[place.local_rank] if alone else config.trainer.devices,
@@ -186,10 +186,6 @@ class StepCounter(Callback):
             self.fastest = min(self.fastest, _now() - self._start)
         if batch_idx == WARM_UP + self.steps - 1 and self.counts_bytes:
             self.sent = (tcp_bytes_sent() - self._before) / self.steps
-
-
-def _on_gpu(config: Config) -> bool:
-    return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
 
 
 def _now() -> float:

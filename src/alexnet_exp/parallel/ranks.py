@@ -20,6 +20,7 @@ from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import LoggerName, StrategyName
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import uses_gpu
 from alexnet_exp.parallel.heartbeat import CHANNEL, report
 from alexnet_exp.sweep.child import end_with_parent
 
@@ -69,12 +70,16 @@ def place(config: Config) -> Place | None:
         config: ``strategy`` and ``trainer`` of it.
 
     Raises:
-        UserError: As many processes were started as the configuration does not ask for.
+        UserError: As many processes were started as the configuration does not ask for, or the
+            machine has fewer GPUs.
     """
     devices, nodes = config.trainer.devices, config.trainer.num_nodes
     found = _started_by()
     if found is None:
-        return Place() if devices * nodes == 1 else None
+        if devices * nodes == 1:
+            return Place()
+        _refuse_missing_gpus(config, devices)
+        return None
     starter, given = found
     if starter == "torchrun":
         end_with_parent()  # its agent, where that is killed, leaves its processes behind
@@ -89,7 +94,21 @@ def place(config: Config) -> Place | None:
             f" trainer.num_nodes={nodes} asks for {devices * nodes}: set trainer.devices to the"
             " processes on each machine and trainer.num_nodes to the machines"
         )
+    _refuse_missing_gpus(config, given.local_rank + 1)
     return given
+
+
+def _refuse_missing_gpus(config: Config, needed: int) -> None:
+    """See that a process of this machine finds ``needed`` GPUs, where it trains on any."""
+    accelerator, gpus = config.trainer.accelerator, torch.cuda.device_count()
+    on_gpu = accelerator in ("gpu", "cuda") or uses_gpu(accelerator)
+    if on_gpu and needed > gpus:
+        raise UserError(
+            f"trainer.accelerator={accelerator} trainer.devices={config.trainer.devices}: torch"
+            f" finds {gpus} GPUs on this machine; set trainer.devices to that or less, let every"
+            " process see all of the machine's (srun without --gpus-per-task), or set"
+            " trainer.accelerator=cpu"
+        )
 
 
 def _started_by() -> tuple[str, Place] | None:
@@ -157,13 +176,7 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
     if config.strategy.name == StrategyName.single:
         yield Team(here)
         return
-    on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-    if on_gpu and here.local_rank >= torch.cuda.device_count():
-        raise UserError(
-            f"trainer.devices={config.trainer.devices}: a process of this machine sees"
-            f" {torch.cuda.device_count()} GPUs; lower it, let every process see all of the"
-            " machine's (srun without --gpus-per-task), or set trainer.accelerator=cpu"
-        )
+    on_gpu = uses_gpu(config.trainer.accelerator)
     if on_gpu:
         torch.cuda.set_device(here.local_rank)
     patience = config.strategy.timeout

@@ -14,7 +14,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import torch
 from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistNetworkError
 
@@ -50,7 +49,6 @@ def run_processes(config: Config, folder: Path) -> dict[str, Any]:
         RankError: A process failed; its traceback has been printed.
         MemoryError: A process had not enough memory.
     """
-    _refuse_missing_gpus(config)
     node, address, port = _machine(config)
     store = _open_store(port) if node == 0 else None
     team = _Team(config, folder)
@@ -102,18 +100,6 @@ def _signals_raise() -> Iterator[None]:
     finally:
         for number in caught:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _refuse_missing_gpus(config: Config) -> None:
-    """Say so before anything is started."""
-    wanted, gpus = config.trainer, torch.cuda.device_count()
-    on_gpu = wanted.accelerator in ("gpu", "cuda") or (wanted.accelerator == "auto" and gpus)
-    if on_gpu and wanted.devices > gpus:
-        raise UserError(
-            f"trainer.accelerator={wanted.accelerator} trainer.devices={wanted.devices}: torch"
-            f" finds {gpus} GPUs on this machine; set trainer.devices to that or less, or"
-            " trainer.accelerator=cpu"
-        )
 
 
 def _machine(config: Config) -> tuple[int, str, int]:
