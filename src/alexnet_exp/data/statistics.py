@@ -1,5 +1,8 @@
 """Mean image and color covariance of the training split, exactly and a few images at a time."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +37,22 @@ class PixelTotals:
         self.count += other.count
         self.sums += other.sums
         self.products += other.products
+
+    def save(self, path: Path) -> None:
+        """Write the sums to a .npz file, on the disk when this returns."""
+        with open(path, "wb") as file:
+            np.savez(file, count=self.count, sums=self.sums, products=self.products)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @classmethod
+    def load(cls, path: Path) -> "PixelTotals":
+        """Sums that were saved."""
+        with np.load(path) as saved:
+            totals = cls(*saved["sums"].shape[1:])
+            totals.count = int(saved["count"])
+            totals.sums, totals.products = saved["sums"], saved["products"]
+        return totals
 
     def mean_image(self) -> NDArray[np.float32]:
         """Per-pixel mean, float32 of shape (size, size, channels), in units of 0 to 255."""
