@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data import packing
+from alexnet_exp.data import chunks, packing
 from alexnet_exp.data.decode import resize_and_crop
 from alexnet_exp.data.lock import only_one
 from alexnet_exp.data.sources import TreeSource, open_source
@@ -320,7 +320,7 @@ def test_errors_of_the_program_leave_nothing_and_are_not_hidden(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(packing, "resize_and_crop", broken)
+    monkeypatch.setattr(chunks, "resize_and_crop", broken)
     threads = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError):
         prepare(config, progress=False)

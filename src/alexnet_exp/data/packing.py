@@ -14,7 +14,6 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,8 @@ import numpy as np
 import torch
 
 from alexnet_exp.config.data import DataConfig, Encoding
-from alexnet_exp.data.decode import (
-    DecodeError,
-    Pixels,
-    decode,
-    decoder_name,
-    encode_jpeg,
-    resize_and_crop,
-)
+from alexnet_exp.data.chunks import Chunk, pack_chunk, stored_pixels
+from alexnet_exp.data.decode import decoder_name
 from alexnet_exp.data.journal import Commits, append, journal_path, read_journal
 from alexnet_exp.data.progress import Advance, progress_bar, say
 from alexnet_exp.data.shards import SHARD_BYTES, ShardWriter
@@ -73,25 +66,6 @@ def pack(source: Source, config: DataConfig, path: Path, *, progress: bool) -> N
     _replace(job.folder, path)
     if progress:
         say(job.summary(path))
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """A run of items as they are stored; images that cannot be decoded are left out.
-
-    Attributes:
-        stop: the item after the last one.
-        content: the stored bytes of all images.
-        sizes: bytes of each image.
-        totals: over the training images.
-        skipped: index and reason.
-    """
-
-    stop: int
-    content: bytes | memoryview
-    sizes: list[int]
-    totals: PixelTotals
-    skipped: list[tuple[int, str]]
 
 
 class _Job:
@@ -148,7 +122,7 @@ class _Job:
 
         def count(places: list[int]) -> PixelTotals:
             totals = PixelTotals(self.config.image_size, self.config.channels)
-            totals.add(np.stack([self._stored_pixels(self.shards.read(i)) for i in places]))
+            totals.add(np.stack([stored_pixels(self.shards.read(i), self.config) for i in places]))
             return totals
 
         parts = [train[start : start + self.step] for start in range(0, len(train), self.step)]
@@ -176,7 +150,7 @@ class _Job:
 
     def run(self, advance: Advance) -> None:
         """Decode the rest in threads (decoders and torch let go of Python's lock), write here."""
-        pending: deque[Future[_Chunk]] = deque()
+        pending: deque[Future[Chunk]] = deque()
         with (
             Commits(self.folder, self.shards.sync) as commits,
             ThreadPoolExecutor(self.cores) as threads,
@@ -189,7 +163,11 @@ class _Job:
 
             try:
                 for start in range(self.done, len(self.items), self.step):
-                    pending.append(threads.submit(self._decode, start, start + self.step))
+                    pending.append(
+                        threads.submit(
+                            pack_chunk, self.source, self.config, start, start + self.step
+                        )
+                    )
                     if len(pending) > self.cores + 1:
                         write_first()
                 while pending:
@@ -199,42 +177,7 @@ class _Job:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _decode(self, start: int, stop: int) -> _Chunk:
-        items = self.items[start:stop]
-        images = np.empty((len(items), *self.shape), np.uint8)
-        files: list[bytes] = []
-        skipped: list[tuple[int, str]] = []
-        train: list[int] = []
-        row = 0
-        for index, item in enumerate(items, start):
-            try:
-                image = resize_and_crop(self.source.load(item), self.config.image_size)
-            except DecodeError as error:
-                skipped.append((index, error.reason))
-                continue
-            if self.config.encoding == Encoding.jpeg:
-                files.append(encode_jpeg(image))
-                if item.split == "train":
-                    image = self._stored_pixels(files[-1])
-            images[row] = image
-            if item.split == "train":
-                train.append(row)
-            row += 1
-        totals = PixelTotals(self.config.image_size, self.config.channels)
-        totals.add(images[:row] if len(train) == row else images[train])
-        if self.config.encoding == Encoding.jpeg:
-            sizes = [len(file) for file in files]
-            return _Chunk(start + len(items), b"".join(files), sizes, totals, skipped)
-        content = images[:row].reshape(-1).data
-        return _Chunk(start + len(items), content, [self.row_bytes] * row, totals, skipped)
-
-    def _stored_pixels(self, stored: bytes) -> Pixels:
-        """What a reader of the store will see."""
-        if self.config.encoding == Encoding.jpeg:
-            return decode(stored, "a stored image", self.config.channels)
-        return np.frombuffer(stored, np.uint8).reshape(self.shape)
-
-    def _write(self, chunk: _Chunk, commits: Commits) -> None:
+    def _write(self, chunk: Chunk, commits: Commits) -> None:
         self.shards.append(chunk.content, chunk.sizes)
         self.done = chunk.stop
         self.skipped += chunk.skipped

@@ -171,8 +171,12 @@ def assign_splits(
     # The smallest class first: copies it shares with another class are placed for its sake.
     for label in sorted(in_class, key=lambda label: (len(in_class[label]), classes[label])):
         members = in_class[label]
-        free = sorted(members - side.keys(), key=lambda group: _rank(seed, names[group]))
-        placed = Counter(side[group] for group in members & side.keys())
+        # Not `members - side.keys()`, which goes through all that are placed, for every class.
+        free = sorted(
+            (group for group in members if group not in side),
+            key=lambda group: _rank(seed, names[group]),
+        )
+        placed = Counter(side[group] for group in members if group in side)
         for split, count in _counts(len(members), shares).items():
             take = max(0, count - placed[split])
             side.update(dict.fromkeys(free[:take], split))

@@ -10,6 +10,8 @@ from alexnet_exp.data.decode import Pixels
 
 # Sums of up to 257 products of two uint8 are integers below 2**24, which float32 holds exactly.
 _BLOCK = 256
+# The sum of as many uint8 fits into uint16, and takes a quarter of the time that int64 does.
+_SUMMED = 257
 
 
 class PixelTotals:
@@ -28,8 +30,10 @@ class PixelTotals:
     def add(self, images: Pixels) -> None:
         """Add images of shape (n, size, size, channels), uint8."""
         self.count += len(images)
+        for start in range(0, len(images), _SUMMED):
+            piece = images[start : start + _SUMMED]
+            self.sums += np.add.reduce(piece, axis=0, dtype=np.uint16)
         for image in images:
-            self.sums += image
             self.products += _products(image)
 
     def merge(self, other: "PixelTotals") -> None:
