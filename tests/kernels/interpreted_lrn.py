@@ -35,20 +35,29 @@ def check(x: torch.Tensor, grad: torch.Tensor, towers: int, relu: bool, alpha: f
 
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("dtype", ROUNDING)
+def test_agrees_with_float64(dtype: torch.dtype, relu: bool) -> None:
+    """Conv1's towers, and a last program that is not full."""
+    shape = (1, 96, 11, 5)
+    check(drawn(shape, dtype), drawn(shape, dtype).roll(1, 1), 2, relu, 1e-2)
+
+
 @pytest.mark.parametrize(
-    ("shape", "towers"),
+    ("shape", "towers", "dtype"),
     [
-        ((1, 96, 11, 5), 2),  # conv1's maps; the last program is not full
-        ((2, 96, 5, 7), 1),
-        ((3, 16, 3, 3), 2),  # a tower of one group (bf16) or two (float32)
-        ((1, 8, 1, 1), 1),  # no neighbors at all
-        ((2, 256, 2, 2), 1),  # fills its programs
+        ((2, 96, 5, 7), 1, torch.bfloat16),
+        ((3, 16, 3, 3), 2, torch.bfloat16),  # a tower of one group
+        ((3, 16, 3, 3), 2, torch.float32),  # of two
+        ((1, 8, 1, 1), 1, torch.bfloat16),
+        ((2, 256, 2, 2), 1, torch.float32),  # fills its programs
     ],
 )
-def test_agrees_with_float64(
-    shape: tuple[int, ...], towers: int, dtype: torch.dtype, relu: bool
-) -> None:
-    check(drawn(shape, dtype), drawn(shape[::-1], dtype).permute(3, 2, 1, 0), towers, relu, 1e-2)
+def test_agrees_in_other_shapes(shape: tuple[int, ...], towers: int, dtype: torch.dtype) -> None:
+    check(drawn(shape, dtype), drawn(shape, dtype).roll(1, 1), towers, True, 1e-2)
+
+
+def test_gradient_may_come_in_another_memory_format() -> None:
+    x = drawn((2, 16, 3, 3), torch.float32)
+    check(x, x.roll(1, 1).contiguous(), 2, False, 1e-2)
 
 
 def test_neighbors_matter_as_much_as_the_direct_term() -> None:
