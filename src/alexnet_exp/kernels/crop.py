@@ -61,11 +61,11 @@ def crop(
     Returns:
         (N, C or ``channels``, size, size) in channels-last memory.
     """
-    from alexnet_exp.kernels.crop_triton import BLOCK, RUNS, crop_kernel  # Triton may not be there
+    from alexnet_exp.kernels.crop_triton import BLOCK, LINES, crop_kernel  # Triton may not be there
 
     written = channels or images.shape[3]
     out = torch.empty(len(rows), size, size, written, dtype=dtype, device=images.device)
-    programs = -(-size * size * written // (BLOCK * RUNS))
+    programs = -(-size // LINES)  # of an image
     crop_kernel[(len(rows) * programs,)](
         images,
         rows.contiguous(),
@@ -82,6 +82,6 @@ def crop(
         WRITTEN=written,
         NOISE=noise is not None,
         B=BLOCK,
-        RUNS=RUNS,
+        LINES=LINES,
     )
     return out.permute(0, 3, 1, 2)
