@@ -229,8 +229,9 @@ def _launch(x: Tensor, towers: int) -> tuple[tuple[int], int, dict[str, int]]:
     """Grid, number of groups, and the kernels' constants."""
     maps = 16 // x.element_size()
     groups = x.numel() // maps
-    sizes = {"G": x.shape[1] // towers // maps, "V": maps, "B": BLOCK}
-    return (triton.cdiv(groups, BLOCK),), groups, sizes
+    channels = int(x.shape[1])  # never symbolic: it is a constant of the kernels
+    sizes = {"G": channels // towers // maps, "V": maps, "B": BLOCK}
+    return (-(-groups // BLOCK),), groups, sizes
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
