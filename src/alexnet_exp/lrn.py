@@ -131,13 +131,16 @@ def _differentiable(
     """The formula as it stands, for a compiler that writes its gradient itself."""
     wide = x if x.dtype == torch.float64 else x.float()
     maps = F.pad((wide * wide).unflatten(1, (towers, -1)), (0, 0, 0, 0, size // 2, size // 2))
-    total = sum(maps[:, :, shift : shift + x.shape[1] // towers] for shift in range(size))
+    count = x.shape[1] // towers
+    total = maps[:, :, :count]
+    for shift in range(1, size):
+        total = total + maps[:, :, shift : shift + count]
     base = total.flatten(1, 2) * alpha + k
     return (base.pow(-beta) * wide).to(x.dtype)
 
 
 _PIECE = 1 << 18
-"""Elements that are normalized at once on a CPU, so that what is made of them stays in its cache."""
+"""Elements that are normalized at once on a CPU: what is made of them stays in its cache."""
 
 
 class _Normalize(torch.autograd.Function):

@@ -87,10 +87,12 @@ class DataConfig:
     """Digest of names, sizes and settings of the packed data; filled in when a run starts."""
 
     resident: str = "auto"
-    """Keep the store in device memory: auto (if it fits), always, never."""
+    """Keep all images where they are augmented, in a GPU's memory or mapped into a CPU's: auto (if
+    they take less than half of it), always, never."""
 
-    workers: int = 2
-    """Loader processes where the store is not resident on the device."""
+    workers: int | None = None
+    """Threads that read and decode images which are not resident; null: one for each core, up to
+    16 for each device."""
 
     def __post_init__(self) -> None:
         if self.root == "":
@@ -99,7 +101,7 @@ class DataConfig:
             raise ValueError(f"data.upscale_to={self.upscale_to} must be at least 1 or null")
         if not 0 <= self.max_undecodable < 1:
             raise ValueError(f"data.max_undecodable={self.max_undecodable} must lie in [0, 1)")
-        if self.workers < 0:
+        if self.workers is not None and self.workers < 0:
             raise ValueError(f"data.workers={self.workers} must not be negative")
         if self.image_size < 1:
             raise ValueError(f"data.image_size={self.image_size} must be at least 1")

@@ -4,6 +4,7 @@ import os
 import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
@@ -109,10 +110,35 @@ class Images:
         shard, place = self._find(row)
         if self.is_encoded:
             return self._decoded(shard, place)
+        image: Pixels = self._map(shard)[place]
+        return image
+
+    def addresses(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where images of a raw store lie in this process's memory: (n,) to (n,), int64.
+
+        They are mapped, as by ``view``.
+
+        Raises:
+            IndexError: no such row.
+        """
+        assert not self.is_encoded
+        shards = np.searchsorted(self._first, rows, side="right") - 1
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of a store of {len(self)} images")
+        places = rows - np.asarray(self._first)[shards]
+        found: NDArray[np.int64] = self._starts[shards] + places * self._row_bytes
+        return found
+
+    @cached_property
+    def _starts(self) -> NDArray[np.int64]:
+        """Where the first image of each shard is mapped."""
+        maps = [self._map(shard) for shard in range(len(self._counts))]
+        return np.array([mapped.ctypes.data for mapped in maps], np.int64)
+
+    def _map(self, shard: int) -> Pixels:
         if shard not in self._maps:
             self._maps[shard] = np.asarray(np.load(shard_path(self._folder, shard), mmap_mode="r"))
-        image: Pixels = self._maps[shard][place]
-        return image
+        return self._maps[shard]
 
     def _find(self, row: int) -> tuple[int, int]:
         if not 0 <= row < len(self):

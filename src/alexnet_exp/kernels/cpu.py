@@ -203,7 +203,7 @@ def _processor() -> bytes:
 
 
 def _cache_folder() -> Path:
-    """``alexnet_exp`` in the user's cache, or a new temporary folder where that can't be written."""
+    """``alexnet_exp`` in the user's cache, or a temporary folder where that can't be written."""
     root = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
     folder = Path(root) / "alexnet_exp"
     try:
