@@ -39,6 +39,10 @@ _JPEG_HEADER = 700
 _NAMED = 5  # skipped files named in a message
 
 
+class TooLittleSpace(UserError):
+    """Seen before anything is written: what an earlier attempt has packed stays."""
+
+
 def partial_path(path: Path) -> Path:
     """Where the store at ``path`` is written before it is complete."""
     return path.with_name(path.name + ".partial")
@@ -142,7 +146,9 @@ class _Job:
         needed = (len(self.items) - self.done) * each
         free = shutil.disk_usage(self.folder).free
         if needed > free:
-            raise UserError(
+            if not self.done:
+                shutil.rmtree(self.folder)
+            raise TooLittleSpace(
                 f"packing {self.source.name} needs {needed / 1e9:.2f} GB{how} in"
                 f" {self.folder.parent}, {free / 1e9:.2f} GB are free: free some space, or set"
                 " data.stores=<a folder on another disk>"

@@ -55,8 +55,9 @@ class ShardWriter:
         self.note(sizes)
 
     def sync(self) -> None:
-        """Put what was appended on the disk."""
-        os.fsync(self._open().fileno())
+        """Put what was appended on the disk; a complete shard is there already."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
 
     def cut(self) -> None:
         """Cut the last shard back to what is noted.
@@ -85,6 +86,7 @@ class ShardWriter:
             file.write(self._header(self.counts[-1], self.bytes))
             file.flush()
             os.fsync(file.fileno())
+        self._file = None
         if self.encoding == Encoding.jpeg:
             with open(offsets_path(self.folder, len(self.counts) - 1), "wb") as offsets:
                 np.save(offsets, np.array(self._offsets, np.int64))
@@ -104,7 +106,6 @@ class ShardWriter:
         self.counts.append(0)
         self.bytes = 0
         self._offsets = [0]
-        self._file = None
 
     def _open(self) -> IO[bytes]:
         if self._file is None:

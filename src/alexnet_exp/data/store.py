@@ -16,7 +16,13 @@ from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data.images import Images
 from alexnet_exp.data.listing import is_unchanged, remember_listing
 from alexnet_exp.data.lock import only_one
-from alexnet_exp.data.packing import FORMAT_VERSION, pack, partial_path, tidy
+from alexnet_exp.data.packing import (
+    FORMAT_VERSION,
+    TooLittleSpace,
+    pack,
+    partial_path,
+    tidy,
+)
 from alexnet_exp.data.progress import say
 from alexnet_exp.data.sources import open_source, parameters
 from alexnet_exp.data.split import SPLITS
@@ -155,7 +161,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
 
     A store whose source has changed since (other names or sizes of files) is packed again. If
     this process is killed, interrupted or loses power, the next call goes on where it stopped;
-    after any other error nothing is left behind. Several processes may call this at once: one
+    after any other error but too little space nothing is left behind. Several processes may call this at once: one
     packs, the others wait.
 
     Args:
@@ -195,6 +201,8 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 try:
                     pack(source, config, path, progress=progress)
                     remember_listing(path, source, config)
+                except TooLittleSpace:
+                    raise
                 except Exception:
                     shutil.rmtree(partial_path(path), ignore_errors=True)
                     raise
