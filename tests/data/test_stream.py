@@ -1,0 +1,132 @@
+"""Reading ahead: the right pixels in the right order, errors from threads, no threads left."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet_exp.data.augmentation import Draws
+from alexnet_exp.data.images import Images
+from alexnet_exp.data.loader import DRAWN_AT_ONCE, Loader
+from alexnet_exp.data.module import StoreDataModule
+from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
+from alexnet_exp.data.store import Store, prepare
+from alexnet_exp.data.stream import Stream
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", params=["raw", "jpeg"])
+def config(request: pytest.FixtureRequest, compose_config, tmp_path_factory) -> Any:
+    stores = tmp_path_factory.mktemp("stores")
+    return compose_config(
+        "data.synthetic_images=60", "data.image_size=40", "model.input_size=32",
+        f"data.stores={stores}", f"data.encoding={request.param}", "data.batch_size=8",
+        "trainer.precision=32-true", "trainer.accelerator=cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(config: Any) -> Store:
+    return prepare(config.data, progress=False)
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_batches_come_in_order(store: Store, threads: int, ahead: int) -> None:
+    rows = np.random.default_rng(0).permutation(60)
+    batches = [rows[start : start + 17] for start in range(0, 60, 17)]
+    found = list(Stream(store.images, CPU, threads, ahead).batches(batches))
+    assert [len(batch) for batch in found] == [17, 17, 17, 9]
+    for batch, pixels in zip(batches, found, strict=True):
+        assert np.array_equal(pixels.numpy(), store.images[batch])
+
+
+def test_what_fails_in_a_thread_is_raised_and_threads_end(store: Store) -> None:
+    before = threading.active_count()
+    stream = Stream(store.images, CPU, 2, 2)
+    with pytest.raises(IndexError, match="row 60"):
+        list(stream.batches([np.arange(8), np.arange(56, 62)]))
+    assert threading.active_count() == before
+
+
+def test_threads_end_when_nobody_wants_more(store: Store) -> None:
+    before = threading.active_count()
+    batches = Stream(store.images, CPU, 2, 2).batches([np.arange(8)] * 20)
+    next(batches)
+    assert threading.active_count() > before
+    batches.close()
+    assert threading.active_count() == before
+
+
+def test_no_more_is_read_ahead_than_asked_for(store: Store, monkeypatch) -> None:
+    read: list[int] = []
+    original = Images.read
+
+    def note(self: Images, row: int, out: Any) -> None:
+        read.append(row)
+        original(self, row, out)
+
+    monkeypatch.setattr(Images, "read", note)
+    stream = Stream(store.images, CPU, 1, 2)
+    batches = stream.batches([np.arange(8)] * 6)
+    next(batches)
+    batches.close()
+    assert len(read) <= 3 * 8
+
+
+def test_draws_of_a_batch_do_not_depend_on_how_many_are_drawn_at_once() -> None:
+    def draw(index: torch.Tensor, epoch: int) -> Draws:
+        drawn = index.double()[:, None] + 100 * epoch
+        return Draws(drawn, index, index + 1, index % 2 == 0, None)
+
+    count = (DRAWN_AT_ONCE + 3) * 2
+    sampler = TrainSampler(np.arange(count) + 5, 2, 0)
+    sampler.set_epoch(7)
+    labels = torch.arange(count + 5) % 10
+    batches = list(Loader(sampler, labels, CPU, draw, None))
+    assert len(batches) == len(sampler) == DRAWN_AT_ONCE + 3
+    for batch in batches:
+        index = batch["index"]
+        assert torch.equal(batch["labels"], labels[index])
+        assert torch.equal(batch["draws"].uniform[:, 0], index.double() + 700)
+        assert torch.equal(batch["draws"].left, index + 1)
+    assert sorted(torch.cat([batch["index"] for batch in batches]).tolist()) == list(
+        range(5, count + 5)
+    )
+
+
+def test_evaluation_of_no_images_is_no_batch() -> None:
+    empty = EvaluationSampler(np.arange(1), 4, rank=1, world_size=2)
+    assert list(Loader(empty, torch.zeros(1, dtype=torch.int64), CPU, None, None)) == []
+
+
+@pytest.mark.parametrize("resident", ["auto", "always", "never"])
+def test_pixels_are_the_same_wherever_they_lie(config: Any, store: Store, resident: str) -> None:
+    module = StoreDataModule(config, store)
+    module.config.data.resident = resident
+    loader = module.train_dataloader()
+    streamed = resident == "never" or (resident == "auto" and store.images.is_encoded)
+    assert (loader.stream is not None) == streamed
+    batch = next(iter(loader))
+    index = batch["index"]
+    expected = module.augmentation._train_in_torch(
+        torch.from_numpy(store.images[index.numpy()]), batch["draws"], resized=False
+    )
+    assert torch.equal(module.finish(batch, config.evaluation.views)["images"], expected)
+
+
+def test_store_is_damaged_while_it_is_read(config: Any, tmp_path: Path, store: Store) -> None:
+    stream = Stream(store.images, CPU, 2, 1)
+
+    def broken(row: int, out: Any) -> None:
+        raise OSError("disk gone")
+
+    stream.images = type(
+        "Broken", (), {"shape": store.images.shape, "read": staticmethod(broken)}
+    )()
+    with pytest.raises(OSError, match="disk gone"):
+        list(stream.batches([np.arange(4)]))

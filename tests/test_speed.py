@@ -1,0 +1,138 @@
+"""Speed options change no result: the same bits in fp32, the rounding of bf16 otherwise."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from alexnet_exp.config import Config
+from alexnet_exp.kernels import cpu
+from alexnet_exp.lrn import LocalResponseNorm
+from alexnet_exp.model import AlexNet
+from alexnet_exp.speed import compiled, describe, speed_up
+from alexnet_exp.train import train
+
+TINY = (
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=120", "data.batch_size=16", "trainer.max_epochs=2",
+    "trainer.accelerator=cpu", "trainer.progress=false",
+)  # fmt: skip
+PAPER = ("model.classes=10", "model.input_channels=3", "model.dropout=0.5")
+BF16_LOSS, BF16_GRADIENT = 1e-3, 2e-2
+"""What bf16 may change: the loss of a seeded step, the direction of its gradient."""
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    cpu._load.cache_clear()
+    yield
+    cpu._load.cache_clear()
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_plain_and_fast_runs_end_with_the_same_bits(
+    compose_config, tmp_path: Path, encoding: str
+) -> None:
+    outcomes = []
+    ways = (
+        ("speed=plain", "data.resident=never", "data.workers=0"),
+        ("trainer.precision=32-true",),
+    )
+    for number, way in enumerate(ways):
+        stores = f"data.stores={tmp_path / 'stores'}"
+        folder = tmp_path / str(number)
+        train(compose_config(*TINY, stores, f"data.encoding={encoding}", *way), folder)
+        state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        recorded = json.loads((folder / "result.json").read_text())
+        outcomes.append((recorded["metrics"], recorded["config_hash"], state))
+    (plain_metrics, plain_hash, plain), (metrics, found_hash, fast) = outcomes
+    assert metrics == plain_metrics
+    assert found_hash == plain_hash
+    assert plain.keys() == fast.keys()
+    assert all(torch.equal(plain[name], fast[name]) for name in plain)
+
+
+def seeded_step(config: Config, half: bool) -> tuple[float, Tensor]:
+    """Loss and gradient of one step of the whole network of the paper."""
+    torch.manual_seed(0)
+    network = speed_up(AlexNet(config.model), config).train()
+    if half:
+        network = network.to(memory_format=torch.channels_last)
+    images = 60 * torch.randn(4, 3, 224, 224)
+    labels = torch.arange(4)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        loss = F.cross_entropy(compiled(network, config)(images).float(), labels)
+    loss.backward()
+    gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+    return loss.item(), torch.cat(gradients)
+
+
+def test_seeded_step_of_the_whole_network(compose_config) -> None:
+    plain = compose_config(*PAPER, "speed=plain")
+    loss, gradient = seeded_step(plain, half=False)
+    fast_loss, fast_gradient = seeded_step(compose_config(*PAPER), half=False)
+    assert fast_loss == loss
+    assert torch.equal(fast_gradient, gradient)
+    half_loss, half_gradient = seeded_step(compose_config(*PAPER), half=True)
+    assert half_loss == pytest.approx(loss, rel=BF16_LOSS)
+    difference = (half_gradient - gradient).norm() / gradient.norm()
+    assert 0 < difference < BF16_GRADIENT
+
+
+def test_without_a_compiler_it_says_so_and_trains_to_the_same_bits(
+    compose_config, tmp_path: Path, no_compiler: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = compose_config("trainer.precision=bf16-mixed", "trainer.channels_last=true")
+    line = describe(config)
+    assert line.startswith("speed: bf16-mixed, channels-last, LRN by torch operations (")
+    assert "no-such-compiler is not on the PATH" in line
+    assert LocalResponseNorm(16, 2).path(torch.zeros(1, 16, 2, 2)).name == "plain"
+    loss, gradient = seeded_step(compose_config(*PAPER), half=False)
+    cpu._load.cache_clear()
+    plain_loss, plain_gradient = seeded_step(compose_config(*PAPER, "speed=plain"), half=False)
+    assert loss == plain_loss
+    assert torch.equal(gradient, plain_gradient)
+
+
+def test_failing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\necho cannot do that >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cpu._load.cache_clear()
+    try:
+        assert cpu.kernels() is None
+        assert cpu.why_not() == f"{broken} failed: cannot do that"
+    finally:
+        cpu._load.cache_clear()
+    assert [path for path in (tmp_path / "alexnet_exp").iterdir()] == []
+
+
+def test_rectifiers_become_a_part_of_the_normalization_after_them(compose_config) -> None:
+    network = AlexNet(compose_config(*PAPER).model)
+    names = list(network.state_dict())
+    speed_up(network, compose_config(*PAPER))
+    assert isinstance(network.features.relu1, nn.Identity)
+    assert isinstance(network.features.relu3, nn.ReLU)  # nothing normalizes after it
+    assert network.features.norm1.relu
+    assert list(network.state_dict()) == names
+    original = AlexNet(compose_config("model=original", *PAPER[:2]).model)
+    speed_up(original, compose_config("model=original", *PAPER[:2]))
+    assert not original.features.norm1.relu  # it pools before it rectifies
+
+
+@pytest.mark.long
+def test_compiled_by_torch_it_computes_the_same(compose_config) -> None:
+    loss, gradient = seeded_step(compose_config(*PAPER, "speed=plain"), half=False)
+    fast_loss, fast_gradient = seeded_step(
+        compose_config(*PAPER, "speed.compile=network"), half=False
+    )
+    assert fast_loss == pytest.approx(loss, rel=1e-5)
+    assert (fast_gradient - gradient).norm() < 1e-4 * gradient.norm()
