@@ -211,12 +211,13 @@ def at_first_step(
     """
     instead = _AtFirstStep(work)
     loader: Any = DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-    _fit(_bare_trainer(config, [instead]), classifier, loader)
+    trainer = _bare_trainer(config, [instead], gradient_clip_val=config.optim.clip_norm)
+    _fit(trainer, classifier, loader)
     found: T = instead.found
     return found
 
 
-def _bare_trainer(config: Config, callbacks: list[Callback]) -> L.Trainer:
+def _bare_trainer(config: Config, callbacks: list[Callback], **settings: Any) -> L.Trainer:
     for message in ("returned `None`, this fit", "have no `val(idation_step|_dataloader)`"):
         warnings.filterwarnings("ignore", message=f".*{message}.*")
     return make_trainer(
@@ -228,7 +229,7 @@ def _bare_trainer(config: Config, callbacks: list[Callback]) -> L.Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
-        gradient_clip_val=config.optim.clip_norm,
+        **settings,
     )
 
 
