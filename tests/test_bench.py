@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from statistics import median
@@ -25,8 +25,8 @@ from alexnet_exp.errors import UserError
 ROOT = Path(__file__).parents[1]
 
 TINY = (
-    "profile=cpu", "bench.rounds=2", "bench.seconds=0.05", "bench.batches=[8]", "model.width=0.05",
-    "model.fc=[64,64]", "model.input_size=67", "data.image_size=72", "data.synthetic_images=60",
+    "profile=cpu", "bench.rounds=2", "bench.seconds=0.05", "bench.batches=[8]", "model.width=0.02",
+    "model.fc=[16,16]", "model.input_size=67", "data.image_size=72", "data.synthetic_images=60",
     "trainer.precision=32-true", "trainer.progress=false",
 )  # fmt: skip
 SHORT_RUN = {"peak_memory_bytes": 2**30, "first_step_seconds": None}
@@ -37,7 +37,7 @@ Command = Callable[..., tuple[int, str]]
 @pytest.fixture
 def command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Command:
+) -> Iterator[Command]:
     """The command in an empty folder, but for the run of its own; gives exit code and output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("alexnet_exp.throughput.measure.short_run", lambda *_: dict(SHORT_RUN))
@@ -50,7 +50,10 @@ def command(
             return int(stop.code or 0), "".join(capsys.readouterr())
         return 0, "".join(capsys.readouterr())
 
-    return run
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more would wait for each other where the cores are busy
+    yield run
+    torch.set_num_threads(threads)
 
 
 def test_throughput_is_recorded_and_the_other_part_kept(command: Command, tmp_path: Path) -> None:
