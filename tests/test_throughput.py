@@ -16,10 +16,12 @@ from torch.utils.data import DataLoader
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.data.store import Store, prepare
+from alexnet_exp.errors import UserError
 from alexnet_exp.lrn import LocalResponseNorm
 from alexnet_exp.model import AlexNet, plan
 from alexnet_exp.setup import make_trainer, settle
 from alexnet_exp.throughput import window as clock
+from alexnet_exp.throughput.child import short_run
 from alexnet_exp.throughput.limits import images_per_second, jpeg_decoding
 from alexnet_exp.throughput.plain import PlainNorm, image_folder, jpeg_folder, plain_network
 from alexnet_exp.throughput.record import case_record, headline, ratio, take_turns
@@ -256,3 +258,15 @@ def test_jpeg_figures_are_of_the_stores_images(compose_config: ComposeConfig, st
     assert 0 < found["bytes_per_image"] < 72 * 72 * 3
     assert found["images"] == len(store.indices("train"))
     assert found["images_per_second_per_core"] > 0
+
+
+def test_the_run_of_its_own_tells_memory(
+    compose_config: ComposeConfig, stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = tiny(compose_config, stores)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = short_run([*TINY, f"data.stores={stores}"], config)
+    assert found["peak_memory_bytes"] > 2**27
+    assert set(found) == {"peak_memory_bytes", "first_step_seconds"}
+    with pytest.raises(UserError, match=r"alexnet_exp.train .* failed: .*model.droput"):
+        short_run([*TINY, "model.droput=0"], config)

@@ -21,7 +21,7 @@ def short_run(overrides: Sequence[str], config: Config) -> dict[str, Any]:
 
     Args:
         overrides: Those of the benchmark, without its own fields.
-        config: As it was settled: batch size, classes, accelerator and precision.
+        config: As it was settled: batch size, store, classes, rate and accelerator.
 
     Returns:
         ``peak_memory_bytes``, and ``first_step_seconds`` from the command to the end of the first
@@ -37,6 +37,7 @@ def short_run(overrides: Sequence[str], config: Config) -> dict[str, Any]:
             f"data.batch_size={config.data.batch_size}",
             f"data.resident={config.data.resident}",
             f"model.classes={config.model.classes}",
+            f"optim.lr={config.optim.lr}",
             f"trainer.accelerator={config.trainer.accelerator}",
             "trainer.max_epochs=1", f"trainer.limit_train_batches={STEPS}",
             "evaluation.views=one", "logger=csv", f"hydra.run.dir={run}",
@@ -45,7 +46,14 @@ def short_run(overrides: Sequence[str], config: Config) -> dict[str, Any]:
         ended = subprocess.run(command, capture_output=True, text=True, env=child_environment())
         file = run / "result.json"
         if ended.returncode or not file.exists():
-            last = (ended.stderr.strip().splitlines() or ["no message"])[-1]
-            raise UserError(f"{' '.join(command[1:])} failed: {last}")
+            raise UserError(f"python {' '.join(command[1:])} failed: {_message(ended.stderr)}")
         result = json.loads(file.read_text())
     return {name: result.get(name) for name in ("peak_memory_bytes", "first_step_seconds")}
+
+
+def _message(printed: str) -> str:
+    """What a command says at its end: its own message, or a traceback's last line."""
+    _, error, message = printed.partition("error: ")
+    if error:
+        return " ".join(message.split())
+    return (printed.strip().splitlines() or ["it said nothing"])[-1]

@@ -73,9 +73,11 @@ def measure_throughput(run: BenchRun, overrides: Sequence[str]) -> dict[str, Any
     device = device_of(config)
     if device.type == "cpu" and StoreKind.resident in bench.stores:
         raise UserError("bench.stores: resident is for a GPU; on a CPU leave mapped")
+    # First, as its mistakes are those of all that follows.
+    alone = short_run(_for_train(overrides), configured(config, device, bench.stores[0]))
     measured = _Measured(config, bench, store, layers, device)
     cases = [measured.case(batch, kind) for batch in bench.batches for kind in bench.stores]
-    first = measured.configured(bench.batches[0], bench.stores[0])
+    first = configured(config, device, bench.stores[0])
     return {
         "profile": bench.profile,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -94,7 +96,7 @@ def measure_throughput(run: BenchRun, overrides: Sequence[str]) -> dict[str, Any
         "jpeg": jpeg_decoding(store, bench.seconds / 4),
         "ceilings": measured.limits | {"images_per_second": cases[0]["ceiling"]},
         "fractions": cases[0]["fractions"],
-        **short_run(_for_train(overrides), first),
+        **alone,
     }
 
 
@@ -126,8 +128,19 @@ def _variant(config: Config, store: Store, overrides: list[str]) -> Config:
     return changed
 
 
+def configured(config: Config, device: torch.device, kind: StoreKind, batch: int = 0) -> Config:
+    """A copy for one store, and another batch size than its own where that is given."""
+    config = deepcopy(config)
+    config.data.batch_size = batch or config.data.batch_size
+    # On a CPU the memory map is what ``auto`` reads.
+    mapped = "never" if device.type == "cuda" else "auto"
+    config.data.resident = "always" if kind == StoreKind.resident else mapped
+    return config
+
+
 def _for_train(overrides: Sequence[str]) -> list[str]:
-    own = ("bench.", "profile=")
+    """Without the benchmark's own fields, and on one device."""
+    own = ("bench.", "profile=", "strategy", "trainer.devices=", "trainer.num_nodes=")
     return [item for item in overrides if not item.lstrip("+").startswith(own)]
 
 
@@ -163,18 +176,9 @@ class _Measured:
             "bytes_per_second": measured_bandwidth(device, short),
         }
 
-    def configured(self, batch: int, kind: StoreKind) -> Config:
-        """The configuration of one case."""
-        config = deepcopy(self.config)
-        config.data.batch_size = batch
-        # On a CPU the memory map is what ``auto`` reads.
-        mapped = "never" if self.device.type == "cuda" else "auto"
-        config.data.resident = "always" if kind == StoreKind.resident else mapped
-        return config
-
     def case(self, batch: int, kind: StoreKind) -> dict[str, Any]:
         """All paths in turn."""
-        config = self.configured(batch, kind)
+        config = configured(self.config, self.device, kind, batch)
         batches = self._augmented(config)
         plain = Plain(config, self.jpegs, self.device)
         values = take_turns(

@@ -1,5 +1,6 @@
 """Measurements within Lightning's own Trainer, so that they see what training sees."""
 
+import gc
 import math
 import tempfile
 import warnings
@@ -240,3 +241,4 @@ def _fit(trainer: L.Trainer, module: L.LightningModule, data: Any) -> None:
             trainer.fit(module, datamodule=data)
         else:
             trainer.fit(module, data)
+    gc.collect()  # the trainer and its optimizer refer to each other
