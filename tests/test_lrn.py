@@ -2,24 +2,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alexnet_exp import lrn
+from alexnet_exp.kernels import cpu
 from alexnet_exp.lrn import LocalResponseNorm, WithinMapNorm
 
 # bf16 keeps 8 bits: rounding to nearest is off by 2^-8 of the value at most.
 BF16 = 1.001 * 2**-8
 
 
-@pytest.fixture(params=["banded", "shifted"], autouse=True)
-def _way_of_summing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run every test with the sum of CPUs and with the one of GPUs."""
-
-    def banded(x: Tensor, band: Tensor, towers: int, size: int) -> Tensor:
-        return lrn._banded_sum(x, band, towers)
-
-    def shifted(x: Tensor, band: Tensor, towers: int, size: int) -> Tensor:
-        return lrn._shifted_sum(x, towers, size)
-
-    monkeypatch.setattr(lrn, "window_sum", {"banded": banded, "shifted": shifted}[request.param])
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run every test with and without a compiler; float64 and other powers do without."""
+    name: str = request.param
+    if name == "compiled" and cpu.kernels() is None:
+        pytest.skip(f"{cpu.why_not()}")
+    if name == "plain":
+        monkeypatch.setattr(cpu, "kernels", lambda: None)
+    return name
 
 
 def maps(*shape: int, dtype: torch.dtype = torch.float64, spread: float = 50.0) -> Tensor:
@@ -124,6 +122,61 @@ def test_autocast_does_not_round_float32() -> None:
         out = norm(x)
     assert out.dtype == torch.float32
     assert torch.equal(out, norm(x))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(3, 16, 5, 7), (2, 96, 19, 19), (70, 10, 1, 1), (1, 6, 40, 9)])
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("relu", [False, True])
+def test_every_path_gives_the_same_bits_in_float32(
+    memory_format: torch.memory_format, shape: tuple[int, ...], size: int, relu: bool, way: str
+) -> None:
+    x = maps(*shape, dtype=torch.float32).contiguous(memory_format=memory_format)
+    weight = maps(*shape, dtype=torch.float32, spread=1.0).flip(0)
+
+    def run(norm: LocalResponseNorm) -> tuple[Tensor, Tensor]:
+        leaf = x.clone().requires_grad_()
+        out = norm(leaf)
+        out.backward(weight)
+        assert leaf.grad is not None
+        return out, leaf.grad
+
+    norm, plain = LocalResponseNorm(shape[1], 2, size), LocalResponseNorm(shape[1], 2, size)
+    norm.relu = plain.relu = relu
+    plain.fast = False
+    assert norm.path(x).name == way
+    for ours, theirs in zip(run(norm), run(plain), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_rectifier_that_is_a_part_of_it_changes_nothing(dtype: torch.dtype) -> None:
+    norm, apart = LocalResponseNorm(16, 2), LocalResponseNorm(16, 2)
+    norm.relu = True
+    x = maps(2, 16, 5, 6, dtype=dtype)
+    x[0, 0] = 0.0
+    leaves = [x.clone().requires_grad_() for _ in range(2)]
+    outs = [norm(leaves[0]), apart(leaves[1].relu())]
+    for out in outs:
+        out.backward(torch.ones_like(out))
+    assert torch.equal(outs[0], outs[1])
+    assert torch.equal(leaves[0].grad, leaves[1].grad)
+
+
+def test_what_is_not_finite_stays_so() -> None:
+    x = maps(1, 16, 2, 2, dtype=torch.bfloat16)
+    x[0, 3, 0, 0] = float("nan")
+    norm = LocalResponseNorm(16, 2)
+    norm.relu = True
+    assert norm(x)[0, 1:6, 0, 0].isnan().all()
+    assert norm(x)[0, 8:].isfinite().all()
+
+
+def test_compiled_and_traced_by_torch() -> None:
+    norm = LocalResponseNorm(16, 2)
+    x = maps(2, 16, 5, 6, dtype=torch.float32)
+    traced = torch.compile(norm, backend="eager", fullgraph=True)
+    torch.testing.assert_close(traced(x), norm(x), rtol=1e-6, atol=1e-6)
 
 
 def test_even_size_is_refused() -> None:

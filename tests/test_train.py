@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.data.augmentation import Augmentation
+from alexnet_exp.data.pixels import InMemory
 from alexnet_exp.data.store import Store, prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
@@ -309,7 +310,8 @@ def test_first_losses_are_those_of_a_plain_loop(tiny, tmp_path: Path) -> None:
     losses = []
     for step in range(3):
         index = torch.from_numpy(order[16 * step : 16 * step + 16])
-        images = augmentation.train(torch.from_numpy(store.images[index.numpy()]), index, 0)
+        stored = InMemory(torch.from_numpy(store.images[index.numpy()]))
+        images = augmentation.train(stored, torch.arange(16), augmentation.draw(index, 0))
         loss = F.cross_entropy(network(images), torch.from_numpy(store.labels[index.numpy()]))
         gradients = torch.autograd.grad(loss, list(network.parameters()))
         with torch.no_grad():

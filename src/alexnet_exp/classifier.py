@@ -1,6 +1,7 @@
 """The LightningModule: loss, optimizer, learning rate and error rates."""
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from alexnet_exp.config import Config, to_plain
 from alexnet_exp.errors import DivergedError
 from alexnet_exp.model import AlexNet
 from alexnet_exp.optim import LearningRate, build_optimizer
+from alexnet_exp.speed import compiled, speed_up
 
 TEST_SPLITS = ("val", "test")
 
@@ -31,13 +33,14 @@ class Classifier(L.LightningModule):
     def __init__(self, config: Config, class_names: list[str]) -> None:
         super().__init__()
         self.config = config
-        self.network = AlexNet(config.model)
+        self.network = speed_up(AlexNet(config.model), config)
         # Also of the images: a convolution answers in the format of its input.
         self.memory_format = (
             torch.channels_last if config.trainer.channels_last else torch.contiguous_format
         )
         self.network = self.network.to(memory_format=self.memory_format)
         self.save_hyperparameters({"config": to_plain(config), "class_names": class_names})
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         self.rate: LearningRate | None = None
         self._restored_rate: dict[str, Any] | None = None
         classes = config.model.classes
@@ -57,7 +60,14 @@ class Classifier(L.LightningModule):
 
     def _scores(self, images: Tensor) -> Tensor:
         """Logits in fp32, or in fp64 with ``trainer.precision=64-true``."""
-        logits = self.network(images.to(self.dtype).contiguous(memory_format=self.memory_format))
+        if not torch.is_autocast_enabled(images.device.type):
+            images = images.to(self.dtype)
+        images = images.contiguous(memory_format=self.memory_format)
+        # Its modules, if a strategy has replaced any, are those that compute by now.
+        if self.training and self._compiled is None:
+            self._compiled = compiled(self.network, self.config)
+        network = self._compiled if self.training and self._compiled else self.network
+        logits = network(images)
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -69,7 +79,8 @@ class Classifier(L.LightningModule):
         # and starts its momentum, even where the first gradients overflow.
         clipped = self.config.optim.clip_norm is not None
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        fused = self.device.type in ("cpu", "cuda") and not clipped and not scaled
+        fused = self.config.speed.fused_optimizer and self.device.type in ("cpu", "cuda")
+        fused = fused and not clipped and not scaled
         return build_optimizer(self.network, self.config.optim, fused)
 
     def on_train_start(self) -> None:

@@ -20,6 +20,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import console, percent
 from alexnet_exp.model import LayerPlan
+from alexnet_exp.speed import describe
 
 
 def model_table(config: Config, plan: list[LayerPlan]) -> Table:
@@ -56,8 +57,8 @@ def announce(
         f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
-        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs,"
-        f" {config.trainer.precision}",
+        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs",
+        describe(config),
         *_placement(config),
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
     )

@@ -1,6 +1,7 @@
 """What this machine can do, and how its memory is used."""
 
 import ctypes
+import os
 import resource
 import sys
 
@@ -26,6 +27,11 @@ def keep_freed_memory() -> bool:
         return False
     settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 * 2**20}
     return all(mallopt(ctypes.c_int(key), ctypes.c_int(value)) for key, value in settings.items())
+
+
+def memory_bytes() -> int:
+    """Memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def peak_memory_bytes() -> int:

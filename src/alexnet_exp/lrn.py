@@ -1,9 +1,22 @@
 """Local response normalization, the one hot operation of AlexNet (section 3.3)."""
 
-import numpy as np
+from enum import StrEnum
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from alexnet_exp.kernels import cpu
+from alexnet_exp.kernels import lrn as triton_lrn
+
+
+class Path(StrEnum):
+    """Implementations of the same formula."""
+
+    compiled = "C, compiled on this machine"
+    triton = "Triton"
+    plain = "torch operations"
 
 
 class LocalResponseNorm(nn.Module):
@@ -13,17 +26,21 @@ class LocalResponseNorm(nn.Module):
     off at the first and last map *of the same tower*. As in the paper's formula, ``alpha`` is not
     divided by ``size``; ``torch.nn.LocalResponseNorm`` divides, so there the paper's 1e-4 is 5e-4.
 
+    In float32 all paths but Triton's give the same bits.
+
     Args:
         channels: Number of maps of the input, C.
         towers: Number of equal runs of maps that are normalized apart.
         size: Number n of adjacent maps, odd.
         alpha, beta, k: Constants of the formula; the paper has 1e-4, .75 and 2.
 
+    Attributes:
+        fast: Take the fastest path that can be had; false: plain torch operations.
+        relu: Normalize max(x, 0): the rectifier before it is a part of it.
+
     Shape:
         (N, C, H, W) to the same; any floating dtype, computed in at least float32.
     """
-
-    band: Tensor
 
     def __init__(
         self,
@@ -37,26 +54,44 @@ class LocalResponseNorm(nn.Module):
         super().__init__()
         if size % 2 == 0:
             raise ValueError(f"model.lrn.size={size} must be odd")
-        self.towers, self.size, self.alpha, self.beta, self.k = towers, size, alpha, beta, k
-        self.register_buffer("band", band_kernel(channels, towers, size), persistent=False)
+        self.channels, self.towers, self.size = channels, towers, size
+        self.alpha, self.beta, self.k = alpha, beta, k
+        self.fast, self.relu = True, False
 
     def of_one_tower(self) -> "LocalResponseNorm":
         """What normalizes the maps of one tower as this does those of all."""
-        maps = len(self.band) // self.towers
-        return LocalResponseNorm(maps, 1, self.size, self.alpha, self.beta, self.k)
+        maps = self.channels // self.towers
+        one = LocalResponseNorm(maps, 1, self.size, self.alpha, self.beta, self.k)
+        one.fast, one.relu = self.fast, self.relu
+        return one
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize ``x``, (N, C, H, W)."""
+        path = self.path(x)
         with torch.autocast(x.device.type, enabled=False):
-            return _Normalize.apply(
-                x, self.band, self.towers, self.size, self.alpha, self.beta, self.k
-            )
+            if path == Path.triton:
+                return triton_lrn.lrn(x, self.towers, self.alpha, self.k, self.relu)
+            if path == Path.compiled:
+                return _Compiled.apply(x, self.towers, self.size, self.alpha, self.k, self.relu)
+            x = x.relu() if self.relu else x
+            if torch.compiler.is_compiling():
+                return _differentiable(x, self.towers, self.size, self.alpha, self.beta, self.k)
+            return _Normalize.apply(x, self.towers, self.size, self.alpha, self.beta, self.k)
+
+    def path(self, x: Tensor) -> Path:
+        """Which implementation normalizes ``x``."""
+        if self.fast and triton_lrn.supports(x, self.towers, self.size, self.beta):
+            return Path.triton
+        if not self.fast or x.device.type != "cpu" or torch.compiler.is_compiling():
+            return Path.plain
+        known = x.dtype in (torch.float32, torch.bfloat16) and self.beta == 0.75
+        return Path.compiled if known and cpu.kernels() is not None else Path.plain
 
     def extra_repr(self) -> str:
         """Constants of the formula."""
         return (
             f"towers={self.towers}, size={self.size}, alpha={self.alpha}, "
-            f"beta={self.beta}, k={self.k}"
+            f"beta={self.beta}, k={self.k}, relu={self.relu}"
         )
 
 
@@ -90,68 +125,142 @@ class WithinMapNorm(nn.Module):
         return f"size={self.size}, scale={self.scale}, power={self.power}, k={self.k}"
 
 
-def band_kernel(channels: int, towers: int, size: int) -> Tensor:
-    """Kernel of a grouped 1x1 convolution that sums ``size`` adjacent maps of one tower.
-
-    Returns:
-        (channels, channels / towers, 1, 1) float32 of zeros and ones: a band matrix per tower.
-    """
-    maps = np.arange(channels // towers)  # torch's subtraction on the meta device imports sympy
-    band = np.abs(maps[:, None] - maps[None, :]) <= size // 2
-    return torch.from_numpy(np.tile(band, (towers, 1))[:, :, None, None].astype(np.float32))
-
-
-def window_sum(x: Tensor, band: Tensor, towers: int, size: int) -> Tensor:
-    """Sum over the adjacent maps of each tower; (N, C, H, W) to the same.
-
-    On a CPU one matrix product with the band is about three times as fast as adding shifted
-    copies. On a GPU the convolution would round to TF32, so there the copies are added.
-    """
-    if x.device.type == "cpu":
-        return _banded_sum(x, band, towers)
-    return _shifted_sum(x, towers, size)
+def _differentiable(
+    x: Tensor, towers: int, size: int, alpha: float, beta: float, k: float
+) -> Tensor:
+    """The formula as it stands, for a compiler that writes its gradient itself."""
+    wide = x if x.dtype == torch.float64 else x.float()
+    maps = F.pad((wide * wide).unflatten(1, (towers, -1)), (0, 0, 0, 0, size // 2, size // 2))
+    count = x.shape[1] // towers
+    total = maps[:, :, :count]
+    for shift in range(1, size):
+        total = total + maps[:, :, shift : shift + count]
+    base = total.flatten(1, 2) * alpha + k
+    return (base.pow(-beta) * wide).to(x.dtype)
 
 
-def _banded_sum(x: Tensor, band: Tensor, towers: int) -> Tensor:
-    return F.conv2d(x, band.to(x.dtype), groups=towers)
-
-
-def _shifted_sum(x: Tensor, towers: int, size: int) -> Tensor:
-    maps = x.unflatten(1, (towers, -1))
-    total = maps.clone()
-    for shift in range(1, size // 2 + 1):
-        total[:, :, shift:] += maps[:, :, :-shift]
-        total[:, :, :-shift] += maps[:, :, shift:]
-    return total.flatten(1, 2)
-
-
-def _inverse_power(base: Tensor, beta: float) -> Tensor:
-    """``base ** -beta``; the paper's .75 by two square roots, several times as fast as pow."""
-    if beta == 0.75:
-        root = base.rsqrt()
-        return root.sqrt().mul_(root)
-    return base.pow(-beta)
+_PIECE = 1 << 18
+"""Elements that are normalized at once on a CPU: what is made of them stays in its cache."""
 
 
 class _Normalize(torch.autograd.Function):
-    """The formula with its gradient written out, so that only x and the base are kept."""
+    """The formula with its gradient written out in torch operations, so that x alone is kept."""
 
     @staticmethod
-    def forward(ctx, x, band, towers, size, alpha, beta, k):  # type: ignore[no-untyped-def]
-        wide = x if x.dtype == torch.float64 else x.float()
-        base = window_sum(wide.square(), band, towers, size).mul_(alpha).add_(k)
-        ctx.save_for_backward(x, base, band)
-        ctx.towers, ctx.size, ctx.alpha, ctx.beta = towers, size, alpha, beta
-        return _inverse_power(base, beta).mul_(wide).to(x.dtype)
+    def forward(ctx, x, towers, size, alpha, beta, k):  # type: ignore[no-untyped-def]
+        ctx.save_for_backward(x)
+        ctx.constants = towers, size, alpha, beta, k
+        y = torch.empty_like(x)
+        for source, result in zip(_pieces(x, towers), _pieces(y, towers), strict=True):
+            maps = _Maps(source, size)
+            power = _inverse_power(maps.window_sum(maps.values.square()).mul_(alpha).add_(k), beta)
+            result.copy_(maps.without_gaps(power.mul_(maps.values)))
+        return y
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        x, base, band = ctx.saved_tensors
-        wide = x if x.dtype == torch.float64 else x.float()
-        direct = _inverse_power(base, ctx.beta).mul_(grad)
-        # d b_j / d a_i = [i=j] base_j^-beta - 2 alpha beta a_i a_j base_j^(-beta-1)
+        (x,) = ctx.saved_tensors
+        towers, size, alpha, beta, k = ctx.constants
+        dx = torch.empty_like(x)
+        grad = torch.empty_like(x).copy_(grad) if grad.stride() != x.stride() else grad
+        every = (_pieces(tensor, towers) for tensor in (x, grad, dx))
         with torch.autocast(x.device.type, enabled=False):
-            spread = window_sum((direct * wide).div_(base), band, ctx.towers, ctx.size)
-        direct.addcmul_(wide, spread, value=-2 * ctx.alpha * ctx.beta)
-        return direct.to(x.dtype), None, None, None, None, None, None
+            for source, change, result in zip(*every, strict=True):
+                maps, grads = _Maps(source, size), _Maps(change, size)
+                base = maps.window_sum(maps.values.square()).mul_(alpha).add_(k)
+                direct = _inverse_power(base, beta).mul_(grads.values)
+                # d b_j / d a_i = [i=j] base_j^-beta - 2 alpha beta a_i a_j base_j^(-beta-1)
+                spread = maps.window_sum((direct * maps.values).div_(base))
+                # Rounded after every operation, as the compiled kernel does.
+                direct.add_(spread.mul_(maps.values).mul_(-2 * alpha * beta))
+                result.copy_(maps.without_gaps(direct))
+        return dx, None, None, None, None, None
+
+
+def _pieces(x: Tensor, towers: int) -> tuple[Tensor, ...]:
+    """Views (runs, maps of a tower, values that lie between neighbors) of all that ``x`` holds."""
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    maps = x.shape[1] // towers
+    lying = x.permute(0, 2, 3, 1) if last else x
+    runs = lying.view(-1, maps, 1 if last else x.shape[2:].numel())
+    if x.device.type != "cpu":
+        return (runs,)
+    return runs.split(max(1, _PIECE // runs[0].numel()))
+
+
+class _Maps:
+    """Maps as one run of memory in at least float32, with gaps of zeros between the towers.
+
+    Neighboring maps lie at one distance everywhere, so their sums are sums of the whole run with
+    itself, shifted.
+
+    Args:
+        runs: (runs, maps, inner).
+        size: Maps in a window.
+    """
+
+    def __init__(self, runs: Tensor, size: int) -> None:
+        self.shape, self.size, self.gap = runs.shape, size, size // 2
+        wide = runs.new_zeros(
+            (len(runs), runs.shape[1] + self.gap, runs.shape[2]),
+            dtype=(torch.float64 if runs.dtype == torch.float64 else torch.float32),
+        )
+        wide[:, : runs.shape[1]] = runs
+        self.values = wide.flatten()
+
+    def without_gaps(self, flat: Tensor) -> Tensor:
+        """(runs, maps, inner) of what was computed from ``values``."""
+        count, maps, inner = self.shape
+        return flat.view(count, maps + self.gap, inner)[:, :maps]
+
+    def window_sum(self, flat: Tensor) -> Tensor:
+        """Sum over the window around each, in ascending order."""
+        step, length = self.shape[2], len(flat)
+        bordered = flat.new_zeros(length + 2 * self.gap * step)
+        bordered[self.gap * step : self.gap * step + length] = flat
+        total = bordered[:length].clone()
+        for shift in range(1, self.size):
+            total += bordered[shift * step : shift * step + length]
+        return total
+
+
+def _inverse_power(base: Tensor, beta: float) -> Tensor:
+    """``base ** -beta``; the paper's .75 by two roots, several times as fast as pow.
+
+    Both are reciprocal roots, which torch rounds as the compiled kernel does; its root it does not.
+    """
+    if beta == 0.75:
+        root = base.rsqrt()
+        return (base * root).rsqrt_().mul_(root)
+    return base.pow(-beta)
+
+
+class _Compiled(torch.autograd.Function):
+    """The kernel of ``kernels/cpu.c``; x alone is kept."""
+
+    @staticmethod
+    def forward(ctx: Any, x, towers, size, alpha, k, relu):  # type: ignore[no-untyped-def]
+        x = _dense(x)
+        ctx.save_for_backward(x)
+        ctx.constants = towers, size, alpha, k, relu
+        return _kernels().lrn(x, None, *ctx.constants)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        (x,) = ctx.saved_tensors
+        return _kernels().lrn(x, grad, *ctx.constants), None, None, None, None, None
+
+
+def _dense(x: Tensor) -> Tensor:
+    """``x`` in one of the two layouts that the kernel knows."""
+    if x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    return x.contiguous()
+
+
+def _kernels() -> cpu.Kernels:
+    kernels = cpu.kernels()
+    assert kernels is not None
+    return kernels

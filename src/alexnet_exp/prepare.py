@@ -24,7 +24,7 @@ def pack(config: Config, folder: Path) -> None:
     RunFolder(folder).discard()
     store = prepare(config.data)
     counts = ", ".join(f"{count:,} {split}" for split, count in store.counts.items())
-    size = store.images.nbytes / 2**20
+    size = store.images.stored_bytes / 2**20
     console.print(
         f"{store.path}: {counts}; {len(store.classes)} classes; {size:,.0f} MiB", soft_wrap=True
     )

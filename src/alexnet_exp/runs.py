@@ -51,6 +51,7 @@ NEUTRAL = {
         "devices", "num_nodes",
     ),
     "strategy": ("name", "bucket_mb", "timeout"),
+    "speed": None,
 }  # fmt: skip
 
 # What a run that is asked for more epochs puts aside until it has run them.
@@ -58,7 +59,10 @@ _RESULTS = ("result.json", "predictions.npz", "config.yaml")
 _BEFORE = "before_"
 
 # Fields that bear on the result and that earlier versions lacked, with what they then were.
-_ONCE = {"strategy": {"bf16_gradients": False}}
+_ONCE: dict[str, dict[str, Any]] = {
+    "strategy": {"bf16_gradients": False},
+    "data": {"encoding": "raw", "subset": 1.0},
+}
 
 
 def config_hash(config: Config) -> str:

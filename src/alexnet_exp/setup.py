@@ -10,7 +10,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from alexnet_exp.config import Config
 from alexnet_exp.data.store import Store
 from alexnet_exp.errors import PlacementError, UserError
-from alexnet_exp.hardware import resolve_precision
+from alexnet_exp.hardware import resolve_precision, uses_gpu
 from alexnet_exp.model import LayerPlan, plan
 from alexnet_exp.parallel.strategies import check
 
@@ -36,6 +36,9 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
     config.trainer.precision = resolve_precision(
         config.trainer.precision, config.trainer.accelerator
     )
+    if config.trainer.channels_last is None:
+        half = config.trainer.precision != "32-true"
+        config.trainer.channels_last = half or uses_gpu(config.trainer.accelerator)
     if model.classes is None:
         model.classes = classes
     if model.classes < classes:
@@ -97,6 +100,7 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
             num_nodes=trainer.num_nodes,
             precision=trainer.precision,  # type: ignore[arg-type]
             deterministic=trainer.deterministic,
+            benchmark=config.speed.autotune and not trainer.deterministic,
             use_distributed_sampler=False,
             enable_model_summary=False,
             **settings,

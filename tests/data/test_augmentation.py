@@ -9,6 +9,8 @@ from torch import Tensor
 
 from alexnet_exp.config.training import AugmentationConfig, Views
 from alexnet_exp.data.augmentation import Augmentation
+from alexnet_exp.data.pixels import InMemory
+from alexnet_exp.kernels import cpu
 
 SIDE, SIZE = 40, 8
 SLACK = SIDE - SIZE
@@ -67,6 +69,12 @@ def augmentation(
     return Augmentation(config, mean, covariance, input_size, seed, upscale_to)
 
 
+def augmented(augmentation: Augmentation, images: Tensor, index: Tensor, epoch: int) -> Tensor:
+    """What becomes of images (N, S, S, C) whose indices in a store are ``index``."""
+    rows = torch.arange(len(images), device=images.device)
+    return augmentation.train(InMemory(images), rows, augmentation.draw(index, epoch))
+
+
 def places(out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Top, left and flip of every crop of ``positions``, (N, 3, s, s)."""
     left, right = out[:, 1, 0, 0], out[:, 1, 0, -1]
@@ -84,7 +92,7 @@ def chi_square_score(counts: Tensor) -> float:
 @pytest.mark.parametrize("input_size", [8, 9])
 def test_with_everything_off_it_is_the_center_minus_the_mean(input_size: int) -> None:
     images, mean = random_images(5), random_mean()
-    out = augmentation(mean, input_size=input_size).train(images, torch.arange(5), 3)
+    out = augmented(augmentation(mean, input_size=input_size), images, torch.arange(5), 3)
     first = (SIDE - input_size) // 2
     centered = (images.float() - mean)[:, first : first + input_size, first : first + input_size]
     assert torch.equal(out, centered.permute(0, 3, 1, 2))
@@ -96,8 +104,8 @@ def test_every_output_is_a_crop_minus_the_mean_of_the_same_place(
 ) -> None:
     images, mean, index = random_images(50), random_mean(), torch.arange(50)
     fields = {"crops": True, "flips": True}
-    out = augmentation(mean, **fields).train(where(images), index, 1)
-    tops, lefts, flips = places(augmentation(**fields).train(positions(50), index, 1))
+    out = augmented(augmentation(mean, **fields), where(images), index, 1)
+    tops, lefts, flips = places(augmented(augmentation(**fields), positions(50), index, 1))
     assert len(set(tops.tolist())) > 5
     for i in range(50):
         top, left = int(tops[i]), int(lefts[i])
@@ -109,7 +117,7 @@ def test_every_output_is_a_crop_minus_the_mean_of_the_same_place(
 def test_crops_reach_every_place_alike_and_half_are_mirrored() -> None:
     assert (SLACK + 1) ** 2 == 33 * 33  # as many places as 224 pixels have in 256
     count = 30_000
-    out = augmentation(crops=True, flips=True).train(positions(count), torch.arange(count), 0)
+    out = augmented(augmentation(crops=True, flips=True), positions(count), torch.arange(count), 0)
     tops, lefts, flips = places(out)
     counts = torch.bincount(tops * (SLACK + 1) + lefts, minlength=(SLACK + 1) ** 2)
     assert len(counts) == 33 * 33
@@ -128,7 +136,7 @@ def test_full_size_crops_reach_the_last_pixel() -> None:
     mean = torch.zeros(256, 256, 3)
     count = 200
     cropper = augmentation(mean, input_size=224, crops=True)
-    outs = [cropper.train(image[None], torch.tensor([i]), 0) for i in range(count)]
+    outs = [augmented(cropper, image[None], torch.tensor([i]), 0) for i in range(count)]
     tops = [int(out[0, 0, 0, 0]) for out in outs]
     assert (min(tops), max(tops)) == (0, 32)
     for out, top in zip(outs, tops, strict=True):
@@ -149,8 +157,8 @@ def test_full_size_crops_reach_the_last_pixel() -> None:
 def test_cpu_and_other_devices_give_the_same(fields: dict[str, Any]) -> None:
     images, index = random_images(40), torch.arange(40)
     cropper = augmentation(random_mean(), **fields)
-    there = cropper.train(elsewhere(images), index, 2)
-    assert torch.equal(cropper.train(images, index, 2), there)
+    there = augmented(cropper, elsewhere(images), index, 2)
+    assert torch.equal(augmented(cropper, images, index, 2), there)
     assert there.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -159,26 +167,44 @@ def test_the_other_branch_is_taken_for_other_devices(monkeypatch: pytest.MonkeyP
         raise AssertionError("the loop over images was taken")
 
     cropper = augmentation(crops=True)
-    cropper.train(random_images(2), torch.arange(2), 0)
+    augmented(cropper, random_images(2), torch.arange(2), 0)
     monkeypatch.setattr(torch, "empty", refuse)
-    cropper.train(elsewhere(random_images(2)), torch.arange(2), 0)
+    augmented(cropper, elsewhere(random_images(2)), torch.arange(2), 0)
     with pytest.raises(AssertionError, match="the loop"):
-        cropper.train(random_images(2), torch.arange(2), 0)
+        augmented(cropper, random_images(2), torch.arange(2), 0)
 
 
 ALL = {"crops": True, "flips": True, "color_noise": True}
+
+
+@pytest.mark.skipif(cpu.kernels() is None, reason=f"{cpu.why_not()}")
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("fields", [{}, ALL, {**ALL, "scale": 1 / 1.1}])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_compiled_way_gives_the_same_bits(
+    fields: dict[str, Any], channels: int, dtype: torch.dtype
+) -> None:
+    config = AugmentationConfig(**{"crops": False, "flips": False, "color_noise": False, **fields})
+    covariance = COVARIANCE[:channels, :channels]
+    fast, slow = (
+        Augmentation(config, random_mean(SIDE, channels), covariance, SIZE, 0, None, dtype, way)
+        for way in (True, False)
+    )
+    images, index = random_images(40, SIDE, channels), torch.arange(100, 140)
+    assert torch.equal(augmented(fast, images, index, 3), augmented(slow, images, index, 3))
+    assert augmented(fast, images, index, 3).dtype == dtype
 
 
 @pytest.mark.parametrize("fields", [ALL, {**ALL, "min_scale": 0.3}])
 def test_an_image_does_not_depend_on_its_batch(fields: dict[str, Any]) -> None:
     images, index = random_images(30), torch.arange(100, 130)
     cropper = augmentation(random_mean(), **fields)
-    whole = cropper.train(images, index, 4)
+    whole = augmented(cropper, images, index, 4)
     order = torch.randperm(30, generator=torch.Generator().manual_seed(3))
-    shuffled = cropper.train(images[order], index[order], 4)
+    shuffled = augmented(cropper, images[order], index[order], 4)
     torch.testing.assert_close(shuffled, whole[order], rtol=0, atol=1e-4)
     for i in (0, 17):
-        alone = cropper.train(images[i : i + 1], index[i : i + 1], 4)
+        alone = augmented(cropper, images[i : i + 1], index[i : i + 1], 4)
         torch.testing.assert_close(alone, whole[i : i + 1], rtol=0, atol=1e-4)
 
 
@@ -189,7 +215,7 @@ def test_epochs_seeds_and_images_differ(part: str) -> None:
 
     def drawn(seed: int, epoch: int, first: int = 0) -> Tensor:
         cropper = augmentation(seed=seed, **{part: True})
-        return cropper.train(images, index + first, epoch).flatten(1)
+        return augmented(cropper, images, index + first, epoch).flatten(1)
 
     base = drawn(0, 1)
     assert torch.equal(base, drawn(0, 1))
@@ -203,9 +229,12 @@ def test_epochs_seeds_and_images_differ(part: str) -> None:
 def test_color_noise_has_the_covariance_of_the_pixels(std: float) -> None:
     count = 40_000
     images = torch.full((1, 2, 2, 3), 100, dtype=torch.uint8).expand(count, -1, -1, -1)
-    noisy = augmentation(
-        torch.zeros(2, 2, 3), input_size=2, color_noise=True, color_noise_std=std
-    ).train(images, torch.arange(count), 0)
+    noisy = augmented(
+        augmentation(torch.zeros(2, 2, 3), input_size=2, color_noise=True, color_noise_std=std),
+        images,
+        torch.arange(count),
+        0,
+    )
     noise = noisy - 100
     assert torch.equal(noise, noise[:, :, :1, :1].expand_as(noise))
     constants = noise[:, :, 0, 0].double()
@@ -222,8 +251,8 @@ def test_color_noise_of_gray_images_follows_their_variance() -> None:
     images = torch.zeros(1, 2, 2, 1, dtype=torch.uint8).expand(count, -1, -1, -1)
     covariance = torch.tensor([[3600.0]], dtype=torch.float64)
     mean = torch.zeros(2, 2, 1)
-    noise = augmentation(mean, covariance, 2, color_noise=True).train(
-        images, torch.arange(count), 0
+    noise = augmented(
+        augmentation(mean, covariance, 2, color_noise=True), images, torch.arange(count), 0
     )
     assert noise.std().item() == pytest.approx(6.0, rel=5 / math.sqrt(2 * count))
 
@@ -232,17 +261,17 @@ def test_color_noise_of_gray_images_follows_their_variance() -> None:
 def test_color_noise_does_not_change_crops(min_scale: float) -> None:
     images, index, mean = random_images(60), torch.arange(60), random_mean()
     fields = {"crops": True, "flips": True, "min_scale": min_scale}
-    plain = augmentation(mean, **fields).train(images, index, 1)
-    noise = augmentation(mean, **fields, color_noise=True).train(images, index, 1) - plain
+    plain = augmented(augmentation(mean, **fields), images, index, 1)
+    noise = augmented(augmentation(mean, **fields, color_noise=True), images, index, 1) - plain
     torch.testing.assert_close(noise, noise[:, :, :1, :1].expand_as(noise), rtol=0, atol=1e-3)
     assert (noise[:, :, 0, 0].abs() > 1e-3).any(1).all()
 
 
 def test_switching_one_part_off_leaves_the_others_as_they_were() -> None:
     images, index = positions(300), torch.arange(300)
-    tops, lefts, flips = places(augmentation(crops=True, flips=True).train(images, index, 1))
-    only_crops = places(augmentation(crops=True).train(images, index, 1))
-    only_flips = places(augmentation(flips=True).train(images, index, 1))
+    tops, lefts, flips = places(augmented(augmentation(crops=True, flips=True), images, index, 1))
+    only_crops = places(augmented(augmentation(crops=True), images, index, 1))
+    only_flips = places(augmented(augmentation(flips=True), images, index, 1))
     assert torch.equal(only_crops[0], tops)
     assert torch.equal(only_crops[1], lefts)
     assert not only_crops[2].any()
@@ -250,8 +279,8 @@ def test_switching_one_part_off_leaves_the_others_as_they_were() -> None:
     assert (only_flips[0] == SLACK // 2).all()
     assert (only_flips[1] == SLACK // 2).all()
     blank = torch.zeros(300, SIDE, SIDE, 3, dtype=torch.uint8)
-    with_all = augmentation(**ALL).train(blank, index, 1)
-    assert torch.equal(with_all, augmentation(color_noise=True).train(blank, index, 1))
+    with_all = augmented(augmentation(**ALL), blank, index, 1)
+    assert torch.equal(with_all, augmented(augmentation(color_noise=True), blank, index, 1))
 
 
 # Views
@@ -283,7 +312,7 @@ def test_the_one_view_is_what_training_sees_with_everything_off() -> None:
     images = random_images(3)
     cropper = augmentation(random_mean())
     assert torch.equal(
-        cropper.views(images, Views.one)[:, 0], cropper.train(images, torch.arange(3), 0)
+        cropper.views(images, Views.one)[:, 0], augmented(cropper, images, torch.arange(3), 0)
     )
 
 
@@ -293,7 +322,9 @@ def test_the_one_view_is_what_training_sees_with_everything_off() -> None:
 def test_resized_crops_stay_within_the_range_of_the_image() -> None:
     images = random_images(100)
     low, high = images.amin((1, 2)).float(), images.amax((1, 2)).float()
-    out = augmentation(crops=True, flips=True, min_scale=0.1).train(images, torch.arange(100), 0)
+    out = augmented(
+        augmentation(crops=True, flips=True, min_scale=0.1), images, torch.arange(100), 0
+    )
     assert out.shape == (100, 3, SIZE, SIZE)
     assert (out >= low[:, :, None, None] - 1e-3).all()
     assert (out <= high[:, :, None, None] + 1e-3).all()
@@ -302,7 +333,7 @@ def test_resized_crops_stay_within_the_range_of_the_image() -> None:
 def test_resized_crops_keep_a_constant_image_constant() -> None:
     images = torch.full((50, SIDE, SIDE, 3), 90, dtype=torch.uint8)
     cropper = augmentation(torch.full((SIDE, SIDE, 3), 50.0), crops=True, flips=True, min_scale=0.2)
-    out = cropper.train(images, torch.arange(50), 0)
+    out = augmented(cropper, images, torch.arange(50), 0)
     torch.testing.assert_close(out, torch.full_like(out, 40), rtol=0, atol=1e-4)
 
 
@@ -319,7 +350,7 @@ def test_resized_crops_cover_the_area_they_are_told_to(min_scale: float, max_asp
     count = 4000
     cropper = augmentation(crops=True, flips=True, min_scale=min_scale, max_aspect=max_aspect)
     index = torch.arange(count)
-    width, height, flips = spans(cropper.train(positions(count, 6), index, 0), 6)
+    width, height, flips = spans(augmented(cropper, positions(count, 6), index, 0), 6)
     area, aspect = width * height, width / height
     tolerance = 1e-3
     assert area.min().item() == pytest.approx(min_scale, abs=0.01)
@@ -329,7 +360,7 @@ def test_resized_crops_cover_the_area_they_are_told_to(min_scale: float, max_asp
     assert height.max().item() <= 1 + tolerance
     assert aspect.max().item() == pytest.approx(max_aspect, rel=0.02)
     assert 1 / aspect.min().item() == pytest.approx(max_aspect, rel=0.02)
-    _, _, expected = places(augmentation(flips=True).train(positions(count), index, 0))
+    _, _, expected = places(augmented(augmentation(flips=True), positions(count), index, 0))
     assert torch.equal(flips, expected)
 
 
@@ -337,13 +368,15 @@ def test_resized_crops_cover_min_scale_where_the_aspect_does_not_fit() -> None:
     """A wide crop of nearly the whole area does not fit; what is cut off must not go below."""
     count = 2000
     cropper = augmentation(crops=True, min_scale=0.9, max_aspect=1.333)
-    width, height, _ = spans(cropper.train(positions(count, 6), torch.arange(count), 0), 6)
+    width, height, _ = spans(augmented(cropper, positions(count, 6), torch.arange(count), 0), 6)
     assert (width * height).min().item() >= 0.9 - 1e-3
 
 
 def test_resized_crops_lie_all_over_the_image() -> None:
     count = 4000
-    out = augmentation(crops=True, min_scale=0.2).train(positions(count, 6), torch.arange(count), 0)
+    out = augmented(
+        augmentation(crops=True, min_scale=0.2), positions(count, 6), torch.arange(count), 0
+    )
     centers = out[:, :2].mean((2, 3)) / 6 - (SIDE - 1) / 2
     assert (centers.mean(0).abs() < 5 * centers.std(0) / math.sqrt(count)).all()
     centers = centers[
@@ -357,7 +390,7 @@ def test_resized_crops_of_the_whole_image_are_the_image() -> None:
     images, mean = random_images(6, SIZE), random_mean(SIZE)
     almost_all = math.nextafter(1.0, 0.0)
     cropper = augmentation(mean, crops=True, min_scale=almost_all, max_aspect=1.0)
-    out = cropper.train(images, torch.arange(6), 0)
+    out = augmented(cropper, images, torch.arange(6), 0)
     expected = (images.float() - mean).permute(0, 3, 1, 2)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-3)
 
@@ -365,8 +398,8 @@ def test_resized_crops_of_the_whole_image_are_the_image() -> None:
 def test_without_crops_min_scale_does_nothing() -> None:
     images, index = random_images(5), torch.arange(5)
     assert torch.equal(
-        augmentation(flips=True, min_scale=0.3).train(images, index, 0),
-        augmentation(flips=True).train(images, index, 0),
+        augmented(augmentation(flips=True, min_scale=0.3), images, index, 0),
+        augmented(augmentation(flips=True), images, index, 0),
     )
 
 
@@ -391,7 +424,7 @@ def test_upscale_to_enlarges_images_and_mean_bilinearly() -> None:
     large = torch.einsum("yr,xc,nrck->nkyx", weights, weights, images.double() - mean.double())
     expected = large[:, :, 1:11, 1:11].float()
     torch.testing.assert_close(
-        cutter.train(images, torch.arange(3), 0), expected, rtol=0, atol=1e-4
+        augmented(cutter, images, torch.arange(3), 0), expected, rtol=0, atol=1e-4
     )
     torch.testing.assert_close(cutter.views(images, Views.one)[:, 0], expected, rtol=0, atol=1e-4)
 
@@ -399,7 +432,7 @@ def test_upscale_to_enlarges_images_and_mean_bilinearly() -> None:
 def test_upscaled_images_are_cropped_all_over() -> None:
     images = random_images(1, 6).expand(300, -1, -1, -1)
     cropper = augmentation(random_mean(6), input_size=10, upscale_to=12, crops=True)
-    out = cropper.train(images, torch.arange(300), 0)
+    out = augmented(cropper, images, torch.arange(300), 0)
     assert len(out.flatten(1).unique(dim=0)) == 9
 
 
@@ -407,14 +440,14 @@ def test_mean_image_false_leaves_the_pixels() -> None:
     images = random_images(3, SIZE)
     cutter = augmentation(random_mean(SIZE), mean_image=False)
     expected = images.float().permute(0, 3, 1, 2)
-    assert torch.equal(cutter.train(images, torch.arange(3), 0), expected)
+    assert torch.equal(augmented(cutter, images, torch.arange(3), 0), expected)
     assert torch.equal(cutter.views(images, Views.one)[:, 0], expected)
 
 
 def test_scale_multiplies_what_the_network_sees() -> None:
     images, index, mean = random_images(3), torch.arange(3), random_mean()
     plain, scaled = augmentation(mean, **ALL), augmentation(mean, **ALL, scale=1 / 64)
-    assert torch.equal(scaled.train(images, index, 0) * 64, plain.train(images, index, 0))
+    assert torch.equal(augmented(scaled, images, index, 0) * 64, augmented(plain, images, index, 0))
     assert torch.equal(scaled.views(images, Views.ten) * 64, plain.views(images, Views.ten))
 
 
@@ -424,7 +457,7 @@ def test_outputs_are_float32_in_channels_last_memory(fields: dict[str, Any], cha
     images = random_images(4, channels=channels)
     covariance = COVARIANCE[:channels, :channels]
     cutter = augmentation(random_mean(channels=channels), covariance, **fields)
-    out = cutter.train(images, torch.arange(4), 0)
+    out = augmented(cutter, images, torch.arange(4), 0)
     assert out.dtype == torch.float32
     assert out.shape == (4, channels, SIZE, SIZE)
     assert out.is_contiguous(memory_format=torch.channels_last)
@@ -437,7 +470,7 @@ def test_inputs_are_left_as_they_were() -> None:
     images, mean = random_images(4), random_mean()
     before = images.clone(), mean.clone()
     cutter = augmentation(mean, **ALL)
-    cutter.train(images, torch.arange(4), 0)
+    augmented(cutter, images, torch.arange(4), 0)
     cutter.views(images, Views.ten)
     assert torch.equal(images, before[0])
     assert torch.equal(mean, before[1])

@@ -18,6 +18,7 @@ from alexnet_exp.config.training import (
     EvaluationConfig,
     LoggerConfig,
     OptimConfig,
+    SpeedConfig,
     StrategyConfig,
     StrategyName,
     TrainerConfig,
@@ -44,6 +45,7 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)

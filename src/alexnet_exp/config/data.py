@@ -16,6 +16,13 @@ class Layout(StrEnum):
     fashion_mnist = "fashion_mnist"
 
 
+class Encoding(StrEnum):
+    """How a store holds its images."""
+
+    raw = "raw"
+    jpeg = "jpeg"
+
+
 @dataclass
 class DataConfig:
     """One data set: its source, its split and its packed store."""
@@ -43,6 +50,14 @@ class DataConfig:
 
     channels: int = 3
     """3 for RGB, 1 for gray."""
+
+    encoding: Encoding = Encoding.raw
+    """raw pixels, or jpeg: quality 95, a seventh of the size, decoded whenever it is read."""
+
+    subset: float = 1.0
+    """Share of the images to train on and of those held out of them for validation; the smaller
+    subset lies in the larger one. Test images stay whole, as do validation images that the data
+    set comes with."""
 
     upscale_to: int | None = None
     """Side to which stored images are enlarged on the device (bilinear); null: not at all."""
@@ -72,10 +87,12 @@ class DataConfig:
     """Digest of names, sizes and settings of the packed data; filled in when a run starts."""
 
     resident: str = "auto"
-    """Keep the store in device memory: auto (if it fits), always, never."""
+    """Keep all images where they are augmented, in a GPU's memory or mapped into a CPU's: auto (if
+    they take less than half of it), always, never."""
 
-    workers: int = 2
-    """Loader processes where the store is not resident on the device."""
+    workers: int | None = None
+    """Threads that read and decode images which are not resident; null: one for each core, up to
+    16 for each device."""
 
     def __post_init__(self) -> None:
         if self.root == "":
@@ -84,12 +101,14 @@ class DataConfig:
             raise ValueError(f"data.upscale_to={self.upscale_to} must be at least 1 or null")
         if not 0 <= self.max_undecodable < 1:
             raise ValueError(f"data.max_undecodable={self.max_undecodable} must lie in [0, 1)")
-        if self.workers < 0:
+        if self.workers is not None and self.workers < 0:
             raise ValueError(f"data.workers={self.workers} must not be negative")
         if self.image_size < 1:
             raise ValueError(f"data.image_size={self.image_size} must be at least 1")
         if self.channels not in (1, 3):
             raise ValueError(f"data.channels={self.channels} must be 1 (gray) or 3 (RGB)")
+        if not 0 < self.subset <= 1:
+            raise ValueError(f"data.subset={self.subset} must lie in (0, 1]: data.subset=1 is all")
         if self.batch_size < 1:
             raise ValueError(f"data.batch_size={self.batch_size} must be at least 1")
         for name in ("val_fraction", "test_fraction"):

@@ -185,8 +185,9 @@ class TrainerConfig:
     stop_at_train_error: float | None = None
     """Top-1 training error (fraction) at which the run ends, as in figure 1; null: train on."""
 
-    channels_last: bool = True
-    """Keep images and convolution weights in channels-last memory."""
+    channels_last: bool | None = None
+    """Keep images and convolution weights in channels-last memory; null: on GPUs, and in bf16. (On
+    a CPU in fp32 it is no faster, and convolutions then sum in another order.)"""
 
     deterministic: bool = False
     """Refuse operations that may differ from run to run."""
@@ -227,6 +228,48 @@ class TrainerConfig:
             raise ValueError(
                 f"trainer.precision={self.precision} must be one of {', '.join(allowed)}"
             )
+
+
+class Compile(StrEnum):
+    """What torch.compile is given."""
+
+    auto = "auto"
+    none = "none"
+    network = "network"
+    graphs = "graphs"
+
+
+@dataclass
+class SpeedConfig:
+    """How a step is computed; none of it bears on the result beyond the rounding of bf16."""
+
+    name: str = "auto"
+    """Preset, for tables."""
+
+    kernels: bool = True
+    """Response normalization and cropping by compiled kernels: C on a CPU, Triton on a GPU; torch
+    operations where there is no compiler. In fp32 on a CPU the same bits either way."""
+
+    fuse: bool = True
+    """Compute the rectifier before a response normalization as a part of it."""
+
+    fused_optimizer: bool = True
+    """One kernel for the whole step of the optimizer. The same bits either way."""
+
+    compile: Compile = Compile.auto
+    """torch.compile in training: network, graphs (with CUDA graphs), none; auto: graphs on a GPU
+    with strategy=single or ddp, else none."""
+
+    autotune: bool = True
+    """On a GPU: time the algorithms of each convolution at first use and keep the fastest."""
+
+    prefetch: int = 2
+    """Batches that are read before they are asked for, where images are not resident."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        if self.prefetch < 1:
+            raise ValueError(f"speed.prefetch={self.prefetch} must be at least 1")
 
 
 @dataclass

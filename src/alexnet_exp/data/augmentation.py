@@ -1,13 +1,42 @@
 """Batched augmentation on the device that holds the images (section 4.1)."""
 
 import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet_exp.config.training import AugmentationConfig, Views
+from alexnet_exp.data.pixels import InMemory, Pixels
 from alexnet_exp.data.random import normal, uniform
+from alexnet_exp.kernels import cpu
+from alexnet_exp.kernels import crop as triton_crop
+
+
+class Draws(NamedTuple):
+    """What is drawn for N images.
+
+    Attributes:
+        uniform: (N, 6) float64 in [0, 1): flip, top, left, area, aspect, and one to spare.
+        top, left: (N,) int64, corner of a crop that is not resized.
+        flip: (N,) bool.
+        noise: (N, C) float32, gray levels that are added to every pixel; None without noise.
+    """
+
+    uniform: Tensor
+    top: Tensor
+    left: Tensor
+    flip: Tensor
+    noise: Tensor | None
+
+    def split(self, sizes: Sequence[int]) -> list["Draws"]:
+        """Of so many images each."""
+        sizes = list(sizes)
+        noise = [None] * len(sizes) if self.noise is None else self.noise.split(sizes)
+        parts = (part.split(sizes) for part in self[:4])
+        return [Draws(*columns) for columns in zip(*parts, noise, strict=True)]
 
 
 class Augmentation:
@@ -20,6 +49,8 @@ class Augmentation:
         input_size: Side of the network's input in pixels.
         seed: Seed of all random numbers.
         upscale_to: Side to which images are enlarged first, or None.
+        dtype: What the network reads; computed in float32 and rounded to it.
+        fast: Use compiled kernels where they can be had; the pixels are the same.
 
     Raises:
         ValueError: The images are smaller than the network's input.
@@ -33,6 +64,8 @@ class Augmentation:
         input_size: int,
         seed: int,
         upscale_to: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        fast: bool = True,
     ) -> None:
         side = upscale_to or mean.shape[0]
         if side < input_size:
@@ -42,43 +75,74 @@ class Augmentation:
                 f" model.input_size={side}"
             )
         self.config, self.seed = config, seed
+        self.dtype, self.fast = dtype, fast
         self.side, self.input_size, self.upscale_to = side, input_size, upscale_to
-        self.mean = self._enlarge(mean.float()[None])[0]
+        self.mean = self._enlarge(mean.float()[None])[0].contiguous()
         if not config.mean_image:
             self.mean = torch.zeros_like(self.mean)
         values, vectors = torch.linalg.eigh(covariance.double())
         # Columns: principal components times their standard deviations, in gray levels.
         self.components = (vectors * values.clamp(min=0).sqrt()).float()
 
-    def train(self, images: Tensor, index: Tensor, epoch: int) -> Tensor:
-        """Augment training images.
+    def draw(self, index: Tensor, epoch: int) -> Draws:
+        """Draw for some images, on the device of ``index``.
 
         Args:
-            images: (N, S, S, C) uint8.
             index: (N,) int64 store indices, which key the random numbers.
             epoch: Epoch, which keys them too.
-
-        Returns:
-            (N, C, s, s) float32 in channels-last memory.
         """
-        self._to(images.device)
-        draws = uniform(self.seed, epoch, index, 6)
-        flip = (draws[:, 0] < 0.5) & self.config.flips
-        images = self._enlarge(images)
-        if self.config.min_scale < 1 and self.config.crops:
-            pixels = self._resized_crop(images, draws, flip)
+        self._to(index.device)
+        drawn = uniform(self.seed, epoch, index, 6)
+        slack = self.side - self.input_size
+        if self.config.crops:
+            top, left = (drawn[:, 1:3] * (slack + 1)).long().unbind(1)
         else:
-            slack = self.side - self.input_size
-            if self.config.crops:
-                top, left = (draws[:, 1:3] * (slack + 1)).long().unbind(1)
-            else:
-                top = left = torch.full_like(index, slack // 2)
-            pixels = self._crop(images, top, left, flip)
+            top = left = torch.full_like(index, slack // 2)
+        noise = None
         if self.config.color_noise:
             # A stream of its own, so that switching it off leaves crops and flips as they were.
             multiples = normal(self.seed + 1_000_003, epoch, index, self.components.shape[0])
             noise = (self.config.color_noise_std * multiples).float() @ self.components.T
-            pixels += noise[:, None, None, :]
+        return Draws(drawn, top, left, (drawn[:, 0] < 0.5) & self.config.flips, noise)
+
+    def train(self, pixels: Pixels, rows: Tensor, draws: Draws) -> Tensor:
+        """Augment training images.
+
+        Args:
+            pixels: Stored images.
+            rows: (N,) int64, which of them.
+            draws: For these images.
+
+        Returns:
+            (N, C, s, s) in channels-last memory.
+        """
+        self._to(pixels.device)
+        resized = self.config.min_scale < 1 and self.config.crops
+        if resized or not self.fast or self.upscale_to is not None:
+            return self._train_in_torch(self._enlarge(pixels.gather(rows)), draws, resized)
+        kernels = cpu.kernels() if pixels.device.type == "cpu" else None
+        scale, size = self.config.scale, self.input_size
+        if kernels is not None:
+            known = self.dtype if self.dtype in (torch.float32, torch.bfloat16) else torch.float32
+            return kernels.crop(
+                pixels.addresses(rows), draws.top, draws.left, draws.flip, self.mean, draws.noise,
+                scale, size, known,
+            ).to(self.dtype)  # fmt: skip
+        if isinstance(pixels, InMemory) and triton_crop.supports(pixels.images):
+            return triton_crop.crop(
+                pixels.images, rows, draws.top, draws.left, draws.flip, self.mean, draws.noise,
+                scale, size, self.dtype,
+            )  # fmt: skip
+        return self._train_in_torch(pixels.gather(rows), draws, resized)
+
+    def _train_in_torch(self, images: Tensor, draws: Draws, resized: bool) -> Tensor:
+        """The same for (N, S, S, C) images by torch operations."""
+        if resized:
+            pixels = self._resized_crop(images, draws.uniform, draws.flip)
+        else:
+            pixels = self._crop(images, draws.top, draws.left, draws.flip)
+        if draws.noise is not None:
+            pixels += draws.noise[:, None, None, :]
         return self._finish(pixels)
 
     def views(self, images: Tensor, views: Views) -> Tensor:
@@ -89,7 +153,7 @@ class Augmentation:
             views: ten (four corners, center, and their mirrors) or one (center).
 
         Returns:
-            (N, V, C, s, s) float32, each view in channels-last memory.
+            (N, V, C, s, s), each view in channels-last memory.
         """
         self._to(images.device)
         images = self._enlarge(images)
@@ -165,7 +229,7 @@ class Augmentation:
         """(N, s, s, C) to (N, C, s, s) without moving a byte: that is channels-last memory."""
         if self.config.scale != 1:
             pixels = pixels * self.config.scale
-        return pixels.permute(0, 3, 1, 2)
+        return pixels.permute(0, 3, 1, 2).to(self.dtype)
 
     def _to(self, device: torch.device) -> None:
         if self.mean.device != device:

@@ -6,9 +6,12 @@ original network saw ImageNet without it, so that a turned photograph stays turn
 
 import importlib
 import io
+import os
+import tempfile
+import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -17,6 +20,9 @@ from PIL import Image, UnidentifiedImageError
 
 Pixels = NDArray[np.uint8]
 
+JPEG_QUALITY = 95
+
+_encoded = threading.local()  # a file for each thread
 _ORIENTATION = 0x0112
 _EXIF_MARKS = (b"Exif", b"eXIf", b"EXIF")  # JPEG and AVIF, PNG, WebP
 
@@ -83,6 +89,31 @@ def resize_and_crop(image: Pixels, size: int) -> Pixels:
     planes = F.resize(planes, [size], antialias=True)
     square: Pixels = F.center_crop(planes, [size, size]).permute(1, 2, 0).numpy()
     return square
+
+
+def encode_jpeg(image: Pixels) -> bytes:
+    """Encode a stored square as a JPEG of quality 95, with Pillow's default subsampling (4:2:0).
+
+    Pillow lets go of Python's lock only where it writes to a file by itself, not to a BytesIO:
+    two threads encode 1.7 times as fast as one into files in memory, .9 times into BytesIO.
+
+    Args:
+        image: uint8 array of shape (height, width, 1 or 3).
+    """
+    if not hasattr(_encoded, "file"):
+        _encoded.file = _memory_file()
+    file = _encoded.file
+    file.seek(0)
+    Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(
+        file, "JPEG", quality=JPEG_QUALITY
+    )
+    return os.pread(file.fileno(), file.tell(), 0)
+
+
+def _memory_file() -> IO[bytes]:
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
+    return tempfile.TemporaryFile(buffering=0)
 
 
 @cache

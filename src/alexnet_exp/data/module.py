@@ -1,49 +1,32 @@
 """The LightningDataModule: a packed store, batches of it, and their augmentation."""
 
+import os
+from typing import Any
+
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Views
 from alexnet_exp.data.augmentation import Augmentation
+from alexnet_exp.data.loader import Loader
+from alexnet_exp.data.pixels import InMemory, Mapped, Pixels, put_on
 from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
 from alexnet_exp.data.store import Store
+from alexnet_exp.data.stream import Stream
+from alexnet_exp.hardware import memory_bytes
 
-Batch = dict[str, Tensor]
-_COPIED_BYTES = 256 << 20
-
-
-class StoreDataset(Dataset[Batch]):
-    """A store, read a whole batch at a time.
-
-    Args:
-        store: The packed images.
-        with_images: Read the pixels too; false where they already lie on the device.
-    """
-
-    def __init__(self, store: Store, with_images: bool) -> None:
-        self.store, self.with_images = store, with_images
-
-    def __getitem__(self, indices: list[int]) -> Batch:
-        """``images`` (N, S, S, C) uint8, ``labels`` (N,) int64 and ``index`` (N,) int64."""
-        index = np.asarray(indices, dtype=np.int64)
-        batch = {
-            "labels": torch.from_numpy(self.store.labels[index].astype(np.int64)),
-            "index": torch.from_numpy(index),
-        }
-        if self.with_images:
-            batch["images"] = torch.from_numpy(np.ascontiguousarray(self.store.images[index]))
-        return batch
+Batch = dict[str, Any]
+_MOST_THREADS = 16
 
 
 class StoreDataModule(L.LightningDataModule):
     """Train, validation and test batches of one store.
 
-    What the network receives is ``images`` (N, C, s, s) float32 when training and
-    (N, V, C, s, s) when evaluating, ``labels`` (N,) int64 and ``index`` (N,) int64.
+    What the network receives is ``images`` (N, C, s, s) when training and (N, V, C, s, s) when
+    evaluating, float32 or what autocast would make of it, ``labels`` (N,) int64 and ``index`` (N,)
+    int64.
 
     Args:
         config: Resolved configuration of the run.
@@ -60,11 +43,14 @@ class StoreDataModule(L.LightningDataModule):
             config.model.input_size,
             config.seed,
             config.data.upscale_to,
+            torch.bfloat16 if config.trainer.precision == "bf16-mixed" else torch.float32,
+            config.speed.kernels,
         )
         self.test_views = config.evaluation.views
-        self._resident: Tensor | None = None
+        self._labels = torch.from_numpy(store.labels.astype(np.int64))
+        self._in_place: Pixels | None = None
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> Loader:
         """Batches of the epoch that the trainer is at, also after a resume."""
         share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
         sampler = TrainSampler(
@@ -81,15 +67,15 @@ class StoreDataModule(L.LightningDataModule):
             sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
         return self._loader(sampler)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> Loader:
         """Every validation image once; one view while training."""
         return self.evaluation_loader("val", Views.one)
 
-    def test_dataloader(self) -> list[DataLoader[Batch]]:
+    def test_dataloader(self) -> list[Loader]:
         """Validation and test images, with the views that ``evaluation.views`` says."""
         return [self.evaluation_loader(split, self.test_views) for split in ("val", "test")]
 
-    def evaluation_loader(self, split: str, views: Views) -> DataLoader[Batch]:
+    def evaluation_loader(self, split: str, views: Views) -> Loader:
         """Every image of ``split`` once over all processes, in store order."""
         rank, world_size = 0, 1
         if self.trainer is not None:
@@ -100,48 +86,56 @@ class StoreDataModule(L.LightningDataModule):
         return self._loader(EvaluationSampler(indices, images, rank, world_size))
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Gather resident images, and augment or cut views, on the device."""
+        """Augment, or cut views, on the device."""
         assert self.trainer is not None
-        index = batch["index"]
-        images = batch.get("images")
-        if images is None:
-            images = self._resident_images(index.device)[index]
-        if self.trainer.training:
-            pixels = self.augmentation.train(images, index, self.trainer.current_epoch)
+        views = self.test_views if self.trainer.testing else Views.one
+        return self.finish(batch, views)
+
+    def finish(self, batch: Batch, views: Views) -> Batch:
+        """What the network receives, from what a loader gives.
+
+        Args:
+            batch: Augmented where it has ``draws``.
+            views: Cut where it has none.
+        """
+        rows, pixels = batch["index"], self._in_place
+        if "pixels" in batch:
+            pixels = InMemory(batch["pixels"])
+            rows = torch.arange(len(rows), device=rows.device)
+        assert pixels is not None
+        if "draws" in batch:
+            images = self.augmentation.train(pixels, rows, batch["draws"])
         else:
-            views = self.test_views if self.trainer.testing else Views.one
-            pixels = self.augmentation.views(images, views)
-        return {"images": pixels, "labels": batch["labels"], "index": index}
+            images = self.augmentation.views(pixels.gather(rows), views)
+        return {"images": images, "labels": batch["labels"], "index": batch["index"]}
 
-    def _loader(self, sampler: TrainSampler | EvaluationSampler) -> DataLoader[Batch]:
-        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        resident = self._fits(on_gpu)
-        # A batch copied from the memory map takes 3 ms on a CPU: workers would only cost memory.
-        streamed = (on_gpu and not resident) or self.config.data.resident == "never"
-        workers = self.config.data.workers if streamed else 0
-        return DataLoader(
-            StoreDataset(self.store, with_images=not resident),
-            sampler=sampler,
-            batch_size=None,
-            num_workers=workers,
-            pin_memory=on_gpu,
-            persistent_workers=False,
-        )
-
-    def _fits(self, on_gpu: bool) -> bool:
-        """Whether the images lie in the device's memory; on a CPU the memory map is as good."""
-        if self._resident is not None or self.config.data.resident != "auto":
-            return self._resident is not None or self.config.data.resident == "always"
-        return on_gpu and self.store.images.nbytes < torch.cuda.mem_get_info()[0] / 2
-
-    def _resident_images(self, device: torch.device) -> Tensor:
-        """All images (N, S, S, C) uint8 on the device, copied piece by piece at first use."""
-        if self._resident is None:
+    def _loader(self, sampler: TrainSampler | EvaluationSampler) -> Loader:
+        device = torch.device("cpu")
+        if self.trainer is not None:
+            device = self.trainer.strategy.root_device
+        stream = None
+        if self._in_place is None and self._lies_in_place(device):
+            mapped = device.type == "cpu" and not self.store.images.is_encoded
             images = self.store.images
-            resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
-            rows = max(1, _COPIED_BYTES // images[0].nbytes)
-            for start in range(0, len(images), rows):
-                piece = np.array(images[start : start + rows])
-                resident[start : start + rows].copy_(torch.from_numpy(piece))
-            self._resident = resident
-        return self._resident
+            self._in_place = Mapped(images) if mapped else put_on(images, device)
+        if self._in_place is None:
+            ahead = self.config.speed.prefetch
+            stream = Stream(self.store.images, device, self._threads(), ahead)
+        draw = self.augmentation.draw if isinstance(sampler, TrainSampler) else None
+        return Loader(sampler, self._labels, device, draw, stream)
+
+    def _lies_in_place(self, device: torch.device) -> bool:
+        """Whether all images are kept where they are augmented; a CPU maps raw ones."""
+        images, wanted = self.store.images, self.config.data.resident
+        if wanted != "auto":
+            return wanted == "always"
+        if device.type == "cuda":
+            return images.nbytes < torch.cuda.mem_get_info(device)[0] / 2
+        return not images.is_encoded and images.nbytes < memory_bytes() / 2
+
+    def _threads(self) -> int:
+        """Threads that read, of one process."""
+        if self.config.data.workers is not None:
+            return self.config.data.workers
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return max(1, min(_MOST_THREADS, (cores or 1) // self.config.trainer.devices))

@@ -2,7 +2,8 @@
 
 Everything is written into ``<store>.partial`` and renamed at the end. A chunk counts once its
 images are on the disk and its line is in the journal; the next attempt goes on after the last
-such line, and ends with the same bytes as an undisturbed one.
+such line, and ends with the same bytes as an undisturbed one. The sums behind mean and covariance
+are kept whenever a shard is full, so that the next attempt reads only the last shard again.
 """
 
 import json
@@ -13,26 +14,33 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data.decode import DecodeError, Pixels, decoder_name, resize_and_crop
+from alexnet_exp.config.data import DataConfig, Encoding
+from alexnet_exp.data.chunks import Chunk, pack_chunk, stored_pixels
+from alexnet_exp.data.decode import decoder_name
+from alexnet_exp.data.journal import Commits, append, journal_path, read_journal
 from alexnet_exp.data.progress import Advance, progress_bar, say
+from alexnet_exp.data.shards import SHARD_BYTES, ShardWriter
 from alexnet_exp.data.sources import Item, Source
 from alexnet_exp.data.split import SPLITS
 from alexnet_exp.data.statistics import PixelTotals
 from alexnet_exp.errors import UserError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
-_JOURNAL = "journal.jsonl"
 _CHUNK_BYTES = 8 << 20
+_JPEG_SHARE = 0.15  # of the raw bytes: photos of ImageNet at quality 95 take .14
+_JPEG_HEADER = 700
 _NAMED = 5  # skipped files named in a message
+
+
+class TooLittleSpace(UserError):
+    """Seen before anything is written: what an earlier attempt has packed stays."""
 
 
 def partial_path(path: Path) -> Path:
@@ -60,16 +68,8 @@ def pack(source: Source, config: DataConfig, path: Path, *, progress: bool) -> N
         job.run(advance)
     job.finish()
     _replace(job.folder, path)
-
-
-@dataclass(slots=True)
-class _Chunk:
-    """A run of items, decoded; images that cannot be decoded are left out."""
-
-    stop: int
-    images: Pixels
-    totals: PixelTotals
-    skipped: list[tuple[int, str]]
+    if progress:
+        say(job.summary(path))
 
 
 class _Job:
@@ -80,106 +80,132 @@ class _Job:
         self.folder = folder
         self.shape = (config.image_size, config.image_size, config.channels)
         self.row_bytes = config.image_size**2 * config.channels
+        self.step = min(512, max(1, _CHUNK_BYTES // self.row_bytes))
+        self.cores = _cores()
         self.done = 0
         self.skipped: list[tuple[int, str]] = []
         self.totals = PixelTotals(config.image_size, config.channels)
+        self.shards = ShardWriter(folder, config.encoding, self.shape)
         self.seconds_before = 0.0
         self.start = time.perf_counter()
 
     def resume(self) -> None:
         """Take over what an attempt at the same store has finished, or begin anew."""
         heading = {"format_version": FORMAT_VERSION, "fingerprint": self.source.fingerprint}
-        lines = _read_journal(self.folder / _JOURNAL)
+        lines = read_journal(self.folder)
         if not lines or lines[0] != heading:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            with open(self.folder / "images.npy", "wb") as file:
-                _write_header(file, (len(self.items), *self.shape))
-            with open(self.folder / _JOURNAL, "w") as journal:
-                _append(journal, heading)
+            with open(journal_path(self.folder), "w") as journal:
+                append(journal, [heading])
             return
+        first = 0  # item of the last shard
         for line in lines[1:]:
             self.done = line["done"]
             self.skipped += [(index, reason) for index, reason in line["skipped"]]
             self.seconds_before = line["seconds"]
-        with open(self.folder / _JOURNAL, "w") as journal:  # without a line that broke off
-            for line in lines:
-                _append(journal, line)
-        kept = self._kept(self.done)
-        with open(self.folder / "images.npy", "r+b") as file:
-            header = _write_header(file, (len(self.items), *self.shape))
-            file.truncate(header + len(kept) * self.row_bytes)
-            file.seek(header)
-            for index in kept:
-                image = np.frombuffer(file.read(self.row_bytes), np.uint8).reshape(self.shape)
-                if self.items[index].split == "train":
-                    self.totals.add(image[None])
+            self.shards.note(line["sizes"])
+            if line["full"]:
+                self.shards.begin_next()
+                first = self.done
+        try:
+            self.shards.cut()
+            self._count_again(first)
+        except (OSError, ValueError) as error:
+            raise UserError(
+                f"what was packed so far in {self.folder} is damaged ({error}) and has been"
+                " removed: run this again to pack from the start"
+            ) from error
+
+    def _count_again(self, first: int) -> None:
+        """The pixel totals so far: those up to the last shard from their file, its own anew."""
+        if len(self.shards.counts) > 1:
+            self.totals = PixelTotals.load(_totals_path(self.folder, len(self.shards.counts) - 2))
+        kept = self._kept(first, self.done)
+        train = [place for place, index in enumerate(kept) if self.items[index].split == "train"]
+
+        def count(places: list[int]) -> PixelTotals:
+            totals = PixelTotals(self.config.image_size, self.config.channels)
+            totals.add(np.stack([stored_pixels(self.shards.read(i), self.config) for i in places]))
+            return totals
+
+        parts = [train[start : start + self.step] for start in range(0, len(train), self.step)]
+        with _one_torch_thread(), ThreadPoolExecutor(self.cores) as threads:
+            for totals in threads.map(count, parts):
+                self.totals.merge(totals)
 
     def require_space(self) -> None:
-        needed = (len(self.items) - self.done) * self.row_bytes
+        """Raw images have one size; JPEGs are taken to go on as they began, or as photos do."""
+        each, how = float(self.row_bytes), ""
+        if self.config.encoding == Encoding.jpeg:
+            stored = sum(self.shards.counts)
+            each = _JPEG_SHARE * self.row_bytes + _JPEG_HEADER
+            if stored:
+                each = self.shards.stored_bytes / stored
+            how = f" (at {each / 1e3:.0f} kB a JPEG, an estimate)"
+        needed = (len(self.items) - self.done) * each
         free = shutil.disk_usage(self.folder).free
         if needed > free:
-            raise UserError(
-                f"packing {self.source.name} needs {needed / 1e9:.2f} GB in {self.folder.parent},"
-                f" {free / 1e9:.2f} GB are free: free some space, or set"
+            if not self.done:
+                shutil.rmtree(self.folder)
+            raise TooLittleSpace(
+                f"packing {self.source.name} needs {needed / 1e9:.2f} GB{how} in"
+                f" {self.folder.parent}, {free / 1e9:.2f} GB are free: free some space, or set"
                 " data.stores=<a folder on another disk>"
             )
 
     def run(self, advance: Advance) -> None:
         """Decode the rest in threads (decoders and torch let go of Python's lock), write here."""
-        workers = _cores()
-        step = min(512, max(1, _CHUNK_BYTES // self.row_bytes))
-        pending: deque[Future[_Chunk]] = deque()
+        pending: deque[Future[Chunk]] = deque()
         with (
-            open(self.folder / "images.npy", "ab") as images,
-            open(self.folder / _JOURNAL, "a") as journal,
-            ThreadPoolExecutor(workers) as threads,
+            Commits(self.folder, self.shards.sync) as commits,
+            ThreadPoolExecutor(self.cores) as threads,
         ):
 
             def write_first() -> None:
                 before = self.done
-                self._write(pending.popleft().result(), images, journal)
+                self._write(pending.popleft().result(), commits)
                 advance(self.done - before)
 
             try:
-                for start in range(self.done, len(self.items), step):
-                    pending.append(threads.submit(self._decode, start, start + step))
-                    if len(pending) > workers + 1:
+                for start in range(self.done, len(self.items), self.step):
+                    pending.append(
+                        threads.submit(
+                            pack_chunk, self.source, self.config, start, start + self.step
+                        )
+                    )
+                    if len(pending) > self.cores + 1:
                         write_first()
                 while pending:
                     write_first()
+                commits.wait()
             except BaseException:
                 threads.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _decode(self, start: int, stop: int) -> _Chunk:
-        items = self.items[start:stop]
-        images = np.empty((len(items), *self.shape), np.uint8)
-        skipped: list[tuple[int, str]] = []
-        train: list[int] = []
-        row = 0
-        for index, item in enumerate(items, start):
-            try:
-                images[row] = resize_and_crop(self.source.load(item), self.config.image_size)
-            except DecodeError as error:
-                skipped.append((index, error.reason))
-                continue
-            if item.split == "train":
-                train.append(row)
-            row += 1
-        totals = PixelTotals(self.config.image_size, self.config.channels)
-        totals.add(images[train])
-        return _Chunk(start + len(items), images[:row], totals, skipped)
-
-    def _write(self, chunk: _Chunk, images: IO[bytes], journal: IO[str]) -> None:
-        images.write(chunk.images.data)
-        images.flush()
-        os.fsync(images.fileno())
+    def _write(self, chunk: Chunk, commits: Commits) -> None:
+        self.shards.append(chunk.content, chunk.sizes)
         self.done = chunk.stop
         self.skipped += chunk.skipped
         self.totals.merge(chunk.totals)
-        seconds = self.seconds_before + time.perf_counter() - self.start
-        _append(journal, {"done": self.done, "skipped": chunk.skipped, "seconds": seconds})
+        full = self.shards.bytes + self.step * self.row_bytes > SHARD_BYTES
+        line = {
+            "done": self.done,
+            "skipped": chunk.skipped,
+            "seconds": self._seconds(),
+            "sizes": chunk.sizes,
+            "full": full,
+        }
+        if full:
+            commits.wait()
+            self.shards.complete()
+            self.totals.save(_totals_path(self.folder, len(self.shards.counts) - 1))
+        commits.add(line)
+        if full:
+            commits.wait()
+            if len(self.shards.counts) > 1:
+                _totals_path(self.folder, len(self.shards.counts) - 2).unlink()
+            self.shards.begin_next()
         if len(self.skipped) > self.config.max_undecodable * len(self.items):
             raise UserError(
                 f"{len(self.skipped)} of the first {self.done} of {len(self.items)} files in"
@@ -190,7 +216,7 @@ class _Job:
 
     def finish(self) -> None:
         """Write what belongs to the images, and put everything on the disk."""
-        kept = self._kept(len(self.items))
+        kept = self._kept(0, len(self.items))
         items = [self.items[index] for index in kept]
         self._require_all_sides(items)
         if self.skipped:
@@ -204,8 +230,7 @@ class _Job:
                 f"{across} val or test images have a byte-identical double on another side: the"
                 f" splits are as they came in {self.source.where}"
             )
-        with open(self.folder / "images.npy", "r+b") as file:
-            _write_header(file, (len(items), *self.shape))
+        self.shards.finish()
         labels = np.array([item.label for item in items], np.int64)
         splits = np.array([SPLITS.index(item.split) for item in items], np.uint8)
         np.save(self.folder / "labels.npy", labels)
@@ -219,7 +244,7 @@ class _Job:
             _sync(file_path)
 
     def _meta(self, items: list[Item]) -> dict[str, Any]:
-        seconds = self.seconds_before + time.perf_counter() - self.start
+        seconds = self._seconds()
         counted = Counter((item.split, item.label) for item in items)
         classes = self.source.classes
         return {
@@ -230,7 +255,10 @@ class _Job:
             "fingerprint": self.source.fingerprint,
             "image_size": self.config.image_size,
             "channels": self.config.channels,
+            "encoding": str(self.config.encoding),
             "images": len(items),
+            "shards": self.shards.counts,
+            "stored_bytes": self.shards.stored_bytes,
             "classes": classes,
             "counts": {
                 split: {name: counted[split, label] for label, name in enumerate(classes)}
@@ -243,11 +271,28 @@ class _Job:
             "decoder": decoder_name(),
             "seconds": round(seconds, 3),
             "images_per_second": round(len(items) / seconds, 1),
+            "images_per_second_per_core": round(len(items) / seconds / self.cores, 1),
+            "cores": self.cores,
         }
 
-    def _kept(self, stop: int) -> list[int]:
+    def summary(self, path: Path) -> str:
+        """One line: what it took and what it takes."""
+        images, seconds = sum(self.shards.counts), self._seconds()
+        rate = images / seconds
+        return (
+            f"{path}: {images:,} images in {seconds:,.1f} s, {rate:,.0f} images/s,"
+            f" {rate / self.cores:,.0f} per core on {self.cores} cores;"
+            f" {self.shards.stored_bytes / 1e9:,.2f} GB, {self.config.encoding},"
+            f" {self.shards.stored_bytes / images / 1e3:,.1f} kB each"
+        )
+
+    def _seconds(self) -> float:
+        """Of all attempts together."""
+        return self.seconds_before + time.perf_counter() - self.start
+
+    def _kept(self, start: int, stop: int) -> list[int]:
         skipped = {index for index, _ in self.skipped}
-        return [index for index in range(stop) if index not in skipped]
+        return [index for index in range(start, stop) if index not in skipped]
 
     def _skipped_names(self) -> str:
         named = [f"{self.items[i].name} ({reason})" for i, reason in self.skipped[:_NAMED]]
@@ -264,27 +309,16 @@ class _Job:
                 )
 
 
-def _read_journal(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a journal; none if there is no journal."""
-    try:
-        text = path.read_text()
-    except FileNotFoundError:
-        return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+def tidy(path: Path) -> None:
+    """Remove from a finished store what only its packing needed, if a kill left it there."""
+    if journal_path(path).exists():
+        for totals in path.glob(_totals_path(path, 0).name.replace("00000", "*")):
+            totals.unlink(missing_ok=True)
+        journal_path(path).unlink(missing_ok=True)
 
 
-def _append(journal: IO[str], line: dict[str, Any]) -> None:
-    journal.write(json.dumps(line) + "\n")
-    journal.flush()
-    os.fsync(journal.fileno())
-
-
-def _write_header(file: IO[bytes], shape: tuple[int, ...]) -> int:
-    """Write the .npy header; NumPy pads it so that the first dimension may change. Its length."""
-    file.seek(0)
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, header)
-    return file.tell()
+def _totals_path(folder: Path, shard: int) -> Path:
+    return folder / f"totals-{shard:05d}.npz"
 
 
 def _replace(folder: Path, path: Path) -> None:
@@ -295,7 +329,7 @@ def _replace(folder: Path, path: Path) -> None:
         os.replace(path, aside)
     os.replace(folder, path)
     _sync(path.parent)
-    (path / _JOURNAL).unlink()  # not before: without it a kill here would waste the packing
+    tidy(path)  # not before: without the journal a kill here would waste the packing
     shutil.rmtree(aside, ignore_errors=True)
 
 

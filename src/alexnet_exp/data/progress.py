@@ -1,4 +1,4 @@
-"""What the user sees of a long piece of work: a bar on a terminal, two lines elsewhere."""
+"""What the user sees of a long piece of work: a bar on a terminal, a line a minute elsewhere."""
 
 import sys
 import time
@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.text import Text
 
 Advance = Callable[[int], None]
+
+_EVERY = 60  # seconds between lines where there is no terminal
 
 
 def say(line: str) -> None:
@@ -51,11 +53,19 @@ def progress_bar(
             task = bar.add_task(what, total=total, completed=before)
             yield lambda step: bar.advance(task, step)
         return
-    done = 0
+    done, said = 0, 0.0
 
     def count(step: int) -> None:
-        nonlocal done
+        nonlocal done, said
         done += step
+        seconds = time.perf_counter() - start
+        if show and total is not None and seconds >= said + _EVERY:
+            said = seconds
+            left = (total - before - done) * seconds / max(done, 1)
+            say(
+                f"{what}: {before + done:,} of {total:,} {unit}, {done / seconds:,.0f} {unit}/s,"
+                f" {left / 60:.0f} min left"
+            )
 
     if show:
         say(what if total is None else f"{what}: {total:,} {unit}")

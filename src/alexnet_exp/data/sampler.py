@@ -1,14 +1,17 @@
-"""Which images make up which batch: a pure function of seed, epoch, rank and world size."""
+"""Which images make up which batch: a pure function of seed, epoch, rank and world size.
+
+An epoch's permutation of 1.28 million images takes 10 MB; no pixel is read for it.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
-from torch.utils.data import Sampler
+from numpy.typing import NDArray
 
 from alexnet_exp.errors import UserError
 
 
-class TrainSampler(Sampler[list[int]]):
+class TrainSampler:
     """Batches of one global permutation per epoch; each rank takes its slice of every batch.
 
     Images that do not fill the last global batch are left to a later epoch's permutation.
@@ -49,17 +52,17 @@ class TrainSampler(Sampler[list[int]]):
         """Number of global batches in an epoch."""
         return len(self.indices) // self.batch_size
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield this rank's indices of each global batch."""
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """Yield this rank's indices of each global batch, (N,) int64."""
         # numpy mixes both numbers; torch's CPU generator would keep 32 bits of one.
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
         local = self.batch_size // self.world_size
         for step in range(len(self)):
             start = step * self.batch_size + self.rank * local
-            yield order[start : start + local].tolist()
+            yield order[start : start + local]
 
 
-class EvaluationSampler(Sampler[list[int]]):
+class EvaluationSampler:
     """Every image exactly once over all ranks, in batches of at most ``batch_size`` per rank.
 
     Args:
@@ -78,7 +81,7 @@ class EvaluationSampler(Sampler[list[int]]):
         """Number of batches of this rank."""
         return -(-len(self.indices) // self.batch_size)
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Yield this rank's indices, batch by batch."""
+    def __iter__(self) -> Iterator[NDArray[np.int64]]:
+        """Yield this rank's indices, batch by batch, (N,) int64."""
         for start in range(0, len(self.indices), self.batch_size):
-            yield self.indices[start : start + self.batch_size].tolist()
+            yield self.indices[start : start + self.batch_size]

@@ -10,14 +10,21 @@ from pathlib import Path
 
 import numpy as np
 
-from alexnet_exp.config.data import DataConfig, Layout
+from alexnet_exp.config.data import DataConfig, Encoding, Layout
 from alexnet_exp.data import synthetic
 from alexnet_exp.data.arrays import Arrays, Cifar10, FashionMnist, Files
 from alexnet_exp.data.decode import DecodeError, Pixels, decode
 from alexnet_exp.data.download import fetch
 from alexnet_exp.data.layout import Listing, list_folders, list_imagenet
 from alexnet_exp.data.progress import progress_bar
-from alexnet_exp.data.split import TAIL_BYTES, Entry, assign_splits, count_doubles, find_doubles
+from alexnet_exp.data.split import (
+    TAIL_BYTES,
+    Entry,
+    assign_splits,
+    choose_subset,
+    count_doubles,
+    find_doubles,
+)
 from alexnet_exp.data.tree import UNREADABLE, Tree, open_tree, require_readable
 from alexnet_exp.errors import UserError
 
@@ -70,16 +77,18 @@ class Source(ABC):
 
     @cached_property
     def items(self) -> list[Item]:
-        """All images in order of their names, with labels and splits."""
-        return [
-            Item(entry.name, entry.label, split)
-            for entry, split in zip(self._entries(), self._divided[0], strict=True)
-        ]
+        """The images of ``data.subset`` in order of their names, with labels and splits."""
+        return self._divided[0]
 
     @property
     def doubles(self) -> dict[str, int]:
         """See ``split.count_doubles``."""
         return self._divided[1]
+
+    @property
+    def listed_tree(self) -> Tree | None:
+        """The files behind the fingerprint, if it took listing them."""
+        return None
 
     @abstractmethod
     def load(self, item: Item) -> Pixels:
@@ -111,7 +120,7 @@ class Source(ABC):
             return find_doubles(entries, self._read, advance)
 
     @cached_property
-    def _divided(self) -> tuple[list[str], dict[str, int]]:
+    def _divided(self) -> tuple[list[Item], dict[str, int]]:
         entries, groups = self._entries(), self._groups()
         splits = assign_splits(
             entries,
@@ -122,7 +131,18 @@ class Source(ABC):
             seed=self.config.split_seed,
             where=self.where,
         )
-        return splits, count_doubles(entries, groups, splits)
+        if self.config.subset < 1:
+            seed = self.config.split_seed
+            chosen = choose_subset(entries, groups, splits, self.config.subset, seed)
+            first: dict[int, int] = {}
+            groups = [first.setdefault(groups[index], new) for new, index in enumerate(chosen)]
+            entries = [entries[index] for index in chosen]
+            splits = [splits[index] for index in chosen]
+        items = [
+            Item(entry.name, entry.label, split)
+            for entry, split in zip(entries, splits, strict=True)
+        ]
+        return items, count_doubles(entries, groups, splits)
 
 
 def open_source(config: DataConfig, *, progress: bool = True) -> Source:
@@ -166,6 +186,11 @@ def parameters(config: DataConfig) -> dict[str, object]:
         "test_fraction": config.test_fraction,
         "split_seed": config.split_seed,
     }
+    # Stores packed before these fields existed keep their names and fingerprints.
+    if config.encoding != Encoding.raw:
+        chosen["encoding"] = str(config.encoding)
+    if config.subset != 1:
+        chosen["subset"] = config.subset
     if config.source == Layout.synthetic:
         chosen |= {"images": config.synthetic_images, "seed": config.synthetic_seed}
     elif config.root is not None:
@@ -217,6 +242,10 @@ class TreeSource(Source):
         except UNREADABLE as error:
             raise DecodeError(item.name, str(error)) from error
         return decode(data, item.name, self.config.channels)
+
+    @property
+    def listed_tree(self) -> Tree | None:
+        return None if self._root is None else self._tree
 
     def _identity(self) -> str | None:
         if self._root is None:

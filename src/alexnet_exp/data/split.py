@@ -12,7 +12,7 @@ from alexnet_exp.errors import UserError
 
 SPLITS = ("train", "val", "test")
 TAIL_BYTES = 4096
-_BATCH = 4096
+_BATCH = 64
 
 Pool = Literal["all", "train", "val", "test"]
 
@@ -64,14 +64,18 @@ def find_doubles(
             if last is not None or entries[index].size > TAIL_BYTES
         ]
 
-        def digest(index: int, last: int | None = last) -> bytes:
-            return hashlib.blake2b(read(entries[index].name, last), digest_size=16).digest()
+        def digests(batch: list[int], last: int | None = last) -> list[bytes]:
+            return [
+                hashlib.blake2b(read(entries[index].name, last), digest_size=16).digest()
+                for index in batch
+            ]
 
+        # A future for every file would take longer than to read its tail.
+        batches = [candidates[i : i + _BATCH] for i in range(0, len(candidates), _BATCH)]
         with ThreadPoolExecutor() as threads:
-            for start in range(0, len(candidates), _BATCH):  # a million futures fill memory
-                batch = candidates[start : start + _BATCH]
-                for index, found in zip(batch, threads.map(digest, batch), strict=True):
-                    keys[index] = (entries[index].size, last, found)
+            for batch, found in zip(batches, threads.map(digests, batches), strict=True):
+                for index, digest in zip(batch, found, strict=True):
+                    keys[index] = (entries[index].size, last, digest)
                 if last is not None:
                     advance(len(batch))
     group_of = list(range(len(entries)))
@@ -167,8 +171,12 @@ def assign_splits(
     # The smallest class first: copies it shares with another class are placed for its sake.
     for label in sorted(in_class, key=lambda label: (len(in_class[label]), classes[label])):
         members = in_class[label]
-        free = sorted(members - side.keys(), key=lambda group: _rank(seed, names[group]))
-        placed = Counter(side[group] for group in members & side.keys())
+        # Not `members - side.keys()`, which goes through all that are placed, for every class.
+        free = sorted(
+            (group for group in members if group not in side),
+            key=lambda group: _rank(seed, names[group]),
+        )
+        placed = Counter(side[group] for group in members if group in side)
         for split, count in _counts(len(members), shares).items():
             take = max(0, count - placed[split])
             side.update(dict.fromkeys(free[:take], split))
@@ -183,6 +191,40 @@ def assign_splits(
     return [
         side[group] if entry.pool == divided else entry.pool
         for entry, group in zip(entries, groups, strict=True)
+    ]
+
+
+def choose_subset(
+    entries: Sequence[Entry], groups: Sequence[int], splits: Sequence[str], share: float, seed: int
+) -> list[int]:
+    """A stratified share of the training images and of the validation images carved out of them.
+
+    Images follow the hash of the seed and their name, as in ``assign_splits``, so that a smaller
+    share is part of a larger one. Test images, and validation images that the source came with,
+    stay whole: errors on them stay comparable.
+
+    Args:
+        entries: the listed images.
+        groups: from ``find_doubles``; copies in one class and split stay together.
+        splits: from ``assign_splits``.
+        share: of every class and split, rounded, but one image at least; above 0, at most 1.
+        seed: another seed, another choice.
+
+    Returns:
+        Indices of the chosen entries, ascending.
+    """
+    members: dict[tuple[int, str], set[int]] = defaultdict(set)
+    for entry, group, split in zip(entries, groups, splits, strict=True):
+        if split != "test" and entry.pool != "val":
+            members[entry.label, split].add(group)
+    chosen: dict[tuple[int, str], set[int]] = {}
+    for side, found in members.items():
+        order = sorted(found, key=lambda group: _rank(seed, entries[group].name))
+        chosen[side] = set(order[: max(1, int(len(order) * share + 0.5))])
+    return [
+        index
+        for index, (entry, group, split) in enumerate(zip(entries, groups, splits, strict=True))
+        if group in chosen.get((entry.label, split), (group,)) or entry.pool == "val"
     ]
 
 

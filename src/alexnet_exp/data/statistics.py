@@ -1,5 +1,8 @@
 """Mean image and color covariance of the training split, exactly and a few images at a time."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,6 +10,8 @@ from alexnet_exp.data.decode import Pixels
 
 # Sums of up to 257 products of two uint8 are integers below 2**24, which float32 holds exactly.
 _BLOCK = 256
+# The sum of as many uint8 fits into uint16, and takes a quarter of the time that int64 does.
+_SUMMED = 257
 
 
 class PixelTotals:
@@ -25,8 +30,10 @@ class PixelTotals:
     def add(self, images: Pixels) -> None:
         """Add images of shape (n, size, size, channels), uint8."""
         self.count += len(images)
+        for start in range(0, len(images), _SUMMED):
+            piece = images[start : start + _SUMMED]
+            self.sums += np.add.reduce(piece, axis=0, dtype=np.uint16)
         for image in images:
-            self.sums += image
             self.products += _products(image)
 
     def merge(self, other: "PixelTotals") -> None:
@@ -34,6 +41,22 @@ class PixelTotals:
         self.count += other.count
         self.sums += other.sums
         self.products += other.products
+
+    def save(self, path: Path) -> None:
+        """Write the sums to a .npz file, on the disk when this returns."""
+        with open(path, "wb") as file:
+            np.savez(file, count=self.count, sums=self.sums, products=self.products)
+            file.flush()
+            os.fsync(file.fileno())
+
+    @classmethod
+    def load(cls, path: Path) -> "PixelTotals":
+        """Sums that were saved."""
+        with np.load(path) as saved:
+            totals = cls(*saved["sums"].shape[1:])
+            totals.count = int(saved["count"])
+            totals.sums, totals.products = saved["sums"], saved["products"]
+        return totals
 
     def mean_image(self) -> NDArray[np.float32]:
         """Per-pixel mean, float32 of shape (size, size, channels), in units of 0 to 255."""

@@ -12,9 +12,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_exp.config.data import DataConfig
+from alexnet_exp.config.data import DataConfig, Encoding
+from alexnet_exp.data.images import Images
+from alexnet_exp.data.listing import is_unchanged, remember_listing
 from alexnet_exp.data.lock import only_one
-from alexnet_exp.data.packing import FORMAT_VERSION, pack, partial_path
+from alexnet_exp.data.packing import (
+    FORMAT_VERSION,
+    TooLittleSpace,
+    pack,
+    partial_path,
+    tidy,
+)
 from alexnet_exp.data.progress import say
 from alexnet_exp.data.sources import open_source, parameters
 from alexnet_exp.data.split import SPLITS
@@ -27,7 +35,7 @@ class Store:
 
     Attributes:
         path: its folder.
-        images: uint8, shape (N, S, S, C), memory-mapped read-only.
+        images: (N, S, S, C), read one by one.
         labels: int64, shape (N,).
         split: uint8, shape (N,): 0 train, 1 val, 2 test.
         mean: float32, shape (S, S, C): per-pixel mean of the training split, 0 to 255.
@@ -36,7 +44,7 @@ class Store:
     """
 
     path: Path
-    images: NDArray[np.uint8]
+    images: Images
     labels: NDArray[np.int64]
     split: NDArray[np.uint8]
     mean: NDArray[np.float32]
@@ -53,10 +61,21 @@ class Store:
         meta = read_meta(path)
         if meta is None:
             raise UserError(f"{path} is not a packed store: run prepare first")
+        if meta["format_version"] < FORMAT_VERSION:
+            raise UserError(
+                f"store {path} has format version {meta['format_version']}, this program reads"
+                f" {FORMAT_VERSION}: run prepare, which packs it again"
+            )
         try:
             store = cls(
                 path=path,
-                images=np.load(path / "images.npy", mmap_mode="r"),
+                images=Images(
+                    path,
+                    Encoding(meta["encoding"]),
+                    meta["shards"],
+                    meta["image_size"],
+                    meta["channels"],
+                ),
                 labels=np.load(path / "labels.npy"),
                 split=np.load(path / "split.npy"),
                 mean=np.load(path / "mean.npy"),
@@ -96,8 +115,9 @@ class Store:
 
     def _check(self) -> None:
         count, size, channels = (self.meta[key] for key in ("images", "image_size", "channels"))
+        if len(self.images) != count:
+            raise ValueError(f"the shards have {len(self.images)} images, meta.json {count}")
         for name, shape, dtype in (
-            ("images", (count, size, size, channels), np.uint8),
             ("labels", (count,), np.int64),
             ("split", (count,), np.uint8),
             ("mean", (size, size, channels), np.float32),
@@ -141,7 +161,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
 
     A store whose source has changed since (other names or sizes of files) is packed again. If
     this process is killed, interrupted or loses power, the next call goes on where it stopped;
-    after any other error nothing is left behind. Several processes may call this at once: one
+    after any other error but too little space nothing is left behind. Several processes may call this at once: one
     packs, the others wait.
 
     Args:
@@ -152,8 +172,14 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
         UserError: anything wrong with the source, the store, the download or the disk.
     """
     path = store_path(config)
+    meta = read_meta(path)
+    if meta is not None and _is_packed(meta, meta["fingerprint"]):
+        tidy(path)
+        if is_unchanged(path, meta["fingerprint"], config):
+            return Store.open(path)
     source = open_source(config, progress=progress)
-    if _is_current(path, source.fingerprint):
+    if meta is not None and _is_packed(meta, source.fingerprint):
+        remember_listing(path, source, config)
         return Store.open(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,11 +190,19 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
     try:
         with only_one(path, "packing"):
             meta = read_meta(path)
-            if meta is None or meta["fingerprint"] != source.fingerprint:
-                if meta is not None:
+            if meta is None or not _is_packed(meta, source.fingerprint):
+                if meta is not None and meta["format_version"] < FORMAT_VERSION:
+                    say(
+                        f"store {path} has format version {meta['format_version']}, this program"
+                        f" writes {FORMAT_VERSION}: packing it again"
+                    )
+                elif meta is not None:
                     say(f"{source.where} has changed since it was packed: packing it again")
                 try:
                     pack(source, config, path, progress=progress)
+                    remember_listing(path, source, config)
+                except TooLittleSpace:
+                    raise
                 except Exception:
                     shutil.rmtree(partial_path(path), ignore_errors=True)
                     raise
@@ -190,7 +224,7 @@ def read_meta(path: Path) -> dict[str, Any] | None:
     """The content of a store's ``meta.json``; None if there is no store.
 
     Raises:
-        UserError: it was written by another format version, or is damaged.
+        UserError: it was written by a later format version, or is damaged.
     """
     if not path.exists():
         return None
@@ -202,7 +236,7 @@ def read_meta(path: Path) -> dict[str, Any] | None:
             f"store {path} is damaged (meta.json: {error}): delete the folder, and it is packed"
             " again"
         ) from error
-    if version != FORMAT_VERSION:
+    if version > FORMAT_VERSION:
         raise UserError(
             f"store {path} has format version {version}, this program reads {FORMAT_VERSION}:"
             " delete the folder, and it is packed again"
@@ -210,6 +244,6 @@ def read_meta(path: Path) -> dict[str, Any] | None:
     return meta
 
 
-def _is_current(path: Path, fingerprint: str) -> bool:
-    meta = read_meta(path)
-    return meta is not None and meta["fingerprint"] == fingerprint
+def _is_packed(meta: dict[str, Any], fingerprint: str) -> bool:
+    """Whether a store is what this program would pack from a source with this fingerprint."""
+    return bool(meta["format_version"] == FORMAT_VERSION and meta["fingerprint"] == fingerprint)

@@ -302,14 +302,15 @@ def _settle(job: Job, store: Store) -> None:
     Raises:
         UserError: The network does not fit the data.
     """
-    asked = job.config.trainer.precision
+    trainer = job.config.trainer
+    asked = trainer.precision, trainer.channels_last
     try:
         settle(job.config, store)
     except PlacementError as error:
         job.state, job.reason = State.left_out, str(error)
     except UserError as error:
         raise UserError(f"{' '.join(job.overrides)}: {error}") from error
-    job.config.trainer.precision = asked  # the job may run on another machine
+    trainer.precision, trainer.channels_last = asked  # the job may run on another machine
 
 
 def _check_without_data(job: Job) -> None:
@@ -360,10 +361,14 @@ def _adopt(job: Job, recorded: dict[str, Any]) -> None:
         config.model.classes = model.get("classes")
     if config.model.input_channels is None:
         config.model.input_channels = model.get("input_channels")
-    precision = recorded.get("trainer", {}).get("precision")
+    trainer = recorded.get("trainer", {})
+    precision, channels_last = trainer.get("precision"), trainer.get("channels_last")
     if config.trainer.precision == "auto" and precision is not None:
         config.trainer.precision = precision
-        job.settled = (f"trainer.precision={precision}",)
+        job.settled += (f"trainer.precision={precision}",)
+    if config.trainer.channels_last is None and channels_last is not None:
+        config.trainer.channels_last = channels_last
+        job.settled += (f"trainer.channels_last={channels_last}",)
 
 
 def _quoted(path: Path) -> str:

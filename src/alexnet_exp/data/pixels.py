@@ -1,0 +1,83 @@
+"""Where the pixels of a batch lie when it is augmented."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alexnet_exp.data.images import Images
+
+_COPIED_BYTES = 256 << 20
+
+
+class Pixels(Protocol):
+    """Stored images (M, S, S, C) uint8 that rows are taken from."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where they lie."""
+        ...
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """A copy of some images: rows (N,) int64 to (N, S, S, C) uint8."""
+        ...
+
+    def addresses(self, rows: Tensor) -> Tensor:
+        """Where those images lie in this process's memory, (N,) int64; on a CPU alone."""
+        ...
+
+
+class InMemory:
+    """Images that lie in one tensor on the device: a whole store, or one batch.
+
+    Args:
+        images: (M, S, S, C) uint8.
+    """
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images.contiguous()
+        self.device = images.device
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """A copy of some images."""
+        return self.images[rows]
+
+    def addresses(self, rows: Tensor) -> Tensor:
+        """Where they lie."""
+        return self.images.data_ptr() + rows * self.images[0].numel()
+
+
+class Mapped:
+    """Images of a raw store, mapped into the memory of a CPU: read where they are cropped.
+
+    Args:
+        images: Of a store that is not encoded.
+    """
+
+    def __init__(self, images: Images) -> None:
+        self._images = images
+        self.device = torch.device("cpu")
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """A copy of some images."""
+        return torch.from_numpy(self._images[rows.numpy()])
+
+    def addresses(self, rows: Tensor) -> Tensor:
+        """Where they lie."""
+        return torch.from_numpy(self._images.addresses(rows.numpy()))
+
+
+def put_on(images: Images, device: torch.device) -> InMemory:
+    """All images of a store in the memory of a device, copied piece by piece.
+
+    Args:
+        images: Of the store, raw or encoded.
+        device: Where to.
+    """
+    resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
+    rows = max(1, _COPIED_BYTES * len(images) // max(1, images.nbytes))
+    for start in range(0, len(images), rows):
+        piece = images[np.arange(start, min(start + rows, len(images)))]
+        resident[start : start + rows].copy_(torch.from_numpy(piece))
+    return InMemory(resident)

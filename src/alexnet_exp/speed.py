@@ -1,0 +1,89 @@
+"""Puts the options of ``speed`` on a network, from outside of it, and says which paths run."""
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import Compile, StrategyName
+from alexnet_exp.hardware import uses_gpu
+from alexnet_exp.kernels import cpu
+from alexnet_exp.kernels import lrn as triton_lrn
+from alexnet_exp.lrn import LocalResponseNorm
+from alexnet_exp.model import AlexNet
+
+
+def speed_up(network: AlexNet, config: Config) -> AlexNet:
+    """Choose the paths of the network's normalizations.
+
+    Args:
+        network: Changed in place; names and parameters stay.
+        config: ``speed`` of it.
+    """
+    before: tuple[str, nn.Module] | None = None
+    for name, module in list(network.features.named_children()):
+        if isinstance(module, LocalResponseNorm):
+            module.fast = config.speed.kernels
+            if config.speed.fuse and before is not None and isinstance(before[1], nn.ReLU):
+                module.relu = True
+                setattr(network.features, before[0], nn.Identity())
+        before = name, module
+    return network
+
+
+def compiled(network: nn.Module, config: Config) -> Callable[[Tensor], Tensor]:
+    """What computes the logits of a training step."""
+    chosen = chosen_compile(config)
+    if chosen == Compile.none:
+        return network
+    # Dropout by torch's own generator: the same masks as without a compiler.
+    options: dict[str, Any] = {"fallback_random": True}
+    options["triton.cudagraphs"] = chosen == Compile.graphs
+    return torch.compile(network, options=options, dynamic=False)
+
+
+def chosen_compile(config: Config) -> Compile:
+    """What ``speed.compile=auto`` means here."""
+    chosen = config.speed.compile
+    if chosen != Compile.auto:
+        return chosen
+    plain = config.strategy.name in (StrategyName.single, StrategyName.ddp)
+    if plain and uses_gpu(config.trainer.accelerator) and _can_compile():
+        return Compile.graphs
+    return Compile.none
+
+
+def describe(config: Config) -> str:
+    """One line: precision, memory format, and the paths that run.
+
+    Args:
+        config: Settled.
+    """
+    speed = config.speed
+    parts = [config.trainer.precision]
+    if config.trainer.channels_last:
+        parts.append("channels-last")
+    if config.model.normalization in ("lrn", "pair"):
+        parts.append(f"LRN by {_lrn(config)}")
+    chosen = chosen_compile(config)
+    if chosen != Compile.none:
+        parts.append(f"torch.compile ({chosen})")
+    if speed.name != "auto":
+        parts.append(f"speed={speed.name}")
+    return "speed: " + ", ".join(parts)
+
+
+def _lrn(config: Config) -> str:
+    if not config.speed.kernels:
+        return "torch operations"
+    if uses_gpu(config.trainer.accelerator):
+        return "Triton" if triton_lrn.INSTALLED else "torch operations (Triton is not installed)"
+    reason = cpu.why_not()
+    return "compiled C" if reason is None else f"torch operations ({reason})"
+
+
+def _can_compile() -> bool:
+    return triton_lrn.INSTALLED and any(shutil.which(name) for name in ("cc", "gcc", "clang"))

@@ -1,0 +1,52 @@
+"""What the kernels compute, written out once more: in float64 and pixel by pixel."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def normalized(x: Tensor, towers: int, alpha: float, k: float, relu: bool) -> Tensor:
+    """b_i = a_i / (k + alpha * sum_j a_j^2) ** .75 over the five maps around i, (N, C, H, W)."""
+    a = x.clamp(min=0) if relu else x
+    maps = []
+    of_tower = x.shape[1] // towers
+    for i in range(x.shape[1]):
+        first = i // of_tower * of_tower
+        window = a[:, max(i - 2, first) : min(i + 3, first + of_tower)]
+        maps.append(a[:, i] / (k + alpha * window.square().sum(1)) ** 0.75)
+    return torch.stack(maps, 1)
+
+
+def with_gradient(
+    x: Tensor, grad: Tensor, towers: int, alpha: float, k: float, relu: bool
+) -> tuple[Tensor, Tensor]:
+    """The normalized maps and the gradient by ``x``, both float64, by autograd."""
+    leaf = x.detach().double().requires_grad_()
+    y = normalized(leaf, towers, alpha, k, relu)
+    y.backward(grad.double())
+    assert leaf.grad is not None
+    return y.detach(), leaf.grad
+
+
+def cut(
+    images: np.ndarray,
+    rows: np.ndarray,
+    top: np.ndarray,
+    left: np.ndarray,
+    flip: np.ndarray,
+    mean: np.ndarray,
+    noise: np.ndarray | None,
+    scale: float,
+    size: int,
+) -> np.ndarray:
+    """(N, C, size, size) float32: cut out, mean subtracted, flipped, noise added, scaled."""
+    out = []
+    for n, row in enumerate(rows):
+        place = np.s_[top[n] : top[n] + size, left[n] : left[n] + size]
+        pixels = images[row][place].astype(np.float32) - mean[place]
+        if flip[n]:
+            pixels = pixels[:, ::-1]
+        if noise is not None:
+            pixels = pixels + noise[n]
+        out.append(pixels.transpose(2, 0, 1) * np.float32(scale))
+    return np.stack(out)
