@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 TINY = (
     "profile=cpu", "bench.rounds=2", "bench.seconds=0.05", "bench.batches=[8]", "model.width=0.02",
     "model.fc=[16,16]", "model.input_size=67", "data.image_size=72", "data.synthetic_images=60",
-    "trainer.precision=32-true", "trainer.progress=false",
+    "trainer.precision=32-true", "trainer.channels_last=true", "trainer.progress=false",
 )  # fmt: skip
 SHORT_RUN = {"peak_memory_bytes": 2**30, "first_step_seconds": None}
 

@@ -141,7 +141,9 @@ def test_drawn_images_are_written_as_jpeg_once(compose_config: ComposeConfig, st
         assert int(file.parent.name) == store.labels[index]
         with Image.open(file) as image:
             assert image.format == "JPEG"
-            errors = abs(np.asarray(image).astype(int) - store.images.astype(int)).mean((1, 2, 3))
+            errors = abs(np.asarray(image).astype(int) - store.images[:].astype(int)).mean(
+                (1, 2, 3)
+            )
             assert errors.argmin() == index
             assert errors[index] < 8  # color is stored at half of the resolution
     stamp = files[0].stat().st_mtime_ns

@@ -44,9 +44,9 @@ from alexnet_exp.cost.tables import (
 )
 from alexnet_exp.cost.traffic import bytes_per_activation
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import plan
 from alexnet_exp.runs import environment
+from alexnet_exp.setup import settle_hardware
 from alexnet_exp.throughput.measure import IMAGENET_CLASSES, measure_throughput
 from alexnet_exp.throughput.record import headline
 from alexnet_exp.throughput.tables import tables
@@ -111,8 +111,8 @@ def measure_parallel(config: Config) -> dict[str, Any]:
     Raises:
         UserError: The network does not fit its input.
     """
-    model, trainer = config.model, config.trainer
-    trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
+    model = config.model
+    settle_hardware(config)
     model.classes = model.classes or IMAGENET_CLASSES
     model.input_channels = model.input_channels or config.data.channels
     try:

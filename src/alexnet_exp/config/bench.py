@@ -22,6 +22,7 @@ class StoreKind(StrEnum):
 
     resident = "resident"
     mapped = "mapped"
+    jpeg = "jpeg"
 
 
 @dataclass
@@ -38,7 +39,7 @@ class BenchConfig:
     """Batch sizes of the throughput."""
 
     stores: list[StoreKind] = field(default_factory=lambda: [StoreKind.mapped])
-    """resident (in the device's memory) and mapped (a memory-mapped file)."""
+    """resident (in the device's memory), mapped (read from a raw file), jpeg (decoded as read)."""
 
     rounds: int = 5
     """Turns that each measurement has; medians over them are reported."""

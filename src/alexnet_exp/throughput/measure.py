@@ -11,6 +11,7 @@ import torch
 from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config, to_config, to_plain
 from alexnet_exp.config.bench import BenchConfig, BenchRun, StoreKind
+from alexnet_exp.config.data import Encoding
 from alexnet_exp.config.training import Schedule, StrategyConfig, Views
 from alexnet_exp.data.module import Batch
 from alexnet_exp.data.store import Store, prepare
@@ -37,6 +38,7 @@ from alexnet_exp.throughput.trainer import (
     measure_end_to_end,
     measure_evaluation,
     measure_input,
+    with_input,
 )
 from alexnet_exp.throughput.window import Window
 
@@ -85,7 +87,7 @@ def measure_throughput(run: BenchRun, overrides: Sequence[str]) -> dict[str, Any
         "model": config.model.name,
         "classes": config.model.classes,
         "precision": config.trainer.precision,
-        "speed": to_plain(config).get("speed", {"channels_last": config.trainer.channels_last}),
+        "speed": to_plain(config)["speed"] | {"channels_last": config.trainer.channels_last},
         "load": load,
         "rounds": bench.rounds,
         "seconds": bench.seconds,
@@ -135,6 +137,8 @@ def configured(config: Config, device: torch.device, kind: StoreKind, batch: int
     # On a CPU the memory map is what ``auto`` reads.
     mapped = "never" if device.type == "cuda" else "auto"
     config.data.resident = "always" if kind == StoreKind.resident else mapped
+    if kind == StoreKind.jpeg:
+        config.data.encoding, config.data.resident = Encoding.jpeg, "never"
     return config
 
 
@@ -179,15 +183,18 @@ class _Measured:
     def case(self, batch: int, kind: StoreKind) -> dict[str, Any]:
         """All paths in turn."""
         config = configured(self.config, self.device, kind, batch)
+        store = self.store
+        if config.data.encoding != self.config.data.encoding:
+            store = EndlessStore.of(prepare(config.data, progress=config.trainer.progress))
         batches = self._augmented(config)
         plain = Plain(config, self.jpegs, self.device)
         values = take_turns(
             f"batch {batch}, {kind}",
             {
                 "model": lambda: measure_model(config, self.classifier, batches, self._window()),
-                "input": lambda: measure_input(config, self.store, self._window()),
+                "input": lambda: measure_input(config, store, self._window()),
                 "end_to_end": lambda: measure_end_to_end(
-                    config, self.store, self.classifier, self._window()
+                    config, store, self.classifier, self._window()
                 ),
                 "plain": lambda: plain.measure(self.bench.seconds),
             },
@@ -206,17 +213,20 @@ class _Measured:
         return record | {"ceiling": ceiling, "fractions": fractions}
 
     def variant(self, config: Config, name: str, changed: Config) -> dict[str, Any]:
-        """Steps with other options, in turn with those of the first case."""
+        """Steps with other options, in turn with those of the first case.
+
+        Where they can't run here, as a compiler is missing, the record says why instead.
+        """
         batches, others = self._augmented(config), augmented_batches(changed, self.store, _BATCHES)
         other = Classifier(changed, self.store.classes)
-        values = take_turns(
-            name,
-            {
-                "default": lambda: measure_model(config, self.classifier, batches, self._window()),
-                "variant": lambda: measure_model(changed, other, others, self._window()),
-            },
-            self.bench.rounds,
-        )
+        turns = {
+            "default": lambda: measure_model(config, self.classifier, batches, self._window()),
+            "variant": lambda: measure_model(changed, other, others, self._window()),
+        }
+        try:
+            values = take_turns(name, turns, self.bench.rounds)
+        except RuntimeError as error:
+            return {"overrides": name, "error": str(error).strip().splitlines()[0]}
         return {
             "overrides": name,
             "images_per_second": series(values["variant"]),
@@ -240,7 +250,9 @@ class _Measured:
             batches,
             lambda trainer, module: compare_norms(trainer, module, size, rounds, short),
         )
-        read = input_stages(config, self.store, self.device, short)
+        read = with_input(
+            config, self.store, lambda module, device: input_stages(module, device, short)
+        )
         return {
             "stages": {"network": stages, "input": read},
             "lrn": norms,

@@ -63,7 +63,7 @@ def compare_norms(
                     "shape": list(shape),
                     "dtype": str(dtype).removeprefix("torch."),
                     "memory_format": _format_name(memory_format),
-                    "path": type(module).__name__,
+                    "path": str(module.path(x)),
                     "milliseconds": series([1e3 * value for value in values["ours"]]),
                     "torch_milliseconds": series([1e3 * value for value in values["torch"]]),
                     "ratio": ratio(values["ours"], values["torch"]),

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_exp.classifier import Classifier
-from alexnet_exp.config import Config
+from alexnet_exp.config.training import Views
 from alexnet_exp.data.module import Batch, StoreDataModule
-from alexnet_exp.data.store import Store
 from alexnet_exp.model import AlexNet
 from alexnet_exp.throughput.steps import step
 from alexnet_exp.throughput.window import seconds_of
@@ -103,24 +102,20 @@ def _passes(
 
 
 def input_stages(
-    config: Config, store: Store, device: torch.device, seconds: float
+    module: StoreDataModule, device: torch.device, seconds: float
 ) -> list[dict[str, Any]]:
-    """Milliseconds of a batch's way: the loader (read, collated), and the augmentation.
+    """Milliseconds of a batch's way: the loader, and the augmentation, which reads what is mapped.
 
     Args:
-        config: Settled.
-        store: Whose epoch does not end meanwhile.
+        module: As training has set it up.
         device: That augments.
         seconds: Least time of each measurement.
     """
-    module = StoreDataModule(config, store)
     loader = iter(module.train_dataloader())
-    found = [_stage("loader", seconds_of(lambda: next(loader), torch.device("cpu"), seconds), None)]
-    index = torch.from_numpy(store.indices("train")[: config.data.batch_size])
-    images = torch.from_numpy(store.images[index.numpy()]).to(device)
-    index = index.to(device)
-    augment = seconds_of(lambda: module.augmentation.train(images, index, 0), device, seconds)
-    return [*found, _stage("augmentation", augment, None)]
+    read = seconds_of(lambda: next(loader), device, seconds)
+    batch = next(loader)
+    augment = seconds_of(lambda: module.finish(batch, Views.one), device, seconds)
+    return [_stage("loader", read, None), _stage("augmentation", augment, None)]
 
 
 def _stage(name: str, forward: float, backward: float | None) -> dict[str, Any]:

@@ -95,7 +95,9 @@ def _norms(found: Mapping[str, Any]) -> Table:
 
 def _variants(found: Mapping[str, Any]) -> Table:
     rows = [
-        [one["overrides"], _rate(one["images_per_second"]), f"{one['ratio']:.2f}"]
+        [one["overrides"], one["error"], ""]
+        if "error" in one
+        else [one["overrides"], _rate(one["images_per_second"]), f"{one['ratio']:.2f}"]
         for one in found["variants"]
     ]
     return Table(["overrides", "images/s", "times as fast"], rows)

@@ -77,6 +77,7 @@ class _Clock(Callback):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """An epoch has ended."""
+        self.window.close()
         raise _EnoughError
 
     def on_test_batch_end(
@@ -171,6 +172,7 @@ def augmented_batches(config: Config, store: Store, count: int) -> list[Batch]:
 def measure_input(config: Config, store: Store, window: Window) -> float:
     """Images/s of the data module: store to augmented batch on the device, with no network."""
     _fit(_bare_trainer(config, [_Clock(window)]), _NoNetwork(), StoreDataModule(config, store))
+    window.close()
     return window.images_per_second
 
 
@@ -198,6 +200,17 @@ def measure_evaluation(
     with suppress(_EnoughError):
         trainer.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
     return window.images_per_second
+
+
+def with_input(
+    config: Config, store: Store, work: Callable[[StoreDataModule, torch.device], T]
+) -> T:
+    """Let Lightning set up the input, and do ``work(data module, device)`` with it."""
+    module = StoreDataModule(config, store)
+    instead = _AtFirstStep(lambda trainer, _: work(module, trainer.strategy.root_device))
+    _fit(_bare_trainer(config, [instead]), _NoNetwork(), module)
+    found: T = instead.found
+    return found
 
 
 def at_first_step(

@@ -49,6 +49,11 @@ class Window:
         self._end = now_on(self.device)
         return True
 
+    def close(self) -> None:
+        """The data has ended; what was counted until now is the window."""
+        if self.steps and self._end == self._start:
+            self._end = now_on(self.device)
+
     @property
     def images_per_second(self) -> float:
         """Rate within the window.
