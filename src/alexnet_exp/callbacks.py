@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from alexnet_exp.display import EpochProgress
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import seconds_since_start
 from alexnet_exp.runs import RunFolder
 
 COLUMNS = (
@@ -59,6 +60,7 @@ class Epochs(Callback):
         self.step_seconds = 0.0
         self.images = 0
         self.best_epoch = 0
+        self.first_step_seconds: float | None = None  # from the start of this process
         self._best_error = math.inf
         self._epoch_start = 0.0
         self._steps_end = 0.0
@@ -88,10 +90,12 @@ class Epochs(Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Note when the last step ended."""
+        """Note when the first and the last step ended."""
+        if self.first_step_seconds is None:
+            _wait_for_gpu()
+            self.first_step_seconds = seconds_since_start()
         if batch_idx + 1 == trainer.num_training_batches:
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
+            _wait_for_gpu()
             self._steps_end = time.perf_counter()
 
     def finish_epoch(self, trainer: L.Trainer) -> None:
@@ -219,6 +223,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"can't write {path} ({free:.1f} GiB free): {error}. Make room, and the same"
                 f" command with hydra.run.dir={path.parents[1]} goes on"
             ) from error
+
+
+def _wait_for_gpu() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def _rows(file: Path) -> list[dict[str, str]]:

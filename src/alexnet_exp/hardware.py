@@ -4,6 +4,8 @@ import ctypes
 import os
 import resource
 import sys
+import time
+from pathlib import Path
 
 import torch
 
@@ -40,6 +42,20 @@ def peak_memory_bytes() -> int:
         return torch.cuda.max_memory_reserved()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+_IMPORTED = time.monotonic()
+
+
+def seconds_since_start() -> float:
+    """Seconds since this process was started; outside of Linux, since this module was imported."""
+    try:
+        stat = Path("/proc/self/stat").read_text()
+    except OSError:
+        return time.monotonic() - _IMPORTED
+    # After the name in brackets, which may hold anything; the 22nd field counts from boot.
+    ticks = int(stat.rpartition(")")[2].split()[19])
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

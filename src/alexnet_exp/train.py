@@ -137,6 +137,7 @@ def fit_test_and_record(
         "epochs": trainer.current_epoch,
         "best_epoch": epochs.best_epoch,
         "steps": trainer.global_step,
+        "first_step_seconds": epochs.first_step_seconds,
         "train_seconds": round(epochs.train_seconds, 3),
         "images_per_second": round(epochs.images / max(epochs.step_seconds, 1e-9), 1),
         "precision": config.trainer.precision,

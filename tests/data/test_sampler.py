@@ -12,7 +12,7 @@ def batches(
 ) -> list[list[int]]:
     sampler = TrainSampler(IMAGES, batch_size, seed, rank, world_size)
     sampler.set_epoch(epoch)
-    found = list(sampler)
+    found = [batch.tolist() for batch in sampler]
     assert len(found) == len(sampler)
     return found
 
@@ -73,10 +73,10 @@ def test_first_place_is_taken_by_every_image_alike() -> None:
 
 def test_sampler_goes_on_with_the_chosen_epoch() -> None:
     sampler = TrainSampler(IMAGES, 8, 0)
-    first = list(sampler)
-    assert list(sampler) == first == batches(0)
+    first = [batch.tolist() for batch in sampler]
+    assert [batch.tolist() for batch in sampler] == first == batches(0)
     sampler.set_epoch(1)
-    assert list(sampler) == batches(1) != first
+    assert [batch.tolist() for batch in sampler] == batches(1) != first
 
 
 def test_batch_must_divide_by_the_processes() -> None:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,27 +14,29 @@ from alexnet_exp.kernels import cpu
 from alexnet_exp.kernels import crop as triton_crop
 
 
-class Draws(NamedTuple):
+class Draws:
     """What is drawn for N images.
 
-    Attributes:
+    Not one of the collections whose tensors Lightning rounds to the precision of a run.
+
+    Args:
         uniform: (N, 6) float64 in [0, 1): flip, top, left, area, aspect, and one to spare.
         top, left: (N,) int64, corner of a crop that is not resized.
         flip: (N,) bool.
         noise: (N, C) float32, gray levels that are added to every pixel; None without noise.
     """
 
-    uniform: Tensor
-    top: Tensor
-    left: Tensor
-    flip: Tensor
-    noise: Tensor | None
+    def __init__(
+        self, uniform: Tensor, top: Tensor, left: Tensor, flip: Tensor, noise: Tensor | None
+    ) -> None:
+        self.uniform, self.top, self.left, self.flip, self.noise = uniform, top, left, flip, noise
 
     def split(self, sizes: Sequence[int]) -> list["Draws"]:
         """Of so many images each."""
         sizes = list(sizes)
         noise = [None] * len(sizes) if self.noise is None else self.noise.split(sizes)
-        parts = (part.split(sizes) for part in self[:4])
+        drawn = (self.uniform, self.top, self.left, self.flip)
+        parts = (part.split(sizes) for part in drawn)
         return [Draws(*columns) for columns in zip(*parts, noise, strict=True)]
 
 

@@ -39,7 +39,8 @@ class Loader:
         draw: Callable[[Tensor, int], Draws] | None,
         stream: Stream | None,
     ) -> None:
-        self.sampler = sampler  # Lightning tells it the epoch
+        self.sampler = sampler  # Lightning tells it the epoch, and asks for the next line too
+        self.batch_sampler = None
         self.labels, self.device = labels, device
         self.draw, self.stream = draw, stream
 

@@ -113,6 +113,8 @@ class Kernels:
             (N, C, s, s) in channels-last memory.
         """
         side, channels = mean.shape[0], mean.shape[2]
+        assert mean.dtype == torch.float32
+        assert noise is None or noise.dtype == torch.float32
         # Names, so that what is made contiguous lives until the function has returned.
         top, left, flip = top.contiguous(), left.contiguous(), flip.contiguous()
         noise = None if noise is None else noise.contiguous()
