@@ -49,7 +49,7 @@ report: install  ## The report of finished runs: RUNS=runs/flowers/ablations
 dashboard: install  ## Save a view of all runs at W&B: ENTITY=team ARGS="tag=ablations"
 	$(PYTHON) -m alexnet_exp.dashboard $(if $(ENTITY),entity=$(ENTITY)) $(ARGS)
 
-bench: install  ## Measure this machine and predict the strategies: BENCH=results/bench/mine ARGS="data.batch_size=32"
+bench: install  ## Measure this machine: BENCH=results/bench/mine ARGS="profile=gpu bench.parts=[throughput]"
 	$(PYTHON) -m alexnet_exp.bench hydra.run.dir=$(BENCH) $(ARGS)
 
 scaling: install  ## Write docs/scaling.md from results/bench/*/bench.json

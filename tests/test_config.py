@@ -14,7 +14,7 @@ GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
 OPTIONS = [
     (group, file.stem)
     for group in GROUPS
-    if group != "experiment"
+    if group not in ("experiment", "profile")  # which is the benchmark's
     for file in sorted((CONF / group).glob("*.yaml"))
 ]
 

@@ -1,12 +1,14 @@
 """Measure this machine: ``python -m alexnet_exp.bench``, or ``make bench``.
 
-Times the parts of a training step on all devices at once (GPUs, else two processes of the CPU), the
-links between them, and real steps of every strategy; writes bench.json into the run folder, and
-predicts from it which strategy trains fastest on 2 to 64 such devices. It takes minutes, and the
-whole machine: beside other work its figures are noise.
+Two parts, into one bench.json in the run folder. *throughput*: how many images a second one device
+trains on, beside its network alone, its input alone, plain PyTorch and what the hardware allows.
+*parallel*: the parts of a training step on all devices at once (GPUs, else two processes of the
+CPU), the links between them and real steps of every strategy, and which strategy should be the
+fastest on 2 to 64 such devices. It takes minutes, and the whole machine: beside other work its
+figures are noise. ``--help`` lists what can be chosen.
 
-    python -m alexnet_exp.bench data.batch_size=32 hydra.run.dir=results/bench/mine
-    python -m alexnet_exp.bench model=original trainer.accelerator=cpu trainer.precision=32-true
+    python -m alexnet_exp.bench bench.parts=[throughput] hydra.run.dir=results/bench/mine
+    python -m alexnet_exp.bench model=original profile=cpu trainer.precision=32-true
 """
 
 from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
@@ -17,14 +19,18 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
 
 from alexnet_exp import cli
 from alexnet_exp.config import Config
+from alexnet_exp.config.bench import BenchRun, Part, register_bench
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import console
 from alexnet_exp.cost.measure import measure
 from alexnet_exp.cost.observe import Observation, observe
-from alexnet_exp.cost.pieces import STATED_LINKS, Machine
+from alexnet_exp.cost.pieces import STATED_LINKS, Machine, read_bench
 from alexnet_exp.cost.step_time import Job, fits
 from alexnet_exp.cost.tables import (
     BATCHES,
@@ -38,27 +44,75 @@ from alexnet_exp.cost.tables import (
 )
 from alexnet_exp.cost.traffic import bytes_per_activation
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import resolve_precision
 from alexnet_exp.model import plan
 from alexnet_exp.runs import environment
+from alexnet_exp.setup import settle_hardware
+from alexnet_exp.throughput.measure import IMAGENET_CLASSES, measure_throughput
+from alexnet_exp.throughput.record import headline
+from alexnet_exp.throughput.tables import tables
 
-IMAGENET_CLASSES = 1000
 STEPS, ROUNDS = 4, 2
 
 
-def bench(config: Config, folder: Path) -> None:
-    """Measure, write ``bench.json`` and print what follows from it.
+def bench(run: BenchRun, folder: Path) -> None:
+    """Measure, print, and write ``bench.json``; a part not measured stays as it was recorded.
+
+    Args:
+        run: What to measure, on what.
+        folder: Run folder.
+
+    Raises:
+        UserError: The network does not fit its input, or this machine lacks the device.
+    """
+    recorded = recorded_bench(folder / "bench.json", run.model.name)
+    found: dict[str, Any] = {}
+    if Part.throughput in run.bench.parts:
+        overrides = list(HydraConfig.get().overrides.task)
+        throughput = measure_throughput(run, overrides)
+        for title, table in tables(throughput):
+            _print(title, table)
+        found |= headline(throughput["cases"][0]) | {"throughput": throughput}
+    if Part.parallel in run.bench.parts:
+        found |= {"parallel": measure_parallel(run.run_config())}
+    found |= {"environment": environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]}}
+    file = folder / "bench.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = {"model": run.model.name, **recorded, **found}
+    file.write_text(json.dumps(whole, indent=1) + "\n")
+    console.print(f"written: {file}", soft_wrap=True)
+
+
+def recorded_bench(file: Path, model: str) -> dict[str, Any]:
+    """What an earlier benchmark of this network has recorded here; empty if there is none.
+
+    Raises:
+        UserError: It is damaged, or of another network.
+    """
+    if not file.exists():
+        return {}
+    recorded = read_bench(file)
+    if recorded["model"] != model:
+        raise UserError(
+            f"{file} is of model={recorded['model']}: set hydra.run.dir=<another folder>"
+        )
+    return recorded
+
+
+def measure_parallel(config: Config) -> dict[str, Any]:
+    """Pieces, links and steps of every strategy, and what follows from them on the screen.
 
     Args:
         config: ``model``, ``optim``, ``trainer.accelerator``, ``trainer.precision`` and
             ``trainer.channels_last`` of it, and ``data.batch_size`` as one more batch to predict.
-        folder: Run folder.
+
+    Returns:
+        The ``parallel`` of bench.json.
 
     Raises:
         UserError: The network does not fit its input.
     """
-    model, trainer = config.model, config.trainer
-    trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
+    model = config.model
+    settle_hardware(config)
     model.classes = model.classes or IMAGENET_CLASSES
     model.input_channels = model.input_channels or config.data.channels
     try:
@@ -77,20 +131,12 @@ def bench(config: Config, folder: Path) -> None:
             or fits(strategy, job, config.data.batch_size, devices)
         ]
         observations = observe(config, strategies, devices, STEPS, ROUNDS)
-    file = folder / "bench.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    found = {
-        "model": model.name,
-        "environment": environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]},
-        "parallel": {
-            "load": load,
-            "machine": machine.to_plain(),
-            "observed": [asdict(seen) for seen in observations],
-        },
-    }
-    file.write_text(json.dumps(found, indent=1) + "\n")
     show(job, machine, observations, config.data.batch_size)
-    console.print(f"written: {file}", soft_wrap=True)
+    return {
+        "load": load,
+        "machine": machine.to_plain(),
+        "observed": [asdict(seen) for seen in observations],
+    }
 
 
 def show(job: Job, machine: Machine, observations: Sequence[Observation], batch: int) -> None:
@@ -125,7 +171,8 @@ def _print(title: str, table: Table) -> None:
 
 def main() -> None:
     """Entry point of ``python -m alexnet_exp.bench``."""
-    cli.run(bench)
+    register_bench()
+    cli.run(bench, name="bench")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -38,12 +38,13 @@ _INTERNALS = (
 )  # fmt: skip
 
 
-def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
+def run(task: Callable[[Any, Path], object], sweeps: bool = False, name: str = "config") -> None:
     """Compose the configuration from the command line and run ``task(config, run_folder)``.
 
     Args:
         task: What to do.
         sweeps: Whether ``-m`` and ``+sweep=...`` run it many times, each in a process of its own.
+        name: Of the primary configuration; its schema must be registered.
 
     Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted.
     """
@@ -54,10 +55,10 @@ def run(task: Callable[[Config, Path], object], sweeps: bool = False) -> None:
     keep_freed_memory()
     sys.argv = [_with_plus(argument) for argument in sys.argv]
 
-    if not sweeps and {"--help", "-h"} & set(sys.argv):
+    if not sweeps and name == "config" and {"--help", "-h"} & set(sys.argv):
         print(f"{sys.modules['__main__'].__doc__}\nThe groups and fields are those of train:\n")
     command = _Command(task, sweeps)
-    main = hydra.main(config_path=str(conf_folder()), config_name="config", version_base="1.3")
+    main = hydra.main(config_path=str(conf_folder()), config_name=name, version_base="1.3")
     try:
         main(command)()
     except UserError as error:
@@ -90,7 +91,7 @@ class _Command:
         sweeps: Whether it may be run as a sweep.
     """
 
-    def __init__(self, task: Callable[[Config, Path], object], sweeps: bool) -> None:
+    def __init__(self, task: Callable[[Any, Path], object], sweeps: bool) -> None:
         self.sweeps = sweeps
         self.undone_jobs = 0
         self.started = False
@@ -102,7 +103,9 @@ class _Command:
         self.started = True
         try:
             config = to_config(raw)
-            notes = check_overrides(config, list(HydraConfig.get().overrides.task))
+            hydra_config = HydraConfig.get()
+            name = str(hydra_config.job.config_name)
+            notes = check_overrides(config, list(hydra_config.overrides.task), name)
             if config.trainer.progress:
                 for note in notes:
                     say(note)

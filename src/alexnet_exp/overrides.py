@@ -5,7 +5,7 @@ from typing import Any
 
 import hydra
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from alexnet_exp.config import Config, conf_folder, leaves, to_config, to_plain
 from alexnet_exp.config.model import InitScheme
@@ -16,12 +16,13 @@ from alexnet_exp.model import AlexNet
 _GROUPS = ("model", "augmentation", "optim", "evaluation")
 
 
-def check_overrides(config: Config, overrides: list[str]) -> list[str]:
+def check_overrides(config: Config, overrides: list[str], primary: str = "config") -> list[str]:
     """Compare what was asked for with what was composed.
 
     Args:
         config: What Hydra composed.
         overrides: From the command line; Hydra must be initialized.
+        primary: Configuration that Hydra composed it from.
 
     Returns:
         Notes for the user: which of the chosen options a recipe changes, and in what.
@@ -47,13 +48,16 @@ def check_overrides(config: Config, overrides: list[str]) -> list[str]:
     if experiments:
         _refuse_undone(config)
     if experiments and config.experiment != "baseline":
-        _refuse_idle(config, [item for item in overrides if item not in experiments])
+        rest = [item for item in overrides if item not in experiments]
+        _refuse_idle(config, hydra.compose(primary, rest))
     others = [item for item in overrides if not item.startswith("recipe=")]
     return [
         note
         for group in _GROUPS
         if group in named
-        for note in _undone(config, group, named[group], others)
+        for note in _undone(
+            config, group, named[group], hydra.compose(primary, [*others, "recipe=paper"])
+        )
     ]
 
 
@@ -76,8 +80,9 @@ def _refuse_undone(config: Config) -> None:
             )
 
 
-def _refuse_idle(config: Config, others: list[str]) -> None:
-    without = to_config(hydra.compose("config", others), with_devices=False)
+def _refuse_idle(config: Config, composed: DictConfig) -> None:
+    """Compare with what was composed without the experiment."""
+    without = to_config(composed, with_devices=False)
     if _effect(without) == _effect(config):
         raise UserError(
             f"+experiment={config.experiment} changes nothing here: model={config.model.name},"
@@ -106,9 +111,11 @@ def _effect(config: Config) -> dict[str, Any]:
     return effect
 
 
-def _undone(config: Config, group: str, option: str, others: list[str]) -> list[str]:
-    """A note if the recipe changes fields of an option that was chosen by name."""
-    composed = hydra.compose("config", [*others, "recipe=paper"])
+def _undone(config: Config, group: str, option: str, composed: DictConfig) -> list[str]:
+    """A note if the recipe changes fields of an option that was chosen by name.
+
+    ``composed`` is with the paper's recipe, which changes none.
+    """
     plain = getattr(to_config(composed, with_devices=False), group)
     before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]

@@ -33,12 +33,7 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
     """
     model, classes = config.model, len(store.classes)
     config.data.fingerprint = store.meta["fingerprint"]
-    config.trainer.precision = resolve_precision(
-        config.trainer.precision, config.trainer.accelerator
-    )
-    if config.trainer.channels_last is None:
-        half = config.trainer.precision != "32-true"
-        config.trainer.channels_last = half or uses_gpu(config.trainer.accelerator)
+    settle_hardware(config)
     if model.classes is None:
         model.classes = classes
     if model.classes < classes:
@@ -79,6 +74,19 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
                 f" than the {processes} processes: lower trainer.devices"
             )
     return layers
+
+
+def settle_hardware(config: Config) -> None:
+    """Set the precision and memory format that the hardware decides, where nothing else has.
+
+    Args:
+        config: Changed in place.
+    """
+    trainer = config.trainer
+    trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
+    if trainer.channels_last is None:
+        half = trainer.precision != "32-true"
+        trainer.channels_last = half or uses_gpu(trainer.accelerator)
 
 
 def make_trainer(config: Config, **settings: Any) -> L.Trainer:

@@ -8,6 +8,7 @@ from hydra import compose, initialize_config_dir
 
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.config.training import StrategyName
+from alexnet_exp.cost import imagenet
 from alexnet_exp.cost.observe import Observation
 from alexnet_exp.cost.pieces import (
     STATED_LINKS,
@@ -78,10 +79,10 @@ step. Assumptions:
 - A GPU computes while it communicates. The processes of a CPU do not: sending takes the same cores.
 """
 
-_GPU = """## GPUs: not measured, ceilings
+_GPU = """## GPUs: ceilings, not measured
 
-No GPU was at hand. These are the ceilings of one H200: 790 TFLOP/s in bf16, 4.3 TB/s, arithmetic
-and memory one after the other, 9.4 MB of activation traffic per image, 30 bytes per weight and
+These are the ceilings of one H200, not measurements: 790 TFLOP/s in bf16, 4.3 TB/s, arithmetic and
+memory one after the other, 9.4 MB of activation traffic per image, 30 bytes per weight and
 step. Kernel launches and products too small to fill the device take no time, so compute is too
 short, and communication weighs more than it would. The links are stated, not measured either:
 
@@ -145,11 +146,15 @@ def page(folder: Path) -> str:
             bytes=sent_bytes(job, (128, 1024, 4096), (2, 8, 64), 2).markdown(),
         )
     ]
+    benches = {}
     for file in sorted(folder.glob("*/bench.json")):
         bench = read_bench(file)
         if bench["model"] != paper.model.name:
             raise UserError(f"{file} is of model={bench['model']}, the page of model=paper")
-        parts.append(_of_machine(job, bench, file))
+        benches[file.parent.name] = bench
+        if "parallel" in bench:
+            parts.append(_of_machine(job, bench, file))
+    parts.append(imagenet.section(job, benches))
     parts.append(_GPU.format(links=links, table=fastest(job, gpu, stated(STATED_LINKS)).markdown()))
     parts.append(_KRIZHEVSKY.format(table=_published().markdown()))
     return "\n".join(parts)
@@ -198,7 +203,7 @@ def _of_machine(job: Job, bench: dict[str, object], file: Path) -> str:
 PUBLISHED = {2: (256, 1.95), 4: (512, 3.74), 8: (1024, 6.25)}
 """Krizhevsky (2014), table 1: batch and speedup by number of K20 GPUs."""
 
-_HOURS, _EPOCHS, _IMAGES = 98.05, 90, 1_281_167
+_HOURS = 98.05
 
 
 def _published() -> Table:
@@ -218,7 +223,7 @@ def _published() -> Table:
 def _k20(job: Job) -> Machine:
     """One K20 as published: all of the step's time goes with the multiply-accumulates."""
     total = sum(layer.macs for layer in job.layers)
-    per_image = _HOURS * 3600 / (_EPOCHS * _IMAGES)
+    per_image = _HOURS * 3600 / (imagenet.EPOCHS * imagenet.IMAGES)
     pieces = []
     for part, shares in (("conv", (1,)), ("fc", (1, *PUBLISHED))):
         macs = sum(layer.macs for layer in job.layers if layer.kind == part)

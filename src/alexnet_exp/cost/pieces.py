@@ -134,7 +134,11 @@ def read_bench(file: Path) -> dict[str, Any]:
     """
     try:
         bench = json.loads(file.read_text())
-        bench["parallel"]["machine"]["pieces"]
+        if "parallel" in bench:
+            bench["parallel"]["machine"]["pieces"]
+        else:
+            bench["throughput"]["cases"]
+        bench["model"], bench["environment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file} can't be read as a benchmark ({error}): python -m alexnet_exp.bench writes one"
@@ -151,8 +155,15 @@ H200_FLOPS, H200_BANDWIDTH = 790e12, 4.3e12
 _BYTES_PER_ACTIVATION, _BYTES_PER_PARAMETER, _BYTES_OF_OPTIMIZER = 7.5, 10.0, 20.0
 
 
-def ceilings(layers: Sequence[LayerPlan], towers: int, name: str = "H200, ceilings") -> Machine:
-    """One H200 at its ceilings: arithmetic and memory one after the other, nothing else.
+def ceilings(
+    layers: Sequence[LayerPlan],
+    towers: int,
+    name: str = "H200, ceilings",
+    flops: float = H200_FLOPS,
+    bandwidth: float = H200_BANDWIDTH,
+    activation_bytes: int = 2,
+) -> Machine:
+    """One device at its ceilings: arithmetic and memory one after the other, nothing else.
 
     A third of the arithmetic and of the activations' traffic is forward, two thirds are backward,
     less the gradient of conv1's input, which nobody needs. Kernels that start, and products too
@@ -163,6 +174,9 @@ def ceilings(layers: Sequence[LayerPlan], towers: int, name: str = "H200, ceilin
         layers: Of ``alexnet_exp.model.plan``.
         towers: ``model.towers``.
         name: For tables.
+        flops: Operations per second.
+        bandwidth: Bytes per second.
+        activation_bytes: Of one activation.
     """
     conv = [layer for layer in layers if layer.kind != "fc"]
     fc = [layer for layer in layers if layer.kind == "fc"]
@@ -174,15 +188,15 @@ def ceilings(layers: Sequence[LayerPlan], towers: int, name: str = "H200, ceilin
         weights = sum(layer.parameters for layer in members) * _BYTES_PER_PARAMETER / 2
         for share in SHARES if part == "fc" else sorted({1, towers}):
             for images in (1, 4096):
-                traffic = images * moved * _BYTES_PER_ACTIVATION
-                forward = images * 2 * macs / H200_FLOPS + (traffic / 3 + weights) / H200_BANDWIDTH
+                traffic = images * moved * _BYTES_PER_ACTIVATION * activation_bytes / 2
+                forward = images * 2 * macs / flops + (traffic / 3 + weights) / bandwidth
                 backward = (
-                    images * 2 * (2 * macs - unneeded) / H200_FLOPS
-                    + (traffic * 2 / 3 + weights) / H200_BANDWIDTH
+                    images * 2 * (2 * macs - unneeded) / flops
+                    + (traffic * 2 / 3 + weights) / bandwidth
                 )
                 pieces.append(Piece(part, share, images, forward / share, backward / share))
-    optimizer = _BYTES_OF_OPTIMIZER / H200_BANDWIDTH
-    return Machine(name, False, "bf16-mixed", True, optimizer, pieces)
+    precision = "bf16-mixed" if activation_bytes == 2 else "32-true"
+    return Machine(name, False, precision, True, _BYTES_OF_OPTIMIZER / bandwidth, pieces)
 
 
 STATED_LINKS = (

@@ -1,0 +1,86 @@
+"""The typed schema of what ``python -m alexnet_exp.bench`` measures; no part of a run's."""
+
+from copy import deepcopy
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
+
+from alexnet_exp.config import Config
+
+
+class Part(StrEnum):
+    """What is measured."""
+
+    throughput = "throughput"
+    parallel = "parallel"
+
+
+class StoreKind(StrEnum):
+    """Where the images lie while they are trained on."""
+
+    resident = "resident"
+    mapped = "mapped"
+    jpeg = "jpeg"
+
+
+@dataclass
+class BenchConfig:
+    """One benchmark."""
+
+    profile: str = "cpu"
+    """Kind of machine; set by profile=cpu or profile=gpu."""
+
+    parts: list[Part] = field(default_factory=lambda: list(Part))
+    """throughput (one device) and parallel (strategies)."""
+
+    batches: list[int] = field(default_factory=lambda: [128])
+    """Batch sizes of the throughput."""
+
+    stores: list[StoreKind] = field(default_factory=lambda: [StoreKind.mapped])
+    """resident (in the device's memory), mapped (read from a raw file), jpeg (decoded as read)."""
+
+    rounds: int = 5
+    """Turns that each measurement has; medians over them are reported."""
+
+    seconds: float = 4.0
+    """Least time of one measurement."""
+
+    variants: list[list[str]] = field(default_factory=list)
+    """Lists of overrides; the network's steps with each are measured beside those without it."""
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        for name in ("parts", "batches", "stores"):
+            if not getattr(self, name):
+                raise ValueError(f"bench.{name}=[] leaves nothing to measure: name one at least")
+        if any(batch < 1 for batch in self.batches):
+            raise ValueError(f"bench.batches={self.batches} must be sizes from 1 on")
+        if self.rounds < 1:
+            raise ValueError(f"bench.rounds={self.rounds} must be at least 1")
+        if self.seconds <= 0:
+            raise ValueError(f"bench.seconds={self.seconds} must be greater than 0")
+
+
+@dataclass
+class BenchRun(Config):
+    """A run's configuration, and what of it is measured."""
+
+    bench: BenchConfig = field(default_factory=BenchConfig)
+
+    def run_config(self) -> Config:
+        """The run's configuration alone, a copy."""
+        return deepcopy(Config(**{item.name: getattr(self, item.name) for item in fields(Config)}))
+
+
+def register_bench() -> None:
+    """Tell Hydra the schema that conf/bench.yaml is merged into, and which profile is its own."""
+    ConfigStore.instance().store(name="bench_schema", node=BenchRun)
+    OmegaConf.register_new_resolver("this_machine", _profile, replace=True)
+
+
+def _profile() -> str:
+    import torch  # seconds, which reading a configuration does not need
+
+    return "gpu" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,1 @@
+"""How many images a second one device trains on, what each part takes, and what is possible."""
