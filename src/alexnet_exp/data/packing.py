@@ -39,7 +39,7 @@ _JPEG_HEADER = 700
 _NAMED = 5  # skipped files named in a message
 
 
-class TooLittleSpace(UserError):
+class TooLittleSpaceError(UserError):
     """Seen before anything is written: what an earlier attempt has packed stays."""
 
 
@@ -148,7 +148,7 @@ class _Job:
         if needed > free:
             if not self.done:
                 shutil.rmtree(self.folder)
-            raise TooLittleSpace(
+            raise TooLittleSpaceError(
                 f"packing {self.source.name} needs {needed / 1e9:.2f} GB{how} in"
                 f" {self.folder.parent}, {free / 1e9:.2f} GB are free: free some space, or set"
                 " data.stores=<a folder on another disk>"

@@ -18,7 +18,7 @@ from alexnet_exp.data.listing import is_unchanged, remember_listing
 from alexnet_exp.data.lock import only_one
 from alexnet_exp.data.packing import (
     FORMAT_VERSION,
-    TooLittleSpace,
+    TooLittleSpaceError,
     pack,
     partial_path,
     tidy,
@@ -161,8 +161,8 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
 
     A store whose source has changed since (other names or sizes of files) is packed again. If
     this process is killed, interrupted or loses power, the next call goes on where it stopped;
-    after any other error but too little space nothing is left behind. Several processes may call this at once: one
-    packs, the others wait.
+    after any other error but too little space nothing is left behind. Several processes may
+    call this at once: one packs, the others wait.
 
     Args:
         config: the data set.
@@ -201,7 +201,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 try:
                     pack(source, config, path, progress=progress)
                     remember_listing(path, source, config)
-                except TooLittleSpace:
+                except TooLittleSpaceError:
                     raise
                 except Exception:
                     shutil.rmtree(partial_path(path), ignore_errors=True)
