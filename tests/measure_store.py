@@ -49,7 +49,7 @@ class Squares(Source):
 
     def load(self, item: Item) -> Pixels:
         number = int(item.name)
-        color = np.array([number, number >> 8, number >> 16], np.uint8)
+        color = (np.array([number, number >> 8, number >> 16]) & 255).astype(np.uint8)
         square: Pixels = self._ramp * np.uint8(1 + number % 3) + color
         return square
 
