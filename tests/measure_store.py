@@ -72,6 +72,12 @@ def resident() -> tuple[float, float]:
     return tuple(int(status[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile"))  # type: ignore[return-value]
 
 
+def from_disk() -> int:
+    """Bytes that this process had to read from a disk, not from the page cache (Linux)."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["read_bytes"])
+
+
 def read(path: Path, batches: int) -> dict[str, float]:
     """Open a store and read batches of it; what that took."""
     begin = time.perf_counter()
@@ -80,6 +86,7 @@ def read(path: Path, batches: int) -> dict[str, float]:
     sampler = TrainSampler(store.indices("train"), BATCH, seed=0)
     out = np.empty((BATCH, *store.images.shape[1:]), np.uint8)
     seconds: list[float] = []
+    disk = from_disk()
     epoch = 0
     while len(seconds) < batches:
         sampler.set_epoch(epoch)
@@ -102,6 +109,7 @@ def read(path: Path, batches: int) -> dict[str, float]:
         "median": 1e3 * quartiles[1],
         "low": 1e3 * quartiles[0],
         "high": 1e3 * quartiles[2],
+        "disk": (from_disk() - disk) / 1e6,
         "private": private,
         "mapped": mapped,
     }
@@ -122,9 +130,9 @@ def main() -> None:
     print(f"{settings.side} pixels, batches of {BATCH}, {settings.batches} of each store")
     print(
         "| store | images | shards | MB | packed, images/s | open, ms | batch, ms: median"
-        " (quartiles) | private, MiB | mapped, MiB |"
+        " (quartiles) | from disk, MB | private, MiB | mapped, MiB |"
     )
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=settings.folder) as name:
         for encoding in Encoding:
             for images in settings.images:
@@ -141,8 +149,8 @@ def main() -> None:
                 print(
                     f"| {encoding} | {row['images']:,} | {row['shards']} | {row['megabytes']:,.0f}"
                     f" | {rate:,.0f} | {row['open']:.1f} | {row['median']:.2f}"
-                    f" ({row['low']:.2f} to {row['high']:.2f}) | {row['private']:.0f}"
-                    f" | {row['mapped']:.0f} |",
+                    f" ({row['low']:.2f} to {row['high']:.2f}) | {row['disk']:,.0f}"
+                    f" | {row['private']:.0f} | {row['mapped']:.0f} |",
                     flush=True,
                 )
                 shutil.rmtree(path)
