@@ -192,8 +192,11 @@ def test_a_class_whose_only_test_image_is_broken_is_named(
 KILLED = """
 import json, os, signal, sys, time
 from alexnet_exp.config.data import DataConfig
+from torchvision.transforms.v2 import functional  # once, and not in every child
 from alexnet_exp.data import journal, packing
+from alexnet_exp.data.decode import decoder_name
 from alexnet_exp.data.store import prepare
+decoder_name()
 packing._CHUNK_BYTES = 5 * 8 * 8 * 3
 journal.COMMIT_SECONDS = 0
 append = journal.append
