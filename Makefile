@@ -18,7 +18,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
 BENCH ?= runs/bench
 
-.PHONY: help install train ablations report dashboard bench scaling test test-long overhead lint format wheel clean
+.PHONY: help install train ablations report dashboard bench scaling test test-long store-scale overhead lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -61,6 +61,9 @@ test: install  ## Run the tests
 
 test-long: install  ## Run the tests that take an hour: kills, resumes, simulations, a built wheel
 	$(PYTHON) -m pytest -m long
+
+store-scale: install  ## Measure how memory and time per batch grow up to 160,000 images
+	$(PYTHON) tests/measure_store.py
 
 overhead: install  ## Measure how a sweep's overhead and its report grow up to 200 jobs
 	$(PYTHON) tests/measure_overhead.py

@@ -3,6 +3,7 @@ import json
 import pickle
 import random
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_shards_are_plain_arrays_of_at_most_the_given_size(config: DataConfig) -
         if config.encoding == Encoding.jpeg:
             offsets = np.load(offsets_path(store.path, shard))
             assert offsets.shape == (count + 1,)
-            for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+            for start, stop in pairwise(offsets):
                 Image.open(io.BytesIO(array[start:stop].tobytes())).verify()
         files += array.tobytes()
     assert store.meta["stored_bytes"] == stored

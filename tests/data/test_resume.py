@@ -39,7 +39,7 @@ from alexnet_exp.data.decode import decoder_name
 from alexnet_exp.data.shards import ShardWriter
 from alexnet_exp.data.store import prepare
 decoder_name()
-packing._CHUNK_BYTES, journal.COMMIT_SECONDS = %d, 0
+journal.COMMIT_SECONDS = 0
 def count_down(owner, name, before=lambda *a: None):
     call = getattr(owner, name)
     def counted(*args, **kwargs):
@@ -58,13 +58,13 @@ for name in ("fsync", "replace", "unlink", "truncate"):
     count_down(os, name)
 count_down(ShardWriter, "append", half)
 for request in sys.stdin:
-    fields, packing.SHARD_BYTES, left = json.loads(request)
+    fields, packing._CHUNK_BYTES, packing.SHARD_BYTES, left = json.loads(request)
     child = os.fork()
     if child == 0:
         prepare(DataConfig(**fields), progress=False)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-""" % (5 * ROW)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,8 @@ def kill_packing() -> Iterator[Callable[[DataConfig, int], int]]:
         stdin, stdout = process.stdin, process.stdout
 
         def kill(config: DataConfig, call: int) -> int:
-            stdin.write(json.dumps([config.__dict__, packing.SHARD_BYTES, call]) + "\n")
+            sizes = packing._CHUNK_BYTES, packing.SHARD_BYTES
+            stdin.write(json.dumps([config.__dict__, *sizes, call]) + "\n")
             stdin.flush()
             return int(stdout.readline())
 

@@ -1,9 +1,17 @@
 import random
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 
-from alexnet_exp.data.split import Entry, Pool, assign_splits, count_doubles, find_doubles
+from alexnet_exp.data.split import (
+    Entry,
+    Pool,
+    assign_splits,
+    choose_subset,
+    count_doubles,
+    find_doubles,
+)
 from alexnet_exp.errors import UserError
 
 CLASSES = ["daisy", "rose", "tulip"]
@@ -154,3 +162,48 @@ def test_doubles_are_counted() -> None:
         "doubles_with_other_label": 1,
         "doubles_across_splits": 2,
     }
+
+
+def chosen(entries: list[Entry], splits: list[str], share: float, seed: int = 0) -> set[str]:
+    groups = list(range(len(entries)))
+    return {entries[i].name for i in choose_subset(entries, groups, splits, share, seed)}
+
+
+@pytest.mark.parametrize("pool", ["all", "train"])
+def test_a_subset_is_a_share_of_every_class_and_split(pool: Pool) -> None:
+    entries = entries_of((200, 50, 12), pool) + entries_of((7, 8, 9), "test") * (pool == "train")
+    splits = assigned(entries)
+    whole = Counter((e.label, split) for e, split in zip(entries, splits, strict=True))
+    split_of = {e.name: (e.label, split) for e, split in zip(entries, splits, strict=True)}
+    for share in (0.001, 0.1, 0.25, 0.999, 1.0):
+        counted = Counter(split_of[name] for name in chosen(entries, splits, share))
+        assert counted == {
+            (label, split): count if split == "test" else max(1, int(count * share + 0.5))
+            for (label, split), count in whole.items()
+        }
+
+
+def test_a_smaller_subset_lies_in_a_larger_one_and_the_seed_matters() -> None:
+    entries = entries_of((200, 50, 12))
+    splits = assigned(entries)
+    subsets = [chosen(entries, splits, share) for share in (0.02, 0.1, 0.2, 0.5, 0.9, 1.0)]
+    for smaller, larger in pairwise(subsets):
+        assert smaller < larger
+    shuffled = random.Random(1).sample(list(zip(entries, splits, strict=True)), len(entries))
+    assert chosen([e for e, _ in shuffled], [s for _, s in shuffled], 0.2) == subsets[2]
+    assert chosen(entries, splits, 0.2, seed=1) != subsets[2]
+
+
+def test_given_validation_images_and_copies_stay_whole() -> None:
+    entries = entries_of((30, 30, 30), "train") + entries_of((5, 5, 5), "val")
+    entries += entries_of((4, 4, 4), "test")
+    splits = [entry.pool for entry in entries]
+    groups = list(range(len(entries)))
+    groups[7] = groups[3] = 1
+    for seed in range(20):
+        found = choose_subset(entries, groups, splits, 0.1, seed)
+        assert {1, 3, 7} <= set(found) or not {1, 3, 7} & set(found)
+        counted = Counter((entries[i].label, entries[i].pool) for i in found)
+        assert {counted[label, "val"] for label in range(3)} == {5}
+        assert {counted[label, "test"] for label in range(3)} == {4}
+        assert {counted[label, "train"] for label in (1, 2)} == {3}

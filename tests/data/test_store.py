@@ -192,8 +192,11 @@ def test_a_class_whose_only_test_image_is_broken_is_named(
 KILLED = """
 import json, os, signal, sys, time
 from alexnet_exp.config.data import DataConfig
+from torchvision.transforms.v2 import functional  # once, and not in every child
 from alexnet_exp.data import journal, packing
+from alexnet_exp.data.decode import decoder_name
 from alexnet_exp.data.store import prepare
+decoder_name()
 packing._CHUNK_BYTES = 5 * 8 * 8 * 3
 journal.COMMIT_SECONDS = 0
 append = journal.append
@@ -205,7 +208,8 @@ def killing(file, lines):
             file.write(json.dumps(line)[:9])
             file.flush()
             os.kill(os.getpid(), number)
-            time.sleep(60)
+            time.sleep(0.5)  # the main thread is interrupted, this one is not
+            return
 journal.append = killing
 for request in sys.stdin:
     fields, number = json.loads(request)
@@ -443,3 +447,39 @@ def test_off_a_terminal_progress_is_a_few_lines(
     assert len(lines) == 5
     assert lines[2] == "packing drawn: 32 images"
     assert "images/s" in lines[3]
+
+
+def test_a_subset_is_packed_alone_and_tested_on_the_same_images(tmp_path: Path) -> None:
+    root = folder_of(tmp_path / "data" / "train", {"a": 40, "b": 20}, seed=1).parent
+    folder_of(root / "test", {"a": 6, "b": 5}, seed=2)
+    shutil.copy(root / "train/a/000.png", root / "test/a/copy.png")
+    stores = {}
+    for share in (0.1, 0.5, 1.0):
+        config = config_of(tmp_path, root, subset=share, image_size=5)
+        stores[share] = prepare(config, progress=False)
+    names = {
+        share: {split: [store.names[i] for i in store.indices(split)] for split in store.counts}
+        for share, store in stores.items()
+    }
+    assert {share: store.counts for share, store in stores.items()} == {
+        0.1: {"train": 6, "val": 2, "test": 12},
+        0.5: {"train": 27, "val": 3, "test": 12},
+        1.0: {"train": 54, "val": 6, "test": 12},
+    }
+    for smaller, larger in ((0.1, 0.5), (0.5, 1.0)):
+        assert names[smaller]["test"] == names[larger]["test"]
+        for split in ("train", "val"):
+            assert set(names[smaller][split]) < set(names[larger][split])
+    small, whole = stores[0.1], stores[1.0]
+    for row, name in enumerate(small.names):
+        np.testing.assert_array_equal(small.images[row], whole.images[whole.names.index(name)])
+    assert whole.meta["doubles_across_splits"] == 1
+    assert small.meta["doubles_across_splits"] == ("train/a/000.png" in small.names)
+    mean = small.images[small.indices("train")].astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(small.mean, mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan")])
+def test_a_subset_that_is_no_share_is_an_error(share: float) -> None:
+    with pytest.raises(ValueError, match=r"data\.subset=.* must lie in \(0, 1\]"):
+        DataConfig(subset=share)

@@ -58,7 +58,7 @@ def is_unchanged(path: Path, fingerprint: str, config: DataConfig) -> bool:
         root = record["parameters"]["root"]
         changed: dict[str, int] = record["changed"]
         return all(
-            os.stat(os.path.join(root, folder)).st_ctime_ns == when
+            os.stat(os.path.join(root, folder) if folder else root).st_ctime_ns == when
             for folder, when in changed.items()
         )
     except (OSError, ValueError, KeyError, TypeError):

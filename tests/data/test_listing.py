@@ -1,0 +1,129 @@
+import os
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from alexnet_exp.config.data import DataConfig
+from alexnet_exp.data import listing, sources
+from alexnet_exp.data.store import prepare
+from tests.data.drawn import config_of, encoded, folder_of, picture
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is listed from here on; twenty files are many, and folders settle at once."""
+    found: list[Path] = []
+    open_tree = sources.open_tree
+
+    def counted(root: Path, scratch: Path) -> sources.Tree:
+        found.append(root)
+        return open_tree(root, scratch)
+
+    monkeypatch.setattr(sources, "open_tree", counted)
+    monkeypatch.setattr(listing, "LARGE", 20)
+    monkeypatch.setattr(listing, "_SETTLED", 0)
+    return found
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> DataConfig:
+    return config_of(tmp_path, folder_of(tmp_path / "flowers", {"daisy": 12, "rose": 12}))
+
+
+def packed(config: DataConfig) -> int:
+    return len(prepare(config, progress=False).images)
+
+
+def test_a_large_source_is_listed_once(config: DataConfig, listed: list[Path]) -> None:
+    for _ in range(3):
+        assert packed(config) == 24
+    assert len(listed) == 1
+
+
+def test_a_small_source_is_listed_every_time(
+    config: DataConfig, listed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LARGE", 25)
+    for _ in range(3):
+        packed(config)
+    assert len(listed) == 3
+
+
+@pytest.mark.parametrize("what", ["added", "removed", "renamed", "replaced", "new class"])
+def test_what_changes_a_folder_is_seen(
+    config: DataConfig, tmp_path: Path, listed: list[Path], what: str
+) -> None:
+    store = prepare(config, progress=False)
+    rose = tmp_path / "flowers" / "rose"
+    times = {path: path.stat() for path in (rose, rose.parent)}
+    if what == "added":
+        (rose / "new.png").write_bytes(encoded(picture(77)))
+    elif what == "removed":
+        (rose / "003.png").unlink()
+    elif what == "renamed":
+        (rose / "003.png").rename(rose / "three.png")
+    elif what == "replaced":
+        (tmp_path / "other.png").write_bytes(encoded(picture(78, (20, 20, 3))))
+        os.replace(tmp_path / "other.png", rose / "003.png")
+    else:
+        folder_of(rose.parent, {"tulip": 4}, seed=9)
+    for path, before in times.items():  # as a copying program does: it does not help
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    again = prepare(config, progress=False)
+    assert len(listed) == 2
+    assert again.meta["fingerprint"] != store.meta["fingerprint"]
+
+
+def test_a_folder_that_has_changed_and_not_its_files_is_listed_once_more(
+    config: DataConfig, tmp_path: Path, listed: list[Path]
+) -> None:
+    packed(config)
+    (tmp_path / "flowers" / "rose" / ".note").write_text("hidden")
+    for _ in range(3):
+        packed(config)
+    assert len(listed) == 2
+
+
+def test_a_file_overwritten_in_place_is_not_seen(
+    config: DataConfig, tmp_path: Path, listed: list[Path]
+) -> None:
+    """As the docstring of ``is_unchanged`` says; deleting listing.json is the way out."""
+    store = prepare(config, progress=False)
+    (tmp_path / "flowers" / "rose" / "003.png").write_bytes(encoded(picture(5, (30, 30, 3))))
+    assert prepare(config, progress=False).meta["fingerprint"] == store.meta["fingerprint"]
+    (store.path / "listing.json").unlink()
+    assert prepare(config, progress=False).meta["fingerprint"] != store.meta["fingerprint"]
+    assert len(listed) == 2
+
+
+def test_an_archive_is_seen_to_change(
+    config: DataConfig, tmp_path: Path, listed: list[Path]
+) -> None:
+    archive = tmp_path / "flowers.tar"
+    for count in (24, 23):
+        with tarfile.open(archive, "w") as packing:
+            packing.add(tmp_path / "flowers", "flowers")
+        config.root = str(archive)
+        assert packed(config) == packed(config) == count
+        (tmp_path / "flowers" / "rose" / "003.png").unlink(missing_ok=True)
+    assert len(listed) == 2
+
+
+def test_a_folder_that_has_just_changed_is_not_trusted(
+    config: DataConfig, listed: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "_SETTLED", 60 * 10**9)
+    assert packed(config) == packed(config) == 24
+    assert len(listed) == 2
+
+
+def test_a_store_that_moved_with_other_images_beside_it_is_listed(
+    config: DataConfig, tmp_path: Path, listed: list[Path]
+) -> None:
+    packed(config)
+    shutil.rmtree(tmp_path / "flowers")
+    folder_of(tmp_path / "flowers", {"daisy": 12, "rose": 13}, seed=4)
+    assert packed(config) == 25
+    assert len(listed) == 2

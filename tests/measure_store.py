@@ -1,0 +1,160 @@
+"""How memory and the time per batch grow with the number of images: ``make store-scale``.
+
+Drawn stores of growing size are packed through the real packer, raw and JPEG, and read in a process
+of their own: 128 images at a time, in the sampler's global order, decoded where encoded. Prints a
+Markdown table; asserts nothing.
+"""
+
+import argparse
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from alexnet_exp.config.data import DataConfig, Encoding
+from alexnet_exp.data.decode import Pixels
+from alexnet_exp.data.packing import pack
+from alexnet_exp.data.sampler import TrainSampler
+from alexnet_exp.data.sources import Item, Source
+from alexnet_exp.data.split import Entry
+from alexnet_exp.data.store import Store
+
+BATCH = 128
+CLASSES = 100
+
+
+class Squares(Source):
+    """Gradients in a color that the number of the image decides: cheap, and none like another."""
+
+    def __init__(self, config: DataConfig, images: int) -> None:
+        super().__init__(config, progress=False)
+        self.images = images
+        size = config.image_size
+        self._ramp = np.add.outer(np.arange(size), np.arange(size)).astype(np.uint8)[:, :, None]
+
+    @property
+    def classes(self) -> list[str]:
+        return [f"class {label:03d}" for label in range(CLASSES)]
+
+    @property
+    def where(self) -> str:
+        return "drawn squares"
+
+    def load(self, item: Item) -> Pixels:
+        number = int(item.name)
+        color = (np.array([number, number >> 8, number >> 16]) & 255).astype(np.uint8)
+        square: Pixels = self._ramp * np.uint8(1 + number % 3) + color
+        return square
+
+    def _identity(self) -> str:
+        return f"{self.images} squares"
+
+    def _entries(self) -> Sequence[Entry]:
+        return [Entry(f"{i:08d}", i % CLASSES, "all", 0) for i in range(self.images)]
+
+    def _groups(self) -> list[int]:
+        return list(range(self.images))
+
+    def _read(self, name: str, last: int | None) -> bytes:
+        raise AssertionError("squares are not compared")
+
+
+def resident() -> tuple[float, float]:
+    """Private and file-backed memory of this process, in MiB (Linux)."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return tuple(int(status[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile"))  # type: ignore[return-value]
+
+
+def from_disk() -> int:
+    """Bytes that this process had to read from a disk, not from the page cache (Linux)."""
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return int(dict(line.split(": ") for line in lines)["read_bytes"])
+
+
+def read(path: Path, batches: int) -> dict[str, float]:
+    """Open a store and read batches of it; what that took."""
+    begin = time.perf_counter()
+    store = Store.open(path)
+    opened = time.perf_counter() - begin
+    sampler = TrainSampler(store.indices("train"), BATCH, seed=0)
+    out = np.empty((BATCH, *store.images.shape[1:]), np.uint8)
+    seconds: list[float] = []
+    disk = from_disk()
+    epoch = 0
+    while len(seconds) < batches:
+        sampler.set_epoch(epoch)
+        epoch += 1
+        for rows in sampler:
+            begin = time.perf_counter()
+            for row, image in zip(rows, out, strict=True):
+                store.images.read(row, image)
+            store.labels[rows]
+            seconds.append(time.perf_counter() - begin)
+            if len(seconds) == batches:
+                break
+    quartiles = statistics.quantiles(seconds, n=4)
+    private, mapped = resident()
+    return {
+        "images": len(store.images),
+        "shards": len(store.meta["shards"]),
+        "megabytes": store.images.stored_bytes / 1e6,
+        "open": 1e3 * opened,
+        "median": 1e3 * quartiles[1],
+        "low": 1e3 * quartiles[0],
+        "high": 1e3 * quartiles[2],
+        "disk": (from_disk() - disk) / 1e6,
+        "private": private,
+        "mapped": mapped,
+    }
+
+
+def main() -> None:
+    """Pack the stores and print a row for each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 40_000, 160_000])
+    parser.add_argument("--side", type=int, default=48, help="pixels")
+    parser.add_argument("--batches", type=int, default=500, help="read of each store")
+    parser.add_argument("--folder", help="where the stores are packed (default: a temporary one)")
+    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)  # in a process of its own
+    settings = parser.parse_args()
+    if settings.read is not None:
+        print(json.dumps(read(settings.read, settings.batches)))
+        return
+    print(f"{settings.side} pixels, batches of {BATCH}, {settings.batches} of each store")
+    print(
+        "| store | images | shards | MB | packed, images/s | open, ms | batch, ms: median"
+        " (quartiles) | from disk, MB | private, MiB | mapped, MiB |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory(dir=settings.folder) as name:
+        for encoding in Encoding:
+            for images in settings.images:
+                path = Path(name) / "store"
+                config = DataConfig(
+                    name="squares", image_size=settings.side, stores=name, encoding=encoding
+                )
+                pack(Squares(config, images), config, path, progress=False)
+                rate = json.loads((path / "meta.json").read_text())["images_per_second"]
+                command = [sys.executable, __file__, "--read", str(path)]
+                command += ["--batches", str(settings.batches)]
+                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+                row = json.loads(done.stdout)
+                print(
+                    f"| {encoding} | {row['images']:,} | {row['shards']} | {row['megabytes']:,.0f}"
+                    f" | {rate:,.0f} | {row['open']:.1f} | {row['median']:.2f}"
+                    f" ({row['low']:.2f} to {row['high']:.2f}) | {row['disk']:,.0f}"
+                    f" | {row['private']:.0f} | {row['mapped']:.0f} |",
+                    flush=True,
+                )
+                shutil.rmtree(path)
+
+
+if __name__ == "__main__":
+    main()
