@@ -126,7 +126,7 @@ def test_autocast_does_not_round_float32() -> None:
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("shape", [(3, 16, 5, 7), (2, 96, 19, 19), (70, 10, 1, 1), (1, 6, 40, 9)])
-@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize("relu", [False, True])
 def test_every_path_gives_the_same_bits_in_float32(
     memory_format: torch.memory_format, shape: tuple[int, ...], size: int, relu: bool, way: str

@@ -125,7 +125,7 @@ def test_failing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         assert cpu.why_not() == f"{broken} failed: cannot do that"
     finally:
         cpu._load.cache_clear()
-    assert [path for path in (tmp_path / "alexnet_exp").iterdir()] == []
+    assert list((tmp_path / "alexnet_exp").iterdir()) == []
 
 
 def test_rectifiers_become_a_part_of_the_normalization_after_them(compose_config) -> None:

@@ -1,6 +1,8 @@
 """Local response normalization, the one hot operation of AlexNet (section 3.3)."""
 
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import torch
@@ -139,7 +141,7 @@ def _differentiable(
     return (base.pow(-beta) * wide).to(x.dtype)
 
 
-_PIECE = 1 << 18
+_PIECE = 1 << 19
 """Elements that are normalized at once on a CPU: what is made of them stays in its cache."""
 
 
@@ -153,7 +155,7 @@ class _Normalize(torch.autograd.Function):
         y = torch.empty_like(x)
         for source, result in zip(_pieces(x, towers), _pieces(y, towers), strict=True):
             maps = _Maps(source, size)
-            power = _inverse_power(maps.window_sum(maps.values.square()).mul_(alpha).add_(k), beta)
+            power = _inverse_power(maps.base(alpha, k), beta)
             result.copy_(maps.without_gaps(power.mul_(maps.values)))
         return y
 
@@ -168,10 +170,11 @@ class _Normalize(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             for source, change, result in zip(*every, strict=True):
                 maps, grads = _Maps(source, size), _Maps(change, size)
-                base = maps.window_sum(maps.values.square()).mul_(alpha).add_(k)
+                base = maps.base(alpha, k)
                 direct = _inverse_power(base, beta).mul_(grads.values)
                 # d b_j / d a_i = [i=j] base_j^-beta - 2 alpha beta a_i a_j base_j^(-beta-1)
-                spread = maps.window_sum((direct * maps.values).div_(base))
+                torch.mul(direct, maps.values, out=grads.values)
+                spread = maps.window_sum(partial(torch.div, grads.values, base))
                 # Rounded after every operation, as the compiled kernel does.
                 direct.add_(spread.mul_(maps.values).mul_(-2 * alpha * beta))
                 result.copy_(maps.without_gaps(direct))
@@ -202,11 +205,11 @@ class _Maps:
 
     def __init__(self, runs: Tensor, size: int) -> None:
         self.shape, self.size, self.gap = runs.shape, size, size // 2
-        wide = runs.new_zeros(
-            (len(runs), runs.shape[1] + self.gap, runs.shape[2]),
-            dtype=(torch.float64 if runs.dtype == torch.float64 else torch.float32),
-        )
-        wide[:, : runs.shape[1]] = runs
+        count, maps, inner = runs.shape
+        dtype = torch.float64 if runs.dtype == torch.float64 else torch.float32
+        wide = runs.new_empty((count, maps + self.gap, inner), dtype=dtype)
+        wide[:, :maps] = runs
+        wide[:, maps:] = 0
         self.values = wide.flatten()
 
     def without_gaps(self, flat: Tensor) -> Tensor:
@@ -214,14 +217,30 @@ class _Maps:
         count, maps, inner = self.shape
         return flat.view(count, maps + self.gap, inner)[:, :maps]
 
-    def window_sum(self, flat: Tensor) -> Tensor:
-        """Sum over the window around each, in ascending order."""
-        step, length = self.shape[2], len(flat)
-        bordered = flat.new_zeros(length + 2 * self.gap * step)
-        bordered[self.gap * step : self.gap * step + length] = flat
-        total = bordered[:length].clone()
-        for shift in range(1, self.size):
-            total += bordered[shift * step : shift * step + length]
+    def base(self, alpha: float, k: float) -> Tensor:
+        """What the formula takes to a power."""
+        total = self.window_sum(partial(torch.mul, self.values, self.values))
+        return total.mul_(alpha).add_(k)
+
+    def window_sum(self, write: Callable[..., Tensor]) -> Tensor:
+        """Sum over the window around each: of pairs, in ascending order, and of the last one.
+
+        Args:
+            write: Writes what is summed into ``out``, shaped as ``values``.
+        """
+        step, length = self.shape[2], len(self.values)
+        border = self.gap * step
+        bordered = self.values.new_empty(length + 2 * border)
+        bordered[:border] = 0
+        bordered[border + length :] = 0
+        write(out=bordered[border : border + length])
+        if self.size == 1:
+            return bordered
+        pairs = bordered[:-step] + bordered[step:]
+        total = pairs[:length]
+        for shift in range(2, self.size - 1, 2):
+            total = total + pairs[shift * step : shift * step + length]
+        total += bordered[2 * border :]
         return total
 
 

@@ -35,13 +35,21 @@ INLINE bf16 to_bf16(float value) { /* to nearest, ties to even */
 
 INLINE float same(float value) { return value; }
 
-/* Sums of 2 * half + 1 neighbors, `step` apart, in ascending order; `in` has a border of zeros. */
+/* Sums of 2 * half + 1 neighbors, `step` apart: of pairs, in ascending order, and of the last one.
+   `in` has a border of zeros. */
 INLINE void window(const float *restrict in, float *restrict out, int64_t count, int64_t step,
                    int half) {
     in -= half * step;
-    for (int64_t i = 0; i < count; i++) out[i] = in[i] + in[i + step];
-    for (int d = 2; d <= 2 * half; d++)
-        for (int64_t i = 0; i < count; i++) out[i] += in[i + d * step];
+    if (half == 2) {
+        for (int64_t i = 0; i < count; i++)
+            out[i] = (in[i] + in[i + step]) + (in[i + 2 * step] + in[i + 3 * step]) +
+                     in[i + 4 * step];
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) out[i] = half ? in[i] + in[i + step] : in[i];
+    for (int d = 2; d < 2 * half; d += 2)
+        for (int64_t i = 0; i < count; i++) out[i] += in[i + d * step] + in[i + (d + 1) * step];
+    for (int64_t i = 0; half && i < count; i++) out[i] += in[i + 2 * half * step];
 }
 
 /* What is computed at once, in rows of `lanes` values that begin `pitch` apart. In channels-last
