@@ -13,7 +13,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.kernels import cpu
 from alexnet_exp.lrn import LocalResponseNorm
 from alexnet_exp.model import AlexNet
-from alexnet_exp.speed import compiled, describe, speed_up
+from alexnet_exp.speed import SpaceToDepthConv, compiled, describe, speed_up
 from alexnet_exp.train import train
 
 TINY = (
@@ -86,13 +86,19 @@ def seeded_step(
 def test_seeded_step_of_the_whole_network(compose_config) -> None:
     plain = compose_config(*PAPER, "speed=plain")
     loss, gradient = seeded_step(plain, half=False)
-    fast_loss, fast_gradient = seeded_step(compose_config(*PAPER), half=False)
+    fast_loss, fast_gradient = seeded_step(
+        compose_config(*PAPER, "trainer.precision=32-true"), half=False
+    )
     assert fast_loss == loss
     assert torch.equal(fast_gradient, gradient)
-    half_loss, half_gradient = seeded_step(compose_config(*PAPER), half=True)
+    half = (*PAPER, "trainer.precision=bf16-mixed")
+    kernels = compose_config(*half, "speed.space_to_depth=false")
+    half_loss, half_gradient = seeded_step(kernels, half=True)
     torch_loss, torch_gradient = seeded_step(plain, half=True)
     assert half_loss == torch_loss
     assert torch.equal(half_gradient, torch_gradient)
+    half_loss, half_gradient = seeded_step(compose_config(*half), half=True)
+    assert half_loss != torch_loss
     assert half_loss == pytest.approx(loss, rel=BF16_LOSS)
     difference = (half_gradient - gradient).norm() / gradient.norm()
     assert 0 < difference < BF16_GRADIENT
@@ -106,7 +112,7 @@ def test_without_a_compiler_it_says_so_and_trains_to_the_same_bits(
     assert line.startswith("speed: bf16-mixed, channels-last, LRN by torch operations (")
     assert "no-such-compiler is not on the PATH" in line
     assert LocalResponseNorm(16, 2).path(torch.zeros(1, 16, 2, 2)).name == "plain"
-    loss, gradient = seeded_step(compose_config(*PAPER), half=False)
+    loss, gradient = seeded_step(compose_config(*PAPER, "trainer.precision=32-true"), half=False)
     cpu._load.cache_clear()
     plain_loss, plain_gradient = seeded_step(compose_config(*PAPER, "speed=plain"), half=False)
     assert loss == plain_loss
@@ -139,6 +145,24 @@ def test_rectifiers_become_a_part_of_the_normalization_after_them(compose_config
     original = AlexNet(compose_config("model=original", *PAPER[:2]).model)
     speed_up(original, compose_config("model=original", *PAPER[:2]))
     assert not original.features.norm1.relu  # it pools before it rectifies
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "side"), [(11, 4, 227), (11, 4, 230), (5, 2, 32), (7, 3, 40), (4, 4, 64)]
+)
+def test_convolution_over_blocks_is_the_convolution(
+    kernel: int, stride: int, side: int, channels: int
+) -> None:
+    conv = nn.Conv2d(channels, 8, kernel, stride).double()
+    blocks = SpaceToDepthConv(conv)
+    x = torch.randn(2, channels, side, side, dtype=torch.float64)
+    torch.testing.assert_close(blocks(x), conv(x), rtol=1e-12, atol=1e-12)
+    weight = torch.randn_like(conv(x))
+    (ours,), (theirs,) = (
+        torch.autograd.grad((layer(x) * weight).sum(), [conv.weight]) for layer in (blocks, conv)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.long

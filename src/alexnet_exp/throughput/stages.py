@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import lightning as L
@@ -111,7 +112,7 @@ def input_stages(
         device: That augments.
         seconds: Least time of each measurement.
     """
-    loader = iter(module.train_dataloader())
+    loader = chain.from_iterable(repeat(module.train_dataloader()))  # one epoch may be too short
     read = seconds_of(lambda: next(loader), device, seconds)
     batch = next(loader)
     augment = seconds_of(lambda: module.finish(batch, Views.one), device, seconds)
