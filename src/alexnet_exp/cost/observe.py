@@ -1,7 +1,6 @@
 """Real training steps under every strategy: how long they take, and how many bytes they send."""
 
 import json
-import socket
 import tempfile
 import time
 import warnings
@@ -15,6 +14,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch._C._distributed_c10d import TCPStore
 from torch.multiprocessing.spawn import spawn
 from torch.utils.data import DataLoader
 
@@ -68,7 +68,9 @@ def observe(
     """
     runs = list(strategies) * rounds
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_rank, (devices, config, runs, steps, _free_ports(len(runs)), folder), devices)
+        # Kept by this process, so that no port has to be guessed.
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        spawn(_rank, (devices, config, runs, steps, store.port, folder), devices)
         files = [Path(folder) / f"{rank}.json" for rank in range(devices)]
         by_rank = [json.loads(file.read_text()) for file in files]
     observations = []
@@ -88,7 +90,7 @@ def _rank(
     config: Config,
     runs: list[StrategyName],
     steps: int,
-    ports: list[int],
+    port: int,
     folder: str,
 ) -> None:
     keep_freed_memory()
@@ -96,11 +98,11 @@ def _rank(
     if not on_gpu:
         torch.set_num_threads(max(1, torch.get_num_threads() // devices))
     found = []
-    for strategy, port in zip(runs, ports, strict=True):
+    for strategy in runs:
         own = deepcopy(config)
         own.strategy.name = strategy
         own.trainer.devices = 1 if strategy == StrategyName.single else devices
-        place = Place(rank, devices, rank, port=port)
+        place = Place(rank, devices, rank, port=port, has_host=True)
         if strategy == StrategyName.single:
             place = Place(local_rank=rank)
         counter = StepCounter(steps, counts_bytes=not on_gpu)
@@ -192,11 +194,3 @@ def _now() -> float:
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()
     return time.perf_counter()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
