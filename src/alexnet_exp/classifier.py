@@ -1,8 +1,6 @@
 """The LightningModule: loss, optimizer, learning rate and error rates."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import lightning as L
@@ -10,14 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchmetrics import MetricCollection, SumMetric
-from torchmetrics.classification import MulticlassAccuracy
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.errors import DivergedError
+from alexnet_exp.metrics import ErrorCounts
 from alexnet_exp.model import AlexNet
 from alexnet_exp.optim import LearningRate, build_optimizer
-from alexnet_exp.speed import compiled, speed_up
+from alexnet_exp.speed import TrainingForward, speed_up
 
 TEST_SPLITS = ("val", "test")
 
@@ -40,14 +37,11 @@ class Classifier(L.LightningModule):
         )
         self.network = self.network.to(memory_format=self.memory_format)
         self.save_hyperparameters({"config": to_plain(config), "class_names": class_names})
-        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._training_forward: TrainingForward | None = None
         self.rate: LearningRate | None = None
         self._restored_rate: dict[str, Any] | None = None
-        classes = config.model.classes
-        assert classes is not None
-        self.train_metrics = _metrics(classes)
-        self.val_metrics = _metrics(classes)
-        self.test_metrics = nn.ModuleList([_metrics(classes) for _ in TEST_SPLITS])
+        self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
+        self.test_errors = nn.ModuleList([ErrorCounts() for _ in TEST_SPLITS])
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
 
     def forward(self, views: Tensor) -> Tensor:
@@ -63,11 +57,12 @@ class Classifier(L.LightningModule):
         if not torch.is_autocast_enabled(images.device.type):
             images = images.to(self.dtype)
         images = images.contiguous(memory_format=self.memory_format)
-        # Its modules, if a strategy has replaced any, are those that compute by now.
-        if self.training and self._compiled is None:
-            self._compiled = compiled(self.network, self.config)
-        network = self._compiled if self.training and self._compiled else self.network
-        logits = network(images)
+        if self.training and self._training_forward is None:
+            # Its modules, if a strategy has replaced any, are those that compute by now.
+            self._training_forward = TrainingForward(self.network, self.config)
+        forward = self._training_forward if self.training else self.network
+        assert forward is not None
+        logits: Tensor = forward(images)
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
@@ -104,13 +99,13 @@ class Classifier(L.LightningModule):
         labels = batch["labels"]
         smoothing = self.config.optim.label_smoothing
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-        _update(self.train_metrics, loss.detach(), logits.detach(), labels)
+        self.train_errors.update(loss.detach(), logits.detach(), labels)
         return loss
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch and tell the schedule its validation error."""
         assert self.rate is not None
-        train_error = self._log_metrics("train", self.train_metrics)["train/top1_error"]
+        train_error = self._log_errors("train", self.train_errors)["train/top1_error"]
         self.log("lr", self.rate.at(max(0, self.global_step - 1)))
         val_error = self.trainer.callback_metrics.get("val/top1_error")
         if val_error is not None:
@@ -122,25 +117,25 @@ class Classifier(L.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Count errors on validation images."""
-        self._evaluate(self.val_metrics, batch)
+        self._evaluate(self.val_errors, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log validation loss and errors."""
-        self._log_metrics("val", self.val_metrics)
+        self._log_errors("val", self.val_errors)
 
     def on_test_start(self) -> None:
         """Forget an earlier test."""
         self.predictions = {split: [] for split in TEST_SPLITS}
-        for metrics in self.test_metrics:
-            assert isinstance(metrics, MetricCollection)
-            metrics.reset()
+        for errors in self.test_errors:
+            assert isinstance(errors, ErrorCounts)
+            errors.reset()
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count errors and keep the five best classes of every image, also by the center alone."""
-        metrics = self.test_metrics[dataloader_idx]
-        assert isinstance(metrics, MetricCollection)
-        by_view, order = self._evaluate(metrics, batch)
-        top5 = order[:, :5]
+        errors = self.test_errors[dataloader_idx]
+        assert isinstance(errors, ErrorCounts)
+        by_view = self._evaluate(errors, batch)
+        top5 = _best_first(by_view.mean(1))[:, :5]
         center_top5 = _best_first(by_view[:, 0])[:, :5]
         self.predictions[TEST_SPLITS[dataloader_idx]].append(
             {
@@ -155,9 +150,9 @@ class Classifier(L.LightningModule):
     def test_results(self) -> dict[str, float]:
         """Loss and error rates of the last test, as fractions, by ``<split>/<metric>``."""
         results = {}
-        for split, metrics in zip(TEST_SPLITS, self.test_metrics, strict=True):
-            assert isinstance(metrics, MetricCollection)
-            results.update(_values(split, metrics))
+        for split, errors in zip(TEST_SPLITS, self.test_errors, strict=True):
+            assert isinstance(errors, ErrorCounts)
+            results.update(_by_split(split, errors))
         return results
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -171,25 +166,18 @@ class Classifier(L.LightningModule):
         if self.rate is not None:
             self.rate.load_state_dict(self._restored_rate)
 
-    def _evaluate(
-        self, metrics: MetricCollection, batch: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor]:
-        """Count; gives softmax by view (N, V, classes) and classes from best to worst."""
+    def _evaluate(self, errors: ErrorCounts, batch: dict[str, Tensor]) -> Tensor:
+        """Count; gives softmax by view (N, V, classes)."""
         by_view = self._softmax(batch["images"])
         probabilities = by_view.mean(1)
         loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["labels"])
-        # Ties are broken once, so that the metrics and predictions.npz agree.
-        order = _best_first(probabilities)
-        places = torch.arange(order.shape[1], 0, -1, device=order.device, dtype=torch.float32)
-        ranks = torch.empty_like(order, dtype=torch.float32)
-        ranks.scatter_(1, order, places.expand_as(order))
-        _update(metrics, loss, ranks, batch["labels"])
-        return by_view, order
+        errors.update(loss, probabilities, batch["labels"])
+        return by_view
 
-    def _log_metrics(self, split: str, metrics: MetricCollection) -> dict[str, float]:
-        values = _values(split, metrics)
+    def _log_errors(self, split: str, errors: ErrorCounts) -> dict[str, float]:
+        values = _by_split(split, errors)
         self.log_dict(values)
-        metrics.reset()
+        errors.reset()
         if not math.isfinite(values[f"{split}/loss"]):
             raise DivergedError(
                 f"diverged: {split} loss is {values[f'{split}/loss']} in epoch"
@@ -204,32 +192,6 @@ def _best_first(probabilities: Tensor) -> Tensor:
     return probabilities.argsort(dim=-1, descending=True, stable=True)
 
 
-def _metrics(classes: int) -> MetricCollection:
-    # Checking arguments would wait for the device in every step.
-    accuracy = partial(MulticlassAccuracy, classes, average="micro", validate_args=False)
-    return MetricCollection(
-        {
-            # Not MeanMetric, which with "disable" forgets the weights of batches.
-            "loss": SumMetric(nan_strategy="disable"),
-            "images": SumMetric(nan_strategy="disable"),
-            "top1": accuracy(top_k=1),
-            "top5": accuracy(top_k=min(5, classes)),
-        },
-        compute_groups=False,
-    )
-
-
-def _update(metrics: MetricCollection, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-    metrics["loss"].update(loss * len(labels))
-    metrics["images"].update(torch.ones_like(labels, dtype=torch.float32))
-    metrics["top1"].update(scores, labels)
-    metrics["top5"].update(scores, labels)
-
-
-def _values(split: str, metrics: MetricCollection) -> dict[str, float]:
-    # Accuracies are float32: seven digits are what they hold.
-    return {
-        f"{split}/loss": float(metrics["loss"].compute() / metrics["images"].compute()),
-        f"{split}/top1_error": round(1.0 - float(metrics["top1"].compute()), 7),
-        f"{split}/top5_error": round(1.0 - float(metrics["top5"].compute()), 7),
-    }
+def _by_split(split: str, errors: ErrorCounts) -> dict[str, float]:
+    found: dict[str, float] = errors.compute()
+    return {f"{split}/{name}": value for name, value in found.items()}

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Compile, StrategyName
-from alexnet_exp.hardware import uses_gpu
+from alexnet_exp.data.progress import say
+from alexnet_exp.hardware import is_out_of_memory, uses_gpu
 from alexnet_exp.kernels import cpu
 from alexnet_exp.kernels import lrn as triton_lrn
 from alexnet_exp.lrn import LocalResponseNorm
@@ -91,14 +92,42 @@ class SpaceToDepthConv(nn.Conv2d):
         return F.conv2d(deep, F.pixel_unshuffle(weight, block), self.bias)
 
 
-def compiled(network: nn.Module, config: Config) -> Callable[[Tensor], Tensor]:
-    """What computes the logits of a training step; no module, so that no parameter counts twice."""
-    chosen = chosen_compile(config)
-    if chosen == Compile.none:
-        return network.__call__
+class TrainingForward:
+    """Computes the logits of a training step, compiled by torch where ``speed.compile`` says so.
+
+    No module itself, so that no parameter counts twice.
+
+    Args:
+        network: As the strategy has laid it out.
+        config: ``speed``, ``strategy`` and ``trainer.accelerator`` of it.
+    """
+
+    def __init__(self, network: nn.Module, config: Config) -> None:
+        chosen = chosen_compile(config)
+        self._by_choice = config.speed.compile != Compile.auto
+        self._network: Callable[[Tensor], Tensor] = network.__call__
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        if chosen != Compile.none:
+            self._compiled = _compile(network, graphs=chosen == Compile.graphs)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of ``images`` (N, C, S, S)."""
+        if self._compiled is None:
+            return self._network(images)
+        try:
+            return self._compiled(images)
+        except Exception as error:
+            if self._by_choice or is_out_of_memory(error):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            say(f"torch.compile failed, and the run goes on without it: {reason}")
+            self._compiled = None
+            return self._network(images)
+
+
+def _compile(network: nn.Module, graphs: bool) -> Callable[[Tensor], Tensor]:
     # Dropout by torch's own generator: the same masks as without a compiler.
-    options: dict[str, Any] = {"fallback_random": True}
-    options["triton.cudagraphs"] = chosen == Compile.graphs
+    options: dict[str, Any] = {"fallback_random": True, "triton.cudagraphs": graphs}
     module: nn.Module = torch.compile(network, options=options, dynamic=False)  # type: ignore[assignment]
     return module.__call__
 
@@ -108,10 +137,10 @@ def chosen_compile(config: Config) -> Compile:
     chosen = config.speed.compile
     if chosen != Compile.auto:
         return chosen
-    plain = config.strategy.name in (StrategyName.single, StrategyName.ddp)
-    if plain and uses_gpu(config.trainer.accelerator) and _can_compile():
-        return Compile.graphs
-    return Compile.none
+    if not uses_gpu(config.trainer.accelerator) or not _can_compile():
+        return Compile.none
+    by_strategy = {StrategyName.single: Compile.graphs, StrategyName.ddp: Compile.network}
+    return by_strategy.get(config.strategy.name, Compile.none)
 
 
 def describe(config: Config) -> str:

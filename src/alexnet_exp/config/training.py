@@ -261,8 +261,8 @@ class SpeedConfig:
     """One kernel for the whole step of the optimizer, but for the last bit."""
 
     compile: Compile = Compile.auto
-    """torch.compile in training: network, graphs (with CUDA graphs), none; auto: graphs on a GPU
-    with strategy=single or ddp, else none."""
+    """torch.compile in training: network, graphs (with CUDA graphs), none; auto: on a GPU graphs
+    with strategy=single and network with ddp, else none."""
 
     autotune: bool = True
     """On a GPU: time the algorithms of each convolution at first use and keep the fastest."""

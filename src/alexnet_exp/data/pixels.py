@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from alexnet_exp.data.images import Images
+from alexnet_exp.data.stream import Stream
 
-_COPIED_BYTES = 256 << 20
+_COPIED_BYTES = 64 << 20
 
 
 class Pixels(Protocol):
@@ -68,16 +69,19 @@ class Mapped:
         return torch.from_numpy(self._images.addresses(rows.numpy()))
 
 
-def put_on(images: Images, device: torch.device) -> InMemory:
-    """All images of a store in the memory of a device, copied piece by piece.
+def put_on(images: Images, device: torch.device, threads: int) -> InMemory:
+    """All images of a store in the memory of a device, read or decoded by threads.
 
     Args:
         images: Of the store, raw or encoded.
         device: Where to.
+        threads: How many read.
     """
     resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
     rows = max(1, _COPIED_BYTES * len(images) // max(1, images.nbytes))
-    for start in range(0, len(images), rows):
-        piece = images[np.arange(start, min(start + rows, len(images)))]
-        resident[start : start + rows].copy_(torch.from_numpy(piece))
+    pieces = np.split(np.arange(len(images)), range(rows, len(images), rows))
+    start = 0
+    for piece in Stream(images, device, threads, ahead=1).batches(pieces):
+        resident[start : start + len(piece)] = piece
+        start += len(piece)
     return InMemory(resident)
