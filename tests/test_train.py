@@ -57,6 +57,7 @@ def test_run_folder_holds_what_its_readers_rely_on(tiny, tmp_path: Path) -> None
     config = tiny()
     train(config, tmp_path)
     result = json.loads((tmp_path / "result.json").read_text())
+    assert 0 < result["first_step_seconds"] < 3600
     assert result["experiment"] == "baseline"
     assert result["data"] == "synthetic"
     assert result["synthetic"] is True

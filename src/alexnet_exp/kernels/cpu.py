@@ -147,7 +147,7 @@ def _load() -> Kernels | str:
     try:
         compiler = _find_compiler()
         return Kernels(_open(_compile(compiler)), compiler)
-    except (NotCompiledError, OSError) as error:
+    except (NotCompiledError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         return str(error)
 
 
