@@ -42,7 +42,9 @@ def test_the_rank_is_that_of_a_stable_sort() -> None:
 
 def test_scores_that_are_no_numbers_are_errors() -> None:
     counts = ErrorCounts()
-    counts.update(torch.tensor(float("nan")), torch.full((2, 6), float("nan")), torch.tensor([0, 5]))
+    counts.update(
+        torch.tensor(float("nan")), torch.full((2, 6), float("nan")), torch.tensor([0, 5])
+    )
     found = counts.compute()
     assert found["top1_error"] == found["top5_error"] == 1.0
     assert np.isnan(found["loss"])

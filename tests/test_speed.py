@@ -91,14 +91,10 @@ def test_seeded_step_of_the_whole_network(compose_config) -> None:
     )
     assert fast_loss == loss
     assert torch.equal(fast_gradient, gradient)
-    half = (*PAPER, "trainer.precision=bf16-mixed")
-    kernels = compose_config(*half, "speed.space_to_depth=false")
-    half_loss, half_gradient = seeded_step(kernels, half=True)
+    half_loss, half_gradient = seeded_step(compose_config(*PAPER), half=True)
     torch_loss, torch_gradient = seeded_step(plain, half=True)
     assert half_loss == torch_loss
     assert torch.equal(half_gradient, torch_gradient)
-    half_loss, half_gradient = seeded_step(compose_config(*half), half=True)
-    assert half_loss != torch_loss
     assert half_loss == pytest.approx(loss, rel=BF16_LOSS)
     difference = (half_gradient - gradient).norm() / gradient.norm()
     assert 0 < difference < BF16_GRADIENT
@@ -112,7 +108,7 @@ def test_without_a_compiler_it_says_so_and_trains_to_the_same_bits(
     assert line.startswith("speed: bf16-mixed, channels-last, LRN by torch operations (")
     assert "no-such-compiler is not on the PATH" in line
     assert LocalResponseNorm(16, 2).path(torch.zeros(1, 16, 2, 2)).name == "plain"
-    loss, gradient = seeded_step(compose_config(*PAPER, "trainer.precision=32-true"), half=False)
+    loss, gradient = seeded_step(compose_config(*PAPER), half=False)
     cpu._load.cache_clear()
     plain_loss, plain_gradient = seeded_step(compose_config(*PAPER, "speed=plain"), half=False)
     assert loss == plain_loss

@@ -25,10 +25,7 @@ def speed_up(network: AlexNet, config: Config) -> AlexNet:
         network: Changed in place; names and parameters stay.
         config: ``speed`` of it.
     """
-    wanted = config.speed.space_to_depth
-    if wanted is None:
-        wanted = config.trainer.precision.startswith("bf16")
-    if wanted:
+    if config.speed.space_to_depth:
         _compute_first_over_blocks(network)
     before: tuple[str, nn.Module] | None = None
     for name, module in list(network.features.named_children()):

@@ -117,9 +117,7 @@ class StoreDataModule(L.LightningDataModule):
         if self._in_place is None and self._lies_in_place(device):
             mapped = device.type == "cpu" and not self.store.images.is_encoded
             images = self.store.images
-            self._in_place = (
-                Mapped(images) if mapped else put_on(images, device, self._threads())
-            )
+            self._in_place = Mapped(images) if mapped else put_on(images, device, self._threads())
         if self._in_place is None:
             ahead = self.config.speed.prefetch
             stream = Stream(self.store.images, device, self._threads(), ahead)
