@@ -41,7 +41,7 @@ class StepSeed(Callback):
         """Seed by run and step."""
         # Mixed, because torch's CPU generator keeps only the lower 32 bits of its seed.
         key = np.random.SeedSequence([self.seed, trainer.global_step, 0])
-        torch.manual_seed(int(key.generate_state(1)[0]))
+        _seed_generators(pl_module.device, int(key.generate_state(1)[0]))
 
 
 class Epochs(Callback):
@@ -223,6 +223,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 f"can't write {path} ({free:.1f} GiB free): {error}. Make room, and the same"
                 f" command with hydra.run.dir={path.parents[1]} goes on"
             ) from error
+
+
+def _seed_generators(device: torch.device, seed: int) -> None:
+    """As ``torch.manual_seed``, which takes a millisecond to ask after devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
 
 
 def _wait_for_gpu() -> None:
