@@ -226,7 +226,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 def _seed_generators(device: torch.device, seed: int) -> None:
-    """As ``torch.manual_seed``, which takes a millisecond to ask after devices that are not there."""
+    """As ``torch.manual_seed``, which asks after every kind of device: a millisecond."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
