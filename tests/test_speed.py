@@ -7,12 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
 from torch.nn import functional as F
 
+from alexnet_exp import speed
 from alexnet_exp.config import Config
+from alexnet_exp.config.training import Compile
+from alexnet_exp.errors import UserError
 from alexnet_exp.kernels import cpu
 from alexnet_exp.lrn import LocalResponseNorm
-from alexnet_exp.model import AlexNet
+from alexnet_exp.model import AlexNet, plan
+from alexnet_exp.setup import settle_hardware
 from alexnet_exp.speed import SpaceToDepthConv, TrainingForward, describe, speed_up
 from alexnet_exp.train import train
 
@@ -100,19 +105,63 @@ def test_seeded_step_of_the_whole_network(compose_config) -> None:
     assert 0 < difference < BF16_GRADIENT
 
 
-def test_without_a_compiler_it_says_so_and_trains_to_the_same_bits(
-    compose_config, tmp_path: Path, no_compiler: None, capsys: pytest.CaptureFixture[str]
+def test_without_a_compiler_it_says_so_and_a_step_has_the_same_bits(
+    compose_config, no_compiler: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = compose_config("trainer.precision=bf16-mixed", "trainer.channels_last=true")
-    line = describe(config)
-    assert line.startswith("speed: bf16-mixed, channels-last, LRN by torch operations (")
-    assert "no-such-compiler is not on the PATH" in line
+    config.model.classes, config.model.input_channels = 10, 3
+    line = describe(config, plan(config.model))
+    reason = "no C compiler: no-such-compiler is not on the PATH"
+    assert line == (
+        f"speed: bf16-mixed, channels-last, norm1 by torch operations ({reason}), norm2 by torch"
+        f" operations ({reason})"
+    )
     assert LocalResponseNorm(16, 2).path(torch.zeros(1, 16, 2, 2)).name == "plain"
     loss, gradient = seeded_step(compose_config(*PAPER), half=False)
+    monkeypatch.delenv("CC")
     cpu._load.cache_clear()
-    plain_loss, plain_gradient = seeded_step(compose_config(*PAPER, "speed=plain"), half=False)
-    assert loss == plain_loss
-    assert torch.equal(gradient, plain_gradient)
+    compiled_loss, compiled_gradient = seeded_step(compose_config(*PAPER), half=False)
+    assert loss == compiled_loss
+    assert torch.equal(gradient, compiled_gradient)
+
+
+@pytest.mark.parametrize("chosen", ["auto", "network"])
+@pytest.mark.parametrize("fails", ["forward", "backward"])
+def test_torch_compile_that_fails_is_done_without_unless_it_was_asked_for(
+    compose_config, monkeypatch: pytest.MonkeyPatch, capsys, chosen: str, fails: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"no {fails}\nand more")
+
+    def compiler(graph: torch.fx.GraphModule, inputs: object) -> object:
+        return graph.forward
+
+    backend = aot_autograd(
+        fw_compiler=broken if fails == "forward" else compiler,
+        bw_compiler=broken if fails == "backward" else compiler,
+    )
+    network = nn.Linear(3, 2)
+    monkeypatch.setattr(speed, "chosen_compile", lambda config: Compile.network)
+    monkeypatch.setattr(
+        speed, "_compile", lambda network, graphs: torch.compile(network, backend=backend)
+    )
+    forward = TrainingForward(network, compose_config(f"speed.compile={chosen}"))
+    x = torch.randn(4, 3)
+    if chosen == "network":
+        with pytest.raises(Exception, match=f"no {fails}"):
+            forward(x)
+        return
+    assert torch.equal(forward(x), network(x))
+    forward(x).sum().backward()
+    said = capsys.readouterr().err
+    assert said.count("torch.compile failed, and the run goes on without it") == 1
+    assert f"no {fails}" in said
+
+
+def test_cuda_graphs_without_a_gpu_are_refused(compose_config) -> None:
+    config = compose_config("speed.compile=graphs", "trainer.accelerator=cpu")
+    with pytest.raises(UserError, match=r"speed\.compile=network or none"):
+        settle_hardware(config)
 
 
 def test_failing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

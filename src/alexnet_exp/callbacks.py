@@ -92,10 +92,10 @@ class Epochs(Callback):
     ) -> None:
         """Note when the first and the last step ended."""
         if self.first_step_seconds is None:
-            _wait_for_gpu()
+            _wait_for(pl_module.device)
             self.first_step_seconds = seconds_since_start()
         if batch_idx + 1 == trainer.num_training_batches:
-            _wait_for_gpu()
+            _wait_for(pl_module.device)
             self._steps_end = time.perf_counter()
 
     def finish_epoch(self, trainer: L.Trainer) -> None:
@@ -234,9 +234,9 @@ def _seed_generators(device: torch.device, seed: int) -> None:
         torch.mps.manual_seed(seed)
 
 
-def _wait_for_gpu() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _rows(file: Path) -> list[dict[str, str]]:

@@ -58,7 +58,7 @@ def announce(
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
         f" {data.batch_size}, at most {config.trainer.max_epochs} epochs",
-        describe(config),
+        describe(config, layers),
         *_placement(config),
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
     )

@@ -89,6 +89,19 @@ def has_bf16(accelerator: str) -> bool:
     return bool(supported())
 
 
+def activation_dtype(precision: str) -> torch.dtype:
+    """What layers hand on in this precision.
+
+    Args:
+        precision: As in ``trainer.precision``, resolved.
+    """
+    if precision.startswith("bf16"):
+        return torch.bfloat16
+    if precision.startswith("16"):
+        return torch.float16
+    return torch.float64 if precision.startswith("64") else torch.float32
+
+
 def resolve_precision(precision: str, accelerator: str) -> str:
     """``auto`` as bf16 autocast where the hardware has it, else fp32."""
     if precision != "auto":

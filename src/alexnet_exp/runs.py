@@ -48,7 +48,7 @@ NEUTRAL = {
     "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
     "trainer": (
         "progress", "checkpoint_every", "keep_last_checkpoint",
-        "devices", "num_nodes",
+        "devices", "num_nodes", "channels_last",
     ),
     "strategy": ("name", "bucket_mb", "timeout"),
     "speed": None,

@@ -8,6 +8,7 @@ import lightning as L
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from alexnet_exp.config import Config
+from alexnet_exp.config.training import Compile
 from alexnet_exp.data.store import Store
 from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.hardware import resolve_precision, uses_gpu
@@ -81,12 +82,20 @@ def settle_hardware(config: Config) -> None:
 
     Args:
         config: Changed in place.
+
+    Raises:
+        UserError: A speed option needs hardware that is not there.
     """
     trainer = config.trainer
     trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
     if trainer.channels_last is None:
-        half = trainer.precision != "32-true"
+        half = "16" in trainer.precision
         trainer.channels_last = half or uses_gpu(trainer.accelerator)
+    if config.speed.compile == Compile.graphs and not uses_gpu(trainer.accelerator):
+        raise UserError(
+            "speed.compile=graphs records CUDA graphs, and there is no GPU: set"
+            " speed.compile=network or none"
+        )
 
 
 def make_trainer(config: Config, **settings: Any) -> L.Trainer:

@@ -1,29 +1,35 @@
 """Puts the options of ``speed`` on a network, from outside of it, and says which paths run."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._functorch import config as functorch_config
 from torch.nn import functional as F
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Compile, StrategyName
 from alexnet_exp.data.progress import say
-from alexnet_exp.hardware import is_out_of_memory, uses_gpu
+from alexnet_exp.hardware import activation_dtype, is_out_of_memory, uses_gpu
 from alexnet_exp.kernels import cpu
 from alexnet_exp.kernels import lrn as triton_lrn
 from alexnet_exp.lrn import LocalResponseNorm
-from alexnet_exp.model import AlexNet
+from alexnet_exp.model import AlexNet, LayerPlan
 
 
 def speed_up(network: AlexNet, config: Config) -> AlexNet:
-    """Choose the paths of the network's normalizations.
+    """Choose how the network's layers are computed.
 
     Args:
-        network: Changed in place; names and parameters stay.
+        network: Changed in place: a convolution over blocks of pixels, rectifiers that become a
+            part of what follows, the paths of normalizations. Names and parameters stay.
         config: ``speed`` of it.
+
+    Returns:
+        ``network``.
     """
     if config.speed.space_to_depth:
         _compute_first_over_blocks(network)
@@ -104,6 +110,7 @@ class TrainingForward:
         self._by_choice = config.speed.compile != Compile.auto
         self._network: Callable[[Tensor], Tensor] = network.__call__
         self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._first = True
         if chosen != Compile.none:
             self._compiled = _compile(network, graphs=chosen == Compile.graphs)
 
@@ -112,14 +119,27 @@ class TrainingForward:
         if self._compiled is None:
             return self._network(images)
         try:
-            return self._compiled(images)
+            with _backward_too() if self._first else nullcontext():
+                logits = self._compiled(images)
+            self._first = False
+            return logits
         except Exception as error:
             if self._by_choice or is_out_of_memory(error):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[:2])
             say(f"torch.compile failed, and the run goes on without it: {reason}")
             self._compiled = None
             return self._network(images)
+
+
+def _backward_too() -> AbstractContextManager[Any]:
+    """The backward pass is compiled at once: what fails later would be raised out of reach."""
+    if not hasattr(functorch_config, "force_non_lazy_backward_lowering"):
+        return nullcontext()
+    patched: AbstractContextManager[Any] = functorch_config.patch(
+        force_non_lazy_backward_lowering=True
+    )
+    return patched
 
 
 def _compile(network: nn.Module, graphs: bool) -> Callable[[Tensor], Tensor]:
@@ -140,33 +160,47 @@ def chosen_compile(config: Config) -> Compile:
     return by_strategy.get(config.strategy.name, Compile.none)
 
 
-def describe(config: Config) -> str:
+def describe(config: Config, layers: Sequence[LayerPlan]) -> str:
     """One line: precision, memory format, and the paths that run.
 
     Args:
         config: Settled.
+        layers: Every layer of the network.
     """
     speed = config.speed
     parts = [config.trainer.precision]
     if config.trainer.channels_last:
         parts.append("channels-last")
-    if config.model.normalization in ("lrn", "pair"):
-        parts.append(f"LRN by {_lrn(config)}")
     chosen = chosen_compile(config)
     if chosen != Compile.none:
         parts.append(f"torch.compile ({chosen})")
+    if chosen == Compile.none or uses_gpu(config.trainer.accelerator):
+        parts += _lrn(config, layers)
     if speed.name != "auto":
         parts.append(f"speed={speed.name}")
     return "speed: " + ", ".join(parts)
 
 
-def _lrn(config: Config) -> str:
-    if not config.speed.kernels:
-        return "torch operations"
-    if uses_gpu(config.trainer.accelerator):
-        return "Triton" if triton_lrn.INSTALLED else "torch operations (Triton is not installed)"
-    reason = cpu.why_not()
-    return "compiled C" if reason is None else f"torch operations ({reason})"
+def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
+    """By what the network's normalizations are computed: asked of layers like them."""
+    model, constants = config.model, config.model.lrn
+    device = "cuda" if uses_gpu(config.trainer.accelerator) else "cpu"
+    layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
+    found = []
+    for layer in layers:
+        if layer.kind != "norm" or model.normalization not in ("lrn", "pair"):
+            continue
+        norm = LocalResponseNorm(layer.outputs, model.towers, constants.size, beta=constants.beta)
+        norm.fast = config.speed.kernels
+        x = torch.empty(
+            (2, layer.outputs, 2, 2), dtype=activation_dtype(config.trainer.precision),
+            device=device, memory_format=layout,
+        )  # fmt: skip
+        text = f"{layer.name} by {norm.path(x)}"
+        if norm.fast and device == "cpu" and cpu.why_not() is not None:
+            text += f" ({cpu.why_not()})"
+        found.append(text)
+    return found
 
 
 def _can_compile() -> bool:

@@ -298,16 +298,19 @@ def test_too_little_space_is_seen_before_packing(
     prepare(config, progress=False)
 
 
-def test_a_disk_that_fills_up_leaves_nothing(
+def test_a_disk_that_fills_up_costs_nothing_that_was_packed(
     config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("alexnet_exp.data.journal.append", full)
-    with pytest.raises(UserError, match=r"disk of .*stores is full.*data\.stores="):
-        prepare(config, progress=False)
-    assert left(config) == set()
+    with monkeypatch.context() as patch:
+        patch.setattr("alexnet_exp.data.journal.append", full)
+        with pytest.raises(UserError, match=r"disk of .*stores is full.*goes on.*data\.stores="):
+            prepare(config, progress=False)
+    assert packing.partial_path(store_path(config)).exists()
+    prepare(config, progress=False)
+    assert not packing.partial_path(store_path(config)).exists()
 
 
 def test_a_stores_folder_that_cannot_be_written_is_named(

@@ -96,7 +96,7 @@ class Augmentation:
         drawn = uniform(self.seed, epoch, index, 6)
         slack = self.side - self.input_size
         if self.config.crops:
-            top, left = (drawn[:, 1:3] * (slack + 1)).long().unbind(1)
+            top, left = (drawn[:, 1:3].T * (slack + 1)).long().contiguous()
         else:
             top = left = torch.full_like(index, slack // 2)
         noise = None

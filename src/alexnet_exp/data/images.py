@@ -100,23 +100,10 @@ class Images:
             if os.preadv(self._files[shard], [out.data], start) != self._row_bytes:
                 raise self._damaged(shard, "ends too early")
 
-    def view(self, row: int) -> Pixels:
-        """Image ``row`` (S, S, C): read-only and mapped, not copied, or decoded where encoded.
-
-        Raises:
-            IndexError: no such row.
-            UserError: the store is damaged.
-        """
-        shard, place = self._find(row)
-        if self.is_encoded:
-            return self._decoded(shard, place)
-        image: Pixels = self._map(shard)[place]
-        return image
-
     def addresses(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Where images of a raw store lie in this process's memory: (n,) to (n,), int64.
 
-        They are mapped, as by ``view``.
+        The shards are mapped, read-only, for as long as this object lives.
 
         Raises:
             IndexError: no such row.
@@ -137,7 +124,11 @@ class Images:
 
     def _map(self, shard: int) -> Pixels:
         if shard not in self._maps:
-            self._maps[shard] = np.asarray(np.load(shard_path(self._folder, shard), mmap_mode="r"))
+            # The file that was opened, also where the store has been packed again since.
+            with os.fdopen(os.dup(self._files[shard]), "rb") as file:
+                shape = (self._counts[shard], *self.shape[1:])
+                mapped = np.memmap(file, np.uint8, "r", self._headers[shard], shape)
+            self._maps[shard] = np.asarray(mapped)
         return self._maps[shard]
 
     def _find(self, row: int) -> tuple[int, int]:

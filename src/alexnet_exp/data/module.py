@@ -15,7 +15,7 @@ from alexnet_exp.data.pixels import InMemory, Mapped, Pixels, put_on
 from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
 from alexnet_exp.data.store import Store
 from alexnet_exp.data.stream import Stream
-from alexnet_exp.hardware import memory_bytes
+from alexnet_exp.hardware import activation_dtype, memory_bytes
 
 Batch = dict[str, Any]
 _MOST_THREADS = 16
@@ -43,7 +43,9 @@ class StoreDataModule(L.LightningDataModule):
             config.model.input_size,
             config.seed,
             config.data.upscale_to,
-            torch.bfloat16 if config.trainer.precision == "bf16-mixed" else torch.float32,
+            torch.bfloat16
+            if activation_dtype(config.trainer.precision) == torch.bfloat16
+            else torch.float32,
             config.speed.kernels,
         )
         self.test_views = config.evaluation.views

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_exp.config.data import DataConfig, Encoding
+from alexnet_exp.data.decode import decoder_name
 from alexnet_exp.data.images import Images
 from alexnet_exp.data.listing import is_unchanged, remember_listing
 from alexnet_exp.data.lock import only_one
@@ -161,8 +162,8 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
 
     A store whose source has changed since (other names or sizes of files) is packed again. If
     this process is killed, interrupted or loses power, the next call goes on where it stopped;
-    after any other error but too little space nothing is left behind. Several processes may call
-    this at once: one packs, the others wait.
+    as it does after an error of the disk or the memory. After an error of the data nothing is left
+    behind. Several processes may call this at once: one packs, the others wait.
 
     Args:
         config: the data set.
@@ -176,11 +177,11 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
     if meta is not None and _is_packed(meta, meta["fingerprint"]):
         tidy(path)
         if is_unchanged(path, meta["fingerprint"], config):
-            return Store.open(path)
+            return _say_if_decoded_otherwise(Store.open(path))
     source = open_source(config, progress=progress)
     if meta is not None and _is_packed(meta, source.fingerprint):
         remember_listing(path, source, config)
-        return Store.open(path)
+        return _say_if_decoded_otherwise(Store.open(path))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -201,15 +202,16 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 try:
                     pack(source, config, path, progress=progress)
                     remember_listing(path, source, config)
-                except TooLittleSpaceError:
-                    raise
+                except (TooLittleSpaceError, OSError, MemoryError):
+                    raise  # the machine's, not the data's fault: the next attempt goes on
                 except Exception:
                     shutil.rmtree(partial_path(path), ignore_errors=True)
                     raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
-                f"the disk of {path.parent} is full: free some space, or set"
+                f"the disk of {path.parent} is full: free some space, and the same command goes on"
+                f" with what is packed in {partial_path(path)}; or remove that, and set"
                 " data.stores=<a folder on another disk>"
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
@@ -217,7 +219,17 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
             ) from error
         raise
-    return Store.open(path)
+    return _say_if_decoded_otherwise(Store.open(path))
+
+
+def _say_if_decoded_otherwise(store: Store) -> Store:
+    recorded = store.meta["decoder"]
+    if store.images.is_encoded and recorded != decoder_name():
+        say(
+            f"store {store.path} was packed with {recorded}, and {decoder_name()} decodes it here:"
+            " pixels may differ by a gray level"
+        )
+    return store
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -21,9 +22,6 @@ class _Filling:
 
     pixels: Tensor
     tasks: list[Future[None]]
-
-    def is_full(self) -> bool:
-        return all(task.done() for task in self.tasks)
 
     def wait(self) -> Tensor:
         """The pixels, or what went wrong in a thread."""
@@ -66,7 +64,10 @@ class Stream:
         with ThreadPoolExecutor(self.threads, "read") as pool:
             try:
                 filled = self._filled(rows, pool)
-                yield from self._copied(filled) if self.device.type == "cuda" else filled
+                if self.device.type == "cuda":
+                    yield from self._copied(filled)
+                else:
+                    yield from (pixels.to(self.device) for pixels in filled)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -99,7 +100,7 @@ class Stream:
 
     def _copied(self, filled: Iterator[Tensor]) -> Iterator[Tensor]:
         """Batches on the GPU, each copied while the one before it is computed."""
-        copies = torch.cuda.Stream(self.device)
+        copies = _copy_stream(self.device)
         ready: deque[tuple[Tensor, torch.cuda.Event]] = deque()
         for pixels in filled:
             with torch.cuda.stream(copies):
@@ -115,3 +116,9 @@ class Stream:
         here.wait_event(copied)
         pixels.record_stream(here)  # its memory is not given out again before that has read it
         return pixels
+
+
+@cache
+def _copy_stream(device: torch.device) -> torch.cuda.Stream:
+    """One for each device: torch keeps what was freed for the stream that had it."""
+    return torch.cuda.Stream(device)

@@ -106,7 +106,7 @@ INLINE void gradient(Tile t, int64_t count, int64_t step, int half, float factor
             take_##NAME(grad, t.grads, rows, lanes, stride, pitch, 0);                             \
             gradient(t, count, step, half, factor);                                                \
             if (relu)                                                                              \
-                for (int64_t i = 0; i < count; i++) t.out[i] = t.values[i] > 0 ? t.out[i] : 0;     \
+                for (int64_t i = 0; i < count; i++) t.out[i] = t.values[i] <= 0 ? 0 : t.out[i];    \
         }                                                                                          \
         for (int64_t row = 0; row < rows; row++)                                                   \
             for (int64_t i = 0; i < lanes; i++)                                                    \

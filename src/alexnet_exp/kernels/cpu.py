@@ -146,7 +146,12 @@ def why_not() -> str | None:
 def _load() -> Kernels | str:
     try:
         compiler = _find_compiler()
-        return Kernels(_open(_compile(compiler)), compiler)
+        library = _compile(compiler)
+        try:
+            return Kernels(_open(library), compiler)
+        except (OSError, AttributeError):  # damaged, by a full disk perhaps
+            library.unlink()
+            return Kernels(_open(_compile(compiler)), compiler)
     except (NotCompiledError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         return str(error)
 

@@ -19,6 +19,7 @@ def supports(images: Tensor) -> bool:
     return (
         INSTALLED
         and images.is_cuda
+        and torch.version.hip is None
         and torch.cuda.get_device_properties(images.device).major >= 8
         and images.dtype == torch.uint8
         and images.dim() == 4

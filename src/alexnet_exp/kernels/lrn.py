@@ -24,6 +24,7 @@ def supports(x: Tensor, towers: int, size: int, beta: float) -> bool:
     return (
         INSTALLED
         and x.is_cuda
+        and torch.version.hip is None
         and torch.cuda.get_device_properties(x.device).major >= 8
         and x.dtype in DTYPES
         and x.dim() == 4

@@ -361,14 +361,10 @@ def _adopt(job: Job, recorded: dict[str, Any]) -> None:
         config.model.classes = model.get("classes")
     if config.model.input_channels is None:
         config.model.input_channels = model.get("input_channels")
-    trainer = recorded.get("trainer", {})
-    precision, channels_last = trainer.get("precision"), trainer.get("channels_last")
+    precision = recorded.get("trainer", {}).get("precision")
     if config.trainer.precision == "auto" and precision is not None:
         config.trainer.precision = precision
-        job.settled += (f"trainer.precision={precision}",)
-    if config.trainer.channels_last is None and channels_last is not None:
-        config.trainer.channels_last = channels_last
-        job.settled += (f"trainer.channels_last={channels_last}",)
+        job.settled = (f"trainer.precision={precision}",)
 
 
 def _quoted(path: Path) -> str:

@@ -16,6 +16,7 @@ from alexnet_exp.config.training import Schedule, StrategyConfig, Views
 from alexnet_exp.data.module import Batch
 from alexnet_exp.data.store import Store, prepare
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import activation_dtype
 from alexnet_exp.model import LayerPlan
 from alexnet_exp.setup import settle
 from alexnet_exp.throughput.child import short_run
@@ -25,7 +26,7 @@ from alexnet_exp.throughput.limits import (
     measured_bandwidth,
     measured_flops,
 )
-from alexnet_exp.throughput.norms import compare_norms, input_dtype
+from alexnet_exp.throughput.norms import compare_norms
 from alexnet_exp.throughput.plain import Plain, jpeg_folder
 from alexnet_exp.throughput.record import case_record, ratio, series, take_turns
 from alexnet_exp.throughput.stages import input_stages, network_stages
@@ -172,7 +173,7 @@ class _Measured:
         self.jpegs = jpeg_folder(config, store)
         self.classifier = Classifier(config, store.classes)
         self._batches: dict[int, list[Batch]] = {}
-        dtype = input_dtype(config.trainer.precision)
+        dtype = activation_dtype(config.trainer.precision)
         short = bench.seconds / 4
         self.limits = {
             "flops_per_second": measured_flops(device, dtype, short),
@@ -217,6 +218,7 @@ class _Measured:
 
         Where they can't run here, as a compiler is missing, the record says why instead.
         """
+        torch._dynamo.reset()  # networks that differ in options alone count as one to recompile
         batches, others = self._augmented(config), augmented_batches(changed, self.store, _BATCHES)
         other = Classifier(changed, self.store.classes)
         turns = {

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from copy import copy
 from typing import Any
 
 import lightning as L
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from alexnet_exp.classifier import Classifier
+from alexnet_exp.hardware import activation_dtype
 from alexnet_exp.lrn import LocalResponseNorm
 from alexnet_exp.throughput.plain import PlainNorm
 from alexnet_exp.throughput.record import ratio, series, take_turns
@@ -32,10 +34,11 @@ def compare_norms(
     Returns:
         ``layer``, ``shape``, ``dtype``, ``memory_format``, ``path`` (what computes it here),
         ``milliseconds`` and ``torch_milliseconds`` (series), and ``ratio`` of the first to the
-        second.
+        second; ``uncompiled_milliseconds`` and ``uncompiled_ratio`` of what runs where there is no
+        compiler.
     """
     precision: Any = trainer.precision_plugin
-    own = (input_dtype(classifier.config.trainer.precision), classifier.memory_format)
+    own = (activation_dtype(classifier.config.trainer.precision), classifier.memory_format)
     plain = (torch.float32, torch.contiguous_format)
     shapes = {layer.name: layer for layer in classifier.network.plan}
     found = []
@@ -51,8 +54,11 @@ def compare_norms(
             x = x.contiguous(memory_format=memory_format)
             y = x.reshape(batch * module.towers, -1, *shape[2:])
             y = y.contiguous(memory_format=memory_format)
+            slow = copy(module)  # what runs where there is no compiler
+            slow.fast = False
             measurements = {
                 "ours": _passes(module, x, context, seconds),
+                "uncompiled": _passes(slow, x, context, seconds),
                 "torch": _passes(PlainNorm(module).of_towers, y, context, seconds),
             }
             kind = f"{str(dtype).removeprefix('torch.')}, {_format_name(memory_format)}"
@@ -65,8 +71,10 @@ def compare_norms(
                     "memory_format": _format_name(memory_format),
                     "path": str(module.path(x)),
                     "milliseconds": series([1e3 * value for value in values["ours"]]),
+                    "uncompiled_milliseconds": series([1e3 * v for v in values["uncompiled"]]),
                     "torch_milliseconds": series([1e3 * value for value in values["torch"]]),
                     "ratio": ratio(values["ours"], values["torch"]),
+                    "uncompiled_ratio": ratio(values["uncompiled"], values["torch"]),
                 }
             )
     return found
@@ -88,15 +96,6 @@ def _passes(
         torch.autograd.grad(forward(), x, gradient)
 
     return lambda: seconds_of(passes, x.device, seconds)
-
-
-def input_dtype(precision: str) -> torch.dtype:
-    """What a norm layer's input is in this precision."""
-    if precision.startswith("bf16"):
-        return torch.bfloat16
-    if precision.startswith("16"):
-        return torch.float16
-    return torch.float64 if precision.startswith("64") else torch.float32
 
 
 def _format_name(memory_format: torch.memory_format) -> str:

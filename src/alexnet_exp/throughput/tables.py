@@ -23,7 +23,7 @@ def tables(throughput: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
     found = throughput
     yield f"Images/s, {found['device']}, {found['precision']}, data={found['data']}", _cases(found)
     yield "Ceilings measured here", _limits(found)
-    yield "Milliseconds of each stage, run by itself", _stages(found)
+    yield "Milliseconds of each stage, run by itself and not compiled", _stages(found)
     yield "Local response norm against F.local_response_norm, both passes", _norms(found)
     if found["variants"]:
         yield "The network's steps with other options", _variants(found)
@@ -87,10 +87,11 @@ def _norms(found: Mapping[str, Any]) -> Table:
             f"{norm['milliseconds']['median']:,.2f}",
             f"{norm['torch_milliseconds']['median']:,.2f}",
             f"{norm['ratio']:.3f}",
+            f"{norm['uncompiled_ratio']:.3f}",
         ]
         for norm in found["lrn"]
     ]
-    return Table(["layer", "path", "ms", "torch, ms", "ratio"], rows)
+    return Table(["layer", "path", "ms", "torch, ms", "ratio", "without a compiler"], rows)
 
 
 def _variants(found: Mapping[str, Any]) -> Table:
