@@ -1,6 +1,8 @@
 """Speed options change no result: the same bits in fp32, the rounding of bf16 otherwise."""
 
 import json
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +219,36 @@ def test_compiled_by_torch_it_computes_the_same(compose_config) -> None:
     fast_loss, fast_gradient = seeded_step(fast, half=False, dtype=torch.float64)
     assert fast_loss == pytest.approx(loss, rel=1e-12)
     assert (fast_gradient - gradient).norm() < 1e-12 * gradient.norm()
+
+
+def test_a_compiler_may_have_arguments_and_the_cache_may_be_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no compiler")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CC", f"{compiler} -O2")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cpu._load.cache_clear()
+    try:
+        assert cpu.why_not() is None
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    finally:
+        cpu._load.cache_clear()
+
+
+def test_a_damaged_library_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = cpu._compile(cpu._find_compiler())
+    library.write_bytes(library.read_bytes()[:1000])
+    cpu._load.cache_clear()
+    try:
+        assert cpu.why_not() is None
+    finally:
+        cpu._load.cache_clear()

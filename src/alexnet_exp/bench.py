@@ -21,6 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 
 from alexnet_exp import cli
@@ -64,6 +65,8 @@ def bench(run: BenchRun, folder: Path) -> None:
     Raises:
         UserError: The network does not fit its input, or this machine lacks the device.
     """
+    if run.bench.profile == "gpu" and not torch.cuda.is_available():
+        raise UserError("profile=gpu needs a GPU, and there is none: set profile=cpu")
     recorded = recorded_bench(folder / "bench.json", run.model.name)
     found: dict[str, Any] = {}
     if Part.throughput in run.bench.parts:

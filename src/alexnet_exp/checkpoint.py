@@ -53,7 +53,7 @@ def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
         if "." not in name and isinstance(composed.get(name), DictConfig):
             raise UserError(
                 f"{name}=...: a checkpoint keeps its options; single fields can be changed, such as"
-                f" {name}.{next(iter(composed[name]))}=..."
+                f" {name}.{next(field for field in composed[name] if field != 'name')}=..."
             )
     try:
         changes = OmegaConf.from_dotlist(overrides)

@@ -113,6 +113,7 @@ class TrainingForward:
         self._first = True
         if chosen != Compile.none:
             self._compiled = _compile(network, graphs=chosen == Compile.graphs)
+            say("torch.compile compiles the network in the first step, which takes up to a minute")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of ``images`` (N, C, S, S)."""
@@ -171,6 +172,8 @@ def describe(config: Config, layers: Sequence[LayerPlan]) -> str:
     parts = [config.trainer.precision]
     if config.trainer.channels_last:
         parts.append("channels-last")
+    if speed.space_to_depth:
+        parts.append("conv1 over blocks of pixels")
     chosen = chosen_compile(config)
     if chosen != Compile.none:
         parts.append(f"torch.compile ({chosen})")

@@ -1,5 +1,6 @@
 """The typed schema of what ``python -m alexnet_exp.bench`` measures; no part of a run's."""
 
+import re
 from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
@@ -15,6 +16,10 @@ class Part(StrEnum):
 
     throughput = "throughput"
     parallel = "parallel"
+
+
+VARIED = ("speed", "trainer", "model", "optim")
+"""What a variant may change: what a step of the network depends on."""
 
 
 class StoreKind(StrEnum):
@@ -61,6 +66,13 @@ class BenchConfig:
             raise ValueError(f"bench.rounds={self.rounds} must be at least 1")
         if self.seconds <= 0:
             raise ValueError(f"bench.seconds={self.seconds} must be greater than 0")
+        for override in (override for variant in self.variants for override in variant):
+            group = re.split(r"[.=]", override.lstrip("+~"))[0]
+            if group not in VARIED:
+                raise ValueError(
+                    f"bench.variants: {override} changes no step of the network; a variant changes"
+                    f" {', '.join(VARIED[:-1])} or {VARIED[-1]}"
+                )
 
 
 @dataclass

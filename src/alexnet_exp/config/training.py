@@ -274,7 +274,10 @@ class SpeedConfig:
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
         if self.prefetch < 1:
-            raise ValueError(f"speed.prefetch={self.prefetch} must be at least 1")
+            raise ValueError(
+                f"speed.prefetch={self.prefetch} must be at least 1 (data.workers=0 reads nothing"
+                " ahead)"
+            )
 
 
 @dataclass

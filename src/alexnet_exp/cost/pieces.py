@@ -141,7 +141,8 @@ def read_bench(file: Path) -> dict[str, Any]:
         bench["model"], bench["environment"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{file} can't be read as a benchmark ({error}): python -m alexnet_exp.bench writes one"
+            f"{file} can't be read as a benchmark ({error}): delete it, and"
+            " python -m alexnet_exp.bench writes a new one"
         ) from error
     assert isinstance(bench, dict)
     return bench

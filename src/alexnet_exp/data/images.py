@@ -176,7 +176,10 @@ class Images:
             self._offsets.append(offsets)
             wanted = (int(offsets[-1]),)
         if shape != wanted or size != header + int(np.prod(wanted)):
-            raise ValueError(f"{path.name} has {size} bytes and shape {shape} instead of {wanted}")
+            raise ValueError(
+                f"{path.name} has {size} bytes and shape {shape} instead of"
+                f" {header + int(np.prod(wanted))} and {wanted}"
+            )
         self._headers.append(header)
         return size + (8 * (count + 1) if self.is_encoded else 0)
 

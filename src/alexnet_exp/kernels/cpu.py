@@ -10,6 +10,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -27,6 +28,7 @@ _FLAGS = (
     "-shared", "-fPIC",
 )  # fmt: skip
 _SECONDS = 120
+_TEMPORARY = "alexnet_exp-"
 
 
 class NotCompiledError(Exception):
@@ -39,11 +41,9 @@ class Kernels:
 
     Attributes:
         library: The loaded library.
-        compiler: What compiled it.
     """
 
     library: ctypes.CDLL
-    compiler: str
 
     def lrn(
         self,
@@ -146,56 +146,74 @@ def why_not() -> str | None:
 def _load() -> Kernels | str:
     try:
         compiler = _find_compiler()
-        library = _compile(compiler)
-        try:
-            return Kernels(_open(library), compiler)
-        except (OSError, AttributeError):  # damaged, by a full disk perhaps
-            library.unlink()
-            return Kernels(_open(_compile(compiler)), compiler)
+        return Kernels(_open(_compile(compiler)))
     except (NotCompiledError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         return str(error)
 
 
-def _find_compiler() -> str:
-    """``$CC``, or the first of the usual names on the PATH."""
-    named = os.environ.get("CC")
-    for name in (named,) if named else ("cc", "gcc", "clang"):
+def _find_compiler() -> list[str]:
+    """``$CC``, which may have arguments, or the first of the usual names on the PATH."""
+    named = shlex.split(os.environ.get("CC", ""))
+    for name, *arguments in [named] if named else (["cc"], ["gcc"], ["clang"]):
         found = shutil.which(name)
         if found is not None:
-            return found
-    raise NotCompiledError(f"no C compiler: {named or 'cc, gcc or clang'} is not on the PATH")
+            return [found, *arguments]
+    looked_for = named[0] if named else "cc, gcc or clang"
+    raise NotCompiledError(f"no C compiler: {looked_for} is not on the PATH")
 
 
-def _compile(compiler: str) -> Path:
+def _compile(compiler: list[str]) -> Path:
     """The library in the cache, compiled unless it is there."""
     source = SOURCE.read_bytes()
     key = hashlib.sha256(
-        b"\0".join([source, " ".join(_FLAGS).encode(), _version(compiler), _processor()])
+        b"\0".join(
+            [source, " ".join([*compiler, *_FLAGS]).encode(), _version(compiler), _processor()]
+        )
     ).hexdigest()[:16]
     library = _cache_folder() / f"cpu-{key}.so"
-    if library.exists():
+    if _is_whole(library):
         return library
     descriptor, name = tempfile.mkstemp(suffix=".so", dir=library.parent)
     os.close(descriptor)
     try:
         for extra in (("-fopenmp",), ()):  # clang may have no OpenMP: one thread then
-            command = [compiler, *_FLAGS, *extra, "-o", name, str(SOURCE), "-lm"]
+            command = [*compiler, *_FLAGS, *extra, "-o", name, str(SOURCE), "-lm"]
             run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
             if run.returncode == 0:
-                # Several processes may do this at once: each renames a whole file.
+                # Several processes may do this at once: each renames whole files, and what one
+                # compiler makes of one source is the same.
+                digest = _digest_path(library)
+                digest.with_suffix(f".{os.getpid()}").write_text(_digest(Path(name)))
+                os.replace(digest.with_suffix(f".{os.getpid()}"), digest)
                 os.replace(name, library)
                 return library
         reason = (run.stderr.strip().splitlines() or ["no message"])[0]
-        raise NotCompiledError(f"{compiler} failed: {reason}")
+        raise NotCompiledError(f"{compiler[0]} failed: {reason}")
     except subprocess.TimeoutExpired as error:
-        raise NotCompiledError(f"{compiler} took more than {_SECONDS} seconds") from error
+        raise NotCompiledError(f"{compiler[0]} took more than {_SECONDS} seconds") from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
 
 
-def _version(compiler: str) -> bytes:
-    run = subprocess.run([compiler, "--version"], capture_output=True, timeout=_SECONDS)
+def _is_whole(library: Path) -> bool:
+    """Whether it is there as it was made: loading half a library ends the process."""
+    try:
+        return _digest_path(library).read_text() == _digest(library)
+    except OSError:
+        return False
+
+
+def _digest_path(library: Path) -> Path:
+    return library.with_suffix(".sha256")
+
+
+def _digest(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()
+
+
+def _version(compiler: list[str]) -> bytes:
+    run = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS)
     return run.stdout
 
 
@@ -218,11 +236,13 @@ def _cache_folder() -> Path:
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError:
-        return Path(tempfile.mkdtemp(prefix="alexnet_exp-"))
+        return Path(tempfile.mkdtemp(prefix=_TEMPORARY))
 
 
 def _open(path: Path) -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
+    if path.parent.name.startswith(_TEMPORARY):  # loaded, it needs no file
+        shutil.rmtree(path.parent, ignore_errors=True)
     lrn = [
         *[c_void_p] * 3, *[c_int64] * 3, c_int, *[c_float] * 3, c_int, c_int,
     ]  # fmt: skip

@@ -21,7 +21,8 @@ def tables(throughput: Mapping[str, Any]) -> Iterator[tuple[str, Table]]:
         throughput: As in bench.json.
     """
     found = throughput
-    yield f"Images/s, {found['device']}, {found['precision']}, data={found['data']}", _cases(found)
+    title = f"Images/s, {found['device']}, {found['precision']}, data={found['data']}"
+    yield f"{title} (ratios: the median of those of each round)", _cases(found)
     yield "Ceilings measured here", _limits(found)
     yield "Milliseconds of each stage, run by itself and not compiled", _stages(found)
     yield "Local response norm against F.local_response_norm, both passes", _norms(found)
