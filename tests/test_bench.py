@@ -166,7 +166,7 @@ def test_wrong_override(command: Command, override: str, message: str) -> None:
 def test_a_missing_gpu_is_named(command: Command) -> None:
     code, printed = command(*TINY, "profile=gpu", "bench.batches=[8]", "bench.stores=[mapped]")
     assert code == 2
-        assert "set profile=cpu" in printed
+    assert "set profile=cpu" in printed
 
 
 def test_a_record_of_another_network_is_left_alone(command: Command, tmp_path: Path) -> None:
