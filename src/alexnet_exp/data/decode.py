@@ -127,6 +127,12 @@ def _torchcodec() -> Callable[..., torch.Tensor] | None:
     return found
 
 
+def import_decoders() -> None:
+    """Import what decoding and resizing need, seconds that no rate should count."""
+    _torchcodec()
+    importlib.import_module("torchvision.transforms.v2.functional")
+
+
 def decoder_name() -> str:
     """The decoder that files meet first, for the record."""
     return "pillow" if _torchcodec() is None else "torchcodec"

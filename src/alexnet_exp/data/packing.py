@@ -22,11 +22,11 @@ import torch
 
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data.chunks import Chunk, pack_chunk, stored_pixels
-from alexnet_exp.data.decode import decoder_name
+from alexnet_exp.data.decode import decoder_name, import_decoders
 from alexnet_exp.data.journal import Commits, append, journal_path, read_journal
 from alexnet_exp.data.progress import Advance, progress_bar, say
 from alexnet_exp.data.shards import SHARD_BYTES, ShardWriter
-from alexnet_exp.data.sources import Item, Source
+from alexnet_exp.data.sources import Item, Source, TreeSource
 from alexnet_exp.data.split import SPLITS
 from alexnet_exp.data.statistics import PixelTotals
 from alexnet_exp.errors import UserError
@@ -55,6 +55,8 @@ def pack(source: Source, config: DataConfig, path: Path, *, progress: bool) -> N
         UserError: not enough space, too many files that cannot be decoded, a class without a
             readable image on some side, or what the source itself finds wrong.
     """
+    if isinstance(source, TreeSource):  # arrays and drawings need none
+        import_decoders()
     items = source.items
     job = _Job(source, config, items, partial_path(path))
     job.resume()
