@@ -16,7 +16,7 @@ from alexnet_exp.kernels import lrn as triton_lrn
 class Path(StrEnum):
     """Implementations of the same formula."""
 
-    compiled = "C, compiled on this machine"
+    compiled = "compiled C"
     triton = "Triton"
     plain = "torch operations"
 

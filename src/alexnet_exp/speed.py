@@ -189,21 +189,24 @@ def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
     model, constants = config.model, config.model.lrn
     device = "cuda" if uses_gpu(config.trainer.accelerator) else "cpu"
     layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
-    found = []
+    found: dict[str, list[str]] = {}
     for layer in layers:
         if layer.kind != "norm" or model.normalization not in ("lrn", "pair"):
             continue
         norm = LocalResponseNorm(layer.outputs, model.towers, constants.size, beta=constants.beta)
         norm.fast = config.speed.kernels
         x = torch.empty(
-            (2, layer.outputs, 2, 2), dtype=activation_dtype(config.trainer.precision),
-            device=device, memory_format=layout,
-        )  # fmt: skip
-        text = f"{layer.name} by {norm.path(x)}"
-        if norm.fast and device == "cpu" and cpu.why_not() is not None:
-            text += f" ({cpu.why_not()})"
-        found.append(text)
-    return found
+            (2, layer.outputs, 2, 2),
+            dtype=activation_dtype(config.trainer.precision),
+            device=device,
+            memory_format=layout,
+        )
+        found.setdefault(str(norm.path(x)), []).append(layer.name)
+    missing = cpu.why_not() if config.speed.kernels and device == "cpu" else None
+    reason = "" if missing is None else f" ({missing})"
+    if len(found) == 1:
+        return [f"LRN by {next(iter(found))}{reason}"]
+    return [f"{' and '.join(names)} by {path}{reason}" for path, names in found.items()]
 
 
 def _can_compile() -> bool:
