@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch.nn import functional as F
 
 from alexnet_exp.classifier import Classifier
@@ -369,3 +370,15 @@ def test_other_finished_runs_do_not(tiny, tmp_path: Path, overrides: tuple[str, 
     with pytest.raises(UserError, match=r"trainer\.max_epochs was 1, is 2"):
         train(tiny("trainer.max_epochs=2", *overrides), tmp_path)
     assert train(tiny("trainer.max_epochs=1", *overrides), tmp_path) == first
+
+
+def test_a_run_of_before_there_were_speed_options_is_still_finished(tiny, tmp_path: Path) -> None:
+    first = train(tiny("trainer.max_epochs=1"), tmp_path)
+    file = tmp_path / "config.yaml"
+    recorded = yaml.safe_load(file.read_text())
+    del recorded["speed"], recorded["data"]["encoding"], recorded["data"]["subset"]
+    recorded["trainer"]["channels_last"] = True
+    file.write_text(yaml.safe_dump(recorded))
+    written = (tmp_path / "result.json").stat().st_mtime_ns
+    assert train(tiny("trainer.max_epochs=1"), tmp_path) == first
+    assert (tmp_path / "result.json").stat().st_mtime_ns == written
