@@ -242,7 +242,7 @@ def test_a_damaged_library_is_compiled_again(
     if shutil.which("cc") is None:
         pytest.skip("there is no compiler")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    library = cpu._compile(cpu._find_compiler())
+    library = cpu._compile(cpu.find_compiler())
     library.write_bytes(library.read_bytes()[:1000])
     cpu._load.cache_clear()
     try:

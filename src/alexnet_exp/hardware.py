@@ -31,6 +31,13 @@ def keep_freed_memory() -> bool:
     return all(mallopt(ctypes.c_int(key), ctypes.c_int(value)) for key, value in settings.items())
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def memory_bytes() -> int:
     """Memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -1,8 +1,7 @@
 """Puts the options of ``speed`` on a network, from outside of it, and says which paths run."""
 
-import shutil
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -14,8 +13,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import Compile, StrategyName
 from alexnet_exp.data.progress import say
 from alexnet_exp.hardware import activation_dtype, is_out_of_memory, uses_gpu
-from alexnet_exp.kernels import cpu
-from alexnet_exp.kernels import lrn as triton_lrn
+from alexnet_exp.kernels import cpu, gpu
 from alexnet_exp.lrn import LocalResponseNorm
 from alexnet_exp.model import AlexNet, LayerPlan
 
@@ -210,4 +208,7 @@ def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
 
 
 def _can_compile() -> bool:
-    return triton_lrn.INSTALLED and any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+    """Triton compiles what launches its kernels with the machine's C compiler."""
+    with suppress(cpu.NotCompiledError):
+        return gpu.INSTALLED and bool(cpu.find_compiler())
+    return False

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from alexnet_exp.kernels import crop, lrn
+from alexnet_exp.kernels import crop, gpu, lrn
 
 
 def channels_last(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
@@ -16,8 +16,7 @@ def _a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """A Hopper GPU with Triton, as far as questions about tensors without data go."""
     properties = type("Properties", (), {"major": 9})()
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    monkeypatch.setattr(lrn, "INSTALLED", True)
-    monkeypatch.setattr(crop, "INSTALLED", True)
+    monkeypatch.setattr(gpu, "INSTALLED", True)
 
 
 @pytest.mark.usefixtures("_a_gpu")
@@ -35,7 +34,7 @@ def test_lrn_says_what_it_supports(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not lrn.supports(x, 1, 5, 0.5), "another power"
         assert not lrn.supports(x, 8, 5, 0.75), "twelve maps a tower"
         assert not lrn.supports(x[0], 2, 5, 0.75)
-        monkeypatch.setattr(lrn, "INSTALLED", False)
+        monkeypatch.setattr(gpu, "INSTALLED", False)
         assert not lrn.supports(x, 2, 5, 0.75)
 
 
@@ -48,7 +47,7 @@ def test_crop_says_what_it_supports(monkeypatch: pytest.MonkeyPatch) -> None:
         assert not crop.supports(images.float())
         assert not crop.supports(images[:, :, ::2])
         assert not crop.supports(images[:, :4]), "not square"
-        monkeypatch.setattr(crop, "INSTALLED", False)
+        monkeypatch.setattr(gpu, "INSTALLED", False)
         assert not crop.supports(images)
 
 

@@ -1,7 +1,7 @@
 """Batches of a store in the order of a sampler, with what is drawn for each image."""
 
-from collections.abc import Callable, Iterator
-from itertools import chain, repeat
+from collections.abc import Callable, Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -58,27 +58,27 @@ class Loader:
         pixels: Iterator[Tensor | None] = repeat(None)
         if self.stream is not None:
             pixels = self.stream.batches(batches)
-        start = 0
-        draws = chain.from_iterable(self._draws(order, [len(batch) for batch in batches]))
-        for batch in batches:
-            piece = slice(start, start + len(batch))
-            start = piece.stop
-            given: dict[str, Any] = {"index": order[piece], "labels": labels[piece]}
-            if self.draw is not None:
-                given["draws"] = next(draws)
-            one = next(pixels)
+        sizes = [len(batch) for batch in batches]
+        draws: Iterator[Draws | None] = repeat(None)
+        if self.draw is not None and isinstance(self.sampler, TrainSampler):
+            draws = _drawn_ahead(self.draw, self.sampler.epoch, order, sizes)
+        for index, its_labels, drawn, one in zip(
+            order.split(sizes), labels.split(sizes), draws, pixels, strict=False
+        ):
+            given: dict[str, Any] = {"index": index, "labels": its_labels}
+            if drawn is not None:
+                given["draws"] = drawn
             if one is not None:
                 given["pixels"] = one
             yield given
 
-    def _draws(self, order: Tensor, sizes: list[int]) -> Iterator[list[Draws]]:
-        """Those of each batch, many batches at a time."""
-        assert self.draw is None or isinstance(self.sampler, TrainSampler)
-        start = 0
-        for first in range(0, len(sizes), DRAWN_AT_ONCE):
-            some = sizes[first : first + DRAWN_AT_ONCE]
-            block = order[start : start + sum(some)]
-            start += sum(some)
-            assert self.draw is not None
-            assert isinstance(self.sampler, TrainSampler)
-            yield self.draw(block, self.sampler.epoch).split(some)
+
+def _drawn_ahead(
+    draw: Callable[[Tensor, int], Draws], epoch: int, order: Tensor, sizes: Sequence[int]
+) -> Iterator[Draws]:
+    """What is drawn for each batch of ``order``, many batches at a time."""
+    start = 0
+    for first in range(0, len(sizes), DRAWN_AT_ONCE):
+        some = sizes[first : first + DRAWN_AT_ONCE]
+        yield from draw(order[start : start + sum(some)], epoch).split(some)
+        start += sum(some)

@@ -1,6 +1,5 @@
 """The LightningDataModule: a packed store, batches of it, and their augmentation."""
 
-import os
 from typing import Any
 
 import lightning as L
@@ -15,7 +14,7 @@ from alexnet_exp.data.pixels import InMemory, Mapped, Pixels, put_on
 from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
 from alexnet_exp.data.store import Store
 from alexnet_exp.data.stream import Stream
-from alexnet_exp.hardware import activation_dtype, memory_bytes
+from alexnet_exp.hardware import activation_dtype, cores, memory_bytes
 
 Batch = dict[str, Any]
 _MOST_THREADS = 16
@@ -139,5 +138,4 @@ class StoreDataModule(L.LightningDataModule):
         """Threads that read, of one process."""
         if self.config.data.workers is not None:
             return self.config.data.workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return max(1, min(_MOST_THREADS, (cores or 1) // self.config.trainer.devices))
+        return max(1, min(_MOST_THREADS, cores() // self.config.trainer.devices))

@@ -30,6 +30,7 @@ from alexnet_exp.data.sources import Item, Source, TreeSource
 from alexnet_exp.data.split import SPLITS
 from alexnet_exp.data.statistics import PixelTotals
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import cores
 
 FORMAT_VERSION = 2
 
@@ -83,7 +84,7 @@ class _Job:
         self.shape = (config.image_size, config.image_size, config.channels)
         self.row_bytes = config.image_size**2 * config.channels
         self.step = min(512, max(1, _CHUNK_BYTES // self.row_bytes))
-        self.cores = _cores()
+        self.cores = cores()
         self.done = 0
         self.skipped: list[tuple[int, str]] = []
         self.totals = PixelTotals(config.image_size, config.channels)
@@ -352,9 +353,3 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -145,14 +145,18 @@ def why_not() -> str | None:
 @cache
 def _load() -> Kernels | str:
     try:
-        compiler = _find_compiler()
+        compiler = find_compiler()
         return Kernels(_open(_compile(compiler)))
     except (NotCompiledError, OSError, RuntimeError, subprocess.SubprocessError) as error:
         return str(error)
 
 
-def _find_compiler() -> list[str]:
-    """``$CC``, which may have arguments, or the first of the usual names on the PATH."""
+def find_compiler() -> list[str]:
+    """``$CC``, which may have arguments, or the first of the usual names on the PATH.
+
+    Raises:
+        NotCompiledError: There is none.
+    """
     named = shlex.split(os.environ.get("CC", ""))
     for name, *arguments in [named] if named else (["cc"], ["gcc"], ["clang"]):
         found = shutil.which(name)

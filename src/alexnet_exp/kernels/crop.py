@@ -4,12 +4,10 @@ Crop, flip, mean image, color noise and scale in one pass over the bytes, from i
 the device. Written in Triton; computes what data/augmentation.py does without resized crops.
 """
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 
-INSTALLED = find_spec("triton") is not None
+from alexnet_exp.kernels.gpu import runs_triton
 
 
 def supports(images: Tensor) -> bool:
@@ -17,10 +15,7 @@ def supports(images: Tensor) -> bool:
     (M, S, S, C) uint8 in contiguous memory.
     """
     return (
-        INSTALLED
-        and images.is_cuda
-        and torch.version.hip is None
-        and torch.cuda.get_device_properties(images.device).major >= 8
+        runs_triton(images)
         and images.dtype == torch.uint8
         and images.dim() == 4
         and images.shape[1] == images.shape[2]

@@ -5,12 +5,11 @@ reads x and writes y; backward it reads x and the gradient and writes a gradient
 kept. Written in Triton for channels-last tensors.
 """
 
-from importlib.util import find_spec
-
 import torch
 from torch import Tensor
 
-INSTALLED = find_spec("triton") is not None
+from alexnet_exp.kernels.gpu import runs_triton
+
 DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
@@ -22,10 +21,7 @@ def supports(x: Tensor, towers: int, size: int, beta: float) -> bool:
     and a power of .75.
     """
     return (
-        INSTALLED
-        and x.is_cuda
-        and torch.version.hip is None
-        and torch.cuda.get_device_properties(x.device).major >= 8
+        runs_triton(x)
         and x.dtype in DTYPES
         and x.dim() == 4
         and x.is_contiguous(memory_format=torch.channels_last)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from alexnet_exp import cli
 from alexnet_exp.console import console
-from alexnet_exp.kernels import lrn
+from alexnet_exp.kernels import gpu, lrn
 from alexnet_exp.kernels.crop import crop
 
 BATCHES = (128, 1024)
@@ -83,7 +83,7 @@ def seconds(case: Case, round_bytes: int = ROTATED) -> float:
 
 def main() -> None:
     """Entry point."""
-    if not (torch.cuda.is_available() and lrn.INSTALLED):
+    if not (torch.cuda.is_available() and gpu.INSTALLED):
         cli.mistake("nothing to measure: the kernels need an NVIDIA GPU and Triton")
     device = torch.device("cuda")
     rate = 2 * COPIED / seconds(Case("copy", 2 * COPIED, lambda: _copy(device)))

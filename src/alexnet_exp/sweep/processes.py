@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 
+from alexnet_exp.hardware import cores
 from alexnet_exp.sweep.child import Child, ChildSpec, Ending, child_environment
 from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
 
@@ -19,9 +20,8 @@ class Processes:
         self.slots = jobs
         self._extra = extra
         # Jobs side by side share the cores; each with all of them would only be in the others' way.
-        cores = os.process_cpu_count() if hasattr(os, "process_cpu_count") else _cores()
         shared = jobs > 1 and "OMP_NUM_THREADS" not in os.environ
-        self._threads = max(1, (cores or 1) // jobs) if shared else None
+        self._threads = max(1, cores() // jobs) if shared else None
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError for a job on more machines than this one."""
@@ -59,7 +59,3 @@ class RunningProcess:
         """Ask it to end."""
         if self._child:
             self._child.stop("stopped with the sweep")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
