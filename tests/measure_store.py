@@ -20,11 +20,11 @@ import numpy as np
 
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data.decode import Pixels
-from alexnet_exp.data.packing import pack
 from alexnet_exp.data.sampler import TrainSampler
-from alexnet_exp.data.sources import Item, Source
-from alexnet_exp.data.split import Entry
-from alexnet_exp.data.store import Store
+from alexnet_exp.data.sources.source import Item, Source
+from alexnet_exp.data.sources.split import Entry
+from alexnet_exp.data.store.packing import pack
+from alexnet_exp.data.store.store import Store
 
 BATCH = 128
 CLASSES = 100

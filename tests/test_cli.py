@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 
 from alexnet_exp import cli
-from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.errors import UserError
-from alexnet_exp.train import train
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.fit import train
 
 TINY = (
     "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from alexnet_exp.config import Config, conf_folder, to_plain
-from alexnet_exp.model import AlexNet, plan
-from alexnet_exp.runs import config_hash
+from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.runs.folder import config_hash
 
 CONF = conf_folder()
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())

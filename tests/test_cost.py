@@ -7,14 +7,14 @@ import torch.distributed as dist
 from torch import nn
 from torch.multiprocessing.spawn import spawn
 
+from alexnet_exp.bench.counter import tcp_bytes_sent
+from alexnet_exp.bench.observe import observe
 from alexnet_exp.config.training import StrategyName
-from alexnet_exp.cost.counter import tcp_bytes_sent
 from alexnet_exp.cost.measure import share_of_classifier, share_of_features
-from alexnet_exp.cost.observe import observe
 from alexnet_exp.cost.pieces import STATED_LINKS, Link, Machine, Piece, ceilings, same_for_all
 from alexnet_exp.cost.step_time import Job, StepTime, fits, step_time
 from alexnet_exp.cost.traffic import Collective, Transfer, bytes_per_step, bytes_sent, transfers
-from alexnet_exp.model import LayerPlan, plan
+from alexnet_exp.network.alexnet import LayerPlan, plan
 from tests.conftest import ComposeConfig
 
 PARAMETERS, CONV_PARAMETERS = 60_965_224, 2_334_080

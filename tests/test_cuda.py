@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_exp.data.images import Images
-from alexnet_exp.data.module import StoreDataModule
+from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.pixels import InMemory, put_on
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.store.images import Images
+from alexnet_exp.data.store.store import prepare
 from alexnet_exp.data.stream import Stream
-from alexnet_exp.train import train
+from alexnet_exp.training.fit import train
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

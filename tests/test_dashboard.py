@@ -12,8 +12,8 @@ import pytest
 import wandb
 
 from alexnet_exp import dashboard
-from alexnet_exp.train import train
-from tests.test_loggers import TINY, read_wandb
+from alexnet_exp.training.fit import train
+from tests.training.test_loggers import TINY, read_wandb
 
 Command = Callable[..., tuple[int, str, str]]
 

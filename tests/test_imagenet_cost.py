@@ -21,7 +21,7 @@ from alexnet_exp.cost.imagenet import (
 )
 from alexnet_exp.cost.pieces import STATED_LINKS, ceilings, read_bench, same_for_all
 from alexnet_exp.cost.step_time import Job
-from alexnet_exp.model import plan
+from alexnet_exp.network.alexnet import plan
 from tests.conftest import ComposeConfig
 
 ROOT = Path(__file__).parents[1]

@@ -61,7 +61,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_whole_run_imports_nothing_that_it_does_not_use(stores: Path, tmp_path: Path) -> None:
     printed = python(
         f"""
-        from alexnet_exp import train
+        from alexnet_exp.training import fit as train
 
         def imported():
             return [name for name in {UNUSED} if name in sys.modules]

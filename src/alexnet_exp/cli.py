@@ -17,7 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from alexnet_exp import startup
 from alexnet_exp.config import Config, conf_folder, register, to_config
-from alexnet_exp.data.progress import say
+from alexnet_exp.console import say
 from alexnet_exp.errors import (
     FAILED,
     INTERRUPTED,
@@ -26,9 +26,9 @@ from alexnet_exp.errors import (
     SweepStoppedError,
     UserError,
 )
+from alexnet_exp.experiments import check_overrides
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
-from alexnet_exp.overrides import check_overrides
-from alexnet_exp.runs import RunFolder
+from alexnet_exp.runs.folder import RunFolder
 
 # Lines of Hydra's messages that tell a user nothing.
 _INTERNALS = (

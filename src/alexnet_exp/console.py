@@ -1,6 +1,24 @@
-"""The one console that every command prints to, and how it writes an error; imports no torch."""
+"""What every command shows: one console, lines, bars; imports no torch."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+from rich.text import Text
 
 console = Console(highlight=False)
 
@@ -8,3 +26,64 @@ console = Console(highlight=False)
 def percent(error: float) -> str:
     """A fraction as percent with one decimal."""
     return f"{100 * error:.1f} %"
+
+
+Advance = Callable[[int], None]
+
+_EVERY = 60  # seconds between lines where there is no terminal
+
+
+def say(line: str) -> None:
+    """Print one line for the user, apart from whatever a command writes on stdout."""
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def progress_bar(
+    what: str, total: int | None, *, unit: Literal["images", "bytes"], show: bool, before: int = 0
+) -> Iterator[Advance]:
+    """Show how far a piece of work is; yields the function that moves it on.
+
+    Args:
+        what: shown before the bar, for example ``packing flowers``.
+        total: how many of ``unit`` there are to do; None if nobody knows.
+        unit: what is counted.
+        show: False keeps silent.
+        before: how many an earlier attempt has done; they do not count in the rate.
+    """
+    screen = Console(stderr=True)
+    if show and screen.is_terminal:
+        numbers: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), _ImagesPerSecond())
+        if unit == "bytes":
+            numbers = (DownloadColumn(), TransferSpeedColumn())
+        columns = (TextColumn("{task.description}"), BarColumn(), *numbers, TimeRemainingColumn())
+        with Progress(*columns, console=screen) as bar:
+            task = bar.add_task(what, total=total, completed=before)
+            yield lambda step: bar.advance(task, step)
+        return
+    done, said = 0, 0.0
+
+    def count(step: int) -> None:
+        nonlocal done, said
+        done += step
+        seconds = time.perf_counter() - start
+        if show and total is not None and seconds >= said + _EVERY:
+            said = seconds
+            left = (total - before - done) * seconds / max(done, 1)
+            say(
+                f"{what}: {before + done:,} of {total:,} {unit}, {done / seconds:,.0f} {unit}/s,"
+                f" {left / 60:.0f} min left"
+            )
+
+    if show:
+        say(what if total is None else f"{what}: {total:,} {unit}")
+    start = time.perf_counter()
+    yield count
+    if show:
+        seconds = time.perf_counter() - start
+        say(f"{what}: done, {done / max(seconds, 1e-9):,.0f} {unit}/s, {seconds:.1f} s")
+
+
+class _ImagesPerSecond(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed or 0:,.0f} images/s")

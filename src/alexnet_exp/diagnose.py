@@ -14,15 +14,15 @@ import torch
 from rich.table import Table
 
 from alexnet_exp import cli
-from alexnet_exp.analysis.start import layer_signals, sharpness
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Views
 from alexnet_exp.console import console
-from alexnet_exp.data.module import StoreDataModule
-from alexnet_exp.data.store import prepare
-from alexnet_exp.model import AlexNet
-from alexnet_exp.runs import RunFolder
-from alexnet_exp.setup import settle
+from alexnet_exp.data.datamodule import StoreDataModule
+from alexnet_exp.data.store.store import prepare
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.start import layer_signals, sharpness
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.training.settle import settle
 
 IMAGES = 128
 

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from alexnet_exp import cli
-from alexnet_exp.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
-from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyConfig
-from alexnet_exp.data.module import StoreDataModule
-from alexnet_exp.data.store import prepare
-from alexnet_exp.display import EpochProgress, show_errors
+from alexnet_exp.data.datamodule import StoreDataModule
+from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
-from alexnet_exp.setup import make_trainer, settle
+from alexnet_exp.training.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.progress import EpochProgress, show_errors
+from alexnet_exp.training.settle import make_trainer, settle
 
 
 def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[str, Any]:

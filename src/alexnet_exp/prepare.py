@@ -10,8 +10,8 @@ from pathlib import Path
 from alexnet_exp import cli
 from alexnet_exp.config import Config
 from alexnet_exp.console import console
-from alexnet_exp.data.store import prepare
-from alexnet_exp.runs import RunFolder
+from alexnet_exp.data.store.store import prepare
+from alexnet_exp.runs.folder import RunFolder
 
 
 def pack(config: Config, folder: Path) -> None:

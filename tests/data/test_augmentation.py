@@ -10,7 +10,7 @@ from torch import Tensor
 from alexnet_exp.config.training import AugmentationConfig, Views
 from alexnet_exp.data.augmentation import Augmentation
 from alexnet_exp.data.pixels import InMemory
-from alexnet_exp.kernels import cpu
+from alexnet_exp.network.kernels import cpu
 
 SIDE, SIZE = 40, 8
 SLACK = SIDE - SIZE

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from alexnet_exp.config.data import Layout
-from alexnet_exp.data.download import fetch
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.sources.download import fetch
+from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from tests.data.drawn import config_of, folder_of
 

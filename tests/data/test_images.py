@@ -14,11 +14,11 @@ from PIL import Image
 
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data import decode as decoding
-from alexnet_exp.data import packing
 from alexnet_exp.data.decode import encode_jpeg, resize_and_crop
-from alexnet_exp.data.images import offsets_path, shard_path
-from alexnet_exp.data.sources import open_source
-from alexnet_exp.data.store import Store, prepare, store_path
+from alexnet_exp.data.sources.source import open_source
+from alexnet_exp.data.store import packing
+from alexnet_exp.data.store.images import offsets_path, shard_path
+from alexnet_exp.data.store.store import Store, prepare, store_path
 from alexnet_exp.errors import UserError
 from tests.data.drawn import SIZE, config_of, folder_of, picture
 

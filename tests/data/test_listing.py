@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data import listing, sources
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.sources import listing
+from alexnet_exp.data.sources import source as sources
+from alexnet_exp.data.store.store import prepare
 from tests.data.drawn import config_of, encoded, folder_of, picture
 
 

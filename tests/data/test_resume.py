@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from alexnet_exp.config.data import DataConfig, Encoding
-from alexnet_exp.data import journal, packing
-from alexnet_exp.data.images import shard_path
-from alexnet_exp.data.shards import ShardWriter
-from alexnet_exp.data.sources import open_source
-from alexnet_exp.data.statistics import PixelTotals
-from alexnet_exp.data.store import Store, prepare, store_path
+from alexnet_exp.data.sources.source import open_source
+from alexnet_exp.data.store import journal, packing
+from alexnet_exp.data.store.images import shard_path
+from alexnet_exp.data.store.pixel_totals import PixelTotals
+from alexnet_exp.data.store.shards import ShardWriter
+from alexnet_exp.data.store.store import Store, prepare, store_path
 from alexnet_exp.errors import UserError
 from tests.data.drawn import SIZE, config_of, folder_of
 
@@ -34,10 +34,11 @@ import json, os, signal, sys
 from pathlib import Path
 from alexnet_exp.config.data import DataConfig
 from torchvision.transforms.v2 import functional  # once, and not in every child
-from alexnet_exp.data import journal, packing
+from alexnet_exp.data.store import journal
+from alexnet_exp.data.store import packing
 from alexnet_exp.data.decode import decoder_name
-from alexnet_exp.data.shards import ShardWriter
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.store.shards import ShardWriter
+from alexnet_exp.data.store.store import prepare
 decoder_name()
 journal.COMMIT_SECONDS = 0
 def count_down(owner, name, before=lambda *a: None):

@@ -15,9 +15,8 @@ from scipy.io import savemat
 from torchvision.datasets import CIFAR10, FashionMNIST
 
 from alexnet_exp.config.data import DataConfig, Layout
-from alexnet_exp.data import synthetic
 from alexnet_exp.data.decode import DecodeError
-from alexnet_exp.data.sources import Item, Source, open_source
+from alexnet_exp.data.sources.source import Item, Source, open_source, synthetic
 from alexnet_exp.errors import UserError
 from tests.data.drawn import config_of, encoded, folder_of, picture
 

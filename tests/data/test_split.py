@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from alexnet_exp.data.split import (
+from alexnet_exp.data.sources.split import (
     Entry,
     Pool,
     assign_splits,

@@ -18,12 +18,12 @@ import pytest
 import torch
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data import chunks, packing
 from alexnet_exp.data.decode import resize_and_crop
-from alexnet_exp.data.lock import only_one
-from alexnet_exp.data.sources import TreeSource, open_source
-from alexnet_exp.data.statistics import PixelTotals
-from alexnet_exp.data.store import Store, prepare, store_path
+from alexnet_exp.data.sources.source import TreeSource, open_source
+from alexnet_exp.data.store import chunks, packing
+from alexnet_exp.data.store.lock import only_one
+from alexnet_exp.data.store.pixel_totals import PixelTotals
+from alexnet_exp.data.store.store import Store, prepare, store_path
 from alexnet_exp.errors import UserError
 from tests.data.drawn import SIZE, config_of, encoded, folder_of, picture
 
@@ -113,7 +113,7 @@ def test_a_complete_store_is_opened_and_not_packed_again(
     config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = prepare(config, progress=False)
-    monkeypatch.setattr("alexnet_exp.data.store.pack", None)
+    monkeypatch.setattr("alexnet_exp.data.store.store.pack", None)
     np.testing.assert_array_equal(prepare(config, progress=False).images[:], first.images[:])
     assert Store.open(store_path(config)).names == first.names
 
@@ -193,9 +193,10 @@ KILLED = """
 import json, os, signal, sys, time
 from alexnet_exp.config.data import DataConfig
 from torchvision.transforms.v2 import functional  # once, and not in every child
-from alexnet_exp.data import journal, packing
+from alexnet_exp.data.store import journal
+from alexnet_exp.data.store import packing
 from alexnet_exp.data.decode import decoder_name
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.store.store import prepare
 decoder_name()
 packing._CHUNK_BYTES = 5 * 8 * 8 * 3
 journal.COMMIT_SECONDS = 0
@@ -305,7 +306,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_packed(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("alexnet_exp.data.journal.append", full)
+        patch.setattr("alexnet_exp.data.store.journal.append", full)
         with pytest.raises(UserError, match=r"disk of .*stores is full.*goes on.*data\.stores="):
             prepare(config, progress=False)
     assert packing.partial_path(store_path(config)).exists()

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from alexnet_exp.data.augmentation import Draws
-from alexnet_exp.data.images import Images
+from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.loader import DRAWN_AT_ONCE, Loader
-from alexnet_exp.data.module import StoreDataModule
 from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
-from alexnet_exp.data.store import Store, prepare
+from alexnet_exp.data.store.images import Images
+from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.data.stream import Stream
 
 CPU = torch.device("cpu")

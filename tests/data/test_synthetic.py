@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional as F
 
-from alexnet_exp.data.synthetic import CLASSES, draw
+from alexnet_exp.data.sources.synthetic import CLASSES, draw
 
 TRAIN, COUNT = 480, 600
 
@@ -79,7 +79,7 @@ def test_index_and_seed_change_the_image() -> None:
 
 def test_fresh_process_draws_the_same() -> None:
     code = (
-        "import hashlib; from alexnet_exp.data.synthetic import draw;"
+        "import hashlib; from alexnet_exp.data.sources.synthetic import draw;"
         "print(hashlib.sha256(b''.join(draw(i, 3).tobytes() for i in range(5))).hexdigest())"
     )
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

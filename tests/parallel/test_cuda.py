@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from alexnet_exp.parallel.layout import PartOfDropout, Share
-from alexnet_exp.train import train
+from alexnet_exp.training.fit import train
 from tests.parallel.test_equality import BASE, distance, rows
 
 GPUS = torch.cuda.device_count()

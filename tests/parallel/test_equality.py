@@ -14,7 +14,7 @@ import pytest
 
 from alexnet_exp.config import Config
 from alexnet_exp.evaluate import evaluate
-from alexnet_exp.train import train
+from alexnet_exp.training.fit import train
 from tests.parallel.together import Task, run_together, weights
 
 Make = Callable[..., Config]

@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from alexnet_exp.config import Config
-from alexnet_exp.data.store import prepare
+from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import RankError, UserError
 from alexnet_exp.parallel.member import Member
 from alexnet_exp.parallel.supervisor import _Team
-from alexnet_exp.runs import RunFolder
-from alexnet_exp.setup import settle
-from alexnet_exp.train import train
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.training.fit import train
+from alexnet_exp.training.settle import settle
 from tests.conftest import ComposeConfig
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from alexnet_exp.config import Config
 from alexnet_exp.errors import PlacementError
-from alexnet_exp.model import AlexNet, plan
+from alexnet_exp.network.alexnet import AlexNet, plan
 from alexnet_exp.parallel.layout import BatchNormOverProcesses, PartOfDropout, Share
 from alexnet_exp.parallel.parts import Rows
 from alexnet_exp.parallel.strategies import check, make_strategy

@@ -13,9 +13,9 @@ import torch.distributed as dist
 from omegaconf import OmegaConf
 from torch._C._distributed_c10d import TCPStore
 
-from alexnet_exp.classifier import Classifier
 from alexnet_exp.config import Config, to_config, to_plain
-from alexnet_exp.train import train
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.fit import train
 
 
 @dataclass

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_exp.config import Config
-from alexnet_exp.sweep.child import ChildSpec
 from alexnet_exp.sweep.jobs import Job, State
+from alexnet_exp.sweep.process import ChildSpec
 
 FINISH = """
 import json, os, time

@@ -12,11 +12,12 @@ from pathlib import Path
 import pytest
 
 from alexnet_exp.errors import SweepStoppedError
-from alexnet_exp.sweep import child, engine
-from alexnet_exp.sweep.child import Child, ChildSpec, child_environment
+from alexnet_exp.sweep import engine
+from alexnet_exp.sweep import process as child
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
-from alexnet_exp.sweep.processes import Processes
+from alexnet_exp.sweep.local import Processes
+from alexnet_exp.sweep.process import Child, ChildSpec, child_environment
 from tests.sweep.pretend import FAIL, HANG, KILLED, PYTHON, WAIT, Pretend, finish, pretend_jobs
 
 
@@ -225,7 +226,7 @@ def test_job_takes_its_own_children_along(tmp_path: Path) -> None:
 def test_job_ends_with_a_sweep_that_was_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path;"
-        "from alexnet_exp.sweep.child import Child, ChildSpec, child_environment;"
+        "from alexnet_exp.sweep.process import Child, ChildSpec, child_environment;"
         f"c = Child(ChildSpec('a', Path({str(tmp_path)!r}), ('-c', {HANG!r})),"
         "child_environment()); print(c.pid, flush=True); time.sleep(99)"
     )

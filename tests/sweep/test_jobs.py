@@ -12,13 +12,13 @@ from omegaconf import OmegaConf
 from alexnet_exp import cli
 from alexnet_exp.config import Config, conf_folder, to_plain
 from alexnet_exp.errors import PlacementError
-from alexnet_exp.runs import RunFolder
+from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.sweep import launch
 from alexnet_exp.sweep.engine import Backend, run_sweep
 from alexnet_exp.sweep.jobs import Job, Outcome, State, _quoted, folder_name
-from alexnet_exp.sweep.processes import Processes
-from alexnet_exp.sweep.screen import show_outcomes
-from alexnet_exp.train import train
+from alexnet_exp.sweep.local import Processes
+from alexnet_exp.sweep.table import show_outcomes
+from alexnet_exp.training.fit import train
 from tests.sweep.pretend import finish, pretend_jobs
 
 TINY = (
@@ -187,7 +187,7 @@ def test_exit_code_says_whether_all_is_done(
 
 
 def test_missing_extra_is_named(planned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "alexnet_exp.sweep.ray_backend", None)
+    monkeypatch.setitem(sys.modules, "alexnet_exp.sweep.ray", None)
     code, _, error = planned("-m", "seed=0,1", "hydra/launcher=ray")
     assert code == 2
     assert "pip install 'alexnet-exp[ray]'" in error

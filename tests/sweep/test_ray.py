@@ -13,7 +13,7 @@ import pytest
 from alexnet_exp.errors import SweepStoppedError, UserError
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
-from alexnet_exp.sweep.ray_backend import RayBackend, demand
+from alexnet_exp.sweep.ray import RayBackend, demand
 from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs
 from tests.sweep.test_engine import gone, wait_for
 

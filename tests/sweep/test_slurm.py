@@ -11,7 +11,7 @@ import pytest
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
-from alexnet_exp.sweep.slurm_backend import SlurmBackend
+from alexnet_exp.sweep.slurm import SlurmBackend
 from tests.sweep.pretend import FAIL, finish, pretend_jobs
 
 SETTINGS = {

@@ -18,12 +18,12 @@ from torch.multiprocessing.spawn import spawn
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.console import say
 from alexnet_exp.cost.pieces import SHARES, Link, Machine, Piece
 from alexnet_exp.cost.traffic import Collective, bytes_sent
-from alexnet_exp.data.progress import say
 from alexnet_exp.hardware import keep_freed_memory, uses_gpu
-from alexnet_exp.model import AlexNet, plan
-from alexnet_exp.optim import build_optimizer
+from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.training.optim import build_optimizer
 
 SECONDS, REPETITIONS = 0.3, 4
 """Least of each measurement. The fastest repetition counts: other work on the machine only adds."""

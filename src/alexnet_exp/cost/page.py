@@ -6,10 +6,10 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
+from alexnet_exp.bench.observe import Observation
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.cost import imagenet
-from alexnet_exp.cost.observe import Observation
 from alexnet_exp.cost.pieces import (
     STATED_LINKS,
     Link,
@@ -30,7 +30,7 @@ from alexnet_exp.cost.tables import (
     stated,
 )
 from alexnet_exp.errors import MISTAKE, UserError
-from alexnet_exp.model import plan
+from alexnet_exp.network.alexnet import plan
 
 COMMAND = "python -m alexnet_exp.cost.page > docs/scaling.md"
 

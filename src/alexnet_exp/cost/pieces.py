@@ -10,7 +10,7 @@ import numpy as np
 
 from alexnet_exp.cost.traffic import Collective, Transfer
 from alexnet_exp.errors import UserError
-from alexnet_exp.model import LayerPlan
+from alexnet_exp.network.alexnet import LayerPlan
 
 SHARES = (1, 2, 4, 8, 16, 32, 64)
 """Numbers of devices that the model is asked for, and so the shares of fc layers measured."""
@@ -172,7 +172,7 @@ def ceilings(
     batches.
 
     Args:
-        layers: Of ``alexnet_exp.model.plan``.
+        layers: Of ``alexnet_exp.network.alexnet.plan``.
         towers: ``model.towers``.
         name: For tables.
         flops: Operations per second.

@@ -29,7 +29,7 @@ from alexnet_exp.cost.traffic import (
     bytes_per_step,
     transfers,
 )
-from alexnet_exp.model import LayerPlan
+from alexnet_exp.network.alexnet import LayerPlan
 
 MIB = 2**20
 
@@ -39,7 +39,7 @@ class Job:
     """What is trained.
 
     Attributes:
-        layers: Of ``alexnet_exp.model.plan``.
+        layers: Of ``alexnet_exp.network.alexnet.plan``.
         towers: ``model.towers``.
         bucket_mb: ``strategy.bucket_mb``.
     """

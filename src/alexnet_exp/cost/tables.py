@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from rich import box
 from rich.table import Table as RichTable
 
+from alexnet_exp.bench.observe import Observation
 from alexnet_exp.config.training import StrategyName
-from alexnet_exp.cost.observe import Observation
 from alexnet_exp.cost.pieces import SHARES, Link, Links, Machine, same_for_all
 from alexnet_exp.cost.step_time import Job, fits, step_time
 from alexnet_exp.cost.traffic import bytes_per_activation, bytes_per_step, transfers

@@ -6,7 +6,7 @@ from enum import StrEnum
 from itertools import pairwise
 
 from alexnet_exp.config.training import StrategyName
-from alexnet_exp.model import LayerPlan
+from alexnet_exp.network.alexnet import LayerPlan
 
 WEIGHT_BYTES = 4
 """Weights and their gradients travel in fp32."""
@@ -103,7 +103,7 @@ def transfers(
 
     Args:
         strategy: How the network is laid over the devices.
-        layers: Of ``alexnet_exp.model.plan``.
+        layers: Of ``alexnet_exp.network.alexnet.plan``.
         batch: Global batch size, N.
         devices: All of them, K.
         towers: ``model.towers``, T; devices that share one copy of the network under ``towers``.

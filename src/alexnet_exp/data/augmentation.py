@@ -8,10 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet_exp.config.training import AugmentationConfig, Views
+from alexnet_exp.data.draws import normal, uniform
 from alexnet_exp.data.pixels import InMemory, Pixels
-from alexnet_exp.data.random import normal, uniform
-from alexnet_exp.kernels import cpu
-from alexnet_exp.kernels import crop as triton_crop
+from alexnet_exp.network.kernels import cpu
+from alexnet_exp.network.kernels import crop_op as triton_crop
 
 
 class Draws:

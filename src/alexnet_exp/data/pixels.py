@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet_exp.data.images import Images
+from alexnet_exp.data.store.images import Images
 from alexnet_exp.data.stream import Stream
 
 _COPIED_BYTES = 64 << 20

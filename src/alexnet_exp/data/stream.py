@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from alexnet_exp.data.images import Images
+from alexnet_exp.data.store.images import Images
 
 _ROWS_A_TASK = 8
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.nn import functional as F
 
-from alexnet_exp.lrn import LocalResponseNorm
-from alexnet_exp.model import AlexNet, TowerLinear
+from alexnet_exp.network.alexnet import AlexNet, TowerLinear
+from alexnet_exp.network.lrn import LocalResponseNorm
 from alexnet_exp.parallel import collectives
 from alexnet_exp.parallel.parts import Divided, Rows
 

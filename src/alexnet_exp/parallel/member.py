@@ -13,7 +13,7 @@ from typing import Any
 
 from alexnet_exp.errors import INTERRUPTED
 from alexnet_exp.parallel.heartbeat import CHANNEL
-from alexnet_exp.sweep.child import before_exec, describe
+from alexnet_exp.sweep.process import before_exec, describe
 
 _SHOWN = 16_384  # bytes of what it has printed
 _STACK = 2.0  # seconds to print a stack

@@ -19,7 +19,7 @@ from alexnet_exp.config import Config, to_config
 from alexnet_exp.errors import FAILED, INTERRUPTED, DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
 from alexnet_exp.parallel.heartbeat import Heartbeat, collectives_begun, report
-from alexnet_exp.train import train
+from alexnet_exp.training.fit import train
 
 _BETWEEN = 0.5  # seconds
 

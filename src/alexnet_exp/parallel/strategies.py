@@ -30,8 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.errors import PlacementError
-from alexnet_exp.model import AlexNet, LayerPlan
-from alexnet_exp.parallel.evaluation import WholeNetwork
+from alexnet_exp.network.alexnet import AlexNet, LayerPlan
 from alexnet_exp.parallel.layout import (
     Share,
     lay_out_fully_connected,
@@ -39,6 +38,7 @@ from alexnet_exp.parallel.layout import (
     lay_out_towers,
 )
 from alexnet_exp.parallel.parts import Divided, PartsInCheckpoints, Sharded
+from alexnet_exp.parallel.whole import WholeNetwork
 
 
 def check(config: Config, layers: list[LayerPlan]) -> None:

@@ -19,12 +19,12 @@ from torch.distributed import DistNetworkError
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.training import LoggerName
-from alexnet_exp.data.progress import say
+from alexnet_exp.console import say
 from alexnet_exp.errors import DivergedError, RankError, UserError
 from alexnet_exp.parallel.member import Member
-from alexnet_exp.parallel.ranks import WANDB_PATIENCE
-from alexnet_exp.runs import RunFolder
-from alexnet_exp.sweep.child import child_environment
+from alexnet_exp.parallel.team import WANDB_PATIENCE
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.sweep.process import child_environment
 
 # Seconds: between two looks, that processes have for their last words, that a stopped one (SIGSTOP,
 # a debugger) has to come back, that one may need to end after Ctrl-C.

@@ -11,10 +11,10 @@ from types import FrameType
 from typing import Protocol
 
 from alexnet_exp.errors import MISTAKE, OtherRunError, SweepStoppedError, UserError
-from alexnet_exp.runs import RunFolder
-from alexnet_exp.sweep.child import GRACE, Ending, last_lines, log_size
+from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.sweep.jobs import Job, Outcome, State
-from alexnet_exp.sweep.screen import SweepScreen, show_outcomes
+from alexnet_exp.sweep.process import GRACE, Ending, last_lines, log_size
+from alexnet_exp.sweep.table import SweepScreen, show_outcomes
 
 _PAUSE = 0.1
 _ELSEWHERE = "another process is at work in its folder"

@@ -15,14 +15,14 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet_exp.config import Config, to_config
-from alexnet_exp.data.store import Store
+from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import OtherRunError, PlacementError, UserError
-from alexnet_exp.model import plan
-from alexnet_exp.overrides import check_overrides
+from alexnet_exp.experiments import check_overrides
+from alexnet_exp.network.alexnet import plan
 from alexnet_exp.parallel.strategies import check
-from alexnet_exp.runs import RunFolder
-from alexnet_exp.setup import settle
-from alexnet_exp.sweep.child import GRACE, ChildSpec
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.sweep.process import GRACE, ChildSpec
+from alexnet_exp.training.settle import settle
 
 # Already in the path of a job's folder.
 _IN_PATH = ("experiment", "seed", "data")

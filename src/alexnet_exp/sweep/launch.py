@@ -10,12 +10,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet_exp.config import Config
-from alexnet_exp.data.progress import say
-from alexnet_exp.data.store import Store, prepare
+from alexnet_exp.console import say
+from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.engine import LEFT_ALONE, Backend, run_sweep
 from alexnet_exp.sweep.jobs import Job, Outcome, State, plan_jobs
-from alexnet_exp.sweep.screen import show_outcomes
+from alexnet_exp.sweep.table import show_outcomes
 
 
 def launch(
@@ -87,11 +87,11 @@ def make_backend(
     """
     try:
         if name == "ray":
-            from alexnet_exp.sweep.ray_backend import RayBackend
+            from alexnet_exp.sweep.ray import RayBackend
 
             return RayBackend(extra, **settings)
         if name == "slurm":
-            from alexnet_exp.sweep.slurm_backend import SlurmBackend
+            from alexnet_exp.sweep.slurm import SlurmBackend
 
             return SlurmBackend(extra, folder, **settings)
     except ImportError as error:
@@ -99,7 +99,7 @@ def make_backend(
             f"hydra/launcher={name} needs a package that is missing ({error}):"
             f" pip install 'alexnet-exp[{name}]'"
         ) from error
-    from alexnet_exp.sweep.processes import Processes
+    from alexnet_exp.sweep.local import Processes
 
     jobs = settings["jobs"]
     if not isinstance(jobs, int) or jobs < 1:

@@ -13,7 +13,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from alexnet_exp.errors import UserError
-from alexnet_exp.sweep.child import GRACE, ChildSpec, Ending, child_environment, run_child
+from alexnet_exp.sweep.process import GRACE, ChildSpec, Ending, child_environment, run_child
 
 
 def check_nodes(

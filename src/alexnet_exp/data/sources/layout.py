@@ -1,0 +1,163 @@
+"""What the folders of a data set mean: classes, and splits where the data set has its own."""
+
+from dataclasses import dataclass
+
+from alexnet_exp.console import say
+from alexnet_exp.data.sources import imagenet
+from alexnet_exp.data.sources.split import Entry, Pool
+from alexnet_exp.data.sources.tree import Tree
+from alexnet_exp.errors import UserError
+
+_ROLES: dict[str, Pool] = {
+    "train": "train", "training": "train",
+    "val": "val", "valid": "val", "validation": "val",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The images of a data set.
+
+    Attributes:
+        classes: names by label, sorted.
+        entries: images sorted by name; names are relative to ``base``.
+        base: what stands before a name in the tree: ``""`` or a folder and ``/``.
+    """
+
+    classes: list[str]
+    entries: list[Entry]
+    base: str
+
+
+def list_folders(tree: Tree) -> Listing:
+    """Class folders, or ``train`` and ``val`` and/or ``test`` folders with class folders in them.
+
+    A single folder around them is passed through. Where only one of val and test exists it is
+    the test split, and val is left to be carved out of train: what chooses the best epoch must
+    not be what is reported.
+
+    Raises:
+        UserError: no images, fewer than two classes, an empty class folder, a class in val or
+            test without training images.
+    """
+    images = tree.images()
+    if not images:
+        raise UserError(f"data.root={tree.where} holds no images")
+    base = _pass_through(images)
+    paths = [path.removeprefix(base) for path in images if path.startswith(base)]
+    pools = _split_folders(paths)
+    labeled: list[tuple[str, str, Pool]] = []
+    for path in paths:
+        folders = path.split("/")[:-1]
+        if pools and len(folders) > 1 and folders[0] in pools:
+            labeled.append((path, folders[1], pools[folders[0]]))
+        elif not pools and folders:
+            labeled.append((path, folders[0], "all"))
+    left = [*tree.ignored, *sorted(set(paths) - {path for path, _, _ in labeled})]
+    if left:
+        say(
+            f"{tree.where}: {len(left):,} files are left out, as no images in a class folder:"
+            f" {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
+        )
+    for folder in pools or [""]:
+        _refuse_empty(tree, base + folder, [path for path, _, _ in labeled], base)
+    return _listing(tree, base, labeled)
+
+
+def list_imagenet(tree: Tree) -> Listing:
+    """``train/<wnid>/`` and ``val/<wnid>/``, or a flat ``val`` with a table of its labels.
+
+    The official validation images are the test split here, and val is carved out of train.
+
+    Raises:
+        UserError: a folder is missing or empty, or the labels of a flat val are not to be had.
+    """
+    base = imagenet.find_base(tree)
+    paths = [path.removeprefix(base) for path in tree.images() if path.startswith(base)]
+    labeled: list[tuple[str, str, Pool]] = []
+    flat: list[str] = []
+    for path in paths:
+        match path.split("/"):
+            case ["train", wnid, *_, _]:
+                labeled.append((path, wnid, "train"))
+            case ["val", wnid, *_, _]:
+                labeled.append((path, wnid, "test"))
+            case ["val", _]:
+                flat.append(path)
+    for folder, held in (("train", labeled), ("val", [p for p in paths if p.startswith("val/")])):
+        if not held:
+            raise UserError(
+                f"{tree.where / base / folder} holds no images: data=imagenet needs"
+                " train/<wnid>/*.JPEG and val; unpack the archives within it first"
+            )
+    if flat:
+        classes = sorted({wnid for _, wnid, pool in labeled if pool == "train"})
+        labels = imagenet.flat_val_labels(tree, flat, classes)
+        labeled += [(path, classes[label], "test") for path, label in labels.items()]
+    _refuse_empty(tree, base + "train", [path for path, _, _ in labeled], base)
+    return _listing(tree, base, labeled)
+
+
+def _pass_through(images: list[str]) -> str:
+    """The folders around the class folders, as long as there is just one that has folders."""
+    base = ""
+    while True:
+        inner = [path.removeprefix(base).split("/") for path in images if path.startswith(base)]
+        top = {parts[0] for parts in inner if len(parts) > 1}
+        if len(top) != 1 or not any(len(parts) > 2 for parts in inner):
+            return base
+        base += top.pop() + "/"
+
+
+def _split_folders(paths: list[str]) -> dict[str, Pool]:
+    """Which folders are splits; empty where the folders are classes."""
+    nested = sorted({path.split("/")[0] for path in paths if path.count("/") > 1})
+    pools = {name: _ROLES[name.lower()] for name in nested if name.lower() in _ROLES}
+    roles = set(pools.values())
+    if len(roles) < 2:
+        return {}
+    if "train" not in roles:
+        raise UserError(
+            f"the folders {' and '.join(pools)} are splits, and there is no train folder beside"
+            " them: add one, or pass a folder with class folders alone"
+        )
+    if "test" not in roles:
+        return {name: "test" if role == "val" else role for name, role in pools.items()}
+    return pools
+
+
+def _refuse_empty(tree: Tree, parent: str, images: list[str], base: str) -> None:
+    """A class folder whose images have all gone, or are of no known kind, would just vanish."""
+    prefix = parent if not parent or parent.endswith("/") else parent + "/"
+    filled = {
+        (base + path).removeprefix(prefix).split("/")[0]
+        for path in images
+        if (base + path).startswith(prefix)
+    }
+    for folder in sorted(tree.folders):
+        inner = folder.removeprefix(prefix)
+        if folder.startswith(prefix) and "/" not in inner and inner and inner not in filled:
+            raise UserError(
+                f"class folder {tree.where / folder} holds no images: add some, or remove it"
+            )
+
+
+def _listing(tree: Tree, base: str, labeled: list[tuple[str, str, Pool]]) -> Listing:
+    classes = sorted({name for _, name, pool in labeled if pool in ("all", "train")})
+    if len(classes) < 2:
+        raise UserError(
+            f"data.root={tree.where} holds {len(classes)} class folders with images: pass a folder"
+            " with one sub-folder of images for each of at least two classes"
+        )
+    label_of = {name: label for label, name in enumerate(classes)}
+    for path, name, _ in labeled:
+        if name not in label_of:
+            raise UserError(
+                f"{tree.where / base / path}: class {name!r} has no images to train on: add"
+                f" {tree.where / base / 'train' / name}, or remove the class"
+            )
+    entries = [
+        Entry(path, label_of[name], pool, tree.sizes[base + path]) for path, name, pool in labeled
+    ]
+    return Listing(classes, sorted(entries, key=lambda entry: entry.name), base)

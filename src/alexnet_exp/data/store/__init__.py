@@ -1,0 +1,1 @@
+"""Photos packed once, and read again."""

@@ -1,0 +1,261 @@
+"""The packed data set: plain .npy files, memory-mapped, the same on every run."""
+
+import errno
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alexnet_exp.config.data import DataConfig, Encoding
+from alexnet_exp.console import say
+from alexnet_exp.data.decode import decoder_name
+from alexnet_exp.data.sources.listing import is_unchanged, remember_listing
+from alexnet_exp.data.sources.source import open_source, parameters
+from alexnet_exp.data.sources.split import SPLITS
+from alexnet_exp.data.store.images import Images
+from alexnet_exp.data.store.lock import only_one
+from alexnet_exp.data.store.packing import (
+    FORMAT_VERSION,
+    TooLittleSpaceError,
+    pack,
+    partial_path,
+    tidy,
+)
+from alexnet_exp.errors import UserError
+
+
+@dataclass(frozen=True)
+class Store:
+    """A packed data set of N images of S x S pixels and C channels.
+
+    Attributes:
+        path: its folder.
+        images: (N, S, S, C), read one by one.
+        labels: int64, shape (N,).
+        split: uint8, shape (N,): 0 train, 1 val, 2 test.
+        mean: float32, shape (S, S, C): per-pixel mean of the training split, 0 to 255.
+        classes: names by label.
+        meta: the content of ``meta.json``.
+    """
+
+    path: Path
+    images: Images
+    labels: NDArray[np.int64]
+    split: NDArray[np.uint8]
+    mean: NDArray[np.float32]
+    classes: list[str]
+    meta: dict[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> "Store":
+        """Open a complete store without asking whether its source has changed.
+
+        Raises:
+            UserError: no store there, one of another format version, or a damaged one.
+        """
+        meta = read_meta(path)
+        if meta is None:
+            raise UserError(f"{path} is not a packed store: run prepare first")
+        if meta["format_version"] < FORMAT_VERSION:
+            raise UserError(
+                f"store {path} has format version {meta['format_version']}, this program reads"
+                f" {FORMAT_VERSION}: run prepare, which packs it again"
+            )
+        try:
+            store = cls(
+                path=path,
+                images=Images(
+                    path,
+                    Encoding(meta["encoding"]),
+                    meta["shards"],
+                    meta["image_size"],
+                    meta["channels"],
+                ),
+                labels=np.load(path / "labels.npy"),
+                split=np.load(path / "split.npy"),
+                mean=np.load(path / "mean.npy"),
+                classes=meta["classes"],
+                meta=meta,
+            )
+            store._check()
+        except (OSError, EOFError, ValueError, KeyError) as error:
+            raise UserError(
+                f"store {path} is damaged ({error}): delete the folder, and it is packed again"
+            ) from error
+        return store
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Loader processes that are not forked open it again; the images would be copied."""
+        return Store.open, (self.path,)
+
+    @cached_property
+    def covariance(self) -> NDArray[np.float64]:
+        """Covariance of the channels over all training pixels, float64, shape (C, C)."""
+        return np.array(self.meta["rgb_covariance"], np.float64)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the images within their source, in the order of the images."""
+        content = (self.path / "names.txt").read_bytes().decode("utf-8", "surrogateescape")
+        return content.split("\n")[:-1]
+
+    def indices(self, split: str) -> NDArray[np.int64]:
+        """Rows of the train, val or test split, ascending; int64, shape (images in it,)."""
+        return np.flatnonzero(self.split == SPLITS.index(split)).astype(np.int64)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """Number of images by split."""
+        return {split: len(self.indices(split)) for split in SPLITS}
+
+    def _check(self) -> None:
+        count, size, channels = (self.meta[key] for key in ("images", "image_size", "channels"))
+        if len(self.images) != count:
+            raise ValueError(f"the shards have {len(self.images)} images, meta.json {count}")
+        for name, shape, dtype in (
+            ("labels", (count,), np.int64),
+            ("split", (count,), np.uint8),
+            ("mean", (size, size, channels), np.float32),
+        ):
+            array = getattr(self, name)
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{name}.npy has {array.dtype} {array.shape} instead of"
+                    f" {np.dtype(dtype)} {shape}"
+                )
+        covariance = np.shape(self.meta["rgb_covariance"])
+        if covariance != (channels, channels):
+            raise ValueError(f"meta.json has an rgb_covariance of {covariance}")
+        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
+            raise ValueError(
+                f"labels.npy has labels from {self.labels.min()} to {self.labels.max()},"
+                f" meta.json {len(self.classes)} classes"
+            )
+        if self.split.max() >= len(SPLITS):
+            raise ValueError(f"split.npy has a split {self.split.max()}")
+        for split, counted in self.meta["counts"].items():
+            if self.counts[split] != sum(counted.values()):
+                raise ValueError(
+                    f"split.npy has {self.counts[split]} {split} images, meta.json"
+                    f" {sum(counted.values())}"
+                )
+        if not np.isfinite(self.mean).all():
+            raise ValueError("mean.npy holds what is no number")
+
+
+def store_path(config: DataConfig) -> Path:
+    """The folder of the store that ``config`` asks for; other settings, another folder."""
+    text = json.dumps(parameters(config), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    folder = Path(config.stores).expanduser()
+    return folder / f"{config.name}-{config.image_size}px-{digest}"
+
+
+def prepare(config: DataConfig, *, progress: bool = True) -> Store:
+    """Open the store that ``config`` asks for, packing it first if that has not been done.
+
+    A store whose source has changed since (other names or sizes of files) is packed again. If
+    this process is killed, interrupted or loses power, the next call goes on where it stopped;
+    as it does after an error of the disk or the memory. After an error of the data nothing is left
+    behind. Several processes may call this at once: one packs, the others wait.
+
+    Args:
+        config: the data set.
+        progress: show bars and rates.
+
+    Raises:
+        UserError: anything wrong with the source, the store, the download or the disk.
+    """
+    path = store_path(config)
+    meta = read_meta(path)
+    if meta is not None and _is_packed(meta, meta["fingerprint"]):
+        tidy(path)
+        if is_unchanged(path, meta["fingerprint"], config):
+            return _say_if_decoded_otherwise(Store.open(path))
+    source = open_source(config, progress=progress)
+    if meta is not None and _is_packed(meta, source.fingerprint):
+        remember_listing(path, source, config)
+        return _say_if_decoded_otherwise(Store.open(path))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot make the folder {path.parent} ({error}): set data.stores=<a folder of yours>"
+        ) from error
+    try:
+        with only_one(path, "packing"):
+            meta = read_meta(path)
+            if meta is None or not _is_packed(meta, source.fingerprint):
+                if meta is not None and meta["format_version"] < FORMAT_VERSION:
+                    say(
+                        f"store {path} has format version {meta['format_version']}, this program"
+                        f" writes {FORMAT_VERSION}: packing it again"
+                    )
+                elif meta is not None:
+                    say(f"{source.where} has changed since it was packed: packing it again")
+                try:
+                    pack(source, config, path, progress=progress)
+                    remember_listing(path, source, config)
+                except (TooLittleSpaceError, OSError, MemoryError):
+                    raise  # the machine's, not the data's fault: the next attempt goes on
+                except Exception:
+                    shutil.rmtree(partial_path(path), ignore_errors=True)
+                    raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"the disk of {path.parent} is full: free some space, and the same command goes on"
+                f" with what is packed in {partial_path(path)}; or remove that, and set"
+                " data.stores=<a folder on another disk>"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
+            raise UserError(
+                f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
+            ) from error
+        raise
+    return _say_if_decoded_otherwise(Store.open(path))
+
+
+def _say_if_decoded_otherwise(store: Store) -> Store:
+    recorded = store.meta["decoder"]
+    if store.images.is_encoded and recorded != decoder_name():
+        say(
+            f"store {store.path} was packed with {recorded}, and {decoder_name()} decodes it here:"
+            " pixels may differ by a gray level"
+        )
+    return store
+
+
+def read_meta(path: Path) -> dict[str, Any] | None:
+    """The content of a store's ``meta.json``; None if there is no store.
+
+    Raises:
+        UserError: it was written by a later format version, or is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        meta: dict[str, Any] = json.loads((path / "meta.json").read_text())
+        version, _ = meta["format_version"], meta["fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"store {path} is damaged (meta.json: {error}): delete the folder, and it is packed"
+            " again"
+        ) from error
+    if version > FORMAT_VERSION:
+        raise UserError(
+            f"store {path} has format version {version}, this program reads {FORMAT_VERSION}:"
+            " delete the folder, and it is packed again"
+        )
+    return meta
+
+
+def _is_packed(meta: dict[str, Any], fingerprint: str) -> bool:
+    """Whether a store is what this program would pack from a source with this fingerprint."""
+    return bool(meta["format_version"] == FORMAT_VERSION and meta["fingerprint"] == fingerprint)

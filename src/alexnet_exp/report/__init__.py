@@ -1,0 +1,1 @@
+"""Published claims beside what was measured; reads run folders and nothing else."""

@@ -1,0 +1,166 @@
+"""Set every published claim beside what was measured: ``python -m alexnet_exp.report runs=runs``.
+
+It reads run folders alone, so it needs no GPU and starts without torch.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from alexnet_exp.errors import INTERRUPTED, MISTAKE, UserError
+from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.findings import Report
+from alexnet_exp.report.results import Found, read_runs, run_folders
+
+SETTINGS = ("runs", "output")
+_NAMED_FOLDERS = 5
+
+_DESCRIPTION = """\
+What did each idea in AlexNet buy? Reads finished runs, pairs them by seed and
+test image, and sets what they say beside the published figures."""
+
+_EXAMPLES = """\
+settings:
+  runs=FOLDER     folder with runs at any depth, or one run folder (default: runs)
+  output=FOLDER   where report.md, results.csv and report.html go (default: the
+                  folder of the runs)
+
+examples:
+  python -m alexnet_exp.report
+  python -m alexnet_exp.report runs=runs/flowers output=results
+
+exit codes: 0 done, 1 failed, 2 a mistake in the command"""
+
+
+def make_report(folder: Path, progress: bool = False) -> Report:
+    """What the runs in a folder say of every claim.
+
+    Args:
+        folder: Searched at any depth; may itself be one run folder.
+        progress: Show bars on a terminal.
+
+    Raises:
+        UserError: There is no such folder, or no finished run in it.
+    """
+    if not folder.is_dir():
+        raise UserError(
+            f"runs={folder}: there is no such folder; pass runs=<folder with runs>, or train first:"
+            " python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2"
+        )
+    folders = run_folders(folder)
+    with _bar("reading runs", len(folders), progress) as advance:
+        found = read_runs(folders, advance)
+    if not found.runs:
+        raise UserError(_nothing(folder, found))
+    # SciPy takes a second to import, which a mistake in the command should not cost.
+    from alexnet_exp.report.assemble import assemble
+
+    with _bar("comparing runs", len(CLAIMS), progress) as advance:
+        return assemble(folder, found, advance)
+
+
+def _nothing(folder: Path, found: Found) -> str:
+    named = [f"\n  {line}" for line in found.skipped[:_NAMED_FOLDERS]]
+    if len(found.skipped) > _NAMED_FOLDERS:
+        named.append(f"\n  and {len(found.skipped) - _NAMED_FOLDERS} more")
+    return (
+        f"runs={folder}: no finished run in it; the command that started a run finishes it, and"
+        " python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2 makes new ones"
+        + "".join(named)
+    )
+
+
+@contextmanager
+def _bar(what: str, total: int, show: bool) -> Iterator[Callable[[], None]]:
+    """Yields the function that moves a bar on by one."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    hidden = not (show and console.is_terminal)
+    with Progress(
+        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
+    ) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def write(report: Report, output: Path) -> list[Path]:
+    """Write ``report.md``, ``results.csv`` and ``report.html``; gives their paths.
+
+    Raises:
+        UserError: The folder can't be written to.
+    """
+    # matplotlib takes a second too.
+    from alexnet_exp.report.page import write_page
+    from alexnet_exp.report.tables import write_csv, write_markdown
+
+    files = [output / name for name in ("report.md", "results.csv", "report.html")]
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for file, written in zip(files, (write_markdown, write_csv, write_page), strict=True):
+            written(report, file)
+    except OSError as error:
+        raise UserError(
+            f"can't write the report to {output} ({error.strerror}): set output=<another folder>"
+        ) from error
+    return files
+
+
+def parse(words: list[str]) -> tuple[Path, Path]:
+    """Folder of the runs and folder of the output, from ``name=value`` words.
+
+    Raises:
+        UserError: A word is not of that form, or names another setting.
+    """
+    values: dict[str, str] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not value:
+            raise UserError(f"{word}: settings have the form runs=<folder> output=<folder>")
+        if name not in SETTINGS:
+            close = get_close_matches(name, SETTINGS, 1) or SETTINGS
+            raise UserError(f"{word}: there is no such setting; did you mean {' or '.join(close)}?")
+        values[name] = value
+    runs = values.get("runs", "runs")
+    return Path(runs), Path(values.get("output", runs))
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.report``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_exp.report",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="python -m alexnet_exp.report [runs=FOLDER] [output=FOLDER]",
+    )
+    parser.add_argument("settings", nargs="*", help=argparse.SUPPRESS)
+    words = parser.parse_args().settings
+    try:
+        runs, output = parse(words)
+        report = make_report(runs, progress=True)
+        files = write(report, output)
+    except UserError as error:
+        _end(f"error: {error}", MISTAKE)
+    except KeyboardInterrupt:
+        _end("\ninterrupted; the same command starts again", INTERRUPTED)
+
+    from alexnet_exp.report.tables import show
+
+    show(report)
+    print("\n".join(f"written: {file}" for file in files))
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print(message, file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""What the numbers say of a claim."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from alexnet_exp.report.findings import Claim, Finding, Kind, Size, Verdict
+from alexnet_exp.report.measures import Measured
+from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
+from alexnet_exp.report.statistics import Components, holm
+
+LEVEL = 0.05
+POWER = 0.8
+ENOUGH_SEEDS = 3
+BAND = 0.01
+"""How far from the published error rate a network may lie to reproduce it, fraction."""
+
+
+def judge(measured: Sequence[Measured]) -> list[Finding]:
+    """A verdict for each, after correction for their number (Holm)."""
+    tested = [item for item in measured if item.finding.p_value is not None]
+    p_values = [item.finding.p_value for item in tested if item.finding.p_value is not None]
+    corrected = dict(zip(map(id, tested), holm(p_values), strict=True)) if tested else {}
+    return [_judge(item, corrected.get(id(item)), len(tested)) for item in measured]
+
+
+def not_run(claim: Claim, reason: str, command: str = "") -> Finding:
+    """A claim that no run is about."""
+    return Finding(claim, Verdict.not_run, reason, command=command)
+
+
+def _judge(measured: Measured, p_holm: float | None, tests: int) -> Finding:
+    finding = replace(measured.finding, p_holm=p_holm)
+    if finding.not_applicable:
+        note = "with five classes or fewer the five best hold every class"
+        return replace(finding, note=f"not applicable: {note}")
+    if measured.unfit:
+        notes = [*measured.unfit, *measured.remarks, *_other_data(finding)]
+        return replace(finding, verdict=Verdict.not_resolved, note="; ".join(notes))
+    verdict = _verdict(finding)
+    size = _size(finding, verdict)
+    notes = [
+        *_why(measured, finding, verdict, tests),
+        *_place(finding),
+        *measured.remarks,
+        *_other_data(finding),
+    ]
+    return replace(finding, verdict=verdict, size=size, note="; ".join(notes))
+
+
+def _verdict(finding: Finding) -> Verdict:
+    if finding.low is None or finding.high is None or finding.difference is None:
+        return Verdict.not_resolved
+    if finding.claim.kind is Kind.level:
+        return _level_verdict(finding.claim, finding.low, finding.high)
+    if finding.p_holm is None or finding.p_holm >= LEVEL:
+        return Verdict.not_resolved
+    worse = finding.difference > _neutral(finding.claim)
+    return Verdict.reproduced if worse == (finding.claim.sign > 0) else Verdict.contradicted
+
+
+def _level_verdict(claim: Claim, low: float, high: float) -> Verdict:
+    """By the band around the published figure, so that a wide interval settles nothing."""
+    assert claim.figure is not None
+    bottom, top = claim.figure - BAND, claim.figure + BAND
+    if bottom <= low and high <= top:
+        return Verdict.reproduced
+    return Verdict.contradicted if high < bottom or top < low else Verdict.not_resolved
+
+
+def _size(finding: Finding, verdict: Verdict) -> Size | None:
+    """How the measured size compares where the interval leaves out the published one."""
+    claim = finding.claim
+    published = claim.figure if claim.figure is not None else claim.rough
+    no_size = claim.kind is Kind.level or verdict is Verdict.contradicted or published is None
+    if no_size or finding.low is None or finding.high is None:
+        return None
+    assert published is not None
+    side = _side(published, finding.low, finding.high)
+    if side == "inside":
+        return None
+    if (side == "above") == (claim.sign > 0):
+        return Size.smaller
+    return None if claim.at_least else Size.larger
+
+
+def _neutral(claim: Claim) -> float:
+    """What the difference is where the change makes none."""
+    return 1.0 if claim.kind.is_ratio else 0.0
+
+
+def _why(measured: Measured, finding: Finding, verdict: Verdict, tests: int) -> list[str]:
+    if finding.difference is None:
+        return []  # a remark says so
+    if finding.low is None:
+        if len(finding.seeds) == 1:
+            return [f"one seed: no interval; run at least {ENOUGH_SEEDS} seeds"]
+        return ["one test image: no interval"]
+    if verdict is not Verdict.not_resolved:
+        return []
+    notes = []
+    if finding.p_value is not None and finding.p_value < LEVEL:
+        notes.append(
+            f"by itself the difference has p = {finding.p_value:.2g}, corrected for {tests}"
+            f" comparisons {finding.p_holm:.2g}"
+        )
+    return [*notes, _what_resolves(measured, finding, tests)]
+
+
+def _what_resolves(measured: Measured, finding: Finding, tests: int) -> str:
+    if finding.claim.kind is Kind.level:
+        assert measured.components is not None
+        text = _level_resolves(measured.components, finding)
+    elif finding.claim.kind.is_ratio:
+        assert measured.log_deviation is not None
+        text = _ratio_resolves(measured.log_deviation, finding, tests)
+    else:
+        assert measured.components is not None
+        text = _difference_resolves(measured.components, finding, tests)
+    return f"{text}, a rough guess from two seeds" if len(finding.seeds) == 2 else text
+
+
+def _level_resolves(components: Components, finding: Finding) -> str:
+    """How many seeds would bring the interval to one side of the band's edge."""
+    claim = finding.claim
+    assert claim.figure is not None
+    assert finding.difference is not None
+    distance = abs(abs(finding.difference - claim.figure) - BAND)
+    seeds = seeds_for_width(components, distance, finding.images, 1 - LEVEL)
+    error = f"{100 * finding.difference:.1f} %"
+    band = f"{100 * BAND:g} point of the published {claim.figure_text}"
+    reached = "no number of seeds" if seeds is None else f"about {_rounded(seeds)} seeds"
+    return (
+        f"the interval reaches across the edge of the band of {band}; {reached} on these images"
+        f" would settle it if the error stays {error}"
+    )
+
+
+def _ratio_resolves(deviation: float, finding: Finding, tests: int) -> str:
+    """How many seeds would tell the published ratio, or the observed one, from 1."""
+    published = finding.claim.figure
+    ratio = finding.difference if published is None else published
+    assert ratio is not None
+    seeds = seeds_for_ratio(deviation, ratio, 1 - LEVEL / tests, POWER)
+    what = f"the {'observed' if published is None else 'published'} ratio of {ratio:.3g}"
+    if seeds is None:
+        return f"more seeds alone would not resolve {what}"
+    if seeds <= len(finding.seeds):
+        return f"these seeds would show {what} in {POWER:.0%} of cases or more"
+    return f"about {_rounded(seeds)} seeds would resolve {what} (power {POWER:.0%})"
+
+
+def _difference_resolves(components: Components, finding: Finding, tests: int) -> str:
+    """How many seeds or images would tell the published difference from none."""
+    claim = finding.claim
+    published = claim.figure if claim.figure is not None else claim.rough
+    effect = finding.difference if published is None else published
+    if not effect:
+        return "no difference was seen, so no number of seeds or images would resolve it"
+    what = "observed" if published is None else "published"
+    what = f"the {what} {100 * effect:+.2f} points"
+    if components.seed == components.image == components.residual == 0:
+        return "no image of any seed tells the two apart"
+    seeds, images = len(finding.seeds), finding.images
+    # Bonferroni's level is where Holm's correction starts.
+    enough = needed(components, effect, seeds, images, 1 - LEVEL / tests, POWER)
+    if enough.seeds is not None and enough.seeds <= seeds:
+        return f"these seeds and images would show {what} in {POWER:.0%} of cases or more"
+    return _seeds_or_images(enough, f"would resolve {what} (power {POWER:.0%})", what)
+
+
+def _seeds_or_images(enough: Needed, resolves: str, what: str) -> str:
+    seeds = enough.seeds and f"about {_rounded(enough.seeds)} seeds on these images"
+    images = enough.images and f"about {_rounded(enough.images)} test images with these seeds"
+    if seeds and images:
+        return f"{seeds}, or {images}, {resolves}"
+    if seeds:
+        return f"{seeds} {resolves}; more images alone would not do"
+    if images:
+        return f"{images} {resolves}; more seeds alone would not do"
+    return f"neither more seeds alone nor more images alone would resolve {what}"
+
+
+def _rounded(number: int) -> str:
+    """To two digits: the variances behind it are not known better."""
+    return f"{round(number, 2 - len(str(number))):,}"
+
+
+def _place(finding: Finding) -> list[str]:
+    """Where the published figure lies."""
+    claim, low, high = finding.claim, finding.low, finding.high
+    if low is None or high is None:
+        return []
+    if claim.figure is not None:
+        where = _side(claim.figure, low, high)
+        return [f"the published {claim.figure_text} lies {where} the interval"]
+    if claim.rough is not None:
+        where = _side(claim.rough, low, high)
+        size = f"{100 * claim.rough:g} point{'' if claim.rough == 0.01 else 's'}"
+        return [f'published "{claim.figure_text}": {size} lies {where} the interval']
+    return ["no figure was published: the sign alone decides"]
+
+
+def _side(value: float, low: float, high: float) -> str:
+    return "below" if value < low else "above" if value > high else "inside"
+
+
+def _other_data(finding: Finding) -> list[str]:
+    claim = finding.claim
+    same = (
+        finding.data == claim.data_name
+        if claim.data_name
+        else finding.data.startswith("imagenet") and claim.data == "ILSVRC"
+    )
+    return [] if same else [f"published for {claim.data}, measured on {finding.data}"]

@@ -1,0 +1,226 @@
+"""Jobs in a Ray queue, each pinned to its own GPUs or CPU cores."""
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from alexnet_exp.errors import UserError
+from alexnet_exp.sweep.jobs import Job
+from alexnet_exp.sweep.process import ChildSpec, Ending, child_environment, run_child
+from alexnet_exp.sweep.ray_nodes import check_nodes, run_on_nodes
+
+# Of the environment of this process, what jobs on another machine need too.
+_CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_", "GLOO_", "NCCL_")
+
+_BETWEEN = 0.2  # seconds between two questions to Ray
+
+
+class RayBackend:
+    """A backend that queues all jobs at a Ray cluster.
+
+    Args:
+        extra: Arguments that come before the overrides of every job.
+        address: Of an existing cluster, ``auto``, or None: ``RAY_ADDRESS``, else Ray is started
+            on this machine.
+        gpus_per_job: GPUs of a job, fractions share one; None: its ``trainer.devices`` where there
+            are GPUs and it may use them, else 0.
+        cpus_per_job: Cores of a job; None: with GPUs its share of the cores, else its
+            ``trainer.devices``.
+        num_cpus: Cores that a Ray started here may use; None: all.
+        num_gpus: GPUs likewise.
+
+    Raises:
+        UserError: There is no such cluster.
+    """
+
+    slots: int | None = None
+
+    def __init__(
+        self,
+        extra: tuple[str, ...],
+        address: str | None,
+        gpus_per_job: float | None,
+        cpus_per_job: float | None,
+        num_cpus: int | None,
+        num_gpus: int | None,
+    ) -> None:
+        self._extra = extra
+        _check_numbers(
+            gpus_per_job=gpus_per_job, cpus_per_job=cpus_per_job, num_cpus=num_cpus,
+            num_gpus=num_gpus,
+        )  # fmt: skip
+        existing = address or os.environ.get("RAY_ADDRESS")
+        if existing:
+            _refuse_silence(existing)
+        own: dict[str, Any] = {} if existing else {"num_cpus": num_cpus, "num_gpus": num_gpus}
+        try:
+            ray.init(
+                address=existing or "local",
+                include_dashboard=None if existing else False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                **own,
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"hydra.launcher.address={existing}: no Ray cluster answers there"
+                f" ({str(error).splitlines()[0]}); without it Ray is started on this machine"
+            ) from error
+        self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        self._gpus_per_job, self._cpus_per_job = gpus_per_job, cpus_per_job
+        self._open: list[ray.ObjectRef[Ending]] = []
+        self._ended: set[ray.ObjectRef[Ending]] = set()
+        self._asked = 0.0
+        self._run, self._run_on_nodes = ray.remote(_run_there), ray.remote(run_on_nodes)
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Raise UserError for a job that the machines of the cluster can't hold."""
+        for job in jobs:
+            check_nodes(self._nodes, self._demand(job), job.config.trainer.num_nodes)
+
+    def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
+        """Queue jobs."""
+        endings = [self._queue(job) for job in jobs]
+        self._open += endings
+        return [RayJob(ending, self) for ending in endings]
+
+    def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
+        carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
+        spec, demand = job.spec(self._extra), self._demand(job)
+        machines = job.config.trainer.num_nodes
+        if machines > 1:
+            there = self._run_on_nodes.options(max_retries=0, num_cpus=0)
+            return there.remote(spec, machines, demand, carried)
+        return self._run.options(max_retries=0, **demand).remote(spec, carried)
+
+    def _demand(self, job: Job) -> dict[str, float]:
+        trainer = job.config.trainer
+        on_gpus = trainer.accelerator != "cpu"
+        return demand(self._nodes, trainer.devices, on_gpus, self._gpus_per_job, self._cpus_per_job)
+
+    def has_ended(self, ending: "ray.ObjectRef[Ending]") -> bool:
+        """Whether a job has; Ray is asked about all of them at once, and not too often."""
+        now = time.monotonic()
+        if self._open and now - self._asked > _BETWEEN:
+            self._asked = now
+            ended, self._open = ray.wait(self._open, num_returns=len(self._open), timeout=0)
+            self._ended.update(ended)
+        return ending in self._ended
+
+    def close(self) -> None:
+        """Leave the cluster; one that was started here ends."""
+        ray.shutdown()
+
+
+class RayJob:
+    """A job in Ray's hands.
+
+    Args:
+        ending: Reference to how it will have ended.
+        backend: Asks Ray for all jobs.
+    """
+
+    def __init__(self, ending: "ray.ObjectRef[Ending]", backend: RayBackend) -> None:
+        self._ending, self._backend = ending, backend
+
+    def poll(self) -> Ending | None:
+        """How it ended, or None while it waits or runs."""
+        if not self._backend.has_ended(self._ending):
+            return None
+        try:
+            return ray.get(self._ending)
+        except (RayError, KeyboardInterrupt) as error:  # its machine is gone, or it was canceled
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return Ending(None, 0.0, f"Ray: {lines[0]}")
+
+    def stop(self) -> None:
+        """Take it out of the queue, or end it."""
+        ray.cancel(self._ending, force=False, recursive=False)
+
+
+def _check_numbers(**settings: object) -> None:
+    """Every field is a number of at least 0, whole where Ray wants it so, or null."""
+    for name, value in settings.items():
+        kinds = int if name.startswith("num_") else (int, float)
+        if value is not None and (not isinstance(value, kinds) or value < 0):
+            what = "whole number" if kinds is int else "number"
+            raise UserError(
+                f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null"
+            )
+
+
+def _refuse_silence(address: str) -> None:
+    """Ray itself would try for minutes and then end the process.
+
+    Raises:
+        UserError: Nothing listens at ``host:port``.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return  # auto, or a name that Ray knows
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise UserError(
+            f"hydra.launcher.address={address}: nothing answers there ({error}); without an address"
+            " and without RAY_ADDRESS Ray is started on this machine"
+        ) from error
+
+
+def demand(
+    nodes: Sequence[Mapping[str, float]],
+    devices: int,
+    on_gpus: bool,
+    gpus_per_job: float | None,
+    cpus_per_job: float | None,
+) -> dict[str, float]:
+    """What a job holds while it runs.
+
+    Args:
+        nodes: CPU and GPU of every machine; a job runs on one.
+        devices: Of the job.
+        on_gpus: Whether it uses GPUs where there are any.
+        gpus_per_job: As asked for.
+        cpus_per_job: As asked for.
+
+    Raises:
+        UserError: No machine has that much, so that the job would wait forever, or it has more
+            devices than GPUs.
+    """
+    with_gpus = [node for node in nodes if node.get("GPU", 0) > 0]
+    gpus = gpus_per_job
+    if gpus is None:
+        gpus = float(devices) if with_gpus and on_gpus else 0.0
+    if gpus > 1 and gpus != int(gpus):
+        raise UserError(
+            f"hydra.launcher.gpus_per_job={gpus:g} must be a share of one, such as .5, or a whole"
+            " number"
+        )
+    if on_gpus and devices > 1 and 0 < gpus < devices:
+        raise UserError(
+            f"hydra.launcher.gpus_per_job={gpus:g} is less than trainer.devices={devices}: leave it"
+            " out, and each job gets as many GPUs as it has devices"
+        )
+    cpus = cpus_per_job
+    if cpus is None:
+        shares = [node.get("CPU", 0) / node["GPU"] * gpus for node in with_gpus]
+        cpus = max(1, int(min(shares))) if gpus and shares else devices
+    if not any(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes):
+        there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
+        raise UserError(
+            f"a job with trainer.devices={devices} takes hydra.launcher.gpus_per_job={gpus:g}"
+            f" hydra.launcher.cpus_per_job={cpus:g}: no machine that Ray has here holds both"
+            f" ({there}); lower them"
+        )
+    return {"num_gpus": gpus, "num_cpus": cpus}
+
+
+def _run_there(spec: ChildSpec, carried: dict[str, str]) -> Ending:
+    """In a worker, whose environment says which GPUs the job may see."""
+    return run_child(spec, {**child_environment(), **carried})

@@ -1,0 +1,1 @@
+"""Loss, optimizer, callbacks, and the run itself."""

@@ -1,0 +1,246 @@
+"""What happens around training steps: seeds, time, one row of metrics per epoch, checkpoints."""
+
+import csv
+import math
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+
+from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import seconds_since_start
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.training.progress import EpochProgress
+
+COLUMNS = (
+    "epoch", "step", "lr", "train/loss", "train/top1_error", "train/top5_error",
+    "val/loss", "val/top1_error", "val/top5_error", "images_per_second", "seconds",
+)  # fmt: skip
+
+
+class StepSeed(Callback):
+    """Seed torch anew at every step, so that dropout after a resume is what it would have been.
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed by run and step."""
+        # Mixed, because torch's CPU generator keeps only the lower 32 bits of its seed.
+        key = np.random.SeedSequence([self.seed, trainer.global_step, 0])
+        _seed_generators(pl_module.device, int(key.generate_state(1)[0]))
+
+
+class Epochs(Callback):
+    """Times every epoch and writes its row to metrics.csv and the screen, its rate to the logger.
+
+    Args:
+        folder: Run folder.
+        batch_size: Global batch size.
+        progress: Where the row is shown.
+    """
+
+    def __init__(self, folder: RunFolder, batch_size: int, progress: EpochProgress) -> None:
+        self.file = folder.path / "metrics.csv"
+        self.batch_size, self.progress = batch_size, progress
+        self.train_seconds = 0.0
+        self.step_seconds = 0.0
+        self.images = 0
+        self.best_epoch = 0
+        self.first_step_seconds: float | None = None  # from the start of this process
+        self._best_error = math.inf
+        self._epoch_start = 0.0
+        self._steps_end = 0.0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Drop the rows of epochs that will be run again."""
+        rows = _rows(self.file)
+        kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
+        if trainer.is_global_zero:
+            # Replaced whole: a job killed here would lose the epochs that it need not run again.
+            partial = self.file.with_name(self.file.name + ".partial")
+            with partial.open("w", newline="") as file:
+                writer = csv.DictWriter(file, COLUMNS)
+                writer.writeheader()
+                writer.writerows(kept)
+            os.replace(partial, self.file)
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._epoch_start = self._steps_end = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Note when the first and the last step ended."""
+        if self.first_step_seconds is None:
+            _wait_for(pl_module.device)
+            self.first_step_seconds = seconds_since_start()
+        if batch_idx + 1 == trainer.num_training_batches:
+            _wait_for(pl_module.device)
+            self._steps_end = time.perf_counter()
+
+    def finish_epoch(self, trainer: L.Trainer) -> None:
+        """Write the row of the epoch that has just ended, with its validation."""
+        steps = self._steps_end - self._epoch_start
+        images = int(trainer.num_training_batches) * self.batch_size
+        seconds = time.perf_counter() - self._epoch_start
+        self.step_seconds += steps
+        self.train_seconds += seconds
+        self.images += images
+        # Lightning keeps float32: seven digits are what they hold.
+        metrics = {k: float(f"{float(v):.7g}") for k, v in trainer.callback_metrics.items()}
+        row: dict[str, Any] = {
+            "epoch": trainer.current_epoch + 1,
+            "step": trainer.global_step,
+            "images_per_second": round(images / max(steps, 1e-9), 1),
+            "seconds": round(seconds, 3),
+        }
+        row |= {name: metrics[name] for name in COLUMNS if name in metrics}
+        if trainer.is_global_zero:
+            with self.file.open("a", newline="") as file:
+                csv.DictWriter(file, COLUMNS).writerow(row)
+        for logger in trainer.loggers:
+            speed = {"images_per_second": row["images_per_second"]}
+            logger.log_metrics(speed, step=trainer.global_step - 1)  # as Lightning counts
+        if row["val/top1_error"] < self._best_error:
+            self._best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
+        self.progress.epoch_line(row, trainer.max_epochs or 0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Time and images so far."""
+        return {
+            "train_seconds": self.train_seconds,
+            "step_seconds": self.step_seconds,
+            "images": self.images,
+            "best_epoch": self.best_epoch,
+            "best_error": self._best_error,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.train_seconds = state_dict["train_seconds"]
+        self.step_seconds = state_dict["step_seconds"]
+        self.images = state_dict["images"]
+        self.best_epoch = state_dict["best_epoch"]
+        self._best_error = state_dict["best_error"]
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Goes on also where the run folder was moved; Lightning would forget the best score."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore, with every path in the folder as it is now."""
+
+        def here(path: str) -> str:
+            return str(Path(str(self.dirpath)) / Path(path).name) if path else path
+
+        moved = dict(state_dict)
+        moved["dirpath"] = self.dirpath
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            moved[name] = here(state_dict[name])
+        scores = state_dict["best_k_models"].items()
+        moved["best_k_models"] = {here(path): score for path, score in scores}
+        super().load_state_dict(moved)
+
+
+class Checkpoints(MovableCheckpoint):
+    """``last.ckpt`` every few epochs, after everything else of the epoch is done."""
+
+    def __init__(self, folder: RunFolder, every: int, epochs: Epochs) -> None:
+        super().__init__(
+            dirpath=folder.checkpoints,
+            filename="last",
+            every_n_epochs=every,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self._epochs = epochs
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the epoch's row, then save."""
+        self._epochs.finish_epoch(trainer)
+        super().on_train_epoch_end(trainer, pl_module)
+
+
+def best_checkpoint(folder: RunFolder) -> ModelCheckpoint:
+    """``best.ckpt``: the weights with the lowest validation error, the earlier of equals."""
+    return MovableCheckpoint(
+        dirpath=folder.checkpoints,
+        filename="best",
+        monitor="val/top1_error",
+        mode="min",
+        save_weights_only=True,
+        enable_version_counter=False,
+    )
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes straight to disk under another name and renames.
+
+    Lightning's own builds the whole file in memory first, half a gigabyte for AlexNet.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
+    ) -> None:
+        """Save ``checkpoint`` at ``path``.
+
+        Raises:
+            UserError: The disk is full or the folder is gone; the last checkpoint stays.
+        """
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.save(checkpoint, partial)
+            os.replace(partial, path)
+        except KeyboardInterrupt:
+            partial.unlink(missing_ok=True)
+            raise
+        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
+            partial.unlink(missing_ok=True)
+            free = shutil.disk_usage(path.parent).free / 2**30
+            raise UserError(
+                f"can't write {path} ({free:.1f} GiB free): {error}. Make room, and the same"
+                f" command with hydra.run.dir={path.parents[1]} goes on"
+            ) from error
+
+
+def _seed_generators(device: torch.device, seed: int) -> None:
+    """As ``torch.manual_seed``, which asks after every kind of device: a millisecond."""
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    if not file.exists():
+        return []
+    with file.open(newline="") as opened:
+        return list(csv.DictReader(opened))

@@ -1,0 +1,214 @@
+"""Puts the options of ``speed`` on a network, from outside of it, and says which paths run."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._functorch import config as functorch_config
+from torch.nn import functional as F
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import Compile, StrategyName
+from alexnet_exp.console import say
+from alexnet_exp.hardware import activation_dtype, is_out_of_memory, uses_gpu
+from alexnet_exp.network.alexnet import AlexNet, LayerPlan
+from alexnet_exp.network.kernels import cpu, gpu
+from alexnet_exp.network.lrn import LocalResponseNorm
+
+
+def speed_up(network: AlexNet, config: Config) -> AlexNet:
+    """Choose how the network's layers are computed.
+
+    Args:
+        network: Changed in place: a convolution over blocks of pixels, rectifiers that become a
+            part of what follows, the paths of normalizations. Names and parameters stay.
+        config: ``speed`` of it.
+
+    Returns:
+        ``network``.
+    """
+    if config.speed.space_to_depth:
+        _compute_first_over_blocks(network)
+    before: tuple[str, nn.Module] | None = None
+    for name, module in list(network.features.named_children()):
+        if isinstance(module, LocalResponseNorm):
+            module.fast = config.speed.kernels
+            if config.speed.fuse and before is not None and isinstance(before[1], nn.ReLU):
+                module.relu = True
+                setattr(network.features, before[0], nn.Identity())
+        before = name, module
+    return network
+
+
+def _compute_first_over_blocks(network: AlexNet) -> None:
+    for name, module in network.features.named_children():
+        if isinstance(module, nn.Conv2d):
+            if SpaceToDepthConv.can_stand_in(module):
+                setattr(network.features, name, SpaceToDepthConv(module))
+            return
+
+
+class SpaceToDepthConv(nn.Conv2d):
+    """A convolution of stride s, computed as one of stride 1 over blocks of s x s pixels.
+
+    The first layer sees three channels, too few for a matrix unit; here it sees 3 s^2, and its
+    kernel is s times smaller on each side. Weights and their names stay those of ``nn.Conv2d``.
+
+    Args:
+        conv: Of stride s > 1, without padding and groups.
+    """
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0])
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def reset_parameters(self) -> None:
+        """Draw nothing: torch's generator stays where it is."""
+
+    @staticmethod
+    def can_stand_in(conv: nn.Conv2d) -> bool:
+        """Whether it computes what ``conv`` does."""
+        return (
+            conv.groups == 1
+            and conv.padding == (0, 0)
+            and conv.stride[0] == conv.stride[1] > 1
+            and conv.kernel_size[0] == conv.kernel_size[1]
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, outputs, h, w)."""
+        block, kernel = self.stride[0], self.kernel_size[0]
+        blocks = -(-kernel // block)  # of the kernel
+        missing = [((side - kernel) // block + blocks) * block - side for side in images.shape[2:]]
+        beyond = blocks * block - kernel
+        images = F.pad(images, (0, missing[1], 0, missing[0]))
+        weight = F.pad(self.weight, (0, beyond, 0, beyond))
+        deep = F.pixel_unshuffle(images, block).contiguous(
+            memory_format=torch.channels_last
+            if self.weight.is_contiguous(memory_format=torch.channels_last)
+            else torch.contiguous_format
+        )
+        return F.conv2d(deep, F.pixel_unshuffle(weight, block), self.bias)
+
+
+class TrainingForward:
+    """Computes the logits of a training step, compiled by torch where ``speed.compile`` says so.
+
+    No module itself, so that no parameter counts twice.
+
+    Args:
+        network: As the strategy has laid it out.
+        config: ``speed``, ``strategy`` and ``trainer.accelerator`` of it.
+    """
+
+    def __init__(self, network: nn.Module, config: Config) -> None:
+        chosen = chosen_compile(config)
+        self._by_choice = config.speed.compile != Compile.auto
+        self._network: Callable[[Tensor], Tensor] = network.__call__
+        self._compiled: Callable[[Tensor], Tensor] | None = None
+        self._first = True
+        if chosen != Compile.none:
+            self._compiled = _compile(network, graphs=chosen == Compile.graphs)
+            say("torch.compile compiles the network in the first step, which takes up to a minute")
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of ``images`` (N, C, S, S)."""
+        if self._compiled is None:
+            return self._network(images)
+        try:
+            with _backward_too() if self._first else nullcontext():
+                logits = self._compiled(images)
+            self._first = False
+            return logits
+        except Exception as error:
+            if self._by_choice or is_out_of_memory(error):
+                raise
+            reason = " ".join((str(error).strip() or type(error).__name__).splitlines()[:2])
+            say(f"torch.compile failed, and the run goes on without it: {reason}")
+            self._compiled = None
+            return self._network(images)
+
+
+def _backward_too() -> AbstractContextManager[Any]:
+    """The backward pass is compiled at once: what fails later would be raised out of reach."""
+    if not hasattr(functorch_config, "force_non_lazy_backward_lowering"):
+        return nullcontext()
+    patched: AbstractContextManager[Any] = functorch_config.patch(
+        force_non_lazy_backward_lowering=True
+    )
+    return patched
+
+
+def _compile(network: nn.Module, graphs: bool) -> Callable[[Tensor], Tensor]:
+    # Dropout by torch's own generator: the same masks as without a compiler.
+    options: dict[str, Any] = {"fallback_random": True, "triton.cudagraphs": graphs}
+    module: nn.Module = torch.compile(network, options=options, dynamic=False)  # type: ignore[assignment]
+    return module.__call__
+
+
+def chosen_compile(config: Config) -> Compile:
+    """What ``speed.compile=auto`` means here."""
+    chosen = config.speed.compile
+    if chosen != Compile.auto:
+        return chosen
+    if not uses_gpu(config.trainer.accelerator) or not _can_compile():
+        return Compile.none
+    by_strategy = {StrategyName.single: Compile.graphs, StrategyName.ddp: Compile.network}
+    return by_strategy.get(config.strategy.name, Compile.none)
+
+
+def describe(config: Config, layers: Sequence[LayerPlan]) -> str:
+    """One line: precision, memory format, and the paths that run.
+
+    Args:
+        config: Settled.
+        layers: Every layer of the network.
+    """
+    speed = config.speed
+    parts = [config.trainer.precision]
+    if config.trainer.channels_last:
+        parts.append("channels-last")
+    if speed.space_to_depth:
+        parts.append("conv1 over blocks of pixels")
+    chosen = chosen_compile(config)
+    if chosen != Compile.none:
+        parts.append(f"torch.compile ({chosen})")
+    if chosen == Compile.none or uses_gpu(config.trainer.accelerator):
+        parts += _lrn(config, layers)
+    if speed.name != "auto":
+        parts.append(f"speed={speed.name}")
+    return "speed: " + ", ".join(parts)
+
+
+def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
+    """By what the network's normalizations are computed: asked of layers like them."""
+    model, constants = config.model, config.model.lrn
+    device = "cuda" if uses_gpu(config.trainer.accelerator) else "cpu"
+    layout = torch.channels_last if config.trainer.channels_last else torch.contiguous_format
+    found: dict[str, list[str]] = {}
+    for layer in layers:
+        if layer.kind != "norm" or model.normalization not in ("lrn", "pair"):
+            continue
+        norm = LocalResponseNorm(layer.outputs, model.towers, constants.size, beta=constants.beta)
+        norm.fast = config.speed.kernels
+        x = torch.empty(
+            (2, layer.outputs, 2, 2),
+            dtype=activation_dtype(config.trainer.precision),
+            device=device,
+            memory_format=layout,
+        )
+        found.setdefault(str(norm.path(x)), []).append(layer.name)
+    missing = cpu.why_not() if config.speed.kernels and device == "cpu" else None
+    reason = "" if missing is None else f" ({missing})"
+    if len(found) == 1:
+        return [f"LRN by {next(iter(found))}{reason}"]
+    return [f"{' and '.join(names)} by {path}{reason}" for path, names in found.items()]
+
+
+def _can_compile() -> bool:
+    """Triton compiles what launches its kernels with the machine's C compiler."""
+    with suppress(cpu.NotCompiledError):
+        return gpu.INSTALLED and bool(cpu.find_compiler())
+    return False

@@ -1,0 +1,207 @@
+"""One run from its configuration to ``result.json``."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+
+from alexnet_exp.config import Config, leaves, to_plain
+from alexnet_exp.data.datamodule import StoreDataModule
+from alexnet_exp.data.store.store import Store, prepare
+from alexnet_exp.errors import DivergedError, UserError
+from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
+from alexnet_exp.parallel.heartbeat import Heartbeat
+from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
+from alexnet_exp.parallel.supervisor import run_processes
+from alexnet_exp.parallel.team import Team, make_plugins, meet, place
+from alexnet_exp.parallel.whole import gather_predictions
+from alexnet_exp.runs.folder import RunFolder, bearing, config_hash
+from alexnet_exp.training.callbacks import (
+    AtomicCheckpointIO,
+    Checkpoints,
+    Epochs,
+    StepSeed,
+    best_checkpoint,
+)
+from alexnet_exp.training.checkpoint import load_checkpoint, refuse_other_network
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.loggers import Logging
+from alexnet_exp.training.progress import EpochProgress, announce, show_result
+from alexnet_exp.training.settle import make_trainer, settle
+
+
+def train(config: Config, path: Path) -> dict[str, Any]:
+    """Prepare the data, fit, evaluate the best checkpoint, and record.
+
+    For several devices this process starts one process each, unless it is one of them itself.
+
+    Args:
+        config: Checked configuration; what the data decides is filled in.
+        path: Run folder. An unfinished run of the same configuration in it goes on.
+
+    Returns:
+        What ``result.json`` holds.
+
+    Raises:
+        UserError: Something the user can mend.
+        RankError: One of several processes failed.
+    """
+    here = place(config)
+    is_first = here is None or here.is_first
+    store = prepare(config.data, progress=config.trainer.progress and is_first)
+    layers = settle(config, store)
+    run = RunFolder(path)
+    finished = find_finished(config, run) if is_first else None
+    if here is None:
+        return finished or run_processes(config, path)
+
+    # Outside of what takes back its files: another process may be running in the folder.
+    resuming = run.start(config) if is_first and finished is None else False
+    logs = Logging()
+    try:
+        if is_first and finished is None:
+            announce(config, layers, store.counts, path, resuming)
+            logs.open(config, path)
+        with meet(config, here) as team:
+            refuse_unequal(team, config)
+            folder, resuming, finished = team.agree((path, resuming, finished))
+            if folder != path:  # times of day differ
+                run.discard()
+                run = RunFolder(folder)
+            if finished is not None:
+                return finished
+            return fit_test_and_record(config, store, run, logs, team, resuming)
+    except BaseException as error:
+        if is_first:
+            if isinstance(error, DivergedError):
+                run.record_divergence(str(error))
+            elif isinstance(error, UserError) or is_out_of_memory(error):
+                run.withdraw()  # what it is told to change makes another run
+            logs.abandon()
+        raise
+
+
+def refuse_unequal(team: Team, config: Config) -> None:
+    """See that all processes, each of which may have had a command of its own, mean the same run.
+
+    Raises:
+        UserError: They do not; the message names what differs.
+    """
+    plain = to_plain(config)
+    mine = dict(leaves(bearing(plain) | {"strategy": plain["strategy"]}))
+    first, *others = team.gather(mine)
+    for rank, other in enumerate(others, 1):
+        changed = [f"{path} is {first[path]} and {other[path]}" for path in first
+                   if first[path] != other[path]]  # fmt: skip
+        if changed:
+            raise UserError(
+                f"processes 0 and {rank} were started with different commands, data or hardware:"
+                f" {', '.join(changed)}; give all of them the same"
+            )
+
+
+def find_finished(config: Config, run: RunFolder) -> dict[str, Any] | None:
+    """What a finished run of this configuration has recorded, also on the screen; else None.
+
+    Raises:
+        UserError: The folder holds a run of another configuration, or one that diverged.
+    """
+    finished = run.result(config)
+    if finished is not None:
+        show_result(finished, run.path, "already finished")
+    diverged = run.divergence()
+    if finished is None and diverged is not None:
+        raise DivergedError(f"{diverged}; {run.path} records it, and removing that runs it again")
+    return finished
+
+
+def fit_test_and_record(
+    config: Config, store: Store, run: RunFolder, logs: Logging, team: Team, resuming: bool
+) -> dict[str, Any]:
+    """All that the processes of a run do together, and what the first one records of it."""
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    classifier = Classifier(config, store.classes)
+    epochs, trainer = build_trainer(config, run, logs, classifier, team)
+    fit_and_test(trainer, classifier, StoreDataModule(config, store), run, resuming)
+    predictions = gather_predictions(team, classifier.predictions)
+    result = {
+        "experiment": config.experiment,
+        "data": config.data.name,
+        "seed": config.seed,
+        "status": "finished",
+        "config_hash": config_hash(config),
+        "metrics": classifier.test_results(),
+        "epochs": trainer.current_epoch,
+        "best_epoch": epochs.best_epoch,
+        "steps": trainer.global_step,
+        "first_step_seconds": epochs.first_step_seconds,
+        "train_seconds": round(epochs.train_seconds, 3),
+        "images_per_second": round(epochs.images / max(epochs.step_seconds, 1e-9), 1),
+        "precision": config.trainer.precision,
+        "strategy": str(config.strategy.name),
+        "devices": team.place.size,
+        "peak_memory_bytes": max(team.gather(peak_memory_bytes())),
+        "recipe": config.recipe,
+        "views": str(config.evaluation.views),
+        "classes": len(store.classes),
+        "images": store.counts,
+        "synthetic": config.data.source == "synthetic",
+    }
+    if team.place.is_first:
+        run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
+        show_result(result, run.path, logs.finish(result))
+    return result
+
+
+def build_trainer(
+    config: Config, run: RunFolder, logs: Logging, classifier: Classifier, team: Team
+) -> tuple[Epochs, L.Trainer]:
+    """Lightning's Trainer as the configuration has it, and the callback that counts epochs."""
+    settings = config.trainer
+    progress = EpochProgress(config.data.batch_size, settings.progress)
+    epochs = Epochs(run, config.data.batch_size, progress)
+    trainer = make_trainer(
+        config,
+        max_epochs=settings.max_epochs,
+        limit_train_batches=settings.limit_train_batches,
+        gradient_clip_val=config.optim.clip_norm if clips_by_itself(config) else None,
+        strategy=make_strategy(config),
+        callbacks=[
+            StepSeed(config.seed),
+            Heartbeat(),
+            progress,
+            epochs,
+            *make_callbacks(config, classifier.network),
+            best_checkpoint(run),
+            Checkpoints(run, settings.checkpoint_every, epochs),
+        ],
+        plugins=[AtomicCheckpointIO(), *make_plugins(config, team.place)],
+        logger=logs.logger,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1_000_000,  # metrics are logged by epoch
+        default_root_dir=run.path,
+    )
+    return epochs, trainer
+
+
+def fit_and_test(
+    trainer: L.Trainer,
+    classifier: Classifier,
+    module: StoreDataModule,
+    run: RunFolder,
+    resuming: bool,
+) -> None:
+    """Train to the end, from the last checkpoint where there is one, and evaluate the best.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; Lightning would end the process without a word.
+        UserError: The checkpoint to go on from is damaged or of another network.
+    """
+    if resuming:
+        for file in (run.last, run.best):
+            refuse_other_network(load_checkpoint(file), classifier.config, file)
+    try:
+        trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
+        trainer.test(classifier, datamodule=module, ckpt_path=run.best, verbose=False)
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop

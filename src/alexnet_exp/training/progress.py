@@ -1,0 +1,242 @@
+"""What a run shows on the screen: tables, a progress bar, one line per epoch."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import ProgressBar
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import StrategyName
+from alexnet_exp.console import console, percent
+from alexnet_exp.network.alexnet import LayerPlan
+from alexnet_exp.training.compute import describe
+
+
+def model_table(config: Config, plan: list[LayerPlan]) -> Table:
+    """Every layer with its output shape, parameters and multiply-accumulates."""
+    table = Table(title=f"model={config.model.name}", title_justify="left", box=None)
+    for heading in ("layer", "output", "towers", "parameters", "M multiply-adds"):
+        table.add_column(heading, justify="left" if heading in ("layer", "output") else "right")
+    for layer in plan:
+        shape = (
+            str(layer.outputs)
+            if layer.kind == "fc"
+            else f"{layer.outputs} x {layer.size} x {layer.size}"
+        )
+        numbers = (f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
+        shown = numbers if layer.kind in ("conv", "fc") else ("", "")
+        table.add_row(layer.name, shape, str(layer.groups), *shown)
+    total = (f"{sum(la.parameters for la in plan):,}", f"{sum(la.macs for la in plan) / 1e6:,.1f}")
+    table.add_section()
+    table.add_row("all", "", "", *total)
+    return table
+
+
+def announce(
+    config: Config, layers: list[LayerPlan], counts: dict[str, int], folder: Path, resuming: bool
+) -> None:
+    """Say what is about to run: the network's layers, the data, the recipe, the folder."""
+    if not config.trainer.progress:
+        return
+    optim, data = config.optim, config.data
+    drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
+    console.print(model_table(config, layers))
+    lines = (
+        f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}",
+        f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"
+        f" {config.model.classes} classes",
+        f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
+        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs",
+        describe(config, layers),
+        *_placement(config),
+        f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
+    )
+    console.print("\n".join(lines), soft_wrap=True)
+
+
+def _placement(config: Config) -> list[str]:
+    """How many devices of how many machines, where there is more than one process."""
+    trainer, strategy = config.trainer, config.strategy
+    if strategy.name == StrategyName.single:
+        return []
+    machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
+    count = f"{trainer.devices} process{'es' if trainer.devices > 1 else ''}"
+    line = f"strategy={strategy.name}: {count}{machines}"
+    return [line + (", gradients sent in bf16" if strategy.bf16_gradients else "")]
+
+
+def show_errors(result: dict[str, Any], title: str) -> None:
+    """Print a table of validation and test errors."""
+    views = "1 view" if result["views"] == "one" else "10 views"
+    if result["synthetic"]:
+        views += ", drawn images"
+    console.print(f"\n{title}, {views}", style="bold", soft_wrap=True)
+    table = Table()
+    table.add_column("split")
+    for heading in ("images", "top-1 error", "top-5 error"):
+        table.add_column(heading, justify="right")
+    metrics = result["metrics"]
+    for split in ("val", "test"):
+        top5 = percent(metrics[f"{split}/top5_error"])
+        if result["classes"] <= 5:
+            top5 = f"n/a with {result['classes']} classes"
+        images = f"{result['images'][split]:,}"
+        table.add_row(split, images, percent(metrics[f"{split}/top1_error"]), top5)
+    console.print(table)
+
+
+def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -> None:
+    """Print the errors of a finished run, its cost and where it lies."""
+    show_errors(
+        result,
+        f"{result['experiment']} on {result['data']}, seed {result['seed']}, best epoch"
+        f" {result['best_epoch']} of {result['epochs']}",
+    )
+    lines = (
+        f"{result['images_per_second']:,.0f} images/s, {result['train_seconds']:,.0f} s of"
+        f" training, peak memory {result['peak_memory_bytes'] / 2**30:.1f} GiB",
+        note,
+        f"run folder: {folder}",
+    )
+    console.print("\n".join(line for line in lines if line), soft_wrap=True)
+
+
+class EpochProgress(ProgressBar):
+    """A bar over training and one over evaluation on a terminal; one line per epoch everywhere.
+
+    Args:
+        batch_size: Global batch size, for images/s.
+        enabled: Whether anything is shown.
+    """
+
+    def __init__(self, batch_size: int, enabled: bool = True) -> None:
+        super().__init__()
+        self.batch_size, self.enabled = batch_size, enabled
+        self.progress: Progress | None = None
+        self.task = TaskID(0)
+        self.images_per_second = 0.0
+
+    def disable(self) -> None:
+        """Show nothing (Lightning calls this on all ranks but the first)."""
+        self.enabled = False
+
+    def enable(self) -> None:
+        """Show again."""
+        self.enabled = True
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the bar at the step where the run stands."""
+        self._open("training", int(trainer.estimated_stepping_batches), trainer.global_step)
+
+    def _open(self, description: str, total: int, completed: int = 0) -> None:
+        if not self.enabled:
+            return
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(elapsed_when_finished=False),
+            TextColumn("{task.fields[status]}"),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.progress.start()
+        self.task = self.progress.add_task(description, total=total, completed=completed, status="")
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Move on by one step."""
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        if self.progress is None:
+            return
+        task = self.progress.tasks[0]
+        speed = (task.speed or 0.0) * self.batch_size
+        metrics = trainer.callback_metrics
+        parts = [f"epoch {trainer.current_epoch + 1}"]
+        if speed:
+            parts.append(f"{speed:,.0f} images/s")
+        for split in ("train", "val"):
+            if f"{split}/top1_error" in metrics:
+                parts.append(f"{split} error {percent(float(metrics[f'{split}/top1_error']))}")
+        self.progress.update(self.task, advance=1, status="  ".join(parts))
+
+    def epoch_line(self, row: dict[str, Any], max_epochs: int) -> None:
+        """Print what an epoch came to."""
+        if not self.enabled:
+            return
+        line = (
+            f"epoch {row['epoch']:>3}/{max_epochs}  loss {row['train/loss']:.3f}"
+            f"  train error {percent(row['train/top1_error'])}"
+            f"  val error {percent(row['val/top1_error'])}  lr {row['lr']:.2g}"
+            f"  {row['images_per_second']:,.0f} images/s"
+        )
+        console.print(line, soft_wrap=True)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say why the bar stands still."""
+        super().on_validation_start(trainer, pl_module)
+        if self.progress is not None:
+            self.progress.update(self.task, status="validating")
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open a bar over all evaluated batches."""
+        super().on_test_start(trainer, pl_module)
+        batches = sum(int(count) for count in trainer.num_test_batches)
+        if self.enabled and not console.is_terminal:
+            console.print("evaluating val and test images")
+        self._open("evaluating", batches)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Move on by one batch."""
+        super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
+        if self.progress is not None:
+            self.progress.update(self.task, advance=1)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar."""
+        super().on_test_end(trainer, pl_module)
+        self.close()
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Close the bar."""
+        self.close()
+
+    def on_exception(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    ) -> None:
+        """Close the bar."""
+        self.close()
+
+    def close(self) -> None:
+        """Take the bar off the screen."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None

@@ -1,0 +1,151 @@
+"""What every command does between reading its configuration and building a network."""
+
+import logging
+import warnings
+from typing import Any
+
+import lightning as L
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import Compile
+from alexnet_exp.data.store.store import Store
+from alexnet_exp.errors import PlacementError, UserError
+from alexnet_exp.hardware import resolve_precision, uses_gpu
+from alexnet_exp.network.alexnet import LayerPlan, plan
+from alexnet_exp.parallel.strategies import check
+
+
+def settle(config: Config, store: Store) -> list[LayerPlan]:
+    """Set what data and hardware decide, and plan the network's layers.
+
+    The data decides classes, channels and fingerprint, the hardware what precision=auto means.
+
+    Args:
+        config: Changed in place.
+        store: The packed images.
+
+    Returns:
+        Every layer of the network, in order.
+
+    Raises:
+        UserError: The network does not fit the data.
+        PlacementError: The strategy can't lay it over the devices.
+    """
+    model, classes = config.model, len(store.classes)
+    config.data.fingerprint = store.meta["fingerprint"]
+    settle_hardware(config)
+    if model.classes is None:
+        model.classes = classes
+    if model.classes < classes:
+        raise UserError(
+            f"data={config.data.name} has labels 0 to {classes - 1} and model.classes="
+            f"{model.classes}: set model.classes={classes} or more, or leave it out"
+        )
+    if model.input_channels is None:
+        model.input_channels = config.data.channels
+    if model.input_channels != config.data.channels:
+        raise UserError(
+            f"model.input_channels={model.input_channels} and data.channels="
+            f"{config.data.channels} differ: leave model.input_channels out"
+        )
+    side = config.data.upscale_to or config.data.image_size
+    if side < model.input_size:
+        raise UserError(
+            f"the images of data={config.data.name} are {side} pixels wide and model={model.name}"
+            f" sees {model.input_size}: choose another model (model=cifar_small sees 32), or set"
+            f" data.upscale_to={model.input_size} or model.input_size={side}"
+        )
+    images = len(store.indices("train"))
+    if config.data.batch_size > images:
+        raise UserError(
+            f"data.batch_size={config.data.batch_size} is more than the {images} training images"
+            f" of data={config.data.name}: set data.batch_size={images} or less"
+        )
+    try:
+        layers = plan(model)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    check(config, layers)
+    processes = config.trainer.devices * config.trainer.num_nodes
+    for split in ("val", "test"):
+        if store.counts[split] < processes:
+            raise PlacementError(
+                f"the {store.counts[split]} {split} images of data={config.data.name} are fewer"
+                f" than the {processes} processes: lower trainer.devices"
+            )
+    return layers
+
+
+def settle_hardware(config: Config) -> None:
+    """Set the precision and memory format that the hardware decides, where nothing else has.
+
+    Args:
+        config: Changed in place.
+
+    Raises:
+        UserError: A speed option needs hardware that is not there.
+    """
+    trainer = config.trainer
+    trainer.precision = resolve_precision(trainer.precision, trainer.accelerator)
+    if trainer.channels_last is None:
+        half = "16" in trainer.precision
+        trainer.channels_last = half or uses_gpu(trainer.accelerator)
+    if config.speed.compile == Compile.graphs and not uses_gpu(trainer.accelerator):
+        raise UserError(
+            "speed.compile=graphs records CUDA graphs, and there is no GPU: set"
+            " speed.compile=network or none"
+        )
+
+
+def make_trainer(config: Config, **settings: Any) -> L.Trainer:
+    """Lightning's Trainer on the hardware and in the precision that the configuration names.
+
+    Args:
+        config: ``trainer`` of it.
+        settings: What else the Trainer is given.
+
+    Raises:
+        UserError: This machine lacks the hardware.
+    """
+    _quiet_lightning()
+    trainer = config.trainer
+    try:
+        made = L.Trainer(
+            accelerator=trainer.accelerator,
+            devices=settings.pop("devices", trainer.devices),
+            num_nodes=trainer.num_nodes,
+            precision=trainer.precision,  # type: ignore[arg-type]
+            deterministic=trainer.deterministic,
+            benchmark=config.speed.autotune and not trainer.deterministic,
+            use_distributed_sampler=False,
+            enable_model_summary=False,
+            **settings,
+        )
+    except (MisconfigurationException, ValueError) as error:
+        raise UserError(
+            f"trainer.accelerator={trainer.accelerator} trainer.devices={trainer.devices}"
+            f" trainer.precision={trainer.precision} can't be had on this machine: {error}"
+        ) from error
+    if trainer.precision.startswith("16") and made.strategy.root_device.type == "cpu":
+        raise UserError(  # Lightning would train in bf16 instead
+            f"trainer.precision={trainer.precision} needs a GPU: set trainer.precision=bf16-mixed"
+            " or 32-true"
+        )
+    return made
+
+
+def _quiet_lightning() -> None:
+    """Keep Lightning's notes on hardware and on settings that were chosen on purpose quiet."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for message in (
+        ".*does not have many workers.*",
+        ".*exists and is not empty.*",
+        ".*smaller than the logging interval.*",
+        ".*Trying to infer the `batch_size`.*",
+        ".*You called `self.log.*",
+        ".*isinstance\\(treespec, LeafSpec\\).*",
+        ".*`srun` command is available.*",
+        ".*on epoch level in distributed setting.*",  # what is logged is summed over processes
+    ):
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,274 @@
+"""The parts of the benchmark of one device; no test asserts a time."""
+
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning import seed_everything
+from PIL import Image
+from torch import nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from alexnet_exp.bench import window as clock
+from alexnet_exp.bench.limits import images_per_second, jpeg_decoding
+from alexnet_exp.bench.plain import PlainNorm, image_folder, jpeg_folder, plain_network
+from alexnet_exp.bench.record import case_record, headline, ratio, take_turns
+from alexnet_exp.bench.short_run import short_run
+from alexnet_exp.bench.stages import layer_groups
+from alexnet_exp.bench.steps import step
+from alexnet_exp.bench.window import Window
+from alexnet_exp.bench.within_trainer import EndlessStore, at_first_step, augmented_batches
+from alexnet_exp.config import Config
+from alexnet_exp.data.store.store import Store, prepare
+from alexnet_exp.errors import UserError
+from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.settle import make_trainer, settle
+from tests.conftest import ComposeConfig
+
+TINY = (
+    "model.width=0.05", "model.fc=[64,64]", "model.input_size=67", "model.input_channels=3",
+    "data.image_size=72", "data.synthetic_images=60", "data.batch_size=8", "trainer=cpu",
+    "trainer.precision=32-true",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stores")
+
+
+def tiny(compose_config: ComposeConfig, stores: Path, *more: str) -> tuple[Config, Store]:
+    config = compose_config(*TINY, f"data.stores={stores}", *more)
+    store = prepare(config.data, progress=False)
+    settle(config, store)
+    return config, store
+
+
+def test_window_counts_steps_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: now)
+    window = Window(10.0, torch.device("cpu"), warm_up=2)
+    # Two steps and a fifth of the window: the clock starts at the third tick, 3 s after the first.
+    for images, at, over in (
+        (100, 1, False), (100, 2, False), (100, 4, False),
+        (8, 9, False), (8, 13, False), (4, 14, True),
+    ):  # fmt: skip
+        now = float(at)
+        assert window.tick(images) is over
+    assert window.steps == 3
+    assert window.images_per_second == pytest.approx(20 / 10)
+
+
+def test_a_window_that_never_began_has_no_rate() -> None:
+    window = Window(10.0, torch.device("cpu"))
+    window.tick(1)
+    with pytest.raises(RuntimeError, match="ended before"):
+        _ = window.images_per_second
+
+
+def test_measurements_take_turns() -> None:
+    order: list[str] = []
+    values = take_turns(
+        "test",
+        {name: lambda name=name: float(order.append(name) or len(order)) for name in "ab"},
+        rounds=3,
+    )
+    assert order == list("ababab")
+    assert values == {"a": [1.0, 3.0, 5.0], "b": [2.0, 4.0, 6.0]}
+
+
+def test_ratios_are_medians_of_those_within_a_round() -> None:
+    values = {
+        "model": [100.0, 10.0, 50.0],
+        "input": [1000.0, 1000.0, 1000.0],
+        "end_to_end": [90.0, 9.5, 40.0],
+        "plain": [30.0, 1.0, 20.0],
+    }
+    case = case_record(128, "mapped", values)
+    assert case["end_to_end"] == {"median": 40.0, "min": 9.5, "max": 90.0, "rounds": [90, 9.5, 40]}
+    assert case["end_to_end_over_plain"] == pytest.approx(median([3.0, 9.5, 2.0]))
+    assert case["end_to_end_over_model"] == pytest.approx(median([0.9, 0.95, 0.8]))
+    assert case["input_over_model"] == pytest.approx(20.0)
+    assert case["end_to_end_over_plain"] != median(values["end_to_end"]) / median(values["plain"])
+    assert ratio([1, 4], [2, 2]) == pytest.approx(1.25)
+    top = headline(case)
+    assert top["plain_images_per_second"] == 20.0
+    assert top["end_to_end_over_model"] == case["end_to_end_over_model"]
+
+
+@pytest.mark.parametrize("preset", ["paper", "original", "caffenet", "torchvision"])
+def test_the_plain_network_computes_the_same(compose_config: ComposeConfig, preset: str) -> None:
+    model = compose_config(
+        f"model={preset}", "model.width=0.125", "model.fc=[64,64]", "model.classes=10",
+        "model.input_channels=3", "model.dropout=0",
+    ).model  # fmt: skip
+    torch.manual_seed(0)
+    ours, plain = AlexNet(model), plain_network(model)
+    for name, parameter in ours.named_parameters():
+        if name.endswith("weight"):  # so that the response norms matter and no logit is all bias
+            nn.init.kaiming_normal_(parameter)
+    plain.load_state_dict(ours.state_dict())
+    assert not any(isinstance(module, LocalResponseNorm) for module in plain.modules())
+    norms = sum(isinstance(module, PlainNorm) for module in plain.modules())
+    assert norms == sum(isinstance(module, LocalResponseNorm) for module in ours.modules())
+    images = 50 * torch.randn(2, 3, model.input_size, model.input_size)
+    with torch.no_grad():
+        expected, found = ours(images), plain(images)
+    assert expected.std() > 0.01
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_plain_norm_is_torchs_own_for_each_tower() -> None:
+    norm = LocalResponseNorm(12, towers=2, alpha=0.1)
+    x = 3 * torch.randn(2, 12, 4, 5)
+    towers = [F.local_response_norm(part, 5, 0.5, 0.75, 2.0) for part in x.chunk(2, 1)]
+    assert torch.allclose(PlainNorm(norm)(x), torch.cat(towers, 1), rtol=1e-6)
+
+
+def test_drawn_images_are_written_as_jpeg_once(compose_config: ComposeConfig, stores: Path) -> None:
+    config, store = tiny(compose_config, stores, "trainer.progress=false")
+    folder = jpeg_folder(config, store)
+    files = sorted(folder.rglob("*.jpg"))
+    assert {int(file.stem) for file in files} == set(store.indices("train").tolist())
+    for file in files[::7]:
+        index = int(file.stem)
+        assert int(file.parent.name) == store.labels[index]
+        with Image.open(file) as image:
+            assert image.format == "JPEG"
+            errors = abs(np.asarray(image).astype(int) - store.images[:].astype(int)).mean(
+                (1, 2, 3)
+            )
+            assert errors.argmin() == index
+            assert errors[index] < 8  # color is stored at half of the resolution
+    stamp = files[0].stat().st_mtime_ns
+    assert jpeg_folder(config, store) == folder
+    assert files[0].stat().st_mtime_ns == stamp
+    images = image_folder(folder, config)
+    assert len(images) == len(files)
+    assert len(images.classes) == len(store.classes)
+    pixels, label = images[0]
+    assert (pixels.shape, pixels.dtype) == ((3, 67, 67), torch.float32)
+    assert label == 0
+
+
+@pytest.mark.parametrize("inside", ["", "photos", "train"])
+def test_image_files_of_the_user_are_read_where_they_lie(
+    compose_config: ComposeConfig, tmp_path: Path, inside: str
+) -> None:
+    root = tmp_path / "root"
+    for part in ("train", "val") if inside == "train" else (inside,):
+        for name in ("lily", "rose"):
+            (root / part / name).mkdir(parents=True)
+            for number in range(6):
+                pixels = np.random.default_rng(number).integers(0, 255, (80, 90, 3), np.uint8)
+                Image.fromarray(pixels).save(root / part / name / f"{number}.jpg")
+    config, store = tiny(
+        compose_config, tmp_path / "stores", "data=imagefolder", f"data.root={root}",
+        "data.batch_size=4", "data.val_fraction=.2", "data.test_fraction=.2",
+    )  # fmt: skip
+    assert jpeg_folder(config, store) == root / inside
+    store.meta["skipped"]["lily/0.jpg"] = "torn"
+    assert jpeg_folder(config, store).is_relative_to(tmp_path / "stores")
+
+
+def test_layers_are_grouped_as_the_paper_names_them(compose_config: ComposeConfig) -> None:
+    model = compose_config(*TINY, "model.classes=10").model
+    network = AlexNet(model).eval()
+    groups = list(layer_groups(network))
+    assert [name for name, _ in groups] == [
+        "conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5",
+        "fc6", "drop6", "fc7", "drop7", "fc8",
+    ]  # fmt: skip
+    images = torch.randn(2, 3, 67, 67)
+    planned = {layer.name: layer for layer in network.plan}
+    x = images
+    for name, layers in groups:
+        x = layers(x)
+        if name in planned:
+            assert x.shape[1] == planned[name].outputs
+    assert torch.equal(x, network(images))
+
+
+def test_steps_of_the_model_are_those_of_training(
+    compose_config: ComposeConfig, stores: Path
+) -> None:
+    """The same weights to the bit after three steps, by Lightning and by the benchmark."""
+    config, store = tiny(
+        compose_config, stores, "model.dropout=0", "optim.lr=0.01", "optim.schedule=constant",
+        "optim.warmup_steps=0", "optim.clip_norm=0.5",
+    )  # fmt: skip
+    batches = augmented_batches(config, EndlessStore.of(store), 3)
+    assert batches[0]["images"].shape == (8, 3, 67, 67)
+    found: list[dict[str, torch.Tensor]] = []
+    for by_hand in (False, True):
+        seed_everything(0, verbose=False)
+        classifier = Classifier(config, store.classes)
+        start = {name: p.clone() for name, p in classifier.named_parameters()}
+        if by_hand:
+
+            def run(trainer: Any, module: Classifier) -> None:
+                for number, batch in enumerate(batches):
+                    step(trainer, module, batch, number)
+
+            at_first_step(config, classifier, batches, run)
+        else:
+            trainer = make_trainer(
+                config, max_epochs=1, logger=False, enable_checkpointing=False,
+                enable_progress_bar=False, limit_val_batches=0, gradient_clip_val=0.5,
+            )  # fmt: skip
+            trainer.fit(classifier, DataLoader(batches, batch_size=None))
+        found.append(dict(classifier.named_parameters()))
+        assert any(not torch.equal(p, start[name]) for name, p in found[-1].items())
+    for name, parameter in found[0].items():
+        assert torch.equal(parameter, found[1][name]), name
+
+
+def test_an_endless_store_has_every_image_as_often(
+    compose_config: ComposeConfig, stores: Path
+) -> None:
+    _, store = tiny(compose_config, stores)
+    endless = EndlessStore.of(store)
+    for split in ("train", "val", "test"):
+        counts = np.bincount(endless.indices(split), minlength=len(store.labels))
+        assert set(np.flatnonzero(counts)) == set(store.indices(split))
+        assert len({*counts[store.indices(split)]}) == 1
+        assert counts.sum() >= 1_000_000
+
+
+@pytest.mark.parametrize(("precision", "factor"), [("bf16-mixed", 1), ("32-true", 2)])
+def test_the_ceiling_is_arithmetic_and_memory_in_turn(
+    compose_config: ComposeConfig, precision: str, factor: int
+) -> None:
+    model = compose_config("model=paper", "model.classes=1000", "model.input_channels=3").model
+    layers = plan(model)
+    flops, bandwidth = 1e12, 5e10
+    seconds = 128 * (4.136e9 / flops + 9.4e6 * factor / bandwidth) + 1.83e9 / bandwidth
+    found = images_per_second(layers, 2, 128, precision, flops, bandwidth)
+    assert found == pytest.approx(128 / seconds, rel=0.005)
+
+
+def test_jpeg_figures_are_of_the_stores_images(compose_config: ComposeConfig, stores: Path) -> None:
+    _, store = tiny(compose_config, stores)
+    found = jpeg_decoding(store, 0.01)
+    assert (found["side"], found["quality"]) == (72, 95)
+    assert 0 < found["bytes_per_image"] < 72 * 72 * 3
+    assert found["images"] == len(store.indices("train"))
+    assert found["images_per_second_per_core"] > 0
+
+
+def test_the_run_of_its_own_tells_memory(
+    compose_config: ComposeConfig, stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = tiny(compose_config, stores)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    found = short_run([*TINY, f"data.stores={stores}"], config)
+    assert found["peak_memory_bytes"] > 2**27
+    assert set(found) == {"peak_memory_bytes", "first_step_seconds"}
+    with pytest.raises(UserError, match=r"alexnet_exp.train .* failed: .*model.droput"):
+        short_run([*TINY, "model.droput=0"], config)

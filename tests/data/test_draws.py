@@ -1,0 +1,162 @@
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet_exp.data import draws as random
+from alexnet_exp.data.draws import normal, uniform
+
+WORD = (1 << 64) - 1
+COUNT = 200_000
+
+
+def indices(count: int = COUNT) -> Tensor:
+    return torch.arange(count)
+
+
+def mixed(z: int) -> int:
+    """The finalizer of SplitMix64, from the reference code in C."""
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & WORD
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & WORD
+    return z ^ (z >> 31)
+
+
+def splitmix(seed: int, count: int) -> list[int]:
+    return [mixed((seed + (i + 1) * 0x9E3779B97F4A7C15) & WORD) for i in range(count)]
+
+
+def signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    return torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1].item()
+
+
+def test_reference_has_the_published_values() -> None:
+    assert splitmix(0, 3) == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+    assert splitmix(1234567, 5) == [
+        6457827717110365317,
+        3203168211198807973,
+        9817491932198370423,
+        4593380528125082431,
+        16408922859458223821,
+    ]
+
+
+def test_mix_is_the_finalizer_of_splitmix() -> None:
+    words = [0, 1, WORD, 1 << 63, *splitmix(5, 1000)]
+    found = random._mix(torch.tensor([signed(word) for word in words]))
+    assert found.tolist() == [signed(mixed(word)) for word in words]
+
+
+@pytest.mark.parametrize("bits", [1, 11, 27, 30, 31, 63])
+def test_shift_fills_with_zeros(bits: int) -> None:
+    words = [1, WORD, 1 << 63, *splitmix(6, 100)]
+    found = random._shift_right(torch.tensor([signed(word) for word in words]), bits)
+    assert found.tolist() == [word >> bits for word in words]
+
+
+def test_first_image_of_seed_0_draws_the_published_values() -> None:
+    expected = [(word >> 11) / 2**53 for word in splitmix(0, 3)]
+    assert uniform(0, 0, torch.tensor([0]), 3).tolist() == [expected]
+
+
+@pytest.mark.parametrize(
+    ("seed", "epoch", "index"), [(7, 3, 41), (2**31, 89, 1_281_166), (-1, 0, 5)]
+)
+def test_uniform_equals_plain_integers(seed: int, epoch: int, index: int) -> None:
+    gamma = 0x9E3779B97F4A7C15
+    key = mixed((mixed((seed * gamma + epoch) & WORD) + index * gamma) & WORD)
+    expected = [(word >> 11) / 2**53 for word in splitmix(key, 4)]
+    assert uniform(seed, epoch, torch.tensor([index]), 4).tolist() == [expected]
+
+
+def test_uniform_lies_in_the_unit_interval_with_its_moments() -> None:
+    draws = uniform(0, 1, indices(), 6)
+    assert draws.dtype == torch.float64
+    assert draws.shape == (COUNT, 6)
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    n = draws.numel()
+    # Five standard errors of the mean (variance 1/12) and of the variance (1/180).
+    assert abs(draws.mean().item() - 1 / 2) < 5 * math.sqrt(1 / 12 / n)
+    assert abs(draws.var().item() - 1 / 12) < 5 * math.sqrt(1 / 180 / n)
+
+
+@pytest.mark.parametrize("vary", ["index", "epoch", "seed"])
+@pytest.mark.parametrize("bins", [2, 33, 256])
+def test_uniform_is_flat(vary: str, bins: int) -> None:
+    n = 50_000 if vary == "index" else 2000
+    if vary == "index":
+        draws = uniform(0, 1, indices(n), 6)
+    else:
+        one = torch.tensor([17])
+        draws = torch.cat(
+            [uniform(0, i, one, 6) if vary == "epoch" else uniform(i, 0, one, 6) for i in range(n)]
+        )
+    for draw in range(6):
+        counts = torch.bincount((draws[:, draw] * bins).long(), minlength=bins).double()
+        chi_square = ((counts - n / bins) ** 2 / (n / bins)).sum().item()
+        freedom = bins - 1
+        # Wilson and Hilferty: the cube root is nearly normal, also for one degree of freedom.
+        score = (chi_square / freedom) ** (1 / 3) - (1 - 2 / (9 * freedom))
+        assert score / math.sqrt(2 / (9 * freedom)) < 4.5, draw
+
+
+def test_neighbors_are_not_correlated() -> None:
+    base = uniform(3, 10, indices(), 6)
+    limit = 5 / math.sqrt(COUNT)
+    others = {
+        "image": uniform(3, 10, indices() + 1, 6),
+        "epoch": uniform(3, 11, indices(), 6),
+        "seed": uniform(4, 10, indices(), 6),
+        "seed of the color noise": uniform(3 + 1_000_003, 10, indices(), 6),
+    }
+    for name, other in others.items():
+        for draw in range(6):
+            assert abs(correlation(base[:, draw], other[:, draw])) < limit, name
+    for a in range(6):
+        for b in range(a):
+            assert abs(correlation(base[:, a], base[:, b])) < limit, (a, b)
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 7])
+def test_seed_and_image_are_not_interchangeable(epoch: int) -> None:
+    """Image 8 of seed 3 draws other numbers than image 3 of seed 8."""
+    one, other = (uniform(s, epoch, torch.tensor([i]), 6) for s, i in ((3, 8), (8, 3)))
+    assert not (one == other).any()
+
+
+def test_no_number_comes_twice() -> None:
+    draws = torch.stack([uniform(s, e, indices(5000), 6) for s in range(3) for e in range(3)])
+    # 270,000 of 2^53 values: a double has a chance of 4e-6.
+    assert draws.unique().numel() == draws.numel()
+
+
+@pytest.mark.parametrize("function", [uniform, normal])
+def test_numbers_belong_to_the_image(function: Callable[..., Tensor]) -> None:
+    whole = function(1, 2, indices(500), 4)
+    order = torch.randperm(500, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(function(1, 2, order, 4), whole[order])
+    assert torch.equal(function(1, 2, order[:7], 4), whole[order[:7]])
+    assert torch.equal(function(1, 2, torch.tensor([9, 9]), 4), whole[[9, 9]])
+    assert torch.equal(function(1, 2, indices(500), 2), whole[:, :2])
+    torch.manual_seed(5)
+    assert torch.equal(function(1, 2, indices(500), 4), whole)
+
+
+def test_normal_has_its_moments() -> None:
+    draws = normal(0, 1, indices(), 3)
+    assert draws.shape == (COUNT, 3)
+    assert draws.isfinite().all()
+    n = draws.numel()
+    for power, moment, variance in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        found = (draws**power).mean().item()
+        assert abs(found - moment) < 5 * math.sqrt(variance / n), power
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        for power in (1, 2):
+            limit = 5 / math.sqrt(COUNT)
+            assert abs(correlation(draws[:, a] ** power, draws[:, b] ** power)) < limit

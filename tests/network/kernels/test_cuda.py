@@ -1,0 +1,161 @@
+"""The kernels on a GPU, where there is one, at the paper's sizes."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from alexnet_exp.network.kernels.crop_op import crop
+from alexnet_exp.network.kernels.crop_op import supports as supports_crop
+from alexnet_exp.network.kernels.lrn_op import lrn, supports
+from tests.network.kernels.formulas import cut, with_gradient
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+
+SHAPES = [(8, 96, 55, 55), (5, 256, 27, 27)]
+ROUNDING = {torch.float32: 0.0, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
+ARITHMETIC = 2e-6  # of a few float32 operations and approximate roots, by the largest value
+GIGABYTES = 1e9
+
+
+def drawn(shape: tuple[int, ...], dtype: torch.dtype = torch.bfloat16) -> Tensor:
+    x = 30 * torch.randn(shape, device="cuda", dtype=dtype)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def poison(like: Tensor) -> None:
+    """Leave NaN in the memory that the next results will get."""
+    blocks = [torch.full_like(like, torch.nan) for _ in range(3)]
+    del blocks
+
+
+def close(got: Tensor, exact: Tensor) -> bool:
+    allowed = ROUNDING[got.dtype] * exact.abs() + ARITHMETIC * exact.abs().max()
+    return bool(((got.double() - exact).abs() <= allowed).all())
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", ROUNDING)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lrn_agrees_with_float64(shape: tuple[int, ...], dtype: torch.dtype, relu: bool) -> None:
+    x, grad = drawn(shape, dtype).requires_grad_(), drawn(shape, dtype)
+    assert supports(x, 2, 5, 0.75)
+    poison(x)
+    y = lrn(x, 2, 1e-2, 2.0, relu)
+    y.backward(grad)
+    exact_y, exact_grad = with_gradient(x, grad, 2, 1e-2, 2.0, relu)
+    assert close(y, exact_y)
+    assert x.grad is not None
+    assert close(x.grad, exact_grad)
+
+
+def test_lrn_reaches_beyond_two_to_the_31_elements() -> None:
+    if torch.cuda.mem_get_info()[0] < 40 * GIGABYTES:
+        pytest.skip("needs 40 GB")
+    x = drawn((2**31 // (96 * 55 * 55) + 2, 96, 55, 55)).requires_grad_()
+    y = lrn(x, 2, 1e-2, 2.0)
+    y.backward(x.detach())
+    assert x.grad is not None
+    last = x.detach()[-1:].clone(memory_format=torch.channels_last).requires_grad_()
+    lrn(last, 2, 1e-2, 2.0).backward(last.detach())
+    assert torch.equal(y[-1:], lrn(last, 2, 1e-2, 2.0))
+    assert last.grad is not None
+    assert torch.equal(x.grad[-1:], last.grad)
+
+
+def test_lrn_under_autocast() -> None:
+    convolution = torch.nn.Conv2d(3, 96, 11, 4).cuda().to(memory_format=torch.channels_last)
+    pixels = drawn((2, 3, 227, 227), torch.float32)
+    with torch.autocast("cuda", torch.bfloat16):
+        maps = convolution(pixels)
+        assert supports(maps, 2, 5, 0.75)
+        y = lrn(maps, 2, 1e-4, 2.0, relu=True)
+        assert y.dtype == torch.bfloat16
+        loss = y.float().square().sum()
+    loss.backward()
+    gradient = convolution.weight.grad
+    assert gradient is not None
+    assert gradient.dtype == torch.float32
+    assert gradient.isfinite().all()
+    assert gradient.any()
+
+
+@pytest.mark.parametrize("mode", ["default", "reduce-overhead"])
+def test_lrn_compiles(mode: str) -> None:
+    """Also with work before and after that the compiler would like to fuse."""
+
+    def network(x: Tensor) -> Tensor:
+        return lrn(2 * x, 2, 1e-2, 2.0, relu=True) * 4  # powers of two: exact in any precision
+
+    compiled = torch.compile(network, mode=mode, fullgraph=True)
+    for _ in range(4):  # two to warm up, one to capture, one to replay
+        x = drawn((4, 96, 55, 55)).requires_grad_()
+        grad = drawn((4, 96, 55, 55))
+        expected = network(x)
+        (expected_grad,) = torch.autograd.grad(expected, x, grad)
+        got = compiled(x)
+        (got_grad,) = torch.autograd.grad(got, x, grad)
+        assert torch.equal(got, expected)
+        assert torch.equal(got_grad, expected_grad)
+
+
+def test_lrn_is_captured_in_a_cuda_graph() -> None:
+    x, grad = drawn(SHAPES[0]).requires_grad_(), drawn(SHAPES[0])
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        torch.autograd.grad(lrn(x, 2, 1e-2, 2.0), x, grad)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        y = lrn(x, 2, 1e-2, 2.0)
+        (gradient,) = torch.autograd.grad(y, x, grad)
+    for _ in range(2):
+        with torch.no_grad():
+            x.copy_(drawn(SHAPES[0]))
+        graph.replay()
+        expected = lrn(x, 2, 1e-2, 2.0)
+        assert torch.equal(y, expected)
+        assert torch.equal(gradient, torch.autograd.grad(expected, x, grad)[0])
+
+
+def test_lrn_is_a_sound_operator() -> None:
+    from alexnet_exp.network.kernels.lrn_triton import normalize
+
+    torch.library.opcheck(normalize, (drawn((2, 16, 3, 3)).requires_grad_(), 2, 1e-2, 2.0, True))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_crop_is_bitwise_what_numpy_cuts(channels: int) -> None:
+    rng = np.random.default_rng(0)
+    count, side, size = 16, 256, 224
+    arguments = {
+        "images": rng.integers(0, 256, (40, side, side, channels), dtype=np.uint8),
+        "rows": rng.integers(0, 40, count),
+        "top": rng.integers(0, side - size + 1, count),
+        "left": rng.integers(0, side - size + 1, count),
+        "flip": rng.random(count) < 0.5,
+        "mean": rng.uniform(0, 255, (side, side, channels)).astype(np.float32),
+        "noise": rng.normal(0, 9, (count, channels)).astype(np.float32),
+    }
+    exact = torch.from_numpy(cut(**arguments, scale=1 / 58, size=size)).cuda()
+    given = {name: torch.from_numpy(value).cuda() for name, value in arguments.items()}
+    assert supports_crop(given["images"])
+    for dtype in ROUNDING:
+        got = crop(**given, scale=1 / 58, size=size, dtype=dtype)
+        assert torch.equal(got, exact.to(dtype))
+        assert got.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_crop_reads_beyond_two_to_the_32_bytes() -> None:
+    if torch.cuda.mem_get_info()[0] < 10 * GIGABYTES:
+        pytest.skip("needs 10 GB")
+    count = 2**32 // (256 * 256 * 3) + 2
+    images = torch.empty(count, 256, 256, 3, dtype=torch.uint8, device="cuda")
+    images[-1].random_()
+    one = torch.ones(1, dtype=torch.int64, device="cuda")
+    mean = torch.zeros(256, 256, 3, device="cuda")
+    got = crop(
+        images, one * (count - 1), one * 3, one * 5, one < 0, mean, None, 1.0, 224, torch.float32
+    )
+    assert torch.equal(got[0].permute(1, 2, 0), images[-1, 3:227, 5:229].float())

@@ -1,0 +1,901 @@
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.model import (
+    ConvConfig,
+    InitConfig,
+    LRNConfig,
+    ModelConfig,
+    Normalization,
+    Pooling,
+    Step,
+)
+from alexnet_exp.errors import UserError
+from alexnet_exp.network.alexnet import AlexNet, LayerPlan, TowerLinear, from_torchvision, plan
+from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
+
+ModelOf = Callable[..., ModelConfig]
+
+PRESETS = [
+    "paper", "original", "caffenet", "one_gpu", "torchvision", "d2l", "cifar_small", "cifar_lrn",
+]  # fmt: skip
+NARROW = "model.width=0.06"
+
+
+@pytest.fixture(scope="module")
+def model_of(compose_config: Callable[..., Config]) -> ModelOf:
+    """``model_of(*overrides)``: the model of a preset, with nothing from a recipe."""
+
+    def model(*overrides: str) -> ModelConfig:
+        defaults = ["~recipe", "model.classes=1000", "model.input_channels=3"]
+        return compose_config(*defaults, *overrides).model
+
+    return model
+
+
+def on_meta(config: ModelConfig) -> AlexNet:
+    """The network without its numbers."""
+    with torch.device("meta"):
+        return AlexNet(config)
+
+
+def images(config: ModelConfig, count: int = 1) -> Tensor:
+    assert config.input_channels is not None
+    generator = torch.Generator().manual_seed(0)
+    shape = (count, config.input_channels, config.input_size, config.input_size)
+    return 60 * torch.randn(shape, generator=generator)
+
+
+def by_name(layers: list[LayerPlan]) -> dict[str, LayerPlan]:
+    return {layer.name: layer for layer in layers}
+
+
+def stages(network: AlexNet) -> list[tuple[str, nn.Module]]:
+    """Every module in the order of the forward pass."""
+    return [
+        *network.features.named_children(),
+        ("flatten", nn.Flatten()),
+        *network.classifier.named_children(),
+    ]
+
+
+def names(network: AlexNet) -> list[str]:
+    return [name for name, _ in stages(network)]
+
+
+# Size
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["model=paper"], 60_965_224),
+        (["model=original"], 60_965_224),
+        (["model=caffenet"], 60_965_224),
+        (["model=paper", "model.towers=1"], 62_378_344),
+        (["model=one_gpu"], 59_798_312),
+        (["model=torchvision"], 61_100_840),
+        (["model=d2l", "model.classes=10", "model.input_channels=1"], 46_764_746),
+        (["model=cifar_small", "model.classes=10"], 89_578),
+        (["model=cifar_lrn", "model.classes=10"], 89_578),
+    ],
+)
+def test_number_of_parameters(model_of: ModelOf, overrides: list[str], expected: int) -> None:
+    config = model_of(*overrides)
+    assert sum(layer.parameters for layer in plan(config)) == expected
+    assert sum(p.numel() for p in on_meta(config).parameters()) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "convolutions", "total"),
+    [
+        (
+            ["model=paper"],
+            [
+                55**2 * 96 * 3 * 121,
+                27**2 * 256 * 48 * 25,
+                13**2 * 384 * 256 * 9,
+                13**2 * 384 * 192 * 9,
+                13**2 * 256 * 192 * 9,
+            ],
+            0.7244e9,
+        ),
+        (
+            ["model=paper", "model.towers=1"],
+            [
+                55**2 * 96 * 3 * 121,
+                27**2 * 256 * 96 * 25,
+                13**2 * 384 * 256 * 9,
+                13**2 * 384 * 384 * 9,
+                13**2 * 256 * 384 * 9,
+            ],
+            1.135e9,
+        ),
+        (
+            ["model=torchvision"],
+            [
+                55**2 * 64 * 3 * 121,
+                27**2 * 192 * 64 * 25,
+                13**2 * 384 * 192 * 9,
+                13**2 * 256 * 384 * 9,
+                13**2 * 256 * 256 * 9,
+            ],
+            0.7142e9,
+        ),
+    ],
+)
+def test_multiply_accumulates(
+    model_of: ModelOf, overrides: list[str], convolutions: list[int], total: float
+) -> None:
+    layers = plan(model_of(*overrides))
+    expected = [*convolutions, 9216 * 4096, 4096 * 4096, 4096 * 1000]
+    assert [layer.macs for layer in layers if layer.kind in ("conv", "fc")] == expected
+    assert float(f"{sum(layer.macs for layer in layers):.4g}") == total
+
+
+# Shapes
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("pooling", ["overlapping", "non_overlapping"])
+def test_every_stage_has_the_planned_shape(model_of: ModelOf, preset: str, pooling: str) -> None:
+    config = replace(model_of(f"model={preset}", NARROW), pooling=Pooling(pooling))
+    network = AlexNet(config).eval()
+    layers = by_name(network.plan)
+    seen: dict[str, tuple[int, tuple[int, ...]]] = {}
+    for name, module in stages(network):
+        module.register_forward_hook(
+            lambda _, given, out, name=name: seen.update(
+                {name: (given[0].shape[1], tuple(out.shape[1:]))}
+            )
+        )
+    network(images(config))
+    expected = {
+        layer.name: (
+            layer.inputs,
+            (layer.outputs,) if layer.kind == "fc" else (layer.outputs, layer.size, layer.size),
+        )
+        for layer in network.plan
+    }
+    assert {name: shapes for name, shapes in seen.items() if name in layers} == expected
+    assert [name for name in names(network) if name in layers] == list(layers)
+
+
+@pytest.mark.parametrize("preset", ["paper", "original", "caffenet"])
+def test_shapes_are_those_of_the_paper(model_of: ModelOf, preset: str) -> None:
+    layers = by_name(plan(model_of(f"model={preset}")))
+    shapes = {
+        name: (layer.inputs, layer.outputs, layer.size, layer.groups)
+        for name, layer in layers.items()
+        if layer.kind != "norm"
+    }
+    assert shapes == {
+        "conv1": (3, 96, 55, 1),
+        "pool1": (96, 96, 27, 1),
+        "conv2": (96, 256, 27, 2),
+        "pool2": (256, 256, 13, 1),
+        "conv3": (256, 384, 13, 1),
+        "conv4": (384, 384, 13, 2),
+        "conv5": (384, 256, 13, 2),
+        "pool5": (256, 256, 6, 1),
+        "fc6": (9216, 4096, 1, 1),
+        "fc7": (4096, 4096, 1, 1),
+        "fc8": (4096, 1000, 1, 1),
+    }
+    assert sum(layer.outputs * layer.size**2 for layer in layers.values() if "c" in layer.name) == (
+        290_400 + 186_624 + 64_896 + 64_896 + 43_264 + 4096 + 4096 + 1000
+    )
+
+
+def test_conv1_of_the_paper_pads_at_the_right_and_bottom_alone(model_of: ModelOf) -> None:
+    config = model_of(NARROW)
+    network = AlexNet(config)
+    image = images(config)
+    layers = dict(stages(network))
+    padded = torch.zeros(1, 3, 227, 227)
+    padded[:, :, :224, :224] = image
+    torch.testing.assert_close(
+        layers["conv1"](layers["pad1"](image)),
+        nn.functional.conv2d(padded, layers["conv1"].weight, layers["conv1"].bias, stride=4),
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "expected"),
+    [
+        # inputs, outputs, groups of every convolution that is left
+        ("conv3", {"conv4": (256, 384, 1), "conv5": (384, 256, 2)}),
+        ("conv4", {"conv3": (256, 384, 1), "conv5": (384, 256, 2)}),
+        ("conv5", {"conv3": (256, 384, 1), "conv4": (384, 384, 2)}),
+    ],
+)
+def test_without_a_layer_the_next_one_takes_its_place(
+    model_of: ModelOf, without: str, expected: dict[str, tuple[int, int, int]]
+) -> None:
+    config = model_of(f"+experiment=no_{without}")
+    layers = by_name(plan(config))
+    found = {
+        name: (layer.inputs, layer.outputs, layer.groups)
+        for name, layer in layers.items()
+        if layer.kind == "conv"
+    }
+    assert found == {"conv1": (3, 96, 1), "conv2": (96, 256, 2), **expected}
+    assert layers["pool5"].size == 6
+    assert layers["fc6"].inputs == 36 * (384 if without == "conv5" else 256)
+    number = without.removeprefix("conv")
+    assert not {without, f"relu{number}"} & set(names(on_meta(config)))
+    narrow = replace(config, width=0.06)
+    assert AlexNet(narrow)(images(narrow)).shape == (1, 1000)
+
+
+# Least input: from the last pooling back by hand. Three pixels before pool5, 7 before pool2 and 15
+# before pool1 take (15 - 1) * 4 + 11 = 67 pixels at stride 4: less the padding (torchvision: 2 on
+# each side, d2l: 1), or with conv1's ceil one pixel more than 14 outputs take. With pool_ceil two
+# pixels before the third pooling, 4 before the second and 8 before the first.
+LEAST = {"paper": 64, "caffenet": 67, "torchvision": 63, "d2l": 65, "cifar_small": 8}
+
+
+@pytest.mark.parametrize(("preset", "least"), LEAST.items())
+def test_least_input_size(model_of: ModelOf, preset: str, least: int) -> None:
+    config = model_of(f"model={preset}", NARROW)
+    with pytest.raises(ValueError, match=rf"model\.input_size=5 .*model={preset} is {least}\b"):
+        plan(replace(config, input_size=5))
+    with pytest.raises(ValueError, match=rf"model\.input_size={least - 1} "):
+        AlexNet(replace(config, input_size=least - 1))
+    smallest = replace(config, input_size=least)
+    network = AlexNet(smallest).eval()
+    logits = network(images(smallest, 2))
+    assert logits.shape == (2, 1000)
+    assert logits.isfinite().all()
+    assert by_name(network.plan)["pool3" if preset == "cifar_small" else "pool5"].size == 1
+
+
+@pytest.mark.parametrize("preset", ["paper", "torchvision", "d2l"])
+@pytest.mark.parametrize("size", [67, 128, 200, 224, 256])
+def test_first_fully_connected_layer_sizes_itself(
+    model_of: ModelOf, preset: str, size: int
+) -> None:
+    config = replace(model_of(f"model={preset}", NARROW), input_size=size)
+    network = AlexNet(config)
+    maps = network.features(images(config))
+    assert network.classifier.get_submodule("fc6").weight.shape[1] == maps[0].numel()
+    assert network(images(config)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("missing", ["classes", "input_channels"])
+def test_classes_and_channels_must_be_known(model_of: ModelOf, missing: str) -> None:
+    with pytest.raises(ValueError, match=rf"model\.{missing}"):
+        plan(replace(model_of(), **{missing: None}))
+
+
+# Two towers
+
+
+def sensitivity(network: AlexNet, start: str, stop: str, tower: int) -> list[bool]:
+    """Which tower's maps after ``start`` one tower of ``stop`` depends on."""
+    network.eval()
+    x = 60 * torch.randn(2, 3, 67, 67, generator=torch.Generator().manual_seed(0))
+    leaf = x
+    for name, module in stages(network):
+        x = module(x)
+        if name == start:
+            leaf = x.detach().requires_grad_()
+            x = leaf.clone()
+        if name == stop:
+            break
+    weights = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    ((x * weights).chunk(2, 1)[tower]).sum().backward()
+    assert leaf.grad is not None
+    return [bool(part.abs().max() > 0) for part in leaf.grad.chunk(2, 1)]
+
+
+@pytest.mark.parametrize("tower", [0, 1])
+@pytest.mark.parametrize(
+    ("start", "stop", "communicates"),
+    [
+        ("conv1", "conv2", False),
+        ("conv2", "conv3", True),
+        ("conv3", "conv4", False),
+        ("conv4", "conv5", False),
+        ("conv3", "conv5", False),
+        ("conv5", "fc6", True),
+        ("fc6", "fc7", True),
+        ("fc7", "fc8", True),
+    ],
+)
+def test_towers_communicate_where_the_paper_says(
+    model_of: ModelOf, start: str, stop: str, communicates: bool, tower: int
+) -> None:
+    network = AlexNet(model_of(NARROW, "model.input_size=67", "model.init.scheme=he"))
+    seen = [communicates, communicates]
+    seen[tower] = True
+    assert sensitivity(network, start, stop, tower) == seen
+
+
+@pytest.mark.parametrize("tower", [0, 1])
+@pytest.mark.parametrize(
+    ("sees_both", "start", "stop", "communicates"),
+    [
+        ("[fc6,fc7]", "conv2", "conv3", False),
+        ("[fc6,fc7]", "conv1", "conv5", False),
+        ("[fc6,fc7]", "conv5", "fc6", True),
+        ("[conv3,fc7]", "conv5", "fc6", False),
+        ("[conv3,fc7]", "fc6", "fc7", True),
+        ("[]", "conv1", "fc7", False),
+        ("[]", "fc7", "fc8", True),
+        ("[conv2,fc6,fc7]", "conv1", "conv2", True),
+    ],
+)
+def test_sees_both_towers_says_who_communicates(
+    model_of: ModelOf, sees_both: str, start: str, stop: str, communicates: bool, tower: int
+) -> None:
+    overrides = [NARROW, "model.input_size=67", "model.init.scheme=he"]
+    network = AlexNet(model_of(*overrides, f"model.sees_both_towers={sees_both}"))
+    seen = [communicates, communicates]
+    seen[tower] = True
+    assert sensitivity(network, start, stop, tower) == seen
+
+
+@pytest.mark.parametrize(
+    ("without", "stop", "communicates"),
+    [("conv3", "conv4", True), ("conv4", "conv5", False)],
+)
+def test_left_out_conv3_hands_its_view_on(
+    model_of: ModelOf, without: str, stop: str, communicates: bool
+) -> None:
+    overrides = [NARROW, "model.input_size=67", "model.init.scheme=he"]
+    network = AlexNet(model_of(*overrides, f"model.without=[{without}]"))
+    start = "conv2" if without == "conv3" else "conv3"
+    assert sensitivity(network, start, stop, 0) == [True, communicates]
+
+
+def test_tower_linear_equals_two_linear_layers() -> None:
+    torch.manual_seed(0)
+    both = TowerLinear(10, 6, 2)
+    nn.init.normal_(both.bias)
+    apart = [nn.Linear(5, 3), nn.Linear(5, 3)]
+    with torch.no_grad():
+        for tower, linear in enumerate(apart):
+            linear.weight.copy_(both.weight[3 * tower : 3 * tower + 3])
+            linear.bias.copy_(both.bias[3 * tower : 3 * tower + 3])
+    x = torch.randn(4, 10)
+    expected = torch.cat([apart[0](x[:, :5]), apart[1](x[:, 5:])], 1)
+    torch.testing.assert_close(both(x), expected)
+    upstream = torch.randn(4, 6)
+    both(x).backward(upstream)
+    expected.backward(upstream)
+    torch.testing.assert_close(
+        both.weight.grad, torch.cat([linear.weight.grad for linear in apart])
+    )
+    torch.testing.assert_close(both.bias.grad, torch.cat([linear.bias.grad for linear in apart]))
+
+
+# torchvision
+
+
+def torchvision_state(classes: int = 1000) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return torchvision.models.alexnet(num_classes=classes).state_dict()
+
+
+def test_torchvision_preset_gives_the_logits_of_torchvision(model_of: ModelOf) -> None:
+    torch.manual_seed(0)
+    theirs = torchvision.models.alexnet(weights=None).eval()
+    config = model_of("model=torchvision")
+    ours = on_meta(config).to_empty(device="cpu").eval()
+    for parameter in ours.parameters():
+        nn.init.constant_(parameter, math.nan)
+    assert from_torchvision(ours, theirs.state_dict()) is ours
+    image = images(config) / 60
+    with torch.inference_mode():
+        torch.testing.assert_close(ours(image), theirs(image), rtol=0, atol=1e-5)
+
+
+def test_torchvision_preset_has_the_modules_of_torchvision(model_of: ModelOf) -> None:
+    with torch.device("meta"):
+        theirs = torchvision.models.alexnet()
+    ours = on_meta(model_of("model=torchvision"))
+    skipped = (nn.AdaptiveAvgPool2d,)
+    for mine, other in ((ours.features, theirs.features), (ours.classifier, theirs.classifier)):
+        leaves = [module for module in other if not isinstance(module, skipped)]
+        assert [repr(module) for module in mine] == [repr(module) for module in leaves]
+
+
+@pytest.mark.parametrize("preset", ["paper", "caffenet", "d2l", "cifar_small"])
+def test_torchvision_weights_do_not_fit_another_preset(model_of: ModelOf, preset: str) -> None:
+    with pytest.raises(ValueError, match="torchvision"):
+        from_torchvision(on_meta(model_of(f"model={preset}")), torchvision_state())
+
+
+def test_torchvision_weights_of_other_classes_name_the_override(model_of: ModelOf) -> None:
+    with pytest.raises(ValueError, match=r"model\.classes=10$"):
+        from_torchvision(on_meta(model_of("model=torchvision")), torchvision_state(10))
+
+
+def test_from_torchvision_counts_layers_on_the_right_side(model_of: ModelOf) -> None:
+    with pytest.raises(ValueError, match="torchvision's alexnet has 8 layers, this has 4"):
+        from_torchvision(on_meta(model_of("model=cifar_small")), torchvision_state())
+
+
+@pytest.mark.parametrize("key", ["layer1.0.conv1.weight", "module.features.0.weight", "fc.bias"])
+def test_weights_of_another_network_are_named(model_of: ModelOf, key: str) -> None:
+    with pytest.raises(ValueError, match=f"{key} is not of torchvision's alexnet"):
+        from_torchvision(on_meta(model_of("model=torchvision")), {key: torch.zeros(1)})
+
+
+@pytest.mark.parametrize("preset", ["torchvision", "d2l"])
+def test_presets_without_normalization_can_have_it(model_of: ModelOf, preset: str) -> None:
+    for kind, module in (("batch", nn.BatchNorm2d), ("lrn", LocalResponseNorm)):
+        network = on_meta(model_of(f"model={preset}", f"model.normalization={kind}"))
+        names = [name for name, layer in network.named_modules() if isinstance(layer, module)]
+        assert names == ["features.norm1", "features.norm2"]
+
+
+def test_normalization_with_nothing_to_act_on_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"normalization=lrn has no layer to act on: set model\.co"
+    ):
+        ModelConfig(
+            conv={"conv1": ConvConfig()},
+            sees_both_towers=[],
+            dropout_after=[],
+            init=InitConfig(bias_layers=[]),
+            normalization=Normalization.lrn,
+        )
+
+
+def test_from_torchvision_missing_key_is_a_value_error(model_of: ModelOf) -> None:
+    state = torchvision_state()
+    del state["features.0.bias"]
+    with pytest.raises(ValueError, match=r"features\.0\.bias"):
+        from_torchvision(on_meta(model_of("model=torchvision")), state)
+
+
+# Initial weights
+
+PAPER_ONES = {"conv2", "conv4", "conv5", "fc6", "fc7"}
+DEEP = dict.fromkeys(("conv3", "conv4", "conv5"), 0.03)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "spreads", "bias"),
+    [
+        (["model=paper"], {}, 1.0),
+        (["model=original"], DEEP, 1.0),
+        (["model=caffenet"], {"fc6": 0.005, "fc7": 0.005}, 1.0),
+        (["model=one_gpu"], {}, 1.0),
+        (["model=d2l"], "xavier", 0.0),
+        (["model=cifar_small"], {"conv1": 1e-4}, 0.0),
+        (["model=paper", "model.init.scheme=he"], "he", 1.0),
+        (["model=paper", "model.init.scheme=xavier"], "xavier", 1.0),
+        (["model=paper", "model.sees_both_towers=[]", "model.init.scheme=he"], "he", 1.0),
+    ],
+)
+def test_initial_weights(
+    model_of: ModelOf, overrides: list[str], spreads: dict[str, float] | str, bias: float
+) -> None:
+    torch.manual_seed(0)
+    network = AlexNet(model_of(*overrides, "model.width=0.25", "model.input_size=128"))
+    weighted = [layer for layer in network.plan if layer.kind in ("conv", "fc")]
+    assert len(weighted) == (4 if overrides == ["model=cifar_small"] else 8)
+    layers = dict(stages(network))
+    for layer in weighted:
+        fan_in = layer.inputs // layer.groups * layer.kernel**2
+        fan_out = layer.outputs * layer.kernel**2
+        if isinstance(spreads, dict):
+            spread = spreads.get(layer.name, 0.01)
+        else:
+            spread = math.sqrt(2 / (fan_in if spreads == "he" else fan_in + fan_out))
+        weight = layers[layer.name].weight.detach().double()
+        n = weight.numel()
+        # Five standard errors: of the mean, of the spread and of the share within one spread.
+        assert abs(weight.mean().item()) < 5 * spread / math.sqrt(n), layer.name
+        assert abs(weight.std().item() / spread - 1) < 5 / math.sqrt(2 * n), layer.name
+        within = (weight.abs() < spread).double().mean().item()
+        assert abs(within - 0.6827) < 5 * math.sqrt(0.6827 * 0.3173 / n), layer.name
+        expected = torch.tensor(bias if layer.name in PAPER_ONES else 0.0)
+        assert (layers[layer.name].bias == expected).all(), layer.name
+
+
+def test_torch_scheme_keeps_the_initialization_of_torch(model_of: ModelOf) -> None:
+    torch.manual_seed(0)
+    network = AlexNet(model_of("model=torchvision", "model.width=0.25", "model.input_size=128"))
+    for layer in network.plan:
+        if layer.kind not in ("conv", "fc"):
+            continue
+        module = dict(stages(network))[layer.name]
+        bound = 1 / math.sqrt(layer.inputs * layer.kernel**2)
+        for parameter in (module.weight, module.bias):
+            n = parameter.numel()
+            assert parameter.abs().max().item() <= bound
+            # Uniform: mean square bound^2 / 3, whose standard error is sqrt(4 / 45 / n) bound^2.
+            mean_square = parameter.double().square().mean().item() / bound**2
+            assert abs(mean_square - 1 / 3) < 5 * math.sqrt(4 / 45 / n), layer.name
+
+
+def test_spread_of_a_single_layer_goes_before_the_others(model_of: ModelOf) -> None:
+    overrides = [NARROW, "model.init.inner_std=0.03", "+model.init.layer_std.conv4=0.1"]
+    layers = dict(stages(AlexNet(model_of(*overrides))))
+    spreads = [layers[f"conv{i}"].weight.std().item() for i in range(1, 6)]
+    assert spreads == pytest.approx([0.01, 0.01, 0.03, 0.1, 0.03], rel=0.15)
+
+
+def parameters(config: ModelConfig) -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    network = AlexNet(config)
+    return {name.partition(".")[2]: value.detach() for name, value in network.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("model.init.bias=0.5", {f"{name}.bias" for name in PAPER_ONES}),
+        ("model.init.bias_layers=[conv2,conv3]", {
+            f"{name}.bias" for name in ("conv3", "conv4", "conv5", "fc6", "fc7")
+        }),
+        ("model.init.std=0.02", {
+            f"{name}.weight"
+            for name in ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8")
+        }),
+        ("model.init.inner_std=0.02", {f"conv{i}.weight" for i in (3, 4, 5)}),
+        ("+model.init.layer_std.conv3=0.02", {"conv3.weight"}),
+    ],
+)  # fmt: skip
+def test_initialization_changes_what_it_names(
+    model_of: ModelOf, override: str, changed: set[str]
+) -> None:
+    base = parameters(model_of(NARROW, "model.input_size=67"))
+    other = parameters(model_of(NARROW, "model.input_size=67", override))
+    assert {name for name in base if not torch.equal(base[name], other[name])} == changed
+    for name in changed:
+        if name.endswith("weight"):
+            torch.testing.assert_close(other[name], 2 * base[name])
+        elif "bias=" in override:
+            assert (other[name] == 0.5).all()
+        else:
+            assert (other[name] == float(name == "conv3.bias")).all()
+
+
+# One field, one change
+
+Described = tuple[str, tuple[torch.Size, ...]]
+
+
+def describe(module: nn.Module) -> Described:
+    """What a module is, with the shapes of its parameters."""
+    return repr(module), tuple(p.shape for p in module.parameters())
+
+
+def conv(inputs: int, outputs: int, kernel: int, padding: int = 0, **options: Any) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, padding=padding, device="meta", **options)
+
+
+def linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, device="meta")
+
+
+def local(channels: int, **constants: Any) -> LocalResponseNorm:
+    return LocalResponseNorm(channels, **{"towers": 2, **constants})
+
+
+def tower_linear(inputs: int, outputs: int) -> TowerLinear:
+    with torch.device("meta"):
+        return TowerLinear(inputs, outputs, 2)
+
+
+HIDDEN = range(1, 8)
+CHANGES: list[tuple[list[str], dict[str, nn.Module | None]]] = [
+    ([], {}),
+    (["model.name=other"], {}),
+    (["model.input_channels=1"], {"conv1": conv(1, 96, 11, stride=4)}),
+    (["model.input_size=256"], {"fc6": linear(256 * 49, 4096)}),
+    (["model.input_size=227"], {"pad1": None}),
+    (["model.classes=10"], {"fc8": linear(4096, 10)}),
+    (
+        ["model.conv.conv3.channels=100"],
+        {"conv3": conv(256, 100, 3, 1), "conv4": conv(100, 384, 3, 1, groups=2)},
+    ),
+    (
+        ["model.conv.conv3.kernel=5", "model.conv.conv3.padding=2"],
+        {"conv3": conv(256, 384, 5, 2)},
+    ),
+    (
+        ["model.conv.conv1.ceil=false"],  # 54, 26 and 12 pixels
+        {"pad1": None, "fc6": linear(256 * 25, 4096)},
+    ),
+    (["model.conv.conv4.normalize=true"], {"norm4": local(384)}),
+    (["model.conv.conv1.normalize=false"], {"norm1": None}),
+    (["model.conv.conv2.normalize_within_map=false"], {}),
+    (["model.conv.conv2.pool=avg"], {"pool2": nn.AvgPool2d(3, 2)}),
+    (["model.conv.conv5.pool=none"], {"pool5": None, "fc6": linear(256 * 169, 4096)}),
+    (
+        ["model.fc=[512,128]"],
+        {"fc6": linear(9216, 512), "fc7": linear(512, 128), "fc8": linear(128, 1000)},
+    ),
+    (
+        ["model.width=0.5"],
+        {
+            "conv1": conv(3, 48, 11, stride=4),
+            "conv2": conv(48, 128, 5, 2, groups=2),
+            "conv3": conv(128, 192, 3, 1),
+            "conv4": conv(192, 192, 3, 1, groups=2),
+            "conv5": conv(192, 128, 3, 1, groups=2),
+            "fc6": linear(4608, 2048),
+            "fc7": linear(2048, 2048),
+            "fc8": linear(2048, 1000),
+        },
+    ),
+    (
+        ["model.towers=1"],
+        {
+            "norm1": local(96, towers=1),
+            "conv2": conv(96, 256, 5, 2),
+            "norm2": local(256, towers=1),
+            "conv4": conv(384, 384, 3, 1),
+            "conv5": conv(384, 256, 3, 1),
+        },
+    ),
+    (["model.sees_both_towers=[fc6,fc7]"], {"conv3": conv(256, 384, 3, 1, groups=2)}),
+    (["model.sees_both_towers=[conv3,fc6]"], {"fc7": tower_linear(4096, 4096)}),
+    (["model.sees_both_towers=[conv3,fc6,fc7,fc8]"], {}),
+    (
+        ["model.without=[conv2]"],
+        {
+            "conv2": None,
+            "relu2": None,
+            "norm2": None,
+            "conv3": conv(96, 384, 3, 1),
+        },
+    ),
+    (
+        ["model.without=[conv3]"],
+        {"conv3": None, "relu3": None, "conv4": conv(256, 384, 3, 1)},
+    ),
+    (
+        ["model.without=[conv4]"],
+        {"conv4": None, "relu4": None},
+    ),
+    (
+        ["model.without=[conv5]"],
+        {"conv5": None, "relu5": None, "fc6": linear(384 * 36, 4096)},
+    ),
+    (
+        ["model.activation=tanh"],
+        {f"relu{i}": None for i in HIDDEN} | {f"tanh{i}": nn.Tanh() for i in HIDDEN},
+    ),
+    (
+        ["model.activation=sigmoid"],
+        {f"relu{i}": None for i in HIDDEN} | {f"sigmoid{i}": nn.Sigmoid() for i in HIDDEN},
+    ),
+    (["model.normalization=none"], {"norm1": None, "norm2": None}),
+    (
+        ["model.normalization=within_map"],
+        {"norm1": WithinMapNorm(), "norm2": WithinMapNorm()},
+    ),
+    (["model.normalization=pair"], {"norm2b": WithinMapNorm()}),
+    (
+        ["model.normalization=pair", "model.conv.conv2.normalize_within_map=false"],
+        {},
+    ),
+    (
+        ["model.normalization=batch"],
+        {"norm1": nn.BatchNorm2d(96), "norm2": nn.BatchNorm2d(256)},
+    ),
+    (
+        ["model.pooling=non_overlapping"],
+        {f"pool{i}": nn.MaxPool2d(2, 2) for i in (1, 2, 5)},
+    ),
+    (
+        ["model.pool_ceil=true"],  # odd sizes: no pixel was dropped before
+        {f"pool{i}": nn.MaxPool2d(3, 2, ceil_mode=True) for i in (1, 2, 5)},
+    ),
+    (["model.dropout=0.3"], {"drop6": nn.Dropout(0.3), "drop7": nn.Dropout(0.3)}),
+    (["model.dropout=0"], {"drop6": None, "drop7": None}),
+    (["model.dropout_after=[conv5,fc6]"], {"drop6_in": nn.Dropout(0.5), "drop7": None}),
+    (["model.lrn.size=3"], {"norm1": local(96, size=3), "norm2": local(256, size=3)}),
+    (["model.lrn.alpha=1e-3"], {"norm1": local(96, alpha=1e-3), "norm2": local(256, alpha=1e-3)}),
+    (["model.lrn.beta=0.5"], {"norm1": local(96, beta=0.5), "norm2": local(256, beta=0.5)}),
+    (["model.lrn.k=1"], {"norm1": local(96, k=1.0), "norm2": local(256, k=1.0)}),
+    (["model.init.scheme=he"], {}),
+    (["model.init.bias=0"], {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"), CHANGES, ids=[" ".join(overrides) for overrides, _ in CHANGES]
+)
+def test_a_field_changes_what_it_says_and_nothing_else(
+    model_of: ModelOf, overrides: list[str], expected: dict[str, nn.Module | None]
+) -> None:
+    before, after = (
+        {name: describe(module) for name, module in stages(on_meta(config))}
+        for config in (model_of(), model_of(*overrides))
+    )
+    changed = {
+        name: after.get(name) for name in before | after if before.get(name) != after.get(name)
+    }
+    assert changed == {
+        name: None if module is None else describe(module) for name, module in expected.items()
+    }
+    assert [name for name in after if name in before] == [name for name in before if name in after]
+
+
+def test_new_layers_stand_where_the_order_says(model_of: ModelOf) -> None:
+    for override, neighbors in {
+        "model.activation=tanh": ["conv4", "tanh4", "conv5"],
+        "model.normalization=pair": ["relu2", "norm2", "norm2b", "pool2"],
+        "model.conv.conv4.normalize=true": ["relu4", "norm4", "conv5"],
+        "model.dropout_after=[conv5]": ["flatten", "drop6_in", "fc6", "relu6", "fc7"],
+    }.items():
+        found = names(on_meta(model_of(override)))
+        start = found.index(neighbors[0])
+        assert found[start : start + len(neighbors)] == neighbors
+
+
+def test_order_moves_layers_and_changes_none(model_of: ModelOf) -> None:
+    base = on_meta(model_of())
+    moved = on_meta(model_of("model.order=[pool,normalization,activation]"))
+    assert {name: describe(module) for name, module in stages(base)} == {
+        name: describe(module) for name, module in stages(moved)
+    }
+    assert " ".join(names(moved)) == (
+        "pad1 conv1 pool1 norm1 relu1 conv2 pool2 norm2 relu2 conv3 relu3 conv4 relu4"
+        " conv5 pool5 relu5 flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8"
+    )
+    one = names(on_meta(model_of("model.conv.conv1.order=[pool,normalization,activation]")))
+    assert one[:8] == ["pad1", "conv1", "pool1", "norm1", "relu1", "conv2", "relu2", "norm2"]
+
+
+CLASSIFIER = " flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8"
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        (
+            "paper",
+            "pad1 conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2"
+            " conv3 relu3 conv4 relu4 conv5 relu5 pool5" + CLASSIFIER,
+        ),
+        (
+            "original",
+            "pad1 conv1 norm1 pool1 relu1 conv2 relu2 norm2 norm2b pool2"
+            " conv3 relu3 conv4 relu4 conv5 pool5 relu5" + CLASSIFIER,
+        ),
+        (
+            "caffenet",
+            "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2"
+            " conv3 relu3 conv4 relu4 conv5 relu5 pool5" + CLASSIFIER,
+        ),
+        (
+            "cifar_small",
+            "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4",
+        ),
+        (
+            "cifar_lrn",
+            "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4",
+        ),
+    ],
+)
+def test_order_of_layers(model_of: ModelOf, preset: str, expected: str) -> None:
+    assert " ".join(names(on_meta(model_of(f"model={preset}")))) == expected
+
+
+@pytest.mark.parametrize(
+    ("preset", "towers", "alpha", "k"),
+    [
+        ("paper", 2, 1e-4, 2.0),
+        ("original", 2, 1e-4 / 5, 2.0),
+        ("caffenet", 2, 1e-4 / 5, 1.0),
+        ("cifar_lrn", 1, 1e-4, 2.0),
+    ],
+)
+def test_constants_of_normalization(
+    model_of: ModelOf, preset: str, towers: int, alpha: float, k: float
+) -> None:
+    config = model_of(f"model={preset}")
+    assert [config.lrn.size, config.lrn.beta, config.lrn.k] == [5, 0.75, k]
+    assert config.lrn.alpha == pytest.approx(alpha, rel=1e-12)
+    norm = dict(stages(on_meta(config)))["norm2"]
+    assert isinstance(norm, LocalResponseNorm)
+    assert [norm.towers, norm.size, norm.alpha, norm.beta, norm.k] == [
+        towers, 5, config.lrn.alpha, 0.75, k,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("preset", ["paper", "original", "caffenet", "cifar_small", "cifar_lrn"])
+def test_no_norm2_takes_every_norm_of_conv2_and_nothing_else(
+    model_of: ModelOf, preset: str
+) -> None:
+    before = names(on_meta(model_of(f"model={preset}")))
+    after = names(on_meta(model_of(f"model={preset}", "+experiment=no_norm2")))
+    assert after == [name for name in before if name not in ("norm2", "norm2b")] != before
+
+
+def test_dropout_is_active_in_training_alone(model_of: ModelOf) -> None:
+    config = model_of(NARROW, "model.input_size=67", "model.init.scheme=he")
+    torch.manual_seed(0)
+    network = AlexNet(config)
+    image = images(config)
+    assert not torch.equal(network(image), network(image))
+    network.eval()
+    assert torch.equal(network(image), network(image))
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_widths_divide_by_the_towers(model_of: ModelOf, preset: str) -> None:
+    for width in (0.001, 0.1, 1 / 3, 1.5):
+        layers = plan(replace(model_of(f"model={preset}"), width=width))
+        convolutions = [layer for layer in layers if layer.kind == "conv"]
+        assert all(layer.outputs >= 1 for layer in layers)
+        assert all(layer.inputs % layer.groups == 0 for layer in layers if layer.kind != "norm")
+        for previous, layer in pairwise(convolutions):
+            assert layer.inputs == previous.outputs
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("input_size", 0, "model.input_size=0"),
+        ("input_channels", 2, "model.input_channels=2"),
+        ("classes", 1, "model.classes=1"),
+        ("width", 0.0, "model.width=0.0"),
+        ("towers", 0, "model.towers=0"),
+        ("fc", [4096, 0], "model.fc[1]=0"),
+        ("dropout", 1.0, "model.dropout=1.0"),
+        ("dropout", -0.1, "model.dropout=-0.1"),
+        ("without", ["conv1"], "model.without: no layer 'conv1'"),
+        ("without", ["conv6"], "model.without: no layer 'conv6'"),
+        ("without", ["fc6"], "model.without: no layer 'fc6'"),
+        ("sees_both_towers", ["conv9"], "model.sees_both_towers: no layer 'conv9'"),
+        ("dropout_after", ["fc8"], "model.dropout_after: no layer 'fc8'"),
+        ("order", [Step.pool, Step.pool, Step.activation], "model.order="),
+        ("order", [Step.pool], "model.order="),
+        ("lrn", LRNConfig(size=4), "model.lrn.size=4"),
+        ("lrn", LRNConfig(size=-1), "model.lrn.size=-1"),
+        ("conv", {"conv2": ConvConfig()}, "model.conv"),
+        ("conv", {"conv1": ConvConfig(channels=0)}, "model.conv.conv1.channels=0"),
+        ("conv", {"conv1": ConvConfig(kernel=0)}, "model.conv.conv1.kernel=0"),
+        ("conv", {"conv1": ConvConfig(stride=0)}, "model.conv.conv1.stride=0"),
+        ("conv", {"conv1": ConvConfig(order=[Step.pool])}, "model.conv.conv1.order="),
+    ],
+)
+def test_mistakes_name_the_field(
+    model_of: ModelOf, field: str, value: object, message: str
+) -> None:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        replace(model_of(), **{field: value})
+    assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bias_layers": ["fc9"]}, "model.init.bias_layers: no layer 'fc9'"),
+        ({"layer_std": {"conv0": 1.0}}, "model.init.layer_std: no layer 'conv0'"),
+    ],
+)
+def test_mistakes_of_initialization_name_the_field(
+    model_of: ModelOf, change: dict[str, Any], message: str
+) -> None:
+    config = model_of()
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        replace(config, init=replace(config.init, **change))
+    assert str(raised.value).startswith(message)
+
+
+def test_a_mistake_on_the_command_line_is_the_users(model_of: ModelOf) -> None:
+    with pytest.raises(UserError, match=r"model\.without: no layer 'conv7'; choose from conv2"):
+        model_of("model.without=[conv7]")

@@ -1,0 +1,217 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alexnet_exp.network.kernels import cpu
+from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
+
+# bf16 keeps 8 bits: rounding to nearest is off by 2^-8 of the value at most.
+BF16 = 1.001 * 2**-8
+
+
+@pytest.fixture(params=["compiled", "plain"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run every test with and without a compiler; float64 and other powers do without."""
+    name: str = request.param
+    if name == "compiled" and cpu.kernels() is None:
+        pytest.skip(f"{cpu.why_not()}")
+    if name == "plain":
+        monkeypatch.setattr(cpu, "kernels", lambda: None)
+    return name
+
+
+def maps(*shape: int, dtype: torch.dtype = torch.float64, spread: float = 50.0) -> Tensor:
+    """Activations large enough for the sum to weigh as much as k."""
+    generator = torch.Generator().manual_seed(0)
+    return (spread * torch.randn(*shape, generator=generator, dtype=torch.float64)).to(dtype)
+
+
+def written_out(x: Tensor, towers: int, size: int, alpha: float, beta: float, k: float) -> Tensor:
+    """The paper's formula, term by term."""
+    out = torch.empty_like(x)
+    per_tower = x.shape[1] // towers
+    for i in range(x.shape[1]):
+        first = i // per_tower * per_tower
+        total = torch.zeros_like(x[:, 0])
+        for j in range(max(first, i - size // 2), min(first + per_tower - 1, i + size // 2) + 1):
+            total = total + x[:, j] ** 2
+        out[:, i] = x[:, i] / (k + alpha * total) ** beta
+    return out
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize(("alpha", "beta", "k"), [(1e-4, 0.75, 2.0), (3e-3, 0.6, 1.0)])
+@pytest.mark.parametrize("channels", [2, 6, 16])
+def test_equals_the_formula(
+    towers: int, size: int, alpha: float, beta: float, k: float, channels: int
+) -> None:
+    x = maps(2, channels, 3, 4)
+    norm = LocalResponseNorm(channels, towers, size, alpha, beta, k)
+    torch.testing.assert_close(
+        norm(x), written_out(x, towers, size, alpha, beta, k), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_towers_do_not_see_each_other() -> None:
+    x = maps(1, 8, 1, 1)
+    changed = x.clone()
+    changed[:, 4:] *= 10
+    apart, together = LocalResponseNorm(8, 2), LocalResponseNorm(8, 1)
+    assert torch.equal(apart(x)[:, :4], apart(changed)[:, :4])
+    differs = (together(x) != together(changed))[0, :4, 0, 0]
+    assert differs.tolist() == [False, False, True, True]  # a window of five reaches two maps
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+@pytest.mark.parametrize("size", [3, 5])
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_gradient_equals_finite_differences(towers: int, size: int, beta: float) -> None:
+    x = maps(2, 6, 2, 2, spread=2.0).requires_grad_()
+    norm = LocalResponseNorm(6, towers, size, alpha=0.05, beta=beta, k=1.5)
+    assert torch.autograd.gradcheck(norm, (x,), eps=1e-6, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"]
+)
+def test_equals_torch_with_alpha_times_size(memory_format: torch.memory_format) -> None:
+    x = maps(2, 32, 5, 6, dtype=torch.float32).contiguous(memory_format=memory_format)
+    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
+    results = []
+    for norm in (
+        LocalResponseNorm(32, 1, 5, alpha=1e-4, beta=0.75, k=2.0),
+        nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0),
+    ):
+        leaf = x.clone().requires_grad_()
+        out = norm(leaf)
+        (out * weight).sum().backward()
+        results.append((out, leaf.grad))
+    torch.testing.assert_close(results[0], results[1], rtol=2e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("towers", [1, 2])
+def test_channels_last_stays_channels_last(towers: int) -> None:
+    x = maps(2, 16, 5, 6, dtype=torch.float32).to(memory_format=torch.channels_last)
+    x.requires_grad_()
+    out = LocalResponseNorm(16, towers)(x)
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    (grad,) = torch.autograd.grad(out, x, torch.ones_like(out))
+    assert grad.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_bf16_loses_no_more_than_the_rounding_of_its_output(autocast: bool) -> None:
+    x = maps(2, 16, 4, 4, dtype=torch.bfloat16)
+    wide = x.double().requires_grad_()
+    expected = written_out(wide, 2, 5, 1e-4, 0.75, 2.0)
+    (gradient,) = torch.autograd.grad(expected, wide, torch.ones_like(expected))
+    leaf = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        out = LocalResponseNorm(16, 2)(leaf)
+    (grad,) = torch.autograd.grad(out, leaf, torch.ones_like(out))
+    assert out.dtype == grad.dtype == torch.bfloat16
+    torch.testing.assert_close(out.double(), expected, rtol=BF16, atol=1e-6)
+    torch.testing.assert_close(grad.double(), gradient, rtol=BF16, atol=1e-6)
+
+
+def test_autocast_does_not_round_float32() -> None:
+    x = maps(2, 16, 4, 4, dtype=torch.float32)
+    norm = LocalResponseNorm(16, 2)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = norm(x)
+    assert out.dtype == torch.float32
+    assert torch.equal(out, norm(x))
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", [(3, 16, 5, 7), (2, 96, 19, 19), (70, 10, 1, 1), (1, 6, 40, 9)])
+@pytest.mark.parametrize("size", [1, 3, 5, 7])
+@pytest.mark.parametrize("relu", [False, True])
+def test_every_path_gives_the_same_bits_in_float32(
+    memory_format: torch.memory_format, shape: tuple[int, ...], size: int, relu: bool, way: str
+) -> None:
+    x = maps(*shape, dtype=torch.float32).contiguous(memory_format=memory_format)
+    weight = maps(*shape, dtype=torch.float32, spread=1.0).flip(0)
+
+    def run(norm: LocalResponseNorm) -> tuple[Tensor, Tensor]:
+        leaf = x.clone().requires_grad_()
+        out = norm(leaf)
+        out.backward(weight)
+        assert leaf.grad is not None
+        return out, leaf.grad
+
+    norm, plain = LocalResponseNorm(shape[1], 2, size), LocalResponseNorm(shape[1], 2, size)
+    norm.relu = plain.relu = relu
+    plain.fast = False
+    assert norm.path(x).name == way
+    for ours, theirs in zip(run(norm), run(plain), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_rectifier_that_is_a_part_of_it_changes_nothing(dtype: torch.dtype) -> None:
+    norm, apart = LocalResponseNorm(16, 2), LocalResponseNorm(16, 2)
+    norm.relu = True
+    x = maps(2, 16, 5, 6, dtype=dtype)
+    x[0, 0] = 0.0
+    leaves = [x.clone().requires_grad_() for _ in range(2)]
+    outs = [norm(leaves[0]), apart(leaves[1].relu())]
+    for out in outs:
+        out.backward(torch.ones_like(out))
+    assert torch.equal(outs[0], outs[1])
+    assert torch.equal(leaves[0].grad, leaves[1].grad)
+
+
+def test_what_is_not_finite_stays_so() -> None:
+    x = maps(1, 16, 2, 2, dtype=torch.bfloat16)
+    x[0, 3, 0, 0] = float("nan")
+    norm = LocalResponseNorm(16, 2)
+    norm.relu = True
+    assert norm(x)[0, 1:6, 0, 0].isnan().all()
+    assert norm(x)[0, 8:].isfinite().all()
+
+
+def test_compiled_and_traced_by_torch() -> None:
+    norm = LocalResponseNorm(16, 2)
+    x = maps(2, 16, 5, 6, dtype=torch.float32)
+    traced = torch.compile(norm, backend="eager", fullgraph=True)
+    torch.testing.assert_close(traced(x), norm(x), rtol=1e-6, atol=1e-6)
+
+
+def test_even_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"model\.lrn\.size=4"):
+        LocalResponseNorm(8, size=4)
+
+
+@pytest.mark.parametrize("size", [3, 5])
+def test_within_map_norm_equals_loops(size: int) -> None:
+    x = maps(2, 3, 6, 7)
+    expected = torch.empty_like(x)
+    half = size // 2
+    for row in range(6):
+        for column in range(7):
+            window = x[
+                :, :, max(0, row - half) : row + half + 1, max(0, column - half) : column + half + 1
+            ]
+            total = (window**2).sum((2, 3))
+            expected[:, :, row, column] = x[:, :, row, column] / (
+                (1.25 + 0.04 / size**2 * total) ** 0.6
+            )
+    norm = WithinMapNorm(size, scale=0.04, power=0.6, k=1.25)
+    torch.testing.assert_close(norm(x), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_within_map_norm_has_the_constants_of_the_authors_code() -> None:
+    x = torch.full((1, 1, 5, 5), 60.0, dtype=torch.float64)
+    expected = 60 / (1 + 1e-3 / 25 * 25 * 60**2) ** 0.75
+    assert WithinMapNorm()(x)[0, 0, 2, 2].item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_within_map_norm_keeps_bf16_and_channels_last() -> None:
+    x = maps(2, 8, 6, 6, dtype=torch.bfloat16).to(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = WithinMapNorm()(x)
+    assert out.dtype == torch.bfloat16
+    assert out.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(out.double(), WithinMapNorm()(x.double()), rtol=BF16, atol=1e-6)

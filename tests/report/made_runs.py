@@ -1,0 +1,149 @@
+"""Run folders as training writes them, with errors that a test chooses."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from alexnet_exp.config import to_plain
+from alexnet_exp.training.callbacks import COLUMNS
+
+CLASSES = 10
+
+
+def wrong_images(seed: int, images: int, error: float) -> NDArray[np.bool_]:
+    """(images,) of which just about ``error`` are wrong."""
+    return np.random.default_rng(seed).random(images) < error
+
+
+def write_run(
+    path: Path,
+    compose_config: Any,
+    *overrides: str,
+    wrong: NDArray[np.bool_],
+    wrong_top5: NDArray[np.bool_] | None = None,
+    center: NDArray[np.bool_] | None = None,
+    seed: int = 0,
+    classes: int = CLASSES,
+    fingerprint: str = "0123456789abcdef",
+    train_curve: Sequence[float] = (0.9, 0.5, 0.2),
+    recorded: Sequence[str] | None = None,
+    written: float | None = None,
+    environment: dict[str, Any] | None = None,
+    measured: dict[str, Any] | None = None,
+) -> Path:
+    """Write a finished run; gives its folder.
+
+    Args:
+        path: The folder.
+        compose_config: The fixture.
+        overrides: Of its command line, without the seed.
+        wrong: (I,) top-1.
+        wrong_top5: (I,), a subset of ``wrong``; None: half of it.
+        center: (I,) top-1 of the center view; None: not recorded.
+        seed: Seed.
+        classes: Number of classes.
+        fingerprint: Of the data.
+        train_curve: Top-1 training error by epoch.
+        recorded: Overrides in environment.json; None: those of the run.
+        written: Modification time of result.json.
+        environment: More of environment.json.
+        measured: More of result.json.
+    """
+    config = compose_config(*overrides)
+    config.seed = seed
+    config.data.fingerprint = fingerprint
+    config.model.classes, config.model.input_channels = classes, config.data.channels
+    config.trainer.precision = "32-true"
+    path.mkdir(parents=True)
+    marked = {"config_hash": "0" * 12, **to_plain(config)}
+    (path / "config.yaml").write_text(yaml.safe_dump(marked, sort_keys=False))
+    known = {
+        "git_revision": "0" * 40,
+        "python": "3.11",
+        "versions": {"torch": "2.9"},
+        "cpu": "a processor",
+        "gpus": [],
+        "overrides": [*overrides, f"seed={seed}"] if recorded is None else list(recorded),
+    }
+    (path / "environment.json").write_text(json.dumps(known | (environment or {})))
+    with (path / "metrics.csv").open("w", newline="") as file:
+        rows = csv.DictWriter(file, COLUMNS)
+        rows.writeheader()
+        for epoch, error in enumerate(train_curve, start=1):
+            blank = dict.fromkeys(COLUMNS, 1)
+            rows.writerow(
+                {**blank, "epoch": epoch, "train/top1_error": error, "val/top1_error": error}
+            )
+    top5 = wrong & (np.arange(len(wrong)) % 2 == 0) if wrong_top5 is None else wrong_top5
+    write_predictions(path, wrong, top5, center, classes)
+    result = {
+        "experiment": config.experiment,
+        "data": config.data.name,
+        "seed": seed,
+        "status": "finished",
+        "metrics": {
+            "test/top1_error": round(float(wrong.mean()), 7),
+            "test/top5_error": round(float(top5.mean()), 7),
+        },
+        "epochs": len(train_curve),
+        "best_epoch": 1,
+        "train_seconds": 10.0 + seed,
+        "images_per_second": 100.0 + seed,
+        "precision": "32-true",
+        "peak_memory_bytes": 2**30 + seed,
+        "views": str(config.evaluation.views),
+        "classes": classes,
+        "synthetic": config.data.source == "synthetic",
+    }
+    (path / "result.json").write_text(json.dumps(result | (measured or {})))
+    if written is not None:
+        os.utime(path / "result.json", (written, written))
+    return path
+
+
+def write_predictions(
+    path: Path,
+    wrong: NDArray[np.bool_],
+    wrong_top5: NDArray[np.bool_],
+    center: NDArray[np.bool_] | None,
+    classes: int,
+) -> None:
+    """Validation images, all of them right, before the test images, which are in no order."""
+    images = len(wrong)
+    labels = np.arange(images) % classes
+    order = np.random.default_rng(1).permutation(images)
+    best = _five_best(labels, wrong, wrong_top5, classes)
+    columns = {
+        "index": np.concatenate([np.arange(3), 3 + order]),
+        "label": np.concatenate([np.zeros(3, np.int64), labels[order]]),
+        "top5": np.concatenate([np.tile(np.arange(best.shape[1]), (3, 1)), best[order]]),
+        "split": np.concatenate([np.full(3, "val"), np.full(images, "test")]),
+    }
+    if center is not None:
+        # All of its wrong images have the label among the five best.
+        views = _five_best(labels, center, np.zeros_like(center), classes)
+        columns["center_top5"] = np.concatenate([columns["top5"][:3], views[order]])
+    np.savez_compressed(path / "predictions.npz", **columns)
+
+
+def _five_best(
+    labels: NDArray[np.int64],
+    wrong: NDArray[np.bool_],
+    wrong_top5: NDArray[np.bool_],
+    classes: int,
+) -> NDArray[np.int64]:
+    """(I, 5): the label first, second or not at all."""
+    shown = min(5, classes)
+    best = (labels[:, None] + np.arange(shown)) % classes
+    best[wrong] = best[wrong][:, [1, 0, *range(2, shown)]]
+    assert not (wrong_top5 & ~wrong).any()
+    if classes > 5:
+        best[wrong_top5] = (labels[wrong_top5, None] + 1 + np.arange(shown)) % classes
+    return best

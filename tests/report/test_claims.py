@@ -1,0 +1,122 @@
+"""Every published figure, against a table that was typed apart from the code."""
+
+from collections import Counter
+
+import pytest
+
+from alexnet_exp.config import conf_folder
+from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.findings import Kind, Metric
+from alexnet_exp.report.pairing import factor_fields
+
+# Percentage points, top-1 and top-5; None: prose.
+DIFFERENCES = {
+    "no_lrn": (1.37, 1.15, "ILSVRC-2012 validation, ten views"),
+    "non_overlapping_pooling": (0.39, 0.30, "ILSVRC-2012 validation, ten views"),
+    "one_gpu": (1.70, 1.23, "ILSVRC-2010 test, ten views"),
+    "no_tower_communication": (1.16, 1.12, "ILSVRC-2012 validation, ten views"),
+    "no_norm2": (-0.18, -0.09, "ILSVRC-2012 validation, ten views"),
+}
+PROSE = {
+    "no_color_noise": "> +1",
+    "no_conv2": "about +2",
+    "no_conv3": "about +2",
+    "no_conv4": "about +2",
+    "no_conv5": "about +2",
+    "no_dropout": "substantial overfitting",
+    "no_crops": "substantial overfitting",
+}
+# Percent; None: not published.
+LEVELS = {
+    "level_2010_ten": (37.5, 17.0),
+    "level_2010_center": (39.0, 18.3),
+    "sparse_coding_2010": (47.1, 28.2),
+    "sift_2010": (45.7, 25.7),
+    "level_2012": (40.7, 18.2),
+    "five_networks": (38.1, 16.4),
+    "five_networks_test": (None, 16.4),
+    "pretrained": (39.0, 16.6),
+    "seven_networks": (36.7, 15.4),
+    "seven_networks_test": (None, 15.3),
+    "runner_up_2012": (None, 26.2),
+    "fall_2009": (67.4, 40.9),
+}
+# Error of caffenet-benchmark's change less that of its base, from top-1 accuracies.
+BENCHMARK = {
+    "no_lrn": 0.471 - 0.471,
+    "non_overlapping_pooling": 0.471 - 0.484,
+}
+
+by_name = {claim.name: claim for claim in CLAIMS}
+
+
+def test_names_are_unique() -> None:
+    assert [name for name, count in Counter(c.name for c in CLAIMS).items() if count > 1] == []
+
+
+def test_differences_are_the_published_ones() -> None:
+    for experiment, (top1, top5, data) in DIFFERENCES.items():
+        one, five = by_name[f"{experiment}/top1"], by_name[f"{experiment}/top5"]
+        assert one.figure == pytest.approx(top1 / 100, abs=1e-9)
+        assert five.figure == pytest.approx(top5 / 100, abs=1e-9)
+        assert (one.metric, five.metric) == (Metric.top1, Metric.top5)
+        for claim in (one, five):
+            assert (claim.baseline, claim.changed) == ("baseline", experiment)
+            assert claim.data == data
+            assert float(claim.figure_text) / 100 == pytest.approx(claim.figure)
+            assert claim.sign == (1 if top1 > 0 else -1)
+
+
+def test_views_levels_and_speed_are_the_published_ones() -> None:
+    assert by_name["views/top1"].figure == pytest.approx(0.390247 - 0.374727, abs=5e-5)
+    assert by_name["views/top5"].figure == pytest.approx(0.182953 - 0.169987, abs=5e-5)
+    assert by_name["tanh/epochs"].figure == 6
+    assert by_name["tanh/epochs"].four_layers == ("cifar_small", "cifar_lrn")
+    assert by_name["tanh/top1"].figure == pytest.approx(0.471 - 0.401)
+    assert by_name["tanh/top1"].source.startswith("caffenet-benchmark")
+    assert by_name["no_lrn_cifar10/top1"].figure == pytest.approx(0.13 - 0.11)
+    assert by_name["no_lrn_cifar10/top1"].four_layers == ("cifar_lrn",)
+    remaining = dict(by_name)
+    for name, errors in LEVELS.items():
+        for short, error in zip(("top1", "top5"), errors, strict=True):
+            claim = remaining.pop(f"{name}/{short}", None)
+            assert (claim is None) == (error is None)
+            if claim is not None:
+                assert claim.figure == pytest.approx(error / 100)
+                assert claim.figure_text == f"{error:.1f}"
+                assert claim.kind is Kind.level
+    assert not [name for name, claim in remaining.items() if claim.kind is Kind.level]
+
+
+def test_prose_has_no_figure() -> None:
+    prose = {c.changed: c for c in CLAIMS if c.figure is None and c.kind is Kind.experiment}
+    assert {name: claim.figure_text for name, claim in prose.items()} == PROSE
+    assert all(claim.sign == 1 for claim in prose.values())
+    assert {n: c.rough for n, c in prose.items() if c.rough} == {
+        "no_color_noise": 0.01,
+        **{f"no_conv{i}": 0.02 for i in (2, 3, 4, 5)},
+    }
+
+
+def test_later_measurements_are_differences_of_accuracy() -> None:
+    for experiment, error in BENCHMARK.items():
+        text = next(c.others for c in CLAIMS if c.name == f"{experiment}/top1")
+        points = 0.0 if abs(error) < 1e-9 else 100 * error
+        shown = f"{points:.1f}" if points == 0 else f"{points:+.1f}"
+        assert text == f"caffenet-benchmark, 128 px: {shown} points"
+
+
+def test_nothing_is_judged_that_nobody_published() -> None:
+    assert not [claim.name for claim in CLAIMS if claim.figure_text == "no figure"]
+    assert not [claim.name for claim in CLAIMS if claim.changed == "sigmoid"]
+
+
+def test_every_claim_says_where_it_was_published() -> None:
+    assert all(claim.source and claim.data and claim.figure_text for claim in CLAIMS)
+
+
+def test_experiments_of_claims_set_something() -> None:
+    shipped = {file.stem for file in (conf_folder() / "experiment").glob("*.yaml")}
+    named = {c.changed for c in CLAIMS if not c.not_measured and c.changed != "baseline"}
+    assert all(factor_fields(name) for name in named & shipped)
+    assert named <= shipped

@@ -1,0 +1,187 @@
+"""Which runs are set against which, and under what names."""
+
+import pytest
+
+from alexnet_exp.report.commands import command
+from alexnet_exp.report.contexts import contexts
+from alexnet_exp.report.pairing import cells, factor_fields, match
+from alexnet_exp.report.results import read_runs, run_folders
+from tests.report.made_runs import write_run, wrong_images
+
+IMAGES = 20
+
+
+@pytest.fixture
+def made(tmp_path, compose_config):
+    """``made(name, *overrides, seed=0)`` writes one run."""
+
+    def make(name, *overrides, seed=0, images=IMAGES, **more):
+        wrong = wrong_images(seed, images, 0.3)
+        path = tmp_path / name / f"seed_{seed}"
+        return write_run(path, compose_config, *overrides, wrong=wrong, seed=seed, **more)
+
+    return make
+
+
+def read_cells(folder):
+    return cells(read_runs(run_folders(folder), lambda: None).runs)
+
+
+def of(found, experiment):
+    return [cell for cell in found if cell.experiment == experiment]
+
+
+def test_factor_fields_are_those_that_the_experiment_sets() -> None:
+    assert factor_fields("baseline") == {}
+    assert factor_fields("no_lrn") == {"model.normalization": "lrn"}
+    assert factor_fields("no_dropout") == {"model.dropout": 0.5}
+    assert factor_fields("one_gpu") == {
+        "model.name": "paper",
+        "model.towers": 2,
+        "model.conv.conv1.channels": 96,
+        "model.conv.conv2.channels": 256,
+        "model.conv.conv3.channels": 384,
+        "model.conv.conv4.channels": 384,
+    }
+    assert factor_fields("of_another_program") == {}
+
+
+def test_runs_that_differ_in_the_factor_are_paired_by_seed(tmp_path, made) -> None:
+    for seed in (0, 1, 2):
+        made("baseline", seed=seed)
+    for seed in (1, 2, 3):
+        made("no_lrn", "+experiment=no_lrn", seed=seed)
+    made("one_gpu", "+experiment=one_gpu", seed=2)
+    found = read_cells(tmp_path)
+    (pair,), refused = match(of(found, "baseline"), of(found, "no_lrn"))
+    assert refused == []
+    assert pair.seeds == (1, 2)
+    assert pair.one_sided == "seed 0 only of baseline; seed 3 only of no_lrn"
+    (pair,), refused = match(of(found, "baseline"), of(found, "one_gpu"))
+    assert refused == []
+    assert pair.seeds == (2,)
+
+
+def test_more_than_the_factor_is_refused_and_named(tmp_path, made) -> None:
+    base = made("baseline")
+    made("far", "optim.momentum=0.8", "optim.weight_decay=0", "optim.lr=0.5")
+    changed = made("no_lrn", "+experiment=no_lrn", "optim.lr=0.01")
+    found = read_cells(tmp_path)
+    pairs, refused = match(of(found, "baseline"), of(found, "no_lrn"))
+    assert pairs == []
+    assert refused == [f"{changed} against {base}: also differ in optim.lr (0.01, 0.002)"]
+    (pair,), _ = match(of(found, "baseline"), of(found, "no_lrn"), frozenset({"optim.lr"}))
+    assert pair.baseline.first.path == base
+
+
+def test_other_test_images_are_refused(tmp_path, made) -> None:
+    base = made("baseline", fingerprint="a" * 16)
+    other = made("no_lrn", "+experiment=no_lrn", fingerprint="b" * 16)
+    fewer = made("no_dropout", "+experiment=no_dropout", fingerprint="a" * 16, images=IMAGES - 1)
+    found = read_cells(tmp_path)
+    assert match(of(found, "baseline"), of(found, "no_lrn"))[1] == [
+        f"{other} against {base}: also differ in data.fingerprint ({'b' * 16}, {'a' * 16})"
+    ]
+    assert match(of(found, "baseline"), of(found, "no_dropout"))[1] == [
+        f"{fewer} against {base}: other test images in {fewer}"
+    ]
+
+
+def test_a_run_is_not_paired_with_one_that_lacks_the_factor_too(tmp_path, made) -> None:
+    made("same", "model.dropout=0")
+    made("no_dropout", "+experiment=no_dropout")
+    found = read_cells(tmp_path)
+    pairs, _ = match(of(found, "baseline"), of(found, "no_dropout"))
+    assert pairs == []
+
+
+def test_no_seed_in_common_and_no_baseline_are_refused(tmp_path, made) -> None:
+    base = made("baseline", seed=0)
+    changed = made("no_lrn", "+experiment=no_lrn", seed=5)
+    lone = made("flowers", "+experiment=no_lrn", "data=flowers")
+    found = read_cells(tmp_path)
+    assert sorted(match(of(found, "baseline"), of(found, "no_lrn"))[1]) == sorted(
+        [
+            f"{changed} against {base}: no seed in common (5 against 0)",
+            f"{lone}: no baseline run on data=flowers",
+        ]
+    )
+
+
+def test_many_differing_fields_are_counted(tmp_path, made) -> None:
+    made("baseline")
+    made("no_lrn", "+experiment=no_lrn", "recipe=paper", "optim.momentum=0.5")
+    found = read_cells(tmp_path)
+    (refusal,) = match(of(found, "baseline"), of(found, "no_lrn"))[1]
+    assert refusal.endswith("more fields")
+    assert refusal.count(" (") == 6
+
+
+def test_contexts_name_what_tells_configurations_apart(tmp_path, made) -> None:
+    made("a", "optim.lr=0.01")
+    made("b", "optim.lr=0.02")
+    made("c", "+experiment=no_lrn", "optim.lr=0.02")
+    made("d", "data=flowers")
+    found = read_cells(tmp_path)
+    words = {cell.first.path.parent.name: words for cell, words in contexts(found).items()}
+    assert words == {
+        "a": ("optim.lr=0.01",),
+        "b": ("optim.lr=0.02",),
+        "c": ("optim.lr=0.02",),
+        "d": (),
+    }
+    for cell in of(found, "no_lrn"):
+        (pair,), _ = match(of(found, "baseline"), [cell])
+        assert pair.baseline.first.path.parent.name == "b"
+
+
+def test_presets_stand_for_their_fields(tmp_path, made) -> None:
+    made("paper")
+    made("paper_no_lrn", "+experiment=no_lrn")
+    made("one_gpu", "+experiment=one_gpu")
+    made("caffenet", "model=caffenet")
+    made("narrow", "model=caffenet", "model.width=0.5")
+    words = {
+        cell.first.path.parent.name: words for cell, words in contexts(read_cells(tmp_path)).items()
+    }
+    assert words == {
+        "paper": ("model=paper",),
+        "paper_no_lrn": ("model=paper",),
+        "one_gpu": ("model=paper",),
+        "caffenet": ("model=caffenet", "model.width=1.0"),
+        "narrow": ("model=caffenet", "model.width=0.5"),
+    }
+
+
+def read_all(folder):
+    return list(read_runs(run_folders(folder), lambda: None).runs)
+
+
+def test_one_command_repeats_both_sides(tmp_path, made) -> None:
+    shared = "data=flowers", "model.fc=[16,16]"
+    for seed in (0, 1):
+        made("a", *shared, "data.root=/a", "+experiment=baseline", seed=seed)
+        made("b", *shared, "data.root=/b", "+experiment=no_lrn", seed=seed)
+    assert command(read_all(tmp_path)) == (
+        "python -m alexnet_exp.train -m data=flowers 'model.fc=[16,16]'"
+        " +experiment=baseline,no_lrn seed=0,1"
+    )
+
+
+def test_sides_with_other_overrides_have_two_commands(tmp_path, made) -> None:
+    made("baseline", "optim.lr=0.1")
+    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=0)
+    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=1)
+    assert command(read_all(tmp_path)) == (
+        "python -m alexnet_exp.train optim.lr=0.1 +experiment=baseline seed=0"
+        " && python -m alexnet_exp.train -m optim.lr=0.2 +experiment=tanh seed=0,1"
+    )
+
+
+def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
+    """A preset may have set fields; every override of its own is in the recorded ones."""
+    recorded = ["+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray", "sweep.job_timeout=9"]
+    made("a", "model.dropout=0.3", recorded=[*recorded, "model.dropout=0.3", "seed=7"], seed=7)
+    assert command(read_all(tmp_path)) == (
+        "python -m alexnet_exp.train +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
+    )

@@ -1,0 +1,109 @@
+"""Numbers of seeds and images that settle a claim, against simulated runs."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
+from alexnet_exp.report.statistics import Components, paired_difference, ratio_interval
+from tests.report.test_statistics import simulated
+
+POPULATION = (0.3, 0.05, 0.03)  # error, added by the change, spread
+
+
+def population_components() -> Components:
+    """Mean components of many large simulated comparisons."""
+    error, effect, spread = POPULATION
+    generator = np.random.default_rng(6)
+    parts = [
+        paired_difference(
+            *simulated([error, error + effect], 20, 1000, spread, generator), resamples=2
+        ).components
+        for _ in range(40)
+    ]
+    return Components(
+        seed=float(np.mean([part.seed for part in parts if part])),
+        image=float(np.mean([part.image for part in parts if part])),
+        residual=float(np.mean([part.residual for part in parts if part])),
+    )
+
+
+def resolved(seeds: int, images: int, runs: int) -> float:
+    """Share of simulated comparisons whose interval leaves 0 out."""
+    error, effect, spread = POPULATION
+    generator = np.random.default_rng(7)
+    p_values = [
+        paired_difference(
+            *simulated([error, error + effect], seeds, images, spread, generator), resamples=300
+        ).p_value
+        for _ in range(runs)
+    ]
+    return float(np.mean([p is not None and p < 0.05 for p in p_values]))
+
+
+def test_needed_numbers_have_the_power_they_promise() -> None:
+    """To within what a few seeds tell of their own variance."""
+    components = population_components()
+    enough = needed(components, POPULATION[1], seeds=4, images=430)
+    assert enough.seeds is not None
+    assert enough.images is not None
+    assert 4 < enough.seeds < 20
+    assert enough.images > 430
+    assert 0.72 < resolved(enough.seeds, 430, 250) < 0.9
+    assert 0.72 < resolved(4, enough.images, 250) < 0.9
+
+
+def test_needed_knows_what_more_seeds_or_images_cannot_do() -> None:
+    by_image = Components(seed=0.0, image=0.05, residual=0.1)
+    found = needed(by_image, -0.01, seeds=5, images=430)  # images alone: 0.0108
+    assert found.seeds is None
+    assert found.images is not None
+    by_seed = Components(seed=1e-4, image=0.0, residual=0.1)
+    found = needed(by_seed, 0.005, seeds=3, images=50_000)
+    assert found.images is None
+    assert found.seeds is not None
+    assert needed(by_seed, 0.005, seeds=found.seeds, images=50_000).images is not None
+    assert needed(by_seed, 0.0, seeds=3, images=50_000) == Needed(None, None)
+    assert needed(by_seed, 0.5, seeds=1, images=50_000) == Needed(2, None)
+
+
+def test_needed_after_no_difference_at_all_is_the_rule_of_three() -> None:
+    nothing = Components(0.0, 0.0, 0.0)
+    found = needed(nothing, 0.01, seeds=3, images=100)
+    assert found.seeds is None
+    assert found.images == pytest.approx(300, rel=0.02)
+    assert needed(nothing, 0.05, seeds=3, images=100).seeds == 2
+
+
+def test_seeds_for_a_ratio_have_the_power_they_promise() -> None:
+    deviation, ratio = 0.6, 1.8
+    seeds = seeds_for_ratio(deviation, ratio)
+    assert seeds is not None
+    assert 4 < seeds < 20
+    generator = np.random.default_rng(8)
+
+    def share(seeds: int) -> float:
+        """Of 2,000 sets of seeds whose interval leaves 1 out; counts too large to be rounded."""
+        logs = generator.normal(np.log(ratio), deviation, (2000, seeds))
+        pairs = ((np.full(seeds, 1e6), 1e6 * np.exp(row)) for row in logs)
+        return float(np.mean([ratio_interval(*pair).low > 1 for pair in pairs]))  # type: ignore[arg-type, operator]
+
+    assert share(seeds) > 0.78
+    assert share(seeds - 1) < 0.81
+    assert seeds_for_ratio(deviation, 1 / ratio) == seeds
+    assert seeds_for_ratio(deviation, 1.0) is None
+    assert seeds_for_ratio(1e-3, 1e6) == 2
+
+
+def test_seeds_for_a_width_give_an_interval_of_that_width() -> None:
+    components = Components(seed=0.02**2, image=0.0, residual=0.2)
+    seeds = seeds_for_width(components, 0.012, images=50_000)
+    assert seeds is not None
+    variance = 0.02**2 + 0.2 / 50_000  # of one seed
+
+    def width(seeds: int) -> float:
+        return float(stats.t.ppf(0.975, seeds - 1) * (variance / seeds) ** 0.5)
+
+    assert width(seeds) <= 0.012 < width(seeds - 1)
+    by_image = Components(seed=0.0, image=0.1, residual=0.0)
+    assert seeds_for_width(by_image, 0.5 * (0.1 / 1000) ** 0.5, images=1000) is None

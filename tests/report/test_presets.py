@@ -1,0 +1,91 @@
+"""Runs of the shipped presets reach the claims that the presets were made for."""
+
+from collections.abc import Iterator
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from alexnet_exp.config import conf_folder
+from alexnet_exp.report.__main__ import make_report
+from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.findings import Kind, Report, Verdict
+from tests.report.made_runs import write_run, wrong_images
+
+IMAGES = 1000
+PRESETS = {
+    preset: {claim.name for claim in CLAIMS if (claim.sweep or "ablations") == preset}
+    - {claim.name for claim in CLAIMS if claim.not_measured or claim.kind is Kind.level}
+    for preset in ("ablations", "lrn_cifar", "relu_vs_tanh")
+} | {"parallel": {"one_gpu/time", "one_gpu/top1", "one_gpu/top5", "views/top1", "views/top5"}}
+
+
+def jobs(preset: str) -> Iterator[tuple[int, list[str]]]:
+    """Seed and overrides of two seeds of each job; of learning rates only the first."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        content = compose("config", [f"+sweep={preset}"], return_hydra_config=True)
+    params = content.hydra.sweeper.params
+    parser = OverridesParser.create()
+    swept = {
+        name: list(parser.parse_override(f"{name}={values}").sweep_string_iterator())
+        for name, values in params.items()
+    }
+    rates = [f"optim.lr={rate}" for rate in swept.get("optim.lr", [])[:1]]
+    for experiment in swept["+experiment"]:
+        for seed in range(2):
+            yield seed, [f"+sweep={preset}", f"+experiment={experiment}", *rates]
+
+
+@pytest.fixture
+def report_of(tmp_path, compose_config):
+    """``report_of(preset)``: of its runs, in which each change costs about 14 points."""
+
+    def make(preset: str) -> Report:
+        for number, (seed, overrides) in enumerate(jobs(preset)):
+            wrong = wrong_images(seed, IMAGES, 0.3)
+            curve = (0.9, 0.25)
+            if overrides[1] not in ("+experiment=baseline", "+experiment=two_gpus"):
+                wrong = wrong | wrong_images(9 + seed, IMAGES, 0.2)
+                curve = (0.9, 0.8, 0.7, 0.25)
+            write_run(
+                tmp_path / str(number), compose_config, *overrides, wrong=wrong, center=wrong,
+                seed=seed, train_curve=curve,
+            )  # fmt: skip
+        return make_report(tmp_path)
+
+    return make
+
+
+def test_every_sweep_of_a_claim_ships() -> None:
+    assert {claim.sweep for claim in CLAIMS} - {""} == {"lrn_cifar", "relu_vs_tanh", "parallel"}
+    assert PRESETS["lrn_cifar"] == {"no_lrn_cifar10/top1"}
+    assert PRESETS["relu_vs_tanh"] == {"tanh/epochs"}
+    assert all((conf_folder() / "sweep" / f"{preset}.yaml").exists() for preset in PRESETS)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_reaches_its_claims_and_no_others(report_of, preset: str) -> None:
+    report = report_of(preset)
+    ran = {f.claim.name for f in report.findings if f.verdict is not Verdict.not_run}
+    assert ran == PRESETS[preset]
+    assert not report.refused
+    found = next(f for f in report.findings if f.claim.name in ran)
+    assert found.difference is not None
+    assert f"+sweep={preset}" in found.command
+
+
+def test_claims_without_runs_name_the_preset_that_runs_them(tmp_path, compose_config) -> None:
+    write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.3))
+    found = {f.claim.name: f for f in make_report(tmp_path).findings}
+    for name, preset, network in (
+        ("no_lrn_cifar10/top1", "lrn_cifar", "no run of no_lrn with model=cifar_lrn"),
+        (
+            "tanh/epochs",
+            "relu_vs_tanh",
+            "no run of tanh with model=cifar_small or model=cifar_lrn",
+        ),
+    ):
+        assert found[name].command == f"python -m alexnet_exp.train -m +sweep={preset}"
+        assert found[name].note == network

@@ -1,0 +1,179 @@
+"""Screen, report.md and results.csv hold what the report holds."""
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from alexnet_exp.report import tables
+from alexnet_exp.report.findings import Kind, Report, Size, Verdict
+from tests.report import drawn_report as drawn
+
+
+def markdown(report: Report, folder: Path) -> str:
+    tables.write_markdown(report, folder / "report.md")
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+def screen(report: Report, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    monkeypatch.setattr(tables, "console", console)
+    tables.show(report)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("report", [drawn.big(), drawn.small(1), drawn.drawn(), drawn.nothing()])
+def test_csv_reads_back_to_the_same_figures(report: Report, tmp_path: Path) -> None:
+    tables.write_csv(report, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(report.findings)
+    for row, finding in zip(rows, report.findings, strict=True):
+        claim = finding.claim
+        for name in ("baseline", "changed", "difference", "low", "high", "p_value", "p_holm"):
+            value = getattr(finding, name)
+            assert (float(row[name]) if row[name] else None) == value
+        assert (float(row["published"]) if row["published"] else None) == claim.figure
+        assert tuple(map(int, row["seeds"].split())) == finding.seeds
+        assert int(row["n_seeds"]) == len(finding.seeds)
+        assert int(row["images"]) == finding.images
+        assert (row["claim"], row["factor"], row["change"]) == (
+            claim.name,
+            claim.factor,
+            claim.change,
+        )
+        assert (row["data"], row["context"]) == (finding.data, finding.context)
+        assert (row["metric"], row["verdict"]) == (claim.metric, finding.verdict)
+        assert row["synthetic"] == ("true" if finding.synthetic else "false")
+        assert (row["note"], row["command"]) == (finding.note, finding.command)
+
+
+def test_markdown_has_every_claim_with_its_figures(tmp_path: Path) -> None:
+    text = markdown(drawn.big(), tmp_path)
+    rows = {line.split(" (")[0]: line for line in text.splitlines() if line.startswith("| ")}
+    for finding in drawn.big().findings[:14]:
+        assert finding.claim.kind in (Kind.experiment, Kind.views)
+        assert finding.difference is not None
+        assert finding.low is not None
+        line = rows[f"| {finding.claim.change}"]
+        assert f"| {100 * finding.difference:+.1f} points | [{100 * finding.low:+.1f}," in line
+        assert finding.claim.figure_text.replace(">", "&gt;") in line
+        assert f"**{finding.verdict}**" in line
+    assert "n/a (top-5 error on five classes or fewer): no LRN, top-5; net of one GPU" in text
+    assert "### Not run\n\n- without conv3, top-5; without conv4, top-5 (no such run)\n" in text
+    assert "also optim.lr differs" in text
+    assert "unfinished, epoch 12 of 60" in text
+    assert "fractions" in text
+    commands = text.split("```sh\n")[1].split("```")[0]
+    assert all(finding.command in commands for finding in drawn.big().findings[:16])
+
+
+def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
+    text = markdown(drawn.drawn(), tmp_path)
+    assert "optim.nesterov=&lt;true&gt;&amp;\\|x\\|" in text
+    assert "> **These runs saw images drawn by the program, not photos:" in text
+    tables_lines = [line for line in text.splitlines() if line.startswith("|")]
+    widths = {line.replace("\\|", "").count("|") for line in tables_lines}
+    assert widths == {3, 10, 11}
+
+
+def test_a_size_that_is_not_the_published_one_stands_beside_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = drawn.smaller()
+    tally = "2 reproduced (1 of them smaller than published), 0 contradicted, "
+    tally += "1 not resolved (1 of them smaller than published)"
+    text = markdown(report, tmp_path)
+    assert tally in text
+    assert "| reproduced | 2 (1 of them smaller than published) |" in text
+    assert "| **reproduced, smaller than published** |" in text
+    assert "| **not resolved, smaller than published** |" in text
+    assert "| **reproduced** |" in text
+    tables.write_csv(report, tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["size"] for row in rows] == ["smaller than published", "", "smaller than published"]
+    assert [row["verdict"] for row in rows] == ["reproduced", "reproduced", "not resolved"]
+    wide = screen(report, 200, monkeypatch)
+    assert tally in wide
+    narrow = screen(report, 80, monkeypatch)
+    assert max(len(line.rstrip()) for line in narrow.splitlines()) <= 80
+    start = narrow.splitlines().index(next(x for x in narrow.splitlines() if "+1.37" in x))
+    words = " ".join(line[50:].strip() for line in narrow.splitlines()[start : start + 3])
+    assert "smaller" in words
+    assert "no LRN: the published figure lies inside the interval" in narrow  # its note is shown
+
+
+def test_a_larger_size_is_seen_on_a_narrow_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = drawn.small()
+    found = replace(
+        report.findings[0], size=Size.larger, note="the published +1.37 lies below the interval"
+    )
+    assert found.verdict is Verdict.reproduced
+    words = screen(replace(report, findings=(found,)), 80, monkeypatch)
+    assert "(1 of them larger than published)" in " ".join(words.split())
+    assert "why:\n  no LRN: the published +1.37 lies below the interval" in words
+
+
+def test_the_time_of_a_run_is_said_to_be_that_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = markdown(drawn.small(), tmp_path)
+    (heading,) = (line for line in text.splitlines() if line.startswith("| experiment |"))
+    row = next(line for line in text.splitlines() if line.startswith("| baseline |"))
+    cells = dict(zip(heading.split(" | "), row.split(" | "), strict=True))
+    assert cells["training"] == "1.5 h"  # 5,400 s
+    shown = screen(drawn.small(), 80, monkeypatch)
+    assert "images/s, training and peak memory are per run" in " ".join(shown.split())
+
+
+def test_intervals_of_a_mean_stay_between_0_and_100_percent(tmp_path: Path) -> None:
+    group = replace(drawn.group("baseline", 0), mean=0.02, low=-0.01, high=1.2)
+    text = markdown(replace(drawn.nothing(), groups=(group,)), tmp_path)
+    assert "| [0.0, 100.0] |" in text
+
+
+def test_many_images_bring_a_second_decimal(tmp_path: Path) -> None:
+    report = drawn.small()
+    many = replace(report, findings=(replace(report.findings[0], images=50_000),))
+    assert "| +1.42 points | [+0.22, +2.62] |" in markdown(many, tmp_path)
+
+
+@pytest.mark.parametrize("width", [80, 150])
+def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = screen(drawn.big(), width, monkeypatch)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+    assert "…" not in text
+    row = next(line for line in text.splitlines() if line.startswith("no LRN"))
+    assert row.split()[2:6] == ["+1.37", "+1.4", "[+0.2,", "+2.6]"]
+    words = " ".join(text.split())
+    assert "11 reproduced, 1 contradicted, 4 not resolved, 2 not run" in words
+    assert "14 seeds or 4,100 images would resolve" in words or width > 80
+    assert "[12.7, 13.3]" in text  # not taken for markup
+
+
+def test_screen_says_one_seed_and_drawn_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "+1.4, one seed" in screen(drawn.small(1), 80, monkeypatch)
+    assert "drawn by the program" in screen(drawn.drawn(), 80, monkeypatch)
+    assert "None of 13 published claims" in screen(drawn.nothing(), 80, monkeypatch)
+
+
+def test_screen_shortens_long_lists(monkeypatch: pytest.MonkeyPatch) -> None:
+    report = replace(drawn.small(), refused=tuple(f"pair {i}" for i in range(40)))
+    text = screen(report, 80, monkeypatch)
+    assert "pair 4" in text
+    assert "pair 5" not in text
+    assert "and 35 more, all in report.md" in text
+
+
+def test_learning_rates_share_one_table_that_tells_them_apart(tmp_path: Path) -> None:
+    groups = tuple(
+        replace(drawn.group("baseline", i), context=f"optim.lr=0.{i}") for i in range(1, 4)
+    )
+    text = markdown(replace(drawn.nothing(), groups=groups), tmp_path)
+    assert text.count("| experiment | seeds |") == 1
+    for i in range(1, 4):
+        assert f"| baseline optim.lr=0.{i} | 5 |" in text

@@ -1,0 +1,151 @@
+"""Verdicts, sizes and what would resolve a claim, from numbers that a test chooses."""
+
+from dataclasses import replace
+
+import pytest
+
+from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.findings import Finding, Size, Verdict
+from alexnet_exp.report.measures import Measured
+from alexnet_exp.report.methods import METHODS
+from alexnet_exp.report.power import needed, seeds_for_ratio, seeds_for_width
+from alexnet_exp.report.statistics import Components
+from alexnet_exp.report.verdicts import judge
+
+BY_NAME = {claim.name: claim for claim in CLAIMS}
+KNOWN = Components(seed=1e-4, image=0.0, residual=0.1)
+
+
+def judged(
+    name: str,
+    low: float,
+    high: float,
+    *,
+    p_value: float | None = 0.001,
+    seeds: int = 5,
+    images: int = 50_000,
+    components: Components | None = KNOWN,
+    log_deviation: float | None = None,
+) -> Finding:
+    finding = Finding(
+        BY_NAME[name],
+        Verdict.not_resolved,
+        "",
+        data="flowers",
+        seeds=tuple(range(seeds)),
+        images=images,
+        difference=(low + high) / 2,
+        low=low,
+        high=high,
+        p_value=p_value,
+    )
+    (found,) = judge([Measured(finding, components, log_deviation)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "verdict", "size"),
+    [
+        ("no_lrn/top1", 0.012, 0.015, Verdict.reproduced, None),
+        ("no_lrn/top1", 0.001, 0.003, Verdict.reproduced, Size.smaller),
+        ("no_lrn/top1", 0.020, 0.030, Verdict.reproduced, Size.larger),
+        ("no_lrn/top1", -0.03, -0.01, Verdict.contradicted, None),
+        ("no_norm2/top1", -0.01, -0.005, Verdict.reproduced, Size.larger),
+        ("no_norm2/top1", -0.0012, -0.0008, Verdict.reproduced, Size.smaller),
+        ("no_norm2/top1", 0.001, 0.002, Verdict.contradicted, None),
+        ("no_color_noise/top1", 0.0015, 0.0023, Verdict.reproduced, Size.smaller),
+        ("no_color_noise/top1", 0.02, 0.03, Verdict.reproduced, None),  # published as "> +1"
+        ("no_conv3/top1", 0.03, 0.05, Verdict.reproduced, Size.larger),
+        ("no_dropout/top1", 0.001, 0.002, Verdict.reproduced, None),
+        ("tanh/epochs", 1.1, 1.5, Verdict.reproduced, Size.smaller),
+        ("tanh/epochs", 7.0, 9.0, Verdict.reproduced, Size.larger),
+        ("tanh/epochs", 5.0, 7.0, Verdict.reproduced, None),
+    ],
+)
+def test_the_sign_decides_and_the_size_is_said(
+    name: str, low: float, high: float, verdict: Verdict, size: Size | None
+) -> None:
+    found = judged(name, low, high)
+    assert (found.verdict, found.size) == (verdict, size)
+
+
+def test_what_is_not_resolved_may_still_be_smaller() -> None:
+    found = judged("no_lrn/top1", -0.001, 0.002, p_value=0.5)
+    assert (found.verdict, found.size) == (Verdict.not_resolved, Size.smaller)
+    found = judged("no_lrn/top1", -0.001, 0.02, p_value=0.1)
+    assert (found.verdict, found.size) == (Verdict.not_resolved, None)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (0.398, 0.416, Verdict.reproduced),
+        (0.409, 0.416, Verdict.reproduced),  # within a point, if not on the figure
+        (0.383, 0.517, Verdict.not_resolved),  # 45 % and 46 %
+        (0.396, 0.410, Verdict.not_resolved),
+        (0.410, 0.418, Verdict.not_resolved),
+        (0.418, 0.430, Verdict.contradicted),
+        (0.380, 0.396, Verdict.contradicted),
+    ],
+)
+def test_levels_are_judged_by_a_band_of_one_point(
+    low: float, high: float, verdict: Verdict
+) -> None:
+    found = judged("level_2012/top1", low, high, p_value=None)
+    assert (found.verdict, found.size, found.p_holm) == (verdict, None, None)
+
+
+def test_a_wide_level_says_how_many_seeds_would_settle_it() -> None:
+    components = Components(seed=0.007**2, image=0.0, residual=0.2)
+    found = judged("level_2012/top1", 0.383, 0.517, p_value=None, seeds=3, components=components)
+    seeds = seeds_for_width(components, 0.45 - 0.417, 50_000)
+    assert seeds is not None
+    assert f"about {seeds} seeds on these images would settle it" in found.note
+    assert "if the error stays 45.0 %" in found.note
+
+
+def test_levels_are_outside_of_holms_correction() -> None:
+    (paragraph,) = (text for text in METHODS if text.startswith("Verdicts on error rates"))
+    assert "within 1 point" in paragraph
+    assert "outside Holm's correction" in paragraph
+
+
+def test_a_ratio_that_is_not_resolved_says_how_many_seeds_would() -> None:
+    found = judged(
+        "tanh/epochs", 0.1, 9.0, p_value=0.4, seeds=3, components=None, log_deviation=1.9
+    )
+    seeds = seeds_for_ratio(1.9, 6)
+    assert found.verdict is Verdict.not_resolved
+    assert f"about {seeds} seeds would resolve the published ratio of 6 (power 80%)" in found.note
+    found = judged(
+        "tanh/epochs", 0.9, 1.2, p_value=0.4, seeds=3, components=None, log_deviation=0.1
+    )
+    assert "these seeds would show the published ratio of 6" in found.note
+    assert found.size is Size.smaller
+
+
+def test_numbers_that_would_resolve_are_rounded() -> None:
+    by_image = Components(seed=0.0, image=0.05, residual=0.1)
+    found = judged("no_lrn/top1", -0.01, 0.03, p_value=0.3, images=430, components=by_image)
+    images = needed(by_image, 0.0137, 5, 430).images
+    assert images is not None
+    two_digits = f"{float(f'{images:.1e}'):,.0f}"
+    assert two_digits == "3,400" != f"{images:,}"
+    assert f"about {two_digits} test images with these seeds would resolve" in found.note
+    assert "more seeds alone would not do" in found.note
+    by_seed = replace(KNOWN, seed=0.05**2)
+    found = judged("no_lrn/top1", -0.05, 0.08, p_value=0.3, components=by_seed)
+    assert "seeds on these images would resolve the published +1.37 points" in found.note
+    assert "more images alone would not do" in found.note
+    assert "million" not in found.note
+    assert "10,000,000" not in found.note
+    hopeless = Components(seed=0.3**2, image=0.3, residual=0.1)
+    found = judged("no_lrn/top1", -0.5, 0.6, p_value=0.8, images=20, components=hopeless)
+    assert "neither more seeds alone nor more images alone would resolve" in found.note
+
+
+def test_two_seeds_make_it_a_rough_guess() -> None:
+    by_seed = replace(KNOWN, seed=0.01**2)
+    for seeds in (2, 3):
+        found = judged("no_lrn/top1", -0.05, 0.08, p_value=0.3, seeds=seeds, components=by_seed)
+        assert ("rough guess from two seeds" in found.note) == (seeds == 2)

@@ -1,0 +1,225 @@
+"""W&B's sweep files: valid for W&B, valid for Hydra, and run as W&B's agent runs them.
+
+``wandb_sweep_schema.json`` is W&B's published schema of sweep files, unchanged: sweeps/config/
+schema.json of the wheel sweeps 0.3.0 on PyPI (https://github.com/wandb/sweeps), Copyright (c) 2021
+Weights and Biases, MIT License. The package itself would hold numpy below 2.
+"""
+
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from PIL import Image
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, load_sweep_config
+from wandb.wandb_agent import Agent
+
+import alexnet_exp
+from alexnet_exp.config import conf_folder
+from alexnet_exp.experiments import check_overrides
+from tests.training.test_loggers import TINY, read_wandb
+
+TESTS = Path(__file__).parent
+SWEEPS = sorted((TESTS.parent / "sweeps").glob("*.yaml"))
+SCHEMA = json.loads((TESTS / "wandb_sweep_schema.json").read_text())
+VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
+
+each_sweep = pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
+
+
+def load(file: Path) -> dict[str, Any]:
+    sweep = load_sweep_config(str(file))  # as ``wandb sweep`` does
+    assert sweep is not None
+    return sweep
+
+
+def values(parameter: dict[str, Any]) -> list[Any]:
+    """Every value of a grid's parameter; of a range its ends and their geometric mean."""
+    if "values" in parameter:
+        return parameter["values"]
+    low, high = parameter["min"], parameter["max"]
+    return [math.sqrt(low * high), low, high]
+
+
+def configurations(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the server hands to agents: ``{"name": {"value": ...}}``."""
+    names = sweep["parameters"]
+    for chosen in product(*map(values, names.values())):
+        yield {name: {"value": value} for name, value in zip(names, chosen, strict=True)}
+
+
+def fixed_overrides(sweep: dict[str, Any]) -> list[str]:
+    return [word for word in sweep["command"] if "=" in word]
+
+
+def test_these_sweeps_ship() -> None:
+    assert [file.stem for file in SWEEPS] == [
+        "ablations",
+        "activation",
+        "learning_rate",
+        "parallel",
+    ]
+
+
+@each_sweep
+def test_sweep_fits_the_published_schema(file: Path) -> None:
+    VALIDATOR.validate(load(file))
+
+
+def spoil_method(sweep: dict[str, Any]) -> None:
+    sweep["method"] = "byes"
+
+
+def spoil_stopping(sweep: dict[str, Any]) -> None:
+    del sweep["early_terminate"]["min_iter"]
+
+
+def spoil_range(sweep: dict[str, Any]) -> None:
+    del sweep["parameters"]["optim.lr"]["max"]
+
+
+def spoil_name(sweep: dict[str, Any]) -> None:
+    sweep["parameters"]["+experiment"] = {"values": ["tanh"]}
+
+
+@pytest.mark.parametrize("spoil", [spoil_method, spoil_stopping, spoil_range, spoil_name])
+def test_the_schema_refuses_a_wrong_file(spoil: Callable[[dict[str, Any]], None]) -> None:
+    sweep = load(TESTS.parent / "sweeps" / "learning_rate.yaml")
+    spoil(sweep)
+    with pytest.raises(jsonschema.ValidationError):
+        VALIDATOR.validate(sweep)
+
+
+@each_sweep
+def test_file_opens_with_its_question_commands_cost_and_result(file: Path) -> None:
+    comments = re.match(r"(#.*\n)+", file.read_text())
+    assert comments is not None
+    assert "?" in comments[0].splitlines()[0] + comments[0].splitlines()[1]
+    for part in (f"wandb sweep sweeps/{file.name}", "wandb agent ", "Cost:", "Measured:"):
+        assert part in comments[0]
+
+
+@each_sweep
+def test_metric_is_the_validation_error(file: Path) -> None:
+    assert load(file)["metric"] == {"name": "val/top1_error", "goal": "minimize"}
+
+
+@each_sweep
+def test_every_configuration_composes_to_what_its_name_says(file: Path, compose_config) -> None:
+    sweep = load(file)
+    seen = set()
+    for arguments in configurations(sweep):
+        if arguments.get("seed", {"value": 0})["value"] != 0:
+            continue  # nothing else depends on the seed
+        words = create_sweep_command_args({"args": arguments})["args_no_hyphens"]
+        overrides = [
+            f"+{word}" if word.startswith("experiment=") else word
+            for word in fixed_overrides(sweep) + words
+        ]
+        config = compose_config(*overrides)
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            check_overrides(config, overrides)  # refuses an experiment that changes nothing
+        if "experiment" in arguments:
+            name = arguments["experiment"]["value"]
+            assert config.experiment == ("baseline" if name == "two_gpus" else name)
+        if "optim.lr" in arguments:
+            assert config.optim.lr == arguments["optim.lr"]["value"]
+        seen.add((config.experiment, config.optim.lr))
+    assert len(seen) == math.prod(
+        len(values(parameter)) for name, parameter in sweep["parameters"].items() if name != "seed"
+    )
+
+
+def test_activation_trains_without_regularization(compose_config) -> None:
+    config = compose_config(*fixed_overrides(load(TESTS.parent / "sweeps" / "activation.yaml")))
+    assert config.optim.weight_decay == config.optim.label_smoothing == config.model.dropout == 0
+    chosen = config.augmentation
+    assert [chosen.crops, chosen.flips, chosen.color_noise] == [False, False, False]
+    assert config.model.activation == "relu"  # baseline is figure 1's solid line
+
+
+def test_hyperband_ends_runs_before_their_last_epoch(compose_config) -> None:
+    sweep = load(TESTS.parent / "sweeps" / "learning_rate.yaml")
+    stopping = sweep["early_terminate"]
+    epochs = compose_config(*fixed_overrides(sweep)).trainer.max_epochs
+    assert stopping["min_iter"] * stopping["eta"] < epochs
+
+
+def photos(root: Path, classes: int, size: int) -> Path:
+    """CIFAR's layout of class folders, of random pixels."""
+    for split, count in (("train", 6), ("test", 2)):
+        for label in range(classes):
+            folder = root / split / f"class_{label}"
+            folder.mkdir(parents=True)
+            for i in range(count):
+                seed = [label, i, len(split)]
+                pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
+                Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+@each_sweep
+def test_the_agents_first_command_runs(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent itself builds and starts it; only what makes it small is added at its end."""
+    sweep = load(file)
+    tiny = [*TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
+    if file.stem == "activation":
+        tiny = [
+            f"data.root={photos(tmp_path / 'cifar', classes=10, size=32)}",
+            "data.batch_size=10",
+            "trainer.accelerator=cpu",
+            *tiny[-2:],
+        ]
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(alexnet_exp.__file__).parents[1]),
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": str(tmp_path),
+        "WANDB_SWEEP_ID": "sweep123",
+    }
+    # Those that the agent sets in this process are taken back at the end.
+    for name in ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    with monkeypatch.context() as patched:
+        patched.chdir(tmp_path)
+        for name, value in environment.items():
+            patched.setenv(name, value)
+        patched.setattr(os, "environ", os.environ.copy())
+        agent = Agent(api=None, queue=None, sweep_id="sweep123")
+        agent._sweep_command = [*deepcopy(sweep["command"]), f"data.stores={tmp_path / 's'}", *tiny]
+        arguments = next(configurations(sweep))
+        agent._command_run(
+            {"type": "run", "run_id": "run456", "program": sweep["program"], "args": arguments}
+        )
+        assert agent._run_processes["run456"].wait() == 0
+
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["experiment"] == arguments.get("experiment", {"value": "baseline"})["value"]
+    read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*-run456")))
+    assert read.run.sweep_id == "sweep123"
+    assert read.run.run_group == result["experiment"]
+    assert file.stem in read.run.tags
+    logged = [row["val/top1_error"] for row in read.rows if "val/top1_error" in row]
+    assert len(logged) == 1
+    assert 0 <= logged[0] <= 1
+    for name, argument in arguments.items():
+        assert read.config[name] == argument["value"]
+    if "optim.lr" in arguments:
+        assert read.config["optim"]["lr"] == arguments["optim.lr"]["value"]
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert config["seed"] == arguments.get("seed", {"value": 0})["value"]

@@ -1,0 +1,251 @@
+"""Speed options change no result: the same bits in fp32, the rounding of bf16 otherwise."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._dynamo.backends.common import aot_autograd
+from torch.nn import functional as F
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import Compile
+from alexnet_exp.errors import UserError
+from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.network.kernels import cpu
+from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.training import compute as speed
+from alexnet_exp.training.compute import SpaceToDepthConv, TrainingForward, describe, speed_up
+from alexnet_exp.training.fit import train
+from alexnet_exp.training.settle import settle_hardware
+
+TINY = (
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=120", "data.batch_size=16", "trainer.max_epochs=2",
+    "trainer.accelerator=cpu", "trainer.progress=false",
+)  # fmt: skip
+PAPER = ("model.classes=10", "model.input_channels=3", "model.dropout=0.5")
+BF16_LOSS, BF16_GRADIENT = 1e-3, 0.12
+"""What bf16 may change of a seeded step of the untrained network, relatively: its loss (measured:
+2e-4), and its gradient (the norm of the difference; measured: .097, in torch's own operations)."""
+
+LAST_BIT = 1e-7
+"""What torch's fused SGD may change of a weight: it rounds once where the plain one does twice."""
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("CC", "no-such-compiler")
+    cpu._load.cache_clear()
+    yield
+    cpu._load.cache_clear()
+
+
+@pytest.mark.parametrize("encoding", ["raw", "jpeg"])
+def test_plain_and_fast_runs_end_with_the_same_bits(
+    compose_config, tmp_path: Path, encoding: str
+) -> None:
+    outcomes = []
+    ways = (
+        ("speed=plain", "data.resident=never", "data.workers=0"),
+        ("trainer.precision=32-true", "speed.fused_optimizer=false"),
+        ("trainer.precision=32-true",),
+    )
+    for number, way in enumerate(ways):
+        stores = f"data.stores={tmp_path / 'stores'}"
+        folder = tmp_path / str(number)
+        train(compose_config(*TINY, stores, f"data.encoding={encoding}", *way), folder)
+        state = torch.load(folder / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+        recorded = json.loads((folder / "result.json").read_text())
+        outcomes.append((recorded["metrics"], recorded["config_hash"], state))
+    (plain_metrics, plain_hash, plain), (metrics, found_hash, fast), (_, _, fused) = outcomes
+    assert metrics == plain_metrics
+    assert found_hash == plain_hash
+    assert plain.keys() == fast.keys() == fused.keys()
+    for name in plain:
+        assert torch.equal(plain[name], fast[name]), name
+        torch.testing.assert_close(plain[name], fused[name], rtol=0, atol=LAST_BIT)
+
+
+def seeded_step(
+    config: Config, half: bool, dtype: torch.dtype = torch.float32
+) -> tuple[float, Tensor]:
+    """Loss and gradient of one step of the whole network of the paper."""
+    torch.manual_seed(0)
+    network = speed_up(AlexNet(config.model), config).train().to(dtype)
+    if half:
+        network = network.to(memory_format=torch.channels_last)
+    images = (60 * torch.randn(4, 3, 224, 224)).to(dtype)
+    labels = torch.arange(4)
+    torch.manual_seed(1)
+    with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        logits = TrainingForward(network, config)(images)
+        loss = F.cross_entropy(logits.float() if half else logits, labels)
+    loss.backward()
+    gradients = [p.grad.flatten() for p in network.parameters() if p.grad is not None]
+    return loss.item(), torch.cat(gradients)
+
+
+def test_seeded_step_of_the_whole_network(compose_config) -> None:
+    plain = compose_config(*PAPER, "speed=plain")
+    loss, gradient = seeded_step(plain, half=False)
+    fast_loss, fast_gradient = seeded_step(
+        compose_config(*PAPER, "trainer.precision=32-true"), half=False
+    )
+    assert fast_loss == loss
+    assert torch.equal(fast_gradient, gradient)
+    half_loss, half_gradient = seeded_step(compose_config(*PAPER), half=True)
+    torch_loss, torch_gradient = seeded_step(plain, half=True)
+    assert half_loss == torch_loss
+    assert torch.equal(half_gradient, torch_gradient)
+    assert half_loss == pytest.approx(loss, rel=BF16_LOSS)
+    difference = (half_gradient - gradient).norm() / gradient.norm()
+    assert 0 < difference < BF16_GRADIENT
+
+
+def test_without_a_compiler_it_says_so_and_a_step_has_the_same_bits(
+    compose_config, no_compiler: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = compose_config("trainer.precision=bf16-mixed", "trainer.channels_last=true")
+    config.model.classes, config.model.input_channels = 10, 3
+    line = describe(config, plan(config.model))
+    reason = "no C compiler: no-such-compiler is not on the PATH"
+    assert line == f"speed: bf16-mixed, channels-last, LRN by torch operations ({reason})"
+    assert LocalResponseNorm(16, 2).path(torch.zeros(1, 16, 2, 2)).name == "plain"
+    loss, gradient = seeded_step(compose_config(*PAPER), half=False)
+    monkeypatch.delenv("CC")
+    cpu._load.cache_clear()
+    compiled_loss, compiled_gradient = seeded_step(compose_config(*PAPER), half=False)
+    assert loss == compiled_loss
+    assert torch.equal(gradient, compiled_gradient)
+
+
+@pytest.mark.parametrize("chosen", ["auto", "network"])
+@pytest.mark.parametrize("fails", ["forward", "backward"])
+def test_torch_compile_that_fails_is_done_without_unless_it_was_asked_for(
+    compose_config, monkeypatch: pytest.MonkeyPatch, capsys, chosen: str, fails: str
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError(f"no {fails}\nand more")
+
+    def compiler(graph: torch.fx.GraphModule, inputs: object) -> object:
+        return graph.forward
+
+    backend = aot_autograd(
+        fw_compiler=broken if fails == "forward" else compiler,
+        bw_compiler=broken if fails == "backward" else compiler,
+    )
+    network = nn.Linear(3, 2)
+    monkeypatch.setattr(speed, "chosen_compile", lambda config: Compile.network)
+    monkeypatch.setattr(
+        speed, "_compile", lambda network, graphs: torch.compile(network, backend=backend)
+    )
+    forward = TrainingForward(network, compose_config(f"speed.compile={chosen}"))
+    x = torch.randn(4, 3)
+    if chosen == "network":
+        with pytest.raises(Exception, match=f"no {fails}"):
+            forward(x)
+        return
+    assert torch.equal(forward(x), network(x))
+    forward(x).sum().backward()
+    said = capsys.readouterr().err
+    assert said.count("torch.compile failed, and the run goes on without it") == 1
+    assert f"no {fails}" in said
+
+
+def test_cuda_graphs_without_a_gpu_are_refused(compose_config) -> None:
+    config = compose_config("speed.compile=graphs", "trainer.accelerator=cpu")
+    with pytest.raises(UserError, match=r"speed\.compile=network or none"):
+        settle_hardware(config)
+
+
+def test_failing_compiler_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = tmp_path / "cc"
+    broken.write_text("#!/bin/sh\necho cannot do that >&2\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("CC", str(broken))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    cpu._load.cache_clear()
+    try:
+        assert cpu.kernels() is None
+        assert cpu.why_not() == f"{broken} failed: cannot do that"
+    finally:
+        cpu._load.cache_clear()
+    assert list((tmp_path / "alexnet_exp").iterdir()) == []
+
+
+def test_rectifiers_become_a_part_of_the_normalization_after_them(compose_config) -> None:
+    network = AlexNet(compose_config(*PAPER).model)
+    names = list(network.state_dict())
+    speed_up(network, compose_config(*PAPER))
+    assert isinstance(network.features.relu1, nn.Identity)
+    assert isinstance(network.features.relu3, nn.ReLU)  # nothing normalizes after it
+    assert network.features.norm1.relu
+    assert list(network.state_dict()) == names
+    original = AlexNet(compose_config("model=original", *PAPER[:2]).model)
+    speed_up(original, compose_config("model=original", *PAPER[:2]))
+    assert not original.features.norm1.relu  # it pools before it rectifies
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("kernel", "stride", "side"), [(11, 4, 227), (11, 4, 230), (5, 2, 32), (7, 3, 40), (4, 4, 64)]
+)
+def test_convolution_over_blocks_is_the_convolution(
+    kernel: int, stride: int, side: int, channels: int
+) -> None:
+    conv = nn.Conv2d(channels, 8, kernel, stride).double()
+    blocks = SpaceToDepthConv(conv)
+    x = torch.randn(2, channels, side, side, dtype=torch.float64)
+    torch.testing.assert_close(blocks(x), conv(x), rtol=1e-12, atol=1e-12)
+    weight = torch.randn_like(conv(x))
+    (ours,), (theirs,) = (
+        torch.autograd.grad((layer(x) * weight).sum(), [conv.weight]) for layer in (blocks, conv)
+    )
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.long
+def test_compiled_by_torch_it_computes_the_same(compose_config) -> None:
+    plain, fast = (compose_config(*PAPER, way) for way in ("speed=plain", "speed.compile=network"))
+    loss, gradient = seeded_step(plain, half=False, dtype=torch.float64)
+    fast_loss, fast_gradient = seeded_step(fast, half=False, dtype=torch.float64)
+    assert fast_loss == pytest.approx(loss, rel=1e-12)
+    assert (fast_gradient - gradient).norm() < 1e-12 * gradient.norm()
+
+
+def test_a_compiler_may_have_arguments_and_the_cache_may_be_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no compiler")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CC", f"{compiler} -O2")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    cpu._load.cache_clear()
+    try:
+        assert cpu.why_not() is None
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    finally:
+        cpu._load.cache_clear()
+
+
+def test_a_damaged_library_is_compiled_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("there is no compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library = cpu._compile(cpu.find_compiler())
+    library.write_bytes(library.read_bytes()[:1000])
+    cpu._load.cache_clear()
+    try:
+        assert cpu.why_not() is None
+    finally:
+        cpu._load.cache_clear()

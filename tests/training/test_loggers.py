@@ -1,0 +1,185 @@
+"""W&B offline and TensorBoard: what is written, also by a continued run, and the messages."""
+
+import csv
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.cli import cli as wandb_cli
+
+from alexnet_exp.config import to_plain
+from alexnet_exp.errors import UserError
+from alexnet_exp.training.callbacks import StepSeed
+from alexnet_exp.training.fit import train
+
+TINY = (
+    "model.width=0.02",
+    "model.fc=[16,16]",
+    "model.input_size=64",
+    "data.image_size=64",
+    "data.synthetic_images=60",
+    "data.batch_size=8",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+)
+
+
+def wandb_records(part: Path) -> Iterator[Any]:
+    """The protobuf records of an offline run's file, which has the format of LevelDB's logs.
+
+    https://github.com/google/leveldb/blob/main/doc/log_format.md, after seven bytes of W&B's own.
+    """
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    content = next(part.glob("*.wandb")).read_bytes()
+    assert content.startswith(b":W&B") or not content
+    place, whole = 7, b""
+    while place + 7 <= len(content):
+        if 2**15 - place % 2**15 < 7:  # no header fits into the rest of a block
+            place += 2**15 - place % 2**15
+            continue
+        length, kind = int.from_bytes(content[place + 4 : place + 6], "little"), content[place + 6]
+        whole += content[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # full, last
+            yield Record.FromString(whole)
+            whole = b""
+
+
+def _finished_records(part: Path) -> list[Any]:
+    """All records, once W&B's own process, which may write a little longer, is done."""
+    for _ in range(200):
+        records = list(wandb_records(part))
+        if any(record.WhichOneof("record_type") == "exit" for record in records):
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"{part} was never finished")
+
+
+def read_wandb(part: Path) -> SimpleNamespace:
+    """What an offline run holds: run, config, rows (each with its step), summary and exit code."""
+    read = SimpleNamespace(run=None, config={}, rows=[], summary={}, exit_code=None)
+    for record in _finished_records(part):
+        kind = record.WhichOneof("record_type")
+        if kind == "run":
+            read.run = record.run
+            read.config = {i.key: json.loads(i.value_json) for i in record.run.config.update}
+        elif kind == "config":
+            read.config |= {i.key: json.loads(i.value_json) for i in record.config.update}
+        elif kind == "history":
+            row = {
+                i.key or ".".join(i.nested_key): json.loads(i.value_json)
+                for i in record.history.item
+            }
+            read.rows.append({"_step": record.history.step.num} | row)
+        elif kind == "summary":
+            read.summary |= {
+                i.key or ".".join(i.nested_key): json.loads(i.value_json)
+                for i in record.summary.update
+            }
+        elif kind == "exit":
+            read.exit_code = record.exit.exit_code
+    return read
+
+
+def test_tensorboard_holds_every_epoch_and_the_final_errors(
+    compose_config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = f"data.stores={tmp_path / 'stores'}"
+    result = train(compose_config(*TINY, stores, "logger=tensorboard"), tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert len(events.Scalars("val/top1_error")) == 2
+    final = events.Scalars("final/test/top1_error")[-1].value
+    assert final == pytest.approx(result["metrics"]["test/top1_error"], abs=1e-6)
+    assert "tensorboard --logdir" in capsys.readouterr().out
+
+
+def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
+    compose_config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores = f"data.stores={tmp_path / 'stores'}"
+    overrides = (*TINY, stores, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]",
+                 "sweep.name=lrs")  # fmt: skip
+    config = compose_config(*overrides)
+    result = train(config, tmp_path / "run")
+    written = tmp_path / "run" / "wandb"
+    assert f"wandb sync {written}" in capsys.readouterr().out.replace("\n", "")
+    part = next(written.glob("offline-run-*"))
+    read = read_wandb(part)
+    assert read.run.run_group == "baseline"
+    assert list(read.run.tags) == ["synthetic", "paper", "baseline", "lrs", "mine"]
+    assert read.run.display_name == "baseline seed 0"
+    assert {k: read.config[k] for k in to_plain(config)} == to_plain(config)
+    assert "config" not in read.config  # once is enough
+
+    epochs = [row for row in read.rows if "val/top1_error" in row]
+    logged = [{k: v for k, v in row.items() if not k.startswith("_")} for row in epochs]
+    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
+        expected = [
+            {k: float(v) for k, v in row.items() if k not in ("step", "seconds")}
+            for row in csv.DictReader(file)
+        ]
+    assert logged == [pytest.approx(row, rel=1e-6) for row in expected]
+
+    assert read.summary["final/test/top1_error"] == result["metrics"]["test/top1_error"]
+    assert "final/test/top5_error" not in read.summary  # of five classes
+    assert read.summary["images_per_second"] == result["images_per_second"]
+    table = json.loads(next(part.glob("files/media/table/final/errors*.json")).read_text())
+    assert table["columns"] == ["split", "images", "views", "top-1 error", "top-5 error"]
+    assert table["data"] == [
+        [split, count, "ten", result["metrics"][f"{split}/top1_error"], None]
+        for split, count in (("val", 5), ("test", 10))
+    ]
+    assert read.exit_code == 0
+
+
+def test_a_continued_run_is_one_run_at_wandb_and_logs_no_epoch_twice(
+    compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores = f"data.stores={tmp_path / 'stores'}"
+    longer = ("trainer.max_epochs=4", "trainer.checkpoint_every=2")
+    config = compose_config(*TINY, *longer, stores, "logger=wandb", "logger.mode=offline")
+
+    def stop(self, trainer, *arguments) -> None:
+        if trainer.current_epoch == 3:  # the third is logged, and has no checkpoint
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StepSeed, "on_train_batch_start", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(config, tmp_path / "run")
+    assert not (tmp_path / "run" / "result.json").exists()
+    first = next((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    time.sleep(1)  # the names of the parts hold the second
+    train(config, tmp_path / "run")
+
+    parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert parts[0] == first
+    read = [read_wandb(part) for part in parts]
+    assert [r.exit_code for r in read] == [1, 0]
+    assert read[0].run.run_id == read[1].run.run_id
+    assert read[1].run.resume
+    rows = [[row for row in r.rows if "val/top1_error" in row] for r in read]
+    assert [[row["epoch"] for row in part] for part in rows] == [[1, 2, 3], [4]]
+    assert [[row["_step"] for row in part] for part in rows] == [[4, 9, 14], [19]]
+    listed = CliRunner().invoke(wandb_cli.sync, ["--dry-run", str(tmp_path / "run" / "wandb")])
+    assert "Would sync 2 run(s)" in listed.output
+
+
+def test_wandb_without_a_key_says_what_to_do(
+    compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    stores = f"data.stores={tmp_path / 'stores'}"
+    with pytest.raises(UserError, match=r"logger\.mode=offline"):
+        train(compose_config(*TINY, stores, "logger=wandb"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,295 @@
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.training import OptimConfig, Schedule
+from alexnet_exp.training.optim import LearningRate, PaperSGD, build_optimizer
+
+STEPS = 24
+CONSTANT = [0.1] * STEPS
+DROPS = [0.1] * 6 + [0.01] * 6 + [0.001] * 6 + [0.0001] * 6
+WARM_UP = [0.1 * min(1.0, (step + 1) / 10) for step in range(STEPS)]
+UP_AND_DOWN = [0.1 * (1.5 + math.sin(step)) for step in range(STEPS)]
+
+
+def gradient(step: int, weight: Tensor) -> Tensor:
+    """A gradient that depends on the weights, so that every error shows in what follows."""
+    noise = torch.randn(weight.shape, generator=torch.Generator().manual_seed(step))
+    return 0.3 * weight + noise.to(weight.dtype)
+
+
+def start() -> Tensor:
+    return torch.randn(3, 5, generator=torch.Generator().manual_seed(99)).double()
+
+
+def written_out(rates: list[float], momentum: float, decay: float) -> Tensor:
+    """Section 5: v <- momentum v - decay lr w - lr g; w <- w + v."""
+    w = start()
+    v = torch.zeros_like(w)
+    for step, rate in enumerate(rates):
+        v = momentum * v - decay * rate * w - rate * gradient(step, w)
+        w = w + v
+    return w
+
+
+def trained(rule: type[torch.optim.SGD], rates: list[float], break_at: int | None = None) -> Tensor:
+    """Weights after SGD at ``rates``, with state saved and loaded before step ``break_at``."""
+    options: dict[str, Any] = {"momentum": 0.9, "weight_decay": 0.05, "fused": True}
+    w = nn.Parameter(start())
+    optimizer = rule([w], lr=rates[0], **options)
+    for step, rate in enumerate(rates):
+        if step == break_at:
+            state = copy.deepcopy(optimizer.state_dict())
+            w = nn.Parameter(w.detach().clone())
+            optimizer = rule([w], lr=123.0, **options)
+            optimizer.load_state_dict(state)
+        optimizer.param_groups[0]["lr"] = rate
+        w.grad = gradient(step, w.detach())
+        optimizer.step()
+    return w.detach()
+
+
+@pytest.mark.parametrize("rates", [CONSTANT, DROPS, WARM_UP, UP_AND_DOWN])
+def test_paper_sgd_equals_the_rule_of_the_paper(rates: list[float]) -> None:
+    torch.testing.assert_close(
+        trained(PaperSGD, rates), written_out(rates, 0.9, 0.05), rtol=1e-12, atol=1e-13
+    )
+
+
+def test_paper_sgd_at_a_constant_rate_is_sgd() -> None:
+    assert torch.equal(trained(PaperSGD, CONSTANT), trained(torch.optim.SGD, CONSTANT))
+
+
+@pytest.mark.parametrize("rates", [DROPS, WARM_UP])
+def test_paper_sgd_at_another_rate_is_not_sgd(rates: list[float]) -> None:
+    assert not torch.allclose(trained(PaperSGD, rates), trained(torch.optim.SGD, rates), rtol=1e-3)
+
+
+@pytest.mark.parametrize("break_at", [1, 5, 6, 7, 12])
+def test_paper_sgd_goes_on_from_its_state(break_at: int) -> None:
+    assert torch.equal(trained(PaperSGD, DROPS, break_at), trained(PaperSGD, DROPS))
+
+
+def test_paper_sgd_leaves_its_momentum_as_it_was() -> None:
+    w = nn.Parameter(start())
+    optimizer = PaperSGD([w], lr=0.1, momentum=0.9)
+    for rate in (0.1, 0.01):
+        optimizer.param_groups[0]["lr"] = rate
+        w.grad = torch.ones_like(w)
+        optimizer.step()
+        assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+def test_a_drop_of_the_rate_acts_gradually() -> None:
+    """Without a gradient, the velocity only decays by the momentum, whatever the rate."""
+    w = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = PaperSGD([w], lr=1.0, momentum=0.5)
+    moves = []
+    for rate, slope in ((1.0, -1.0), (0.1, 0.0), (0.01, 0.0), (0.01, 0.0)):
+        before = w.item()
+        optimizer.param_groups[0]["lr"] = rate
+        w.grad = torch.full_like(w, slope)
+        optimizer.step()
+        moves.append(w.item() - before)
+    assert moves == pytest.approx([1.0, 0.5, 0.25, 0.125], rel=1e-12)
+
+
+# Parameter groups
+
+
+def small() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+
+
+def test_biases_of_the_original_learn_at_twice_the_rate_and_do_not_decay(
+    compose_config: Callable[..., Config],
+) -> None:
+    config = compose_config("~recipe", "optim=original").optim
+    model = small()
+    optimizer = build_optimizer(model, config)
+    weights, biases = optimizer.param_groups
+    assert {id(p) for p in weights["params"]} == {id(model[0].weight), id(model[3].weight)}
+    assert {id(p) for p in biases["params"]} == {
+        id(p) for p in (model[0].bias, model[1].weight, model[1].bias, model[3].bias)
+    }
+    assert isinstance(optimizer, PaperSGD)
+    assert (weights["lr"], weights["weight_decay"], weights["momentum"]) == (0.01, 5e-4, 0.9)
+    assert (biases["lr"], biases["weight_decay"], biases["momentum"]) == (0.02, 0.0, 0.9)
+    assert LearningRate(config, 100).apply(optimizer, 0) == 0.01
+    assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.02]
+
+
+@pytest.mark.parametrize("optim", ["paper", "original"])
+def test_groups_follow_the_rule_with_their_own_rate_and_decay(
+    compose_config: Callable[..., Config], optim: str
+) -> None:
+    config = compose_config("~recipe", f"optim={optim}").optim
+    config.schedule = Schedule.steps
+    config.milestones = [1, 2]
+    factor, decay = (2, 0.0) if optim == "original" else (1, 5e-4)
+    layer = nn.Linear(3, 2).double()
+    optimizer = build_optimizer(layer, config)
+    rate = LearningRate(config, 100)
+    expected = [layer.weight.detach().clone(), layer.bias.detach().clone()]
+    velocity = [torch.zeros_like(w) for w in expected]
+    for step in range(6):
+        if step and step % 2 == 0:
+            rate.end_epoch(step // 2, 0.5)
+        rate.apply(optimizer, step)
+        lr = 0.01 / 10 ** (step // 2)
+        for i, (parameter, scale, shrink) in enumerate(
+            [(layer.weight, 1, 5e-4), (layer.bias, factor, decay)]
+        ):
+            parameter.grad = gradient(step, parameter.detach())
+            velocity[i] = 0.9 * velocity[i] - scale * lr * (
+                shrink * expected[i] + gradient(step, expected[i])
+            )
+            expected[i] = expected[i] + velocity[i]
+        optimizer.step()
+    torch.testing.assert_close(
+        [layer.weight.detach(), layer.bias.detach()], expected, rtol=1e-12, atol=1e-14
+    )
+
+
+def test_rule_torch_is_sgd_of_torch() -> None:
+    optimizer = build_optimizer(small(), OptimConfig(rule="torch"))  # type: ignore[arg-type]
+    assert type(optimizer) is torch.optim.SGD
+    assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 1.0]
+
+
+# Learning rate
+
+
+def plateau(**fields: Any) -> LearningRate:
+    return LearningRate(OptimConfig(lr=0.01, schedule=Schedule.plateau, **fields), 1000)
+
+
+def test_plateau_divides_three_times_then_finishes() -> None:
+    rate = plateau(patience=2)
+    rates, finished = [], []
+    for epoch, error in enumerate([0.9, 0.8] + [0.8] * 8, start=1):
+        rate.end_epoch(epoch, error)
+        rates.append(rate.at(epoch))
+        finished.append(rate.finished)
+    assert rates == pytest.approx(
+        [0.01, 0.01, 0.01] + [0.001] * 2 + [0.0001] * 2 + [0.00001] * 3, rel=1e-12
+    )
+    assert finished == [False] * 9 + [True]
+
+
+def test_plateau_counts_bad_epochs_from_the_last_best() -> None:
+    rate = plateau(patience=3)
+    for epoch, error in enumerate([0.5, 0.6, 0.6, 0.49, 0.49, 0.7], start=1):
+        rate.end_epoch(epoch, error)
+        assert rate.at(0) == 0.01
+    rate.end_epoch(7, 0.49)
+    assert rate.at(0) == pytest.approx(0.001, rel=1e-12)
+    assert not rate.finished
+
+
+def test_plateau_with_no_drops_finishes_at_the_first_plateau() -> None:
+    rate = plateau(patience=1, drops=0)
+    rate.end_epoch(1, 0.5)
+    assert not rate.finished
+    rate.end_epoch(2, 0.5)
+    assert (rate.finished, rate.at(0)) == (True, 0.01)
+
+
+def test_a_run_that_diverged_is_a_plateau() -> None:
+    rate = plateau(patience=1, drops=1)
+    rate.end_epoch(1, math.nan)
+    assert rate.at(0) == pytest.approx(0.001)
+    rate.end_epoch(2, math.nan)
+    assert rate.finished
+
+
+def test_steps_divide_after_their_epochs() -> None:
+    config = OptimConfig(lr=1.0, schedule=Schedule.steps, milestones=[25, 51, 79], factor=10)
+    rate = LearningRate(config, 1000)
+    rates = {}
+    for epoch in range(1, 92):
+        rates[epoch] = rate.at(0)
+        rate.end_epoch(epoch, 0.5)
+    for first, last, expected in ((1, 25, 1), (26, 51, 0.1), (52, 79, 0.01), (80, 91, 0.001)):
+        for epoch in range(first, last + 1):
+            assert rates[epoch] == pytest.approx(expected, rel=1e-12)
+    assert not rate.finished
+
+
+def test_cosine_and_warm_up() -> None:
+    config = OptimConfig(lr=0.4, schedule=Schedule.cosine)
+    rate = LearningRate(config, 100)
+    assert [rate.at(step) for step in (0, 25, 50, 75, 100, 120)] == pytest.approx(
+        [0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.2 * (1 - math.sqrt(0.5)), 0.0, 0.0]
+    )
+    warm = LearningRate(OptimConfig(lr=0.4, schedule=Schedule.cosine, warmup_steps=10), 100)
+    for step in range(100):
+        assert warm.at(step) == pytest.approx(rate.at(step) * min(1.0, (step + 1) / 10))
+    assert all(warm.at(step) > 0 for step in range(100))
+
+
+def test_constant_rate_ignores_errors() -> None:
+    rate = LearningRate(OptimConfig(lr=0.4, schedule=Schedule.constant, patience=1), 100)
+    for epoch in range(1, 10):
+        rate.end_epoch(epoch, 0.5)
+    assert [rate.at(step) for step in (0, 50, 1000)] == [0.4, 0.4, 0.4]
+    assert not rate.finished
+
+
+@pytest.mark.parametrize("break_at", range(1, 10))
+def test_learning_rate_goes_on_from_its_state(break_at: int) -> None:
+    whole, part = plateau(patience=2), plateau(patience=2)
+    for epoch, error in enumerate([0.9, 0.8] + [0.8] * 8, start=1):
+        whole.end_epoch(epoch, error)
+        part.end_epoch(epoch, error)
+        if epoch == break_at:
+            state = copy.deepcopy(part.state_dict())
+            part = plateau(patience=2)
+            part.load_state_dict(state)
+        assert (part.at(epoch), part.finished) == (whole.at(epoch), whole.finished)
+        assert part.state_dict() == whole.state_dict()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"lr": 0.0}, "optim.lr=0.0"),
+        ({"momentum": 1.0}, "optim.momentum=1.0"),
+        ({"factor": 1.0}, "optim.factor=1.0"),
+        ({"patience": 0}, "optim.patience=0"),
+        ({"label_smoothing": 1.0}, "optim.label_smoothing=1.0"),
+        ({"clip_norm": 0.0}, "optim.clip_norm=0.0"),
+        ({"weight_decay": -1.0}, "optim.weight_decay=-1.0"),
+        ({"warmup_steps": -1}, "optim.warmup_steps=-1"),
+    ],
+)
+def test_mistakes_name_the_field(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError) as raised:  # noqa: PT011
+        OptimConfig(**fields)
+    assert str(raised.value).startswith(message)
+
+
+def test_loaded_momentum_lies_in_memory_as_its_weight() -> None:
+    """A fused step would take one element's momentum for another's."""
+    torch.manual_seed(0)
+    weights, gradients = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5)
+    ends = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        layer = nn.Conv2d(3, 4, 5, bias=False)
+        layer.weight.data.copy_(weights)
+        first = build_optimizer(layer, OptimConfig())
+        layer.weight.grad = gradients.clone()
+        first.step()
+        layer = layer.to(memory_format=memory_format)
+        second = build_optimizer(layer, OptimConfig())
+        second.load_state_dict(first.state_dict())
+        layer.weight.grad = torch.empty_like(layer.weight).copy_(gradients)
+        second.step()
+        ends.append(layer.weight.detach().clone())
+    torch.testing.assert_close(ends[1], ends[0], rtol=0, atol=1e-7)

@@ -1,0 +1,384 @@
+"""A whole run: what it records, that it repeats, that it goes on where it stopped."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch.nn import functional as F
+
+from alexnet_exp.config import Config
+from alexnet_exp.data.augmentation import Augmentation
+from alexnet_exp.data.pixels import InMemory
+from alexnet_exp.data.store.store import Store, prepare
+from alexnet_exp.errors import UserError
+from alexnet_exp.evaluate import evaluate
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.runs.folder import config_hash
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.fit import train
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("stores")
+
+
+@pytest.fixture
+def tiny(compose_config, stores: Path):
+    """A network of some thousand weights on 120 drawn images of 64 pixels, in fp32."""
+
+    def composed(*overrides: str) -> Config:
+        return compose_config(
+            "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+            "data.synthetic_images=120", f"data.stores={stores}", "data.batch_size=16",
+            "trainer.max_epochs=4", "trainer.precision=32-true", "trainer.accelerator=cpu",
+            "trainer.progress=false", *overrides,
+        )  # fmt: skip
+
+    return composed
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = torch.load(checkpoint, weights_only=True)["state_dict"]
+    return state
+
+
+def test_run_folder_holds_what_its_readers_rely_on(tiny, tmp_path: Path) -> None:
+    config = tiny()
+    train(config, tmp_path)
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert 0 < result["first_step_seconds"] < 3600
+    assert result["experiment"] == "baseline"
+    assert result["data"] == "synthetic"
+    assert result["synthetic"] is True
+    assert result["seed"] == 0
+    assert result["status"] == "finished"
+    assert result["config_hash"] == config_hash(config)
+    assert result["epochs"] == 4
+    assert result["steps"] == 4 * (85 // 16)
+    assert result["images"] == {"train": 85, "val": 10, "test": 25}
+    assert result["train_seconds"] > 0
+    assert result["images_per_second"] > 0
+    assert {f"{s}/top{k}_error" for s in ("val", "test") for k in (1, 5)} <= set(result["metrics"])
+    for name in ("config.yaml", "environment.json", "metrics.csv", "checkpoints/best.ckpt"):
+        assert (tmp_path / name).is_file(), name
+    assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
+    assert not list(tmp_path.rglob("*partial*"))
+    environment = json.loads((tmp_path / "environment.json").read_text())
+    assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
+    best = min(rows(tmp_path), key=lambda row: float(row["val/top1_error"]))
+    assert result["best_epoch"] == int(best["epoch"])
+
+
+def test_errors_are_those_of_the_predictions(tiny, tmp_path: Path) -> None:
+    config = tiny()
+    result = train(config, tmp_path)
+    store = prepare(config.data, progress=False)
+    saved = np.load(tmp_path / "predictions.npz")
+    assert sorted(saved["index"]) == sorted([*store.indices("val"), *store.indices("test")])
+    assert np.array_equal(saved["label"], store.labels[saved["index"]])
+    for split in ("val", "test"):
+        mine = saved["split"] == split
+        wrong = saved["top5"][mine, 0] != saved["label"][mine]
+        assert result["metrics"][f"{split}/top1_error"] == pytest.approx(wrong.mean(), abs=1e-7)
+        assert result["metrics"][f"{split}/top5_error"] == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize("views", ["ten", "one"])
+def test_evaluation_is_the_mean_softmax_over_views(tiny, tmp_path: Path, views: str) -> None:
+    config = tiny("trainer.max_epochs=2", f"evaluation.views={views}", "evaluation.batch_size=50")
+    train(config, tmp_path)
+    store = prepare(config.data, progress=False)
+    expected = _mean_softmax(config, store, tmp_path, views)
+    saved = np.load(tmp_path / "predictions.npz")
+    mine = saved["split"] == "test"
+    top = expected.topk(5)
+    assert np.array_equal(saved["index"][mine], store.indices("test"))
+    assert np.allclose(saved["top5_probability"][mine], top.values.numpy(), atol=1e-6)
+    again = evaluate(tmp_path, [])
+    assert again["metrics"] == json.loads((tmp_path / "result.json").read_text())["metrics"]
+
+
+def _mean_softmax(config: Config, store: Store, folder: Path, views: str) -> torch.Tensor:
+    """Ten views written out: corners, center and mirrors of the image less the mean image."""
+    network = AlexNet(config.model).eval()
+    state = weights(folder / "checkpoints" / "best.ckpt")
+    network.load_state_dict(
+        {k.removeprefix("network."): v for k, v in state.items() if k.startswith("network.")}
+    )
+    pixels = torch.from_numpy(store.images[store.indices("test")]).float()
+    centered = (pixels - torch.from_numpy(store.mean)).permute(0, 3, 1, 2)
+    total = torch.zeros(len(pixels), len(store.classes))
+    places = [(4, 4), (0, 0), (0, 8), (8, 0), (8, 8)] if views == "ten" else [(4, 4)]
+    with torch.no_grad():
+        for y, x in places:
+            cut = centered[:, :, y : y + 64, x : x + 64]
+            for view in (cut, cut.flip(3)) if views == "ten" else (cut,):
+                total += network(view).softmax(1)
+    return total / (10 if views == "ten" else 1)
+
+
+def test_same_seed_repeats_and_another_does_not(tiny, tmp_path: Path) -> None:
+    results = {}
+    for name, overrides in (("a", ()), ("b", ()), ("c", ("seed=1",))):
+        train(tiny("trainer.max_epochs=2", *overrides), tmp_path / name)
+        results[name] = [row["train/loss"] for row in rows(tmp_path / name)]
+    assert results["a"] == results["b"]
+    assert results["a"] != results["c"]
+
+
+@pytest.mark.parametrize(("schedule", "resident"), [("plateau", "auto"), ("cosine", "never")])
+def test_stopped_run_goes_on_bit_for_bit(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, resident: str
+) -> None:
+    overrides = (f"optim.schedule={schedule}", f"data.resident={resident}", "optim.patience=1",
+                 "optim.warmup_steps=3", "trainer.keep_last_checkpoint=true")  # fmt: skip
+    train(tiny(*overrides), tmp_path / "whole")
+    _stop_at_epoch(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(*overrides), tmp_path / "stopped")
+    monkeypatch.undo()
+    assert not (tmp_path / "stopped" / "result.json").exists()
+    assert len(rows(tmp_path / "stopped")) == 2
+    train(tiny(*overrides), tmp_path / "stopped")
+    whole, stopped = (weights(tmp_path / n / "checkpoints/last.ckpt") for n in ("whole", "stopped"))
+    assert all(torch.equal(whole[name], stopped[name]) for name in whole)
+    for ours, theirs in zip(rows(tmp_path / "whole"), rows(tmp_path / "stopped"), strict=True):
+        for column in ("epoch", "step", "lr", "train/loss", "val/loss", "val/top1_error"):
+            assert ours[column] == theirs[column], column
+    first, second = (
+        json.loads((tmp_path / name / "result.json").read_text())["metrics"]
+        for name in ("whole", "stopped")
+    )
+    assert first == second
+
+
+def test_stopped_run_goes_on_in_another_place(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best epoch is the first, as nothing is learned: it must not be forgotten."""
+    overrides = ("optim.lr=1e-9", "optim.warmup_steps=0")
+    _stop_at_epoch(monkeypatch, 2)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(*overrides), tmp_path / "here")
+    monkeypatch.undo()
+    first = weights(tmp_path / "here" / "checkpoints" / "best.ckpt")
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    assert train(tiny(*overrides), tmp_path / "there")["best_epoch"] == 1
+    best = weights(tmp_path / "there" / "checkpoints" / "best.ckpt")
+    assert all(torch.equal(first[name], best[name]) for name in first)
+    assert not (tmp_path / "here").exists()
+
+
+def _stop_at_epoch(monkeypatch: pytest.MonkeyPatch, epoch: int) -> None:
+    """Press Ctrl-C in the middle of an epoch (counted from 0)."""
+    step = Classifier.training_step
+
+    def stopping(self: Classifier, batch: Any, batch_idx: int) -> Any:
+        if self.current_epoch == epoch and batch_idx == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", stopping)
+
+
+def test_plateau_that_had_ended_does_not_train_on(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between the last epoch and the evaluation, the run goes on with the latter."""
+    overrides = ("optim.schedule=plateau", "optim.patience=1", "optim.drops=0", "optim.lr=1e-9",
+                 "optim.warmup_steps=0")  # fmt: skip
+    monkeypatch.setattr(Classifier, "on_test_start", _interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(*overrides), tmp_path)
+    monkeypatch.undo()
+    done = len(rows(tmp_path))
+    assert done == 2, "the first epoch is the best, the second ends the only plateau"
+    result = train(tiny(*overrides), tmp_path)
+    assert result["epochs"] == done
+    assert len(rows(tmp_path)) == done
+
+
+def _interrupt(self: Classifier) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_other_precisions_train_and_clip(tiny, tmp_path: Path, precision: str) -> None:
+    config = tiny(f"trainer.precision={precision}", "optim.clip_norm=1", "trainer.max_epochs=1")
+    assert train(config, tmp_path)["status"] == "finished"
+
+
+def test_precision_that_ran_is_recorded(tiny, tmp_path: Path) -> None:
+    result = train(tiny("trainer.precision=auto", "trainer.max_epochs=1"), tmp_path)
+    assert result["precision"] in ("bf16-mixed", "32-true")
+    assert f"precision: {result['precision']}" in (tmp_path / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_memory_format_is_that_of_the_maps(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels_last: bool
+) -> None:
+    seen = set()
+    scores = Classifier._scores
+
+    def watched(self: Classifier, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            maps = self.network.features.conv1(images.contiguous(memory_format=self.memory_format))
+        for tensor in (maps, self.network.features.conv1.weight):
+            seen.add(tensor.is_contiguous(memory_format=torch.channels_last))
+        return scores(self, images)
+
+    monkeypatch.setattr(Classifier, "_scores", watched)
+    train(tiny(f"trainer.channels_last={channels_last}", "trainer.max_epochs=1"), tmp_path)
+    assert seen == {channels_last}
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_errors_and_losses_are_those_of_single_images(tiny, tmp_path: Path, precision: str) -> None:
+    """Batches of 3 leave a smaller last one; in bf16 probabilities tie."""
+    result = train(
+        tiny("trainer.max_epochs=1", f"trainer.precision={precision}", "evaluation.views=one",
+             "evaluation.batch_size=3", "optim.lr=0.05"), tmp_path
+    )  # fmt: skip
+    saved = np.load(tmp_path / "predictions.npz")
+    for split in ("val", "test"):
+        mine = saved["split"] == split
+        assert mine.sum() % 3 == 1
+        right = saved["top5"][mine] == saved["label"][mine][:, None]
+        loss = -np.log(saved["top5_probability"][mine][right]).mean()
+        assert result["metrics"][f"{split}/loss"] == pytest.approx(loss, rel=1e-6)
+        error = 1 - right[:, 0].mean()
+        assert result["metrics"][f"{split}/top1_error"] == pytest.approx(error, abs=1e-7)
+
+
+def test_ties_go_to_the_lower_class_everywhere(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        Classifier, "_scores", lambda self, images: images.new_zeros(len(images), 5)
+    )
+    classifier = Classifier(tiny("model.classes=5", "model.input_channels=3"), list("abcde"))
+    labels = torch.tensor([0, 1, 4])
+    batch = {"images": torch.zeros(3, 2, 3, 4, 4), "labels": labels, "index": labels}
+    classifier.on_test_start()
+    classifier.test_step(batch, 0, 0)
+    (predicted,) = classifier.predictions["val"]
+    assert predicted["top5"].tolist() == [[0, 1, 2, 3, 4]] * 3
+    assert classifier.test_errors[0].compute()["top1_error"] == pytest.approx(2 / 3)
+
+
+def test_images_on_the_device_give_the_same_run(tiny, tmp_path: Path) -> None:
+    for resident in ("always", "never"):
+        config = tiny(f"data.resident={resident}", "trainer.max_epochs=2")
+        train(config, tmp_path / resident)
+    always, never = (weights(tmp_path / n / "checkpoints/best.ckpt") for n in ("always", "never"))
+    assert all(torch.equal(always[name], never[name]) for name in always)
+
+
+def test_finished_run_is_not_trained_again(tiny, tmp_path: Path) -> None:
+    first = train(tiny("trainer.max_epochs=1"), tmp_path)
+    written = (tmp_path / "result.json").stat().st_mtime_ns
+    assert train(tiny("trainer.max_epochs=1"), tmp_path) == first
+    assert (tmp_path / "result.json").stat().st_mtime_ns == written
+
+
+def test_first_losses_are_those_of_a_plain_loop(tiny, tmp_path: Path) -> None:
+    """Three steps of the whole machinery against the same arithmetic written out."""
+    config = tiny("trainer.max_epochs=1", "trainer.limit_train_batches=3", "model.dropout=0",
+                  "optim.schedule=constant", "optim.warmup_steps=0")  # fmt: skip
+    train(config, tmp_path)
+    store = prepare(config.data, progress=False)
+    augmentation = Augmentation(
+        config.augmentation, torch.from_numpy(np.array(store.mean)),
+        torch.from_numpy(store.covariance), config.model.input_size, config.seed,
+    )  # fmt: skip
+    torch.manual_seed(config.seed)
+    network = AlexNet(config.model)
+    velocity = [torch.zeros_like(p) for p in network.parameters()]
+    order = np.random.default_rng([config.seed, 0]).permutation(store.indices("train"))
+    losses = []
+    for step in range(3):
+        index = torch.from_numpy(order[16 * step : 16 * step + 16])
+        stored = InMemory(torch.from_numpy(store.images[index.numpy()]))
+        images = augmentation.train(stored, torch.arange(16), augmentation.draw(index, 0))
+        loss = F.cross_entropy(network(images), torch.from_numpy(store.labels[index.numpy()]))
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        with torch.no_grad():
+            for p, v, g in zip(network.parameters(), velocity, gradients, strict=True):
+                decay = config.optim.weight_decay
+                v.mul_(config.optim.momentum).sub_(config.optim.lr * (g + decay * p))
+                p.add_(v)
+        losses.append(loss.item())
+    assert float(rows(tmp_path)[0]["train/loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path) -> None:
+    train(tiny("trainer.max_epochs=1"), tmp_path)
+    with pytest.raises(UserError, match=r"holds another network: model\.activation is tanh"):
+        evaluate(tmp_path, ["model.activation=tanh"])
+    with pytest.raises(UserError, match="does not exist"):
+        evaluate(tmp_path / "nowhere.ckpt", [])
+    with pytest.raises(UserError, match="another split"):
+        evaluate(tmp_path, ["data.split_seed=1"])
+    with pytest.raises(UserError, match="viws"):
+        evaluate(tmp_path, ["evaluation.viws=one"])
+    with pytest.raises(UserError, match=r"^data=\.\.\.: a checkpoint keeps its options"):
+        evaluate(tmp_path, ["data=imagenet"])
+    with pytest.raises(UserError, match=r"^data\.root=\[: "):
+        evaluate(tmp_path, ["data.root=["])
+    foreign = tmp_path / "foreign.ckpt"
+    torch.save({"weights": torch.zeros(3)}, foreign)
+    with pytest.raises(UserError, match=r"foreign\.ckpt"):
+        evaluate(foreign, [])
+
+
+def test_finished_run_goes_on_with_more_epochs(tiny, tmp_path: Path) -> None:
+    """As if it had been asked for them at once, where the schedule does not depend on them."""
+    kept = ("trainer.keep_last_checkpoint=true", "optim.schedule=plateau", "optim.patience=1")
+    train(tiny(*kept), tmp_path / "whole")
+    assert train(tiny(*kept, "trainer.max_epochs=2"), tmp_path / "two")["epochs"] == 2
+    assert train(tiny(*kept), tmp_path / "two")["epochs"] == 4
+    whole, two = (weights(tmp_path / name / "checkpoints/last.ckpt") for name in ("whole", "two"))
+    assert all(torch.equal(whole[name], two[name]) for name in whole)
+    recorded = [json.loads((tmp_path / n / "result.json").read_text()) for n in ("whole", "two")]
+    for field in ("metrics", "config_hash", "best_epoch", "steps"):
+        assert recorded[0][field] == recorded[1][field], field
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("optim.schedule=cosine", "trainer.keep_last_checkpoint=true"),
+        ("optim.schedule=plateau", "trainer.keep_last_checkpoint=false"),
+    ],
+)
+def test_other_finished_runs_do_not(tiny, tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    first = train(tiny("trainer.max_epochs=1", *overrides), tmp_path)
+    with pytest.raises(UserError, match=r"trainer\.max_epochs was 1, is 2"):
+        train(tiny("trainer.max_epochs=2", *overrides), tmp_path)
+    assert train(tiny("trainer.max_epochs=1", *overrides), tmp_path) == first
+
+
+def test_a_run_of_before_there_were_speed_options_is_still_finished(tiny, tmp_path: Path) -> None:
+    first = train(tiny("trainer.max_epochs=1"), tmp_path)
+    file = tmp_path / "config.yaml"
+    recorded = yaml.safe_load(file.read_text())
+    del recorded["speed"], recorded["data"]["encoding"], recorded["data"]["subset"]
+    recorded["trainer"]["channels_last"] = True
+    file.write_text(yaml.safe_dump(recorded))
+    written = (tmp_path / "result.json").stat().st_mtime_ns
+    assert train(tiny("trainer.max_epochs=1"), tmp_path) == first
+    assert (tmp_path / "result.json").stat().st_mtime_ns == written
