@@ -57,7 +57,7 @@ scaling: install  ## Write docs/scaling.md from results/bench/*/bench.json
 	mv docs/scaling.md.partial docs/scaling.md
 
 test: install  ## Run the tests
-	$(PYTHON) -m pytest -m "not long"
+	$(PYTHON) -m pytest -m "not long" -n auto --dist loadfile
 
 test-long: install  ## Run the tests that take an hour: kills, resumes, simulations, a built wheel
 	$(PYTHON) -m pytest -m long
