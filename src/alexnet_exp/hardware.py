@@ -38,6 +38,17 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
+def gpus() -> list[str]:
+    """The GPUs that this process may use, each as CUDA_VISIBLE_DEVICES names it.
+
+    Numbers, or the UUIDs that this process was given itself. Counting them takes none into use.
+    """
+    count = torch.cuda.device_count()
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = map(str, range(count)) if given is None else given.split(",")
+    return [name.strip() for name in names][:count]  # what follows a wrong name does not count
+
+
 def memory_bytes() -> int:
     """Memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -14,6 +14,9 @@ class SweepConfig:
     job_timeout: float | None = None
     """Seconds after which a job counts as hanging and is ended; null: never."""
 
+    dry_run: bool = False
+    """List the jobs, which are done, and what the rest will cost from what is known; start none."""
+
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
         if self.job_timeout is not None and self.job_timeout <= 0:
