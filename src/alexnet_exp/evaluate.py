@@ -16,7 +16,7 @@ from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import keep_freed_memory
-from alexnet_exp.training.checkpoint import checkpoint_config, load_checkpoint, refuse_other_network
+from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config, refuse_other_network
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.progress import EpochProgress, show_errors
 from alexnet_exp.training.settle import make_trainer, settle
@@ -40,7 +40,7 @@ def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[st
     if path.is_dir():
         path = path / "checkpoints" / "best.ckpt"
     content = load_checkpoint(path)
-    config = checkpoint_config(content, overrides)
+    config = recorded_config(content["hyper_parameters"]["config"], overrides)
     if not any(override.startswith("trainer.precision=") for override in overrides):
         _use_precision_of_this_machine(config)
     refuse_other_network(content, config, path)

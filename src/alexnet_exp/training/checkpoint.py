@@ -1,6 +1,7 @@
 """Reading the checkpoints that training wrote."""
 
 import pickle
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,28 @@ from alexnet_exp.config import Config, to_config, to_plain
 from alexnet_exp.errors import UserError
 
 
+def find_checkpoint(path: Path) -> Path:
+    """``path``, or of a run folder its best checkpoint.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(
+            f"checkpoint {file} does not exist: choose another, or remove its run folder to train"
+            " again"
+        )
+    return file
+
+
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, its arrays memory-mapped on the CPU.
 
     Raises:
         UserError: There is no such file, it is damaged, or another program wrote it.
     """
-    if not path.is_file():
-        raise UserError(
-            f"checkpoint {path} does not exist: choose another, or remove its run folder to train"
-            " again"
-        )
+    path = find_checkpoint(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         known = {"model", "data"} <= set(content["hyper_parameters"]["config"])
@@ -38,11 +50,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
-    """The configuration that a checkpoint was trained with, with changes.
+def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a checkpoint or config.yaml holds, with changes.
 
     Args:
-        content: What ``load_checkpoint`` gave.
+        recorded: Plain dicts.
         overrides: ``path=value`` each, as on the command line.
 
     Raises:
@@ -56,8 +68,8 @@ def checkpoint_config(content: dict[str, Any], overrides: list[str]) -> Config:
                 f" {name}.{next(field for field in composed[name] if field != 'name')}=..."
             )
     try:
-        changes = OmegaConf.from_dotlist(overrides)
-        merged = OmegaConf.merge(composed, content["hyper_parameters"]["config"], changes)
+        changes = OmegaConf.from_dotlist(list(overrides))
+        merged = OmegaConf.merge(composed, dict(recorded), changes)
     except (OmegaConfBaseException, YAMLError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error

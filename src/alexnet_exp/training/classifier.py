@@ -1,59 +1,93 @@
-"""The LightningModule: loss, optimizer, learning rate and error rates."""
+"""The LightningModule: loss, optimizer, error rates, and what a checkpoint needs to stand alone."""
 
 import math
-from typing import Any
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.errors import DivergedError
 from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.training.checkpoint import find_checkpoint, recorded_config
 from alexnet_exp.training.compute import TrainingForward, speed_up
 from alexnet_exp.training.metrics import ErrorCounts
-from alexnet_exp.training.optim import LearningRate, build_optimizer
+from alexnet_exp.training.optim import PaperSchedule, build_optimizer
 
 TEST_SPLITS = ("val", "test")
+Batch = Tensor | Sequence[Tensor]
 
 
 class Classifier(L.LightningModule):
     """Trains a network to classify, and counts its top-1 and top-5 errors.
 
+    Batches are ``(images, labels)``: (N, C, s, s) or, by views that are averaged, (N, V, C, s, s);
+    (N,) int64.
+
     Args:
-        config: Resolved configuration; stored in checkpoints as plain dicts.
-        class_names: Names of the classes, kept in checkpoints for prediction.
+        config: Configuration, of ``load_config`` or as a checkpoint holds it.
+        class_names: Names of the classes; they set the number of classes where nothing else does.
+        mean: Mean image (S, S, C) that is subtracted from images, 0 to 255; kept in checkpoints.
+        covariance: Of the colors of training images (C, C); kept in checkpoints.
     """
 
-    def __init__(self, config: Config, class_names: list[str]) -> None:
+    def __init__(
+        self,
+        config: Config | Mapping[str, Any],
+        class_names: Sequence[str] = (),
+        mean: ArrayLike | None = None,
+        covariance: ArrayLike | None = None,
+    ) -> None:
         super().__init__()
-        self.config = config
-        self.network = speed_up(AlexNet(config.model), config)
+        self.config = deepcopy(config) if isinstance(config, Config) else recorded_config(config)
+        model = self.config.model
+        if model.classes is None and class_names:
+            model.classes = len(class_names)
+        if model.input_channels is None:
+            model.input_channels = self.config.data.channels
+        self.class_names = list(class_names)
+        self.statistics = {
+            name: torch.tensor(np.asarray(values))
+            for name, values in (("mean", mean), ("covariance", covariance))
+            if values is not None
+        }
         # Also of the images: a convolution answers in the format of its input.
         self.memory_format = (
-            torch.channels_last if config.trainer.channels_last else torch.contiguous_format
+            torch.channels_last if self.config.trainer.channels_last else torch.contiguous_format
         )
-        self.network = self.network.to(memory_format=self.memory_format)
-        self.save_hyperparameters({"config": to_plain(config), "class_names": class_names})
+        network = speed_up(AlexNet(model), self.config)
+        self.network = network.to(memory_format=self.memory_format)
+        self.save_hyperparameters(
+            {"config": to_plain(self.config), "class_names": self.class_names},
+            ignore=["mean", "covariance"],
+        )
         self._training_forward: TrainingForward | None = None
-        self.rate: LearningRate | None = None
-        self._restored_rate: dict[str, Any] | None = None
+        self._val_error: float | None = None
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
         self.test_errors = nn.ModuleList([ErrorCounts() for _ in TEST_SPLITS])
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
 
-    def forward(self, views: Tensor) -> Tensor:
-        """Mean softmax over views: (N, V, C, s, s) to (N, classes) float32."""
-        return self._softmax(views).mean(1)
+    @classmethod
+    def load(cls, path: str | Path) -> "Classifier":
+        """Ready to classify: from a checkpoint, or the best one of a run folder; on the CPU.
 
-    def _softmax(self, views: Tensor) -> Tensor:
-        """Softmax of each view: (N, V, C, s, s) to (N, V, classes)."""
-        return self._scores(views.flatten(0, 1)).softmax(1).unflatten(0, views.shape[:2])
+        Raises:
+            UserError: There is none, or it is damaged.
+        """
+        return cls.load_from_checkpoint(find_checkpoint(Path(path)), map_location="cpu").eval()
 
-    def _scores(self, images: Tensor) -> Tensor:
-        """Logits in fp32, or in fp64 with ``trainer.precision=64-true``."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of (N, C, s, s) images, the mean image subtracted: (N, classes).
+
+        In fp32, or in fp64 with ``trainer.precision=64-true``.
+        """
         if not torch.is_autocast_enabled(images.device.type):
             images = images.to(self.dtype)
         images = images.contiguous(memory_format=self.memory_format)
@@ -65,63 +99,59 @@ class Classifier(L.LightningModule):
         logits: Tensor = forward(images)
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The optimizer alone: the learning rate is set at every step by ``LearningRate``."""
-        self.rate = LearningRate(self.config.optim)
-        if self._restored_rate is not None:
-            self.rate.load_state_dict(self._restored_rate)
+    def by_view(self, images: Tensor) -> Tensor:
+        """Softmax of each view: (N, V, C, s, s) to (N, V, classes); V is 1 for (N, C, s, s)."""
+        views = images if images.ndim == 5 else images[:, None]
+        return self(views.flatten(0, 1)).softmax(1).unflatten(0, views.shape[:2])
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer, and the schedule that sets its rate at every step."""
+        optim = self.config.optim
         # Lightning does not clip before a fused step, and with a gradient scaler a fused step runs,
         # and starts its momentum, even where the first gradients overflow.
-        clipped = self.config.optim.clip_norm is not None
+        clipped = optim.clip_norm is not None
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         fused = self.config.speed.fused_optimizer and self.device.type in ("cpu", "cuda")
-        fused = fused and not clipped and not scaled
-        return build_optimizer(self.network, self.config.optim, fused)
+        optimizer = build_optimizer(self.network, optim, fused and not clipped and not scaled)
+        schedule = PaperSchedule(optimizer, optim, self.trainer.estimated_stepping_batches)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    @property
+    def schedule(self) -> PaperSchedule:
+        """Of the fit that is going on."""
+        return cast(PaperSchedule, self.lr_schedulers())
 
     def on_train_start(self) -> None:
         """Stop at once where the schedule had come to its end before a resume."""
-        assert self.rate is not None
-        # Not when the optimizer is built: asking for it there would open a resumed run's batches
-        # before the epoch is restored.
-        self.rate.total_steps = int(self.trainer.estimated_stepping_batches)
-        self.trainer.should_stop = self.trainer.should_stop or self.rate.finished
+        self.trainer.should_stop = self.trainer.should_stop or self.schedule.finished
 
-    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        """Set this step's learning rate."""
-        assert self.rate is not None
-        optimizer = self.optimizers(use_pl_optimizer=False)
-        assert isinstance(optimizer, torch.optim.Optimizer)
-        self.rate.apply(optimizer, self.global_step)
-
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         """Cross-entropy of one batch."""
-        logits = self._scores(batch["images"])
-        labels = batch["labels"]
+        images, labels = batch
+        logits = self(images)
         smoothing = self.config.optim.label_smoothing
         loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
         self.train_errors.update(loss.detach(), logits.detach(), labels)
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch and tell the schedule its validation error."""
-        assert self.rate is not None
+        """Log the epoch and tell the schedule its validation error, if there was a validation."""
         train_error = self._log_errors("train", self.train_errors)["train/top1_error"]
-        self.log("lr", self.rate.at(max(0, self.global_step - 1)))
-        val_error = self.trainer.callback_metrics.get("val/top1_error")
-        if val_error is not None:
-            self.rate.end_epoch(self.current_epoch + 1, float(val_error))
+        self.log("lr", self.schedule.at(max(0, self.global_step - 1)))
+        self.schedule.end_epoch(self.current_epoch + 1, self._val_error)
+        self._val_error = None
         enough = self.config.trainer.stop_at_train_error
         if enough is not None and train_error <= enough:
-            self.rate.finished = True
-        self.trainer.should_stop = self.trainer.should_stop or self.rate.finished
+            self.schedule.finished = True
+        self.trainer.should_stop = self.trainer.should_stop or self.schedule.finished
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         """Count errors on validation images."""
         self._evaluate(self.val_errors, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log validation loss and errors."""
-        self._log_errors("val", self.val_errors)
+        self._val_error = self._log_errors("val", self.val_errors)["val/top1_error"]
 
     def on_test_start(self) -> None:
         """Forget an earlier test."""
@@ -130,48 +160,62 @@ class Classifier(L.LightningModule):
             assert isinstance(errors, ErrorCounts)
             errors.reset()
 
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Count errors and keep the five best classes of every image, also by the center alone."""
-        errors = self.test_errors[dataloader_idx]
+    def test_step(
+        self, batch: Sequence[Tensor], batch_idx: int, dataloader_idx: int | None = None
+    ) -> None:
+        """Count errors and keep the five best classes of every image, also by the center alone.
+
+        The first of two loaders gives validation images; one alone gives test images.
+        """
+        which = 1 if dataloader_idx is None else dataloader_idx
+        errors = self.test_errors[which]
         assert isinstance(errors, ErrorCounts)
         by_view = self._evaluate(errors, batch)
         top5 = _best_first(by_view.mean(1))[:, :5]
-        center_top5 = _best_first(by_view[:, 0])[:, :5]
-        self.predictions[TEST_SPLITS[dataloader_idx]].append(
-            {
-                "index": batch["index"].cpu().numpy(),
-                "label": batch["labels"].cpu().numpy(),
-                "top5": top5.cpu().numpy(),
-                "top5_probability": by_view.mean(1).gather(1, top5).float().cpu().numpy(),
-                "center_top5": center_top5.cpu().numpy(),
-            }
-        )
+        found = {
+            "label": batch[1],
+            "top5": top5,
+            "top5_probability": by_view.mean(1).gather(1, top5).float(),
+            "center_top5": _best_first(by_view[:, 0])[:, :5],
+        }
+        columns = {name: column.cpu().numpy() for name, column in found.items()}
+        self.predictions[TEST_SPLITS[which]].append(columns)
+
+    def on_test_epoch_end(self) -> None:
+        """Log loss and errors of test images; those of validation images by ten views are others
+        than those logged in training."""
+        results = self.test_results().items()
+        self.log_dict({name: value for name, value in results if name.startswith("test/")})
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Mean probabilities over views (N, classes); labels, if the batch has any, are ignored."""
+        images = batch if isinstance(batch, Tensor) else batch[0]
+        return self.by_view(images).mean(1)
 
     def test_results(self) -> dict[str, float]:
         """Loss and error rates of the last test, as fractions, by ``<split>/<metric>``."""
         results = {}
         for split, errors in zip(TEST_SPLITS, self.test_errors, strict=True):
             assert isinstance(errors, ErrorCounts)
-            results.update(_by_split(split, errors))
+            if self.predictions.get(split):
+                results.update(_by_split(split, errors))
         return results
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the schedule."""
-        assert self.rate is not None
-        checkpoint["learning_rate"] = self.rate.state_dict()
+        """Keep mean image and covariance: what prepares an image for the network."""
+        checkpoint["statistics"] = self.statistics
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Restore the state of the schedule, before or after it is built."""
-        self._restored_rate = checkpoint["learning_rate"]
-        if self.rate is not None:
-            self.rate.load_state_dict(self._restored_rate)
+        """Take mean image and covariance over."""
+        self.statistics = checkpoint["statistics"]
 
-    def _evaluate(self, errors: ErrorCounts, batch: dict[str, Tensor]) -> Tensor:
+    def _evaluate(self, errors: ErrorCounts, batch: Sequence[Tensor]) -> Tensor:
         """Count; gives softmax by view (N, V, classes)."""
-        by_view = self._softmax(batch["images"])
+        images, labels = batch
+        by_view = self.by_view(images)
         probabilities = by_view.mean(1)
-        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), batch["labels"])
-        errors.update(loss, probabilities, batch["labels"])
+        loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), labels)
+        errors.update(loss, probabilities, labels)
         return by_view
 
     def _log_errors(self, split: str, errors: ErrorCounts) -> dict[str, float]:

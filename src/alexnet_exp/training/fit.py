@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 
 from alexnet_exp.config import Config, leaves, to_plain
 from alexnet_exp.data.datamodule import StoreDataModule
@@ -14,7 +15,7 @@ from alexnet_exp.parallel.heartbeat import Heartbeat
 from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
 from alexnet_exp.parallel.supervisor import run_processes
 from alexnet_exp.parallel.team import Team, make_plugins, meet, place
-from alexnet_exp.parallel.whole import gather_predictions
+from alexnet_exp.parallel.whole import Columns, gather_predictions
 from alexnet_exp.runs.folder import RunFolder, bearing, config_hash
 from alexnet_exp.training.callbacks import (
     AtomicCheckpointIO,
@@ -120,10 +121,14 @@ def fit_test_and_record(
 ) -> dict[str, Any]:
     """All that the processes of a run do together, and what the first one records of it."""
     L.seed_everything(config.seed, workers=True, verbose=False)
-    classifier = Classifier(config, store.classes)
+    classifier = Classifier(config, store.classes, store.mean, store.covariance)
     epochs, trainer = build_trainer(config, run, logs, classifier, team)
-    fit_and_test(trainer, classifier, StoreDataModule(config, store), run, resuming)
-    predictions = gather_predictions(team, classifier.predictions)
+    module = StoreDataModule(config, store)
+    fit_and_test(trainer, classifier, module, run, resuming)
+    predictions = gather_predictions(team, with_rows(classifier.predictions, module))
+    names = np.array(store.names)
+    for columns in predictions.values():
+        columns[0]["name"] = names[columns[0]["index"]]
     result = {
         "experiment": config.experiment,
         "data": config.data.name,
@@ -151,6 +156,17 @@ def fit_test_and_record(
         run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
         show_result(result, run.path, logs.finish(result))
     return result
+
+
+def with_rows(
+    predictions: dict[str, list[Columns]], module: StoreDataModule
+) -> dict[str, list[Columns]]:
+    """This process's predictions, joined, with the rows of the store that they are of."""
+    joined = {}
+    for split, batches in predictions.items():
+        columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+        joined[split] = [{"index": module.rows(split)[: len(columns["label"])], **columns}]
+    return joined
 
 
 def build_trainer(

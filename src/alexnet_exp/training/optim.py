@@ -2,12 +2,16 @@
 
 import math
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import torch
-from torch import nn
+from hydra.utils import get_class
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from alexnet_exp.config.training import Momentum, OptimConfig, Schedule
+from alexnet_exp.errors import UserError
 
 
 class PaperSGD(torch.optim.SGD):
@@ -35,14 +39,21 @@ class PaperSGD(torch.optim.SGD):
         return loss
 
 
-def build_optimizer(model: nn.Module, config: OptimConfig, fused: bool = True) -> torch.optim.SGD:
-    """SGD over weights and biases, in two groups.
+def build_optimizer(
+    model: nn.Module, config: OptimConfig, fused: bool = True
+) -> torch.optim.Optimizer:
+    """The optimizer over weights and biases, in two groups.
 
     Args:
         model: Its one-dimensional parameters count as biases.
-        config: ``bias_lr_factor`` and ``decay_biases`` set the second group apart.
-        fused: One kernel for the whole step.
+        config: ``_target_`` names a class of torch's or another; else it is SGD. ``bias_lr_factor``
+            and ``decay_biases`` set the second group apart.
+        fused: One kernel for the whole step, where the optimizer has one.
+
+    Raises:
+        UserError: There is no such optimizer, or it does not take these arguments.
     """
+    rule, name, extra = _optimizer_class(config), _target(config), getattr(config, "arguments", {})
     weights = [p for p in model.parameters() if p.ndim > 1]
     biases = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -54,34 +65,66 @@ def build_optimizer(model: nn.Module, config: OptimConfig, fused: bool = True) -
             "weight_decay": config.weight_decay if config.decay_biases else 0.0,
         },
     ]
-    rule = PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
-    optimizer = rule(groups, lr=config.lr, momentum=config.momentum, fused=fused)
-    optimizer.register_load_state_dict_post_hook(_lay_momentum_like_weights)
+    takes = signature(rule).parameters
+    if config.weight_decay and "weight_decay" not in takes:
+        raise UserError(f"{name} has no weight decay: set optim.weight_decay=0")
+    options: dict[str, Any] = {"lr": config.lr}
+    if "momentum" in takes:
+        options["momentum"] = config.momentum
+    if issubclass(rule, (torch.optim.SGD, torch.optim.Adam)):  # AdamW is an Adam
+        options["fused"] = fused
+    try:
+        optimizer = rule(groups, **(options | extra))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optim._target_={name} can't be had with these fields: {error}") from error
+    optimizer.register_load_state_dict_post_hook(_lay_state_like_weights)
     return optimizer
 
 
-def _lay_momentum_like_weights(optimizer: torch.optim.Optimizer) -> None:
+def _target(config: OptimConfig) -> Any:
+    return getattr(config, "_target_", None)
+
+
+def _optimizer_class(config: OptimConfig) -> type[torch.optim.Optimizer]:
+    if _target(config) is None:
+        return PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
+    try:
+        found = get_class(_target(config))
+    except (ImportError, ValueError) as error:
+        raise UserError(f"optim._target_={_target(config)}: {error}") from error
+    if not issubclass(found, torch.optim.Optimizer):
+        raise UserError(f"optim._target_={_target(config)} is not one of torch's optimizers")
+    return found
+
+
+def _lay_state_like_weights(optimizer: torch.optim.Optimizer) -> None:
     """A fused step takes both as they lie in memory; a checkpoint may have them otherwise."""
     for parameter, state in optimizer.state.items():
-        momentum = state.get("momentum_buffer")
-        if momentum is not None and momentum.stride() != parameter.stride():
-            state["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
+        for name, value in state.items():
+            if not isinstance(value, Tensor) or value.shape != parameter.shape:
+                continue
+            if value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
-class LearningRate:
-    """The learning rate at every step; its state goes into the checkpoint.
+class PaperSchedule(LRScheduler):
+    """The learning rate at every step: warm-up, then a plateau, steps, a cosine or a constant.
 
     Args:
+        optimizer: Each of its groups gets the rate times its ``lr_factor``.
         config: Schedule and its constants.
-        total_steps: Steps of the whole run, for ``cosine``; may be set later.
+        total_steps: Steps of the whole run, for ``cosine``.
     """
 
-    def __init__(self, config: OptimConfig, total_steps: int = 0) -> None:
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, config: OptimConfig, total_steps: float = 0
+    ) -> None:
         self.config, self.total_steps = config, total_steps
         self.drops = 0
         self.best = math.inf
         self.bad_epochs = 0
         self.finished = False
+        super().__init__(optimizer)
 
     def at(self, step: int) -> float:
         """Learning rate of the weights at optimizer step ``step``, from 0."""
@@ -91,12 +134,20 @@ class LearningRate:
             rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.total_steps))))
         return rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
 
-    def end_epoch(self, epoch: int, val_error: float) -> None:
-        """Take note of an epoch's validation error (epoch counted from 1)."""
+    def get_lr(self) -> list[float | Tensor]:
+        """Rate of every group at the step that comes next."""
+        rate = self.at(self.last_epoch)  # torch's word; here it counts steps
+        return [rate * group["lr_factor"] for group in self.optimizer.param_groups]
+
+    def end_epoch(self, epoch: int, val_error: float | None = None) -> None:
+        """Take note of the end of an epoch, counted from 1, and its validation error."""
         if self.config.schedule == Schedule.steps:
             self.drops = sum(epoch >= milestone for milestone in self.config.milestones)
-        if self.config.schedule != Schedule.plateau:
-            return
+        if self.config.schedule == Schedule.plateau and val_error is not None:
+            self._look_for_plateau(val_error)
+        self._set()
+
+    def _look_for_plateau(self, val_error: float) -> None:
         if val_error < self.best:
             self.best, self.bad_epochs = val_error, 0
             return
@@ -106,23 +157,21 @@ class LearningRate:
             self.drops = min(self.drops + 1, self.config.drops)
             self.bad_epochs = 0
 
-    def apply(self, optimizer: torch.optim.Optimizer, step: int) -> float:
-        """Set the rate of every parameter group; returns that of the weights."""
-        rate = self.at(step)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group["lr_factor"]
-        return rate
+    def _set(self) -> None:
+        """Give the groups their rates."""
+        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+            group["lr"] = rate
+        self._last_lr = self.get_lr()
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
-        return {
-            "drops": self.drops,
-            "best": self.best,
-            "bad_epochs": self.bad_epochs,
-            "finished": self.finished,
-        }
+        return {name: getattr(self, name) for name in _STATE}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken."""
-        self.drops, self.best = state["drops"], state["best"]
-        self.bad_epochs, self.finished = state["bad_epochs"], state["finished"]
+        for name in _STATE:
+            setattr(self, name, state_dict[name])
+        self._set()
+
+
+_STATE = ("last_epoch", "drops", "best", "bad_epochs", "finished")
