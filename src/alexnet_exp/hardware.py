@@ -3,13 +3,17 @@
 import ctypes
 import os
 import resource
+import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_PR_SET_PDEATHSIG = 1
 
 
 def keep_freed_memory() -> bool:
@@ -125,3 +129,48 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     if precision != "auto":
         return precision
     return "bf16-mixed" if has_bf16(accelerator) else "32-true"
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """On Linux: have this process killed when the one that started it ends.
+
+    Args:
+        parent: Its process, where that may have ended already.
+    """
+    _end_with_parent()()
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+def before_exec() -> Callable[[], None]:
+    """What a new process does before Python starts in it, as ``preexec_fn`` of ``Popen``.
+
+    On Linux it is killed when the thread that started it ends, however that happens. It heeds
+    Ctrl-C also where this process, such as a shell's background job, does not.
+    """
+    end_with_parent = _end_with_parent()
+
+    def between() -> None:
+        end_with_parent()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    return between
+
+
+def _end_with_parent() -> Callable[[], object]:
+    if not sys.platform.startswith("linux"):
+        return lambda: None
+    # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
+    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def describe(code: int) -> str:
+    """A return code in words."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"killed by {name}{hint}"

@@ -1,17 +1,17 @@
 """One job of a sweep: a fresh process in its own session, started, watched and ended here."""
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import IO
+
+from alexnet_exp.hardware import before_exec, describe
 
 LOG = "log.txt"
 
@@ -30,8 +30,6 @@ SCRUBBED = frozenset(
     }
 )  # fmt: skip
 _SCRUBBED_PREFIXES = ("TORCHELASTIC_", "SLURM_STEP_", "ALEXNET_EXP_")
-
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -169,45 +167,6 @@ def run_child(
         child.end("stopped")
         raise
     return ending
-
-
-def before_exec() -> Callable[[], None]:
-    """What a new process does before Python starts in it, as ``preexec_fn`` of ``Popen``.
-
-    On Linux it is killed when the thread that started it ends, however that happens. It heeds
-    Ctrl-C also where this process, such as a shell's background job, does not.
-    """
-    end_with_parent = _end_with_parent()
-
-    def between() -> None:
-        end_with_parent()
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-    return between
-
-
-def end_with_parent() -> None:
-    """On Linux: have this process killed when the one that started it ends."""
-    _end_with_parent()()
-
-
-def _end_with_parent() -> Callable[[], object]:
-    if not sys.platform.startswith("linux"):
-        return lambda: None
-    # Not SIGTERM: a job that hangs would not answer it, and nobody is left to kill it.
-    return partial(ctypes.CDLL(None).prctl, _PR_SET_PDEATHSIG, int(signal.SIGKILL))
-
-
-def describe(code: int) -> str:
-    """A return code in words."""
-    if code >= 0:
-        return f"exit code {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-    return f"killed by {name}{hint}"
 
 
 def last_lines(folder: Path, count: int = 12, start: int = 0) -> list[str]:
