@@ -38,7 +38,7 @@ def diagnose(config: Config, folder: Path) -> None:
     chosen = np.sort(order[:IMAGES])
     pixels = torch.from_numpy(store.images[chosen])
     labels = torch.from_numpy(store.labels[chosen])
-    images = StoreDataModule(config, store).augmentation.views(pixels, Views.one)[:, 0]
+    images = StoreDataModule(config, store).augmentation.views(pixels, Views.one)
 
     table = Table()
     table.add_column("layer")

@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_exp.data.augmentation import Draws
-from alexnet_exp.data.datamodule import StoreDataModule
-from alexnet_exp.data.loader import DRAWN_AT_ONCE, Loader
-from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
 from alexnet_exp.data.store.images import Images
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.data.stream import Stream
@@ -76,47 +72,6 @@ def test_no_more_is_read_ahead_than_asked_for(store: Store, monkeypatch) -> None
     next(batches)
     batches.close()
     assert len(read) <= 3 * 8
-
-
-def test_draws_of_a_batch_do_not_depend_on_how_many_are_drawn_at_once() -> None:
-    def draw(index: torch.Tensor, epoch: int) -> Draws:
-        drawn = index.double()[:, None] + 100 * epoch
-        return Draws(drawn, index, index + 1, index % 2 == 0, None)
-
-    count = (DRAWN_AT_ONCE + 3) * 2
-    sampler = TrainSampler(np.arange(count) + 5, 2, 0)
-    sampler.set_epoch(7)
-    labels = torch.arange(count + 5) % 10
-    batches = list(Loader(sampler, labels, CPU, draw, None))
-    assert len(batches) == len(sampler) == DRAWN_AT_ONCE + 3
-    for batch in batches:
-        index = batch["index"]
-        assert torch.equal(batch["labels"], labels[index])
-        assert torch.equal(batch["draws"].uniform[:, 0], index.double() + 700)
-        assert torch.equal(batch["draws"].left, index + 1)
-    assert sorted(torch.cat([batch["index"] for batch in batches]).tolist()) == list(
-        range(5, count + 5)
-    )
-
-
-def test_evaluation_of_no_images_is_no_batch() -> None:
-    empty = EvaluationSampler(np.arange(1), 4, rank=1, world_size=2)
-    assert list(Loader(empty, torch.zeros(1, dtype=torch.int64), CPU, None, None)) == []
-
-
-@pytest.mark.parametrize("resident", ["auto", "always", "never"])
-def test_pixels_are_the_same_wherever_they_lie(config: Any, store: Store, resident: str) -> None:
-    module = StoreDataModule(config, store)
-    module.config.data.resident = resident
-    loader = module.train_dataloader()
-    streamed = resident == "never" or (resident == "auto" and store.images.is_encoded)
-    assert (loader.stream is not None) == streamed
-    batch = next(iter(loader))
-    index = batch["index"]
-    expected = module.augmentation._train_in_torch(
-        torch.from_numpy(store.images[index.numpy()]), batch["draws"], resized=False
-    )
-    assert torch.equal(module.finish(batch, config.evaluation.views)["images"], expected)
 
 
 def test_store_is_damaged_while_it_is_read(config: Any, tmp_path: Path, store: Store) -> None:

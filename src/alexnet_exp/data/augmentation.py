@@ -50,7 +50,6 @@ class Augmentation:
         input_size: Side of the network's input in pixels.
         seed: Seed of all random numbers.
         upscale_to: Side to which images are enlarged first, or None.
-        dtype: What the network reads; computed in float32 and rounded to it.
         fast: Use compiled kernels where they can be had; the pixels are the same.
 
     Raises:
@@ -65,7 +64,6 @@ class Augmentation:
         input_size: int,
         seed: int,
         upscale_to: int | None = None,
-        dtype: torch.dtype = torch.float32,
         fast: bool = True,
     ) -> None:
         side = upscale_to or mean.shape[0]
@@ -75,8 +73,7 @@ class Augmentation:
                 f" data.image_size or data.upscale_to to {input_size} or more, or"
                 f" model.input_size={side}"
             )
-        self.config, self.seed = config, seed
-        self.dtype, self.fast = dtype, fast
+        self.config, self.seed, self.fast = config, seed, fast
         self.side, self.input_size, self.upscale_to = side, input_size, upscale_to
         self.mean = self._enlarge(mean.float()[None])[0].contiguous()
         if not config.mean_image:
@@ -106,13 +103,16 @@ class Augmentation:
             noise = (self.config.color_noise_std * multiples).float() @ self.components.T
         return Draws(drawn, top, left, (drawn[:, 0] < 0.5) & self.config.flips, noise)
 
-    def train(self, pixels: Pixels, rows: Tensor, draws: Draws) -> Tensor:
+    def train(
+        self, pixels: Pixels, rows: Tensor, draws: Draws, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
         """Augment training images.
 
         Args:
             pixels: Stored images.
             rows: (N,) int64, which of them.
             draws: For these images.
+            dtype: Of the result; computed in float32 and rounded to it.
 
         Returns:
             (N, C, s, s) in channels-last memory.
@@ -120,23 +120,25 @@ class Augmentation:
         self._to(pixels.device)
         resized = self.config.min_scale < 1 and self.config.crops
         if resized or not self.fast or self.upscale_to is not None:
-            return self._train_in_torch(self._enlarge(pixels.gather(rows)), draws, resized)
+            return self._train_in_torch(self._enlarge(pixels.gather(rows)), draws, resized, dtype)
         kernels = cpu.kernels() if pixels.device.type == "cpu" else None
         scale, size = self.config.scale, self.input_size
         if kernels is not None:
-            known = self.dtype if self.dtype in (torch.float32, torch.bfloat16) else torch.float32
+            known = dtype if dtype in (torch.float32, torch.bfloat16) else torch.float32
             return kernels.crop(
                 pixels.addresses(rows), draws.top, draws.left, draws.flip, self.mean, draws.noise,
                 scale, size, known,
-            ).to(self.dtype)  # fmt: skip
+            ).to(dtype)  # fmt: skip
         if isinstance(pixels, InMemory) and triton_crop.supports(pixels.images):
             return triton_crop.crop(
                 pixels.images, rows, draws.top, draws.left, draws.flip, self.mean, draws.noise,
-                scale, size, self.dtype,
+                scale, size, dtype,
             )  # fmt: skip
-        return self._train_in_torch(pixels.gather(rows), draws, resized)
+        return self._train_in_torch(pixels.gather(rows), draws, resized, dtype)
 
-    def _train_in_torch(self, images: Tensor, draws: Draws, resized: bool) -> Tensor:
+    def _train_in_torch(
+        self, images: Tensor, draws: Draws, resized: bool, dtype: torch.dtype
+    ) -> Tensor:
         """The same for (N, S, S, C) images by torch operations."""
         if resized:
             pixels = self._resized_crop(images, draws.uniform, draws.flip)
@@ -144,17 +146,18 @@ class Augmentation:
             pixels = self._crop(images, draws.top, draws.left, draws.flip)
         if draws.noise is not None:
             pixels += draws.noise[:, None, None, :]
-        return self._finish(pixels)
+        return self._finish(pixels, dtype)
 
-    def views(self, images: Tensor, views: Views) -> Tensor:
+    def views(self, images: Tensor, views: Views, dtype: torch.dtype = torch.float32) -> Tensor:
         """Cut the views over which predictions are averaged.
 
         Args:
             images: (N, S, S, C) uint8.
             views: ten (four corners, center, and their mirrors) or one (center).
+            dtype: Of the result; computed in float32 and rounded to it.
 
         Returns:
-            (N, V, C, s, s), each view in channels-last memory.
+            (N, V, C, s, s) of ten views, (N, C, s, s) of one, in channels-last memory.
         """
         self._to(images.device)
         images = self._enlarge(images)
@@ -168,8 +171,10 @@ class Augmentation:
             cut.append(view)
             if views == Views.ten:
                 cut.append(view.flip(2))
-        stacked = torch.stack(cut, 1)
-        return self._finish(stacked.flatten(0, 1)).unflatten(0, (len(images), len(cut)))
+        if views == Views.one:
+            return self._finish(cut[0], dtype)
+        stacked = self._finish(torch.stack(cut, 1).flatten(0, 1), dtype)
+        return stacked.unflatten(0, (len(images), len(cut)))
 
     def view_count(self, views: Views) -> int:
         """Number of different views, V: 10, 2 where the crop is the whole image, or 1."""
@@ -226,11 +231,11 @@ class Augmentation:
         large = F.interpolate(planes, (self.upscale_to, self.upscale_to), mode="bilinear")
         return large.permute(0, 2, 3, 1).contiguous()
 
-    def _finish(self, pixels: Tensor) -> Tensor:
+    def _finish(self, pixels: Tensor, dtype: torch.dtype) -> Tensor:
         """(N, s, s, C) to (N, C, s, s) without moving a byte: that is channels-last memory."""
         if self.config.scale != 1:
             pixels = pixels * self.config.scale
-        return pixels.permute(0, 3, 1, 2).to(self.dtype)
+        return pixels.permute(0, 3, 1, 2).to(dtype)
 
     def _to(self, device: torch.device) -> None:
         if self.mean.device != device:

@@ -1,58 +1,76 @@
-"""The LightningDataModule: a packed store, batches of it, and their augmentation."""
+"""The LightningDataModule: finished batches of a packed store."""
 
-from typing import Any
+from functools import cached_property
 
 import lightning as L
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Views
 from alexnet_exp.data.augmentation import Augmentation
 from alexnet_exp.data.loader import Loader
-from alexnet_exp.data.pixels import InMemory, Mapped, Pixels, put_on
+from alexnet_exp.data.pixels import InMemory, Mapped, put_on
 from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
-from alexnet_exp.data.store.store import Store
+from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.data.stream import Stream
 from alexnet_exp.hardware import activation_dtype, cores, memory_bytes
 
-Batch = dict[str, Any]
 _MOST_THREADS = 16
 
 
 class StoreDataModule(L.LightningDataModule):
-    """Train, validation and test batches of one store.
+    """Batches ``(images, labels)`` of one store, for any LightningModule or loop.
 
-    What the network receives is ``images`` (N, C, s, s) when training and (N, V, C, s, s) when
-    evaluating, float32 or what autocast would make of it, ``labels`` (N,) int64 and ``index`` (N,)
-    int64.
+    They lie on the trainer's device, or on the CPU without a trainer. Images are (N, C, s, s),
+    augmented to train on; (N, V, C, s, s) for testing and prediction with ten views
+    (``evaluation.views``). They are float32, or bfloat16 under a trainer whose precision is that.
+    Labels are (N,) int64.
 
     Args:
-        config: Resolved configuration of the run.
-        store: The packed images.
+        config: Of the run: ``data``, ``augmentation``, ``evaluation``, ``model.input_size``,
+            ``seed``.
+        store: The packed images; None packs or opens what ``config.data`` asks for when it is
+            first needed.
     """
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store | None = None) -> None:
         super().__init__()
-        self.config, self.store = config, store
-        self.augmentation = Augmentation(
-            config.augmentation,
-            torch.from_numpy(np.array(store.mean)),
-            torch.from_numpy(np.array(store.covariance)),
-            config.model.input_size,
-            config.seed,
-            config.data.upscale_to,
-            torch.bfloat16
-            if activation_dtype(config.trainer.precision) == torch.bfloat16
-            else torch.float32,
-            config.speed.kernels,
+        self.config = config
+        self._in_place: InMemory | Mapped | None = None
+        if store is not None:
+            self.store = store
+
+    @cached_property
+    def store(self) -> Store:
+        """The packed images."""
+        return prepare(self.config.data, progress=self.config.trainer.progress)
+
+    @cached_property
+    def augmentation(self) -> Augmentation:
+        """What turns stored pixels into the network's input."""
+        return Augmentation(
+            self.config.augmentation,
+            torch.from_numpy(np.array(self.store.mean)),
+            torch.from_numpy(np.array(self.store.covariance)),
+            self.config.model.input_size,
+            self.config.seed,
+            self.config.data.upscale_to,
+            self.config.speed.kernels,
         )
-        self.test_views = config.evaluation.views
-        self._labels = torch.from_numpy(store.labels.astype(np.int64))
-        self._in_place: Pixels | None = None
+
+    @cached_property
+    def _labels(self) -> Tensor:
+        return torch.from_numpy(self.store.labels.astype(np.int64))
+
+    def prepare_data(self) -> None:
+        """Pack the images, in one process of a machine."""
+        self.store  # noqa: B018
 
     def train_dataloader(self) -> Loader:
-        """Batches of the epoch that the trainer is at, also after a resume."""
+        """Augmented batches; another permutation in every epoch that the sampler is told."""
         share = (self.trainer and self.trainer.distributed_sampler_kwargs) or {}
         sampler = TrainSampler(
             self.store.indices("train"),
@@ -61,69 +79,64 @@ class StoreDataModule(L.LightningDataModule):
             share.get("rank", 0),
             share.get("num_replicas", 1),
         )
-        # Lightning opens the iterator of a resumed run before it tells the sampler its epoch, and
-        # `current_epoch` then still counts the epoch whose end wrote the checkpoint.
-        if self.trainer is not None:
-            progress = self.trainer.fit_loop.epoch_progress.current
-            sampler.set_epoch(progress.processed)  # type: ignore[attr-defined]
         return self._loader(sampler)
 
     def val_dataloader(self) -> Loader:
-        """Every validation image once; one view while training."""
+        """Every validation image once, the center of it."""
         return self.evaluation_loader("val", Views.one)
 
     def test_dataloader(self) -> list[Loader]:
-        """Validation and test images, with the views that ``evaluation.views`` says."""
-        return [self.evaluation_loader(split, self.test_views) for split in ("val", "test")]
+        """Every validation image once, and every test image: ``dataloader_idx`` is 0 and 1."""
+        views = self.config.evaluation.views
+        return [self.evaluation_loader(split, views) for split in ("val", "test")]
+
+    def predict_dataloader(self) -> Loader:
+        """Every test image once."""
+        return self.evaluation_loader("test", self.config.evaluation.views)
 
     def evaluation_loader(self, split: str, views: Views) -> Loader:
-        """Every image of ``split`` once over all processes, in store order."""
+        """Every image of ``split`` once over all processes, in the order of ``rows``.
+
+        Args:
+            split: train, val or test.
+            views: Of each image.
+        """
+        count = self.augmentation.view_count(views)
+        images = max(1, self.config.evaluation.batch_size // count)
+        return self._loader(EvaluationSampler(self.rows(split), images), views)
+
+    def rows(self, split: str) -> NDArray[np.int64]:
+        """Rows of the store that this process evaluates, in the order of its loader.
+
+        Args:
+            split: train, val or test.
+        """
         rank, world_size = 0, 1
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size
-        count = self.augmentation.view_count(views)
-        images = max(1, self.config.evaluation.batch_size // count)
-        indices = self.store.indices(split)
-        return self._loader(EvaluationSampler(indices, images, rank, world_size))
+        return self.store.indices(split)[rank::world_size]
 
-    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augment, or cut views, on the device."""
-        assert self.trainer is not None
-        views = self.test_views if self.trainer.testing else Views.one
-        return self.finish(batch, views)
-
-    def finish(self, batch: Batch, views: Views) -> Batch:
-        """What the network receives, from what a loader gives.
-
-        Args:
-            batch: Augmented where it has ``draws``.
-            views: Cut where it has none.
-        """
-        rows, pixels = batch["index"], self._in_place
-        if "pixels" in batch:
-            pixels = InMemory(batch["pixels"])
-            rows = torch.arange(len(rows), device=rows.device)
-        assert pixels is not None
-        if "draws" in batch:
-            images = self.augmentation.train(pixels, rows, batch["draws"])
-        else:
-            images = self.augmentation.views(pixels.gather(rows), views)
-        return {"images": images, "labels": batch["labels"], "index": batch["index"]}
-
-    def _loader(self, sampler: TrainSampler | EvaluationSampler) -> Loader:
-        device = torch.device("cpu")
+    def _loader(
+        self, sampler: TrainSampler | EvaluationSampler, views: Views = Views.one
+    ) -> Loader:
+        device, precision = torch.device("cpu"), "32-true"
         if self.trainer is not None:
-            device = self.trainer.strategy.root_device
-        stream = None
-        if self._in_place is None and self._lies_in_place(device):
-            mapped = device.type == "cpu" and not self.store.images.is_encoded
-            images = self.store.images
-            self._in_place = Mapped(images) if mapped else put_on(images, device, self._threads())
-        if self._in_place is None:
-            ahead = self.config.speed.prefetch
-            stream = Stream(self.store.images, device, self._threads(), ahead)
-        draw = self.augmentation.draw if isinstance(sampler, TrainSampler) else None
-        return Loader(sampler, self._labels, device, draw, stream)
+            device, precision = self.trainer.strategy.root_device, str(self.trainer.precision)
+        is_bf16 = activation_dtype(precision) == torch.bfloat16
+        dtype = torch.bfloat16 if is_bf16 else torch.float32
+        pixels = self._pixels(device)
+        return Loader(sampler, self._labels, pixels, self.augmentation, views, dtype)
+
+    def _pixels(self, device: torch.device) -> InMemory | Mapped | Stream:
+        """All of them where they are augmented, or what reads them ahead."""
+        images = self.store.images
+        if self._in_place is not None and self._in_place.device == device:
+            return self._in_place
+        if not self._lies_in_place(device):
+            return Stream(images, device, self._threads(), self.config.speed.prefetch)
+        mapped = device.type == "cpu" and not images.is_encoded
+        self._in_place = Mapped(images) if mapped else put_on(images, device, self._threads())
+        return self._in_place
 
     def _lies_in_place(self, device: torch.device) -> bool:
         """Whether all images are kept where they are augmented; a CPU maps raw ones."""
@@ -138,4 +151,5 @@ class StoreDataModule(L.LightningDataModule):
         """Threads that read, of one process."""
         if self.config.data.workers is not None:
             return self.config.data.workers
-        return max(1, min(_MOST_THREADS, cores() // self.config.trainer.devices))
+        devices = 1 if self.trainer is None else self.trainer.num_devices
+        return max(1, min(_MOST_THREADS, cores() // devices))

@@ -1,14 +1,15 @@
-"""Batches of a store in the order of a sampler, with what is drawn for each image."""
+"""Finished batches of a store in the order of a sampler."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alexnet_exp.data.augmentation import Draws
+from alexnet_exp.config.training import Views
+from alexnet_exp.data.augmentation import Augmentation, Draws
+from alexnet_exp.data.pixels import InMemory, Pixels
 from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
 from alexnet_exp.data.stream import Stream
 
@@ -18,62 +19,71 @@ much as a large one."""
 
 
 class Loader:
-    """What Lightning iterates over.
+    """Yields ``(images, labels)``, augmented by a train sampler's epoch or cut into views.
 
     Order, labels and random numbers lie on the device already, and so do the pixels where the
-    store does: then nothing is copied in a step.
+    store does: then nothing is copied in a step. A ``Trainer`` tells ``sampler`` its epoch by
+    ``set_epoch``; a loop of your own does the same. It counts when the first batch is drawn.
 
     Args:
         sampler: Says which images make up which batch.
         labels: (M,) int64 of all images of the store.
-        device: Where the batches are wanted.
-        draw: Random numbers of some images in an epoch; None where nothing is augmented.
-        stream: Reads pixels; None where they lie on the device.
+        pixels: Those of all images where they lie on the device, else what reads them.
+        augmentation: Makes of them what the network sees.
+        views: Cut where nothing is augmented.
+        dtype: Of the images.
     """
 
     def __init__(
         self,
         sampler: TrainSampler | EvaluationSampler,
         labels: Tensor,
-        device: torch.device,
-        draw: Callable[[Tensor, int], Draws] | None,
-        stream: Stream | None,
+        pixels: Pixels | Stream,
+        augmentation: Augmentation,
+        views: Views = Views.one,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
-        self.sampler = sampler  # Lightning tells it the epoch, and asks for the next line too
-        self.batch_sampler = None
-        self.labels, self.device = labels, device
-        self.draw, self.stream = draw, stream
+        self.sampler = sampler
+        self.batch_sampler = None  # Lightning asks for it
+        self.labels, self.pixels, self.device = labels, pixels, pixels.device
+        self.augmentation, self.views, self.dtype = augmentation, views, dtype
 
     def __len__(self) -> int:
         return len(self.sampler)
 
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        """``index``, ``labels`` (N,) int64, ``draws``, and ``pixels`` (N, S, S, C) if streamed."""
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images (N, C, s, s), or (N, V, C, s, s) of ten views, and labels (N,) int64."""
         batches = list(self.sampler)
         if not batches:
             return
         order = torch.from_numpy(np.concatenate(batches))
         labels = self.labels[order].to(self.device)
         order = order.to(self.device)
-        pixels: Iterator[Tensor | None] = repeat(None)
-        if self.stream is not None:
-            pixels = self.stream.batches(batches)
         sizes = [len(batch) for batch in batches]
+        found: Iterator[tuple[Pixels, Tensor]]
+        if isinstance(self.pixels, Stream):
+            found = map(_whole, self.pixels.batches(batches))
+        else:
+            found = zip(repeat(self.pixels), order.split(sizes), strict=False)
         draws: Iterator[Draws | None] = repeat(None)
-        if self.draw is not None and isinstance(self.sampler, TrainSampler):
-            draws = _drawn_ahead(self.draw, self.sampler.epoch, order, sizes)
-        for index, its_labels, drawn, one in zip(
-            order.split(sizes), labels.split(sizes), draws, pixels, strict=False
+        if isinstance(self.sampler, TrainSampler):
+            draws = drawn_ahead(self.augmentation.draw, self.sampler.epoch, order, sizes)
+        for (pixels, rows), its_labels, drawn in zip(
+            found, labels.split(sizes), draws, strict=False
         ):
-            given: dict[str, Any] = {"index": index, "labels": its_labels}
             if drawn is not None:
-                given["draws"] = drawn
-            if one is not None:
-                given["pixels"] = one
-            yield given
+                images = self.augmentation.train(pixels, rows, drawn, self.dtype)
+            else:
+                images = self.augmentation.views(pixels.gather(rows), self.views, self.dtype)
+            yield images, its_labels
 
 
-def _drawn_ahead(
+def _whole(pixels: Tensor) -> tuple[Pixels, Tensor]:
+    """A streamed batch, all rows of it."""
+    return InMemory(pixels), torch.arange(len(pixels), device=pixels.device)
+
+
+def drawn_ahead(
     draw: Callable[[Tensor, int], Draws], epoch: int, order: Tensor, sizes: Sequence[int]
 ) -> Iterator[Draws]:
     """What is drawn for each batch of ``order``, many batches at a time."""

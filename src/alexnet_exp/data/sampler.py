@@ -63,25 +63,21 @@ class TrainSampler:
 
 
 class EvaluationSampler:
-    """Every image exactly once over all ranks, in batches of at most ``batch_size`` per rank.
+    """Every image once, in batches of at most ``batch_size``.
 
     Args:
-        indices: (N,) int64 store indices.
-        batch_size: Images in one batch of one rank.
-        rank, world_size: This process among all.
+        indices: (N,) int64 store indices, of this process.
+        batch_size: Images in one batch.
     """
 
-    def __init__(
-        self, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        self.indices = indices[rank::world_size]
-        self.batch_size = batch_size
+    def __init__(self, indices: np.ndarray, batch_size: int) -> None:
+        self.indices, self.batch_size = indices, batch_size
 
     def __len__(self) -> int:
-        """Number of batches of this rank."""
+        """Number of batches."""
         return -(-len(self.indices) // self.batch_size)
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        """Yield this rank's indices, batch by batch, (N,) int64."""
+        """Yield indices, batch by batch, (N,) int64."""
         for start in range(0, len(self.indices), self.batch_size):
             yield self.indices[start : start + self.batch_size]
