@@ -69,8 +69,13 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def register() -> None:
-    """Tell Hydra the schema that conf/config.yaml is merged into."""
-    ConfigStore.instance().store(name="schema", node=Config)
+    """Tell Hydra the schema that conf/config.yaml is merged into, and the option model=paper.
+
+    A preset states all its convolutions: those of the schema would shine through.
+    """
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Config(model=ModelConfig(conv={})))
+    store.store(group="model", name="paper", node=ModelConfig)
 
 
 def to_config(composed: DictConfig, with_devices: bool = True) -> Config:

@@ -9,6 +9,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from alexnet_exp.config import Config
+from alexnet_exp.config.model import ModelConfig
 
 
 class Part(StrEnum):
@@ -88,7 +89,7 @@ class BenchRun(Config):
 
 def register_bench() -> None:
     """Tell Hydra the schema that conf/bench.yaml is merged into, and which profile is its own."""
-    ConfigStore.instance().store(name="bench_schema", node=BenchRun)
+    ConfigStore.instance().store(name="bench_schema", node=BenchRun(model=ModelConfig(conv={})))
     OmegaConf.register_new_resolver("this_machine", _profile, replace=True)
 
 

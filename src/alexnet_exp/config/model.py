@@ -90,6 +90,18 @@ class ConvConfig:
     """Order of what follows; null: ``model.order``."""
 
 
+def _paper_convolutions() -> dict[str, ConvConfig]:
+    return {
+        "conv1": ConvConfig(96, kernel=11, stride=4, ceil=True, normalize=True, pool=Pool.max),
+        "conv2": ConvConfig(
+            256, kernel=5, padding=2, normalize=True, normalize_within_map=True, pool=Pool.max
+        ),
+        "conv3": ConvConfig(384, kernel=3, padding=1),
+        "conv4": ConvConfig(384, kernel=3, padding=1),
+        "conv5": ConvConfig(256, kernel=3, padding=1, pool=Pool.max),
+    }
+
+
 @dataclass
 class LRNConfig:
     """Constants of local response normalization, in the paper's form (section 3.3)."""
@@ -152,7 +164,11 @@ class InitConfig:
 
 @dataclass
 class ModelConfig:
-    """AlexNet and its relatives."""
+    """AlexNet and its relatives; what is not said is the paper's text (model=paper).
+
+    Two towers, LRN with k=2, n=5, alpha=1e-4, beta=.75, all weights N(0, .01): 60,965,224
+    parameters with 1000 classes. The other presets are conf/model/*.yaml.
+    """
 
     name: str = "paper"
     """Preset, for tables."""
@@ -166,7 +182,7 @@ class ModelConfig:
     classes: int | None = None
     """Output units; null: as many as the data has classes."""
 
-    conv: dict[str, ConvConfig] = field(default_factory=dict)
+    conv: dict[str, ConvConfig] = field(default_factory=_paper_convolutions)
     """Convolutions in order: conv1, conv2, ..."""
 
     fc: list[int] = field(default_factory=lambda: [4096, 4096])
@@ -217,7 +233,7 @@ class ModelConfig:
         """Raise ValueError naming the override to change."""
         convs, fcs = list(self.conv), self.fc_names()
         if not convs:
-            return  # the bare schema, before a preset fills it
+            return  # the schema of the commands, before a preset fills it
         if convs != [f"conv{i + 1}" for i in range(len(convs))]:
             raise ValueError(f"model.conv must be conv1, conv2, ... in order, not {convs}")
         _positive("model.input_size", self.input_size)
