@@ -2,14 +2,20 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig, OmegaConf
 
+from alexnet_exp.config.arguments import (
+    check_arguments,
+    check_optimizer,
+    check_targets,
+    fold_added,
+)
+from alexnet_exp.config.bearing import NEUTRAL
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.config.sweep import SweepConfig
@@ -45,10 +51,13 @@ class Config:
     optim: OptimConfig = field(default_factory=OptimConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     strategy: StrategyConfig = field(default_factory=StrategyConfig)
-    speed: SpeedConfig = field(default_factory=SpeedConfig)
-    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=NEUTRAL)
+    logger: LoggerConfig = field(default_factory=LoggerConfig, metadata=NEUTRAL)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """Lightning callbacks by name, each with _target_; set by callbacks=[lr_monitor,...]."""
+
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    sweep: SweepConfig = field(default_factory=SweepConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
@@ -73,8 +82,11 @@ def register() -> None:
 
     A preset states all its convolutions: those of the schema would shine through.
     """
+    schema = OmegaConf.structured(Config(model=ModelConfig(conv={})))
+    for group in ("trainer", "optim", "logger"):  # a file may add arguments of a library
+        OmegaConf.set_struct(schema[group], False)
     store = ConfigStore.instance()
-    store.store(name="schema", node=Config(model=ModelConfig(conv={})))
+    store.store(name="schema", node=schema)
     store.store(group="model", name="paper", node=ModelConfig)
 
 
@@ -90,26 +102,36 @@ def to_config(composed: DictConfig, with_devices: bool = True) -> Config:
         UserError: A field that does not exist was added (+name=...), or a value is out of range;
             the message names the override.
     """
-    for path, names in _added(composed, ""):
-        name = path.rpartition(".")[2]
-        close = get_close_matches(name, names, 3) or names
-        raise UserError(f"+{path}: there is no such field; did you mean {' or '.join(close)}?")
+    folded = fold_added(composed)
     try:
-        config = OmegaConf.to_object(composed)
+        config = OmegaConf.to_object(folded)
     except ValueError as error:
         raise UserError(str(error)) from error
     assert isinstance(config, Config)
     if not config.model.conv:
         raise UserError("there is no network: choose one with model=paper, model=original, ...")
+    check_arguments(config.trainer.arguments, _names(TrainerConfig))
+    check_optimizer(config.optim._target_, config.optim.arguments, _names(OptimConfig))
+    check_targets("callbacks", config.callbacks, [])
+    check_targets("logger", config.logger.others, _names(LoggerConfig))
     if with_devices:
         _check_devices(config)
     return config
 
 
+def _names(schema: type) -> list[str]:
+    return [item.name for item in fields(schema)]
+
+
 def _check_devices(config: Config) -> None:
     """Raise PlacementError where the strategy wants another number of devices."""
     trainer, strategy = config.trainer, config.strategy.name
-    devices = trainer.devices * trainer.num_nodes
+    count = trainer.devices
+    if isinstance(count, list):
+        count = len(count)
+    elif not isinstance(count, int) or count < 1:  # known where the run starts
+        return
+    devices = count * trainer.num_nodes
     given = f"trainer.devices={trainer.devices}"
     if trainer.num_nodes > 1:
         given += f" trainer.num_nodes={trainer.num_nodes}"
@@ -138,18 +160,6 @@ def _check_devices(config: Config) -> None:
             f"{given}: strategy=one_weird_trick divides the fully connected layers among devices:"
             " set trainer.devices=2 or more, or strategy=single"
         )
-
-
-def _added(node: DictConfig, path: str) -> Iterator[tuple[str, list[str]]]:
-    """Keys that the schema lacks, with the names it has there; ``+name=`` gets them past Hydra."""
-    schema = OmegaConf.get_type(node)
-    known = [item.name for item in fields(schema)] if is_dataclass(schema) else None
-    for key in map(str, node):
-        below = f"{path}{key}"
-        if known is not None and key not in known:
-            yield below, known
-        elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
-            yield from _added(node[key], f"{below}.")
 
 
 def to_plain(config: Config) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from alexnet_exp.config.bearing import neutral
+
 
 class Layout(StrEnum):
     """How a source finds its images."""
@@ -33,7 +35,7 @@ class DataConfig:
     source: Layout = Layout.synthetic
     """Which reader is used: synthetic, flowers, imagenet, imagefolder, cifar10, fashion_mnist."""
 
-    root: str | None = None
+    root: str | None = neutral(None)  # data.fingerprint stands for it
     """Folder or archive with the images; null where the source downloads or draws them itself."""
 
     url: str | None = None
@@ -42,7 +44,7 @@ class DataConfig:
     sha256: str | None = None
     """Checksum of the archive at ``data.url`` (hexadecimal)."""
 
-    stores: str = "stores"
+    stores: str = neutral("stores")
     """Folder that holds packed stores and downloads."""
 
     image_size: int = 256
@@ -86,11 +88,11 @@ class DataConfig:
     fingerprint: str | None = None
     """Digest of names, sizes and settings of the packed data; filled in when a run starts."""
 
-    resident: str = "auto"
+    resident: str = neutral("auto")
     """Keep all images where they are augmented, in a GPU's memory or mapped into a CPU's: auto (if
     they take less than half of it), always, never."""
 
-    workers: int | None = None
+    workers: int | None = neutral(None)
     """Threads that read and decode images which are not resident; null: one for each core, up to
     16 for each device."""
 

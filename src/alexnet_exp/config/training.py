@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+from alexnet_exp.config.bearing import neutral
 
 
 class Views(StrEnum):
@@ -25,14 +28,6 @@ class Momentum(StrEnum):
 
     paper = "paper"
     torch = "torch"
-
-
-class LoggerName(StrEnum):
-    """Where metrics go besides metrics.csv, which is always written."""
-
-    csv = "csv"
-    wandb = "wandb"
-    tensorboard = "tensorboard"
 
 
 class StrategyName(StrEnum):
@@ -93,10 +88,16 @@ class AugmentationConfig:
 
 @dataclass
 class OptimConfig:
-    """Stochastic gradient descent and its schedule (section 5)."""
+    """The optimizer and its schedule (section 5)."""
 
     name: str = "paper"
-    """Preset, for tables; the optimizer is SGD."""
+    """Preset, for tables."""
+
+    _target_: str | None = None
+    """Class of another optimizer, such as torch.optim.RMSprop; null: the paper's SGD."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of that class; +optim.alpha=.9 is added to them."""
 
     lr: float = 0.01
     """Initial learning rate."""
@@ -170,10 +171,10 @@ class TrainerConfig:
     accelerator: str = "auto"
     """auto, cpu or gpu."""
 
-    devices: int = 1
-    """Number of devices on each node."""
+    devices: Any = neutral(1)
+    """Devices on each node: how many, -1 or auto for all there are, or a list of their numbers."""
 
-    num_nodes: int = 1
+    num_nodes: int = neutral(1)
     """Number of machines."""
 
     precision: str = "auto"
@@ -185,7 +186,7 @@ class TrainerConfig:
     stop_at_train_error: float | None = None
     """Top-1 training error (fraction) at which the run ends, as in figure 1; null: train on."""
 
-    channels_last: bool | None = None
+    channels_last: bool | None = neutral(None)
     """Keep images and convolution weights in channels-last memory; null: on GPUs, and in bf16. (On
     a CPU in fp32 it is no faster, and convolutions then sum in another order.)"""
 
@@ -195,14 +196,17 @@ class TrainerConfig:
     limit_train_batches: int | None = None
     """Steps of an epoch; null: all."""
 
-    checkpoint_every: int = 1
+    checkpoint_every: int = neutral(1)
     """Epochs between checkpoints from which a run can go on."""
 
-    keep_last_checkpoint: bool = False
+    keep_last_checkpoint: bool = neutral(False)
     """Keep the checkpoint with the optimizer's state (twice the weights) after the run ends."""
 
-    progress: bool = True
+    progress: bool = neutral(True)
     """Progress bar and tables."""
+
+    arguments: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of Lightning's Trainer; +trainer.accumulate_grad_batches=2 is added."""
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
@@ -210,7 +214,8 @@ class TrainerConfig:
             raise ValueError(
                 f"trainer.accelerator={self.accelerator} must be auto, cpu, gpu or mps"
             )
-        for name in ("devices", "num_nodes", "max_epochs", "checkpoint_every"):
+        _check_devices(self.devices)
+        for name in ("num_nodes", "max_epochs", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"trainer.{name}={getattr(self, name)} must be at least 1")
         if self.limit_train_batches is not None and self.limit_train_batches < 1:
@@ -228,6 +233,21 @@ class TrainerConfig:
             raise ValueError(
                 f"trainer.precision={self.precision} must be one of {', '.join(allowed)}"
             )
+
+
+def _check_devices(devices: Any) -> None:
+    """Raise ValueError unless it is a number from 1 on, -1, auto or a list of different numbers."""
+    numbers = devices if isinstance(devices, list) else [devices]
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if isinstance(devices, list):
+        right = whole and min(numbers, default=-1) >= 0 and len({*numbers}) == len(numbers)
+    else:
+        right = devices == "auto" or (whole and (devices == -1 or devices >= 1))
+    if not right:
+        raise ValueError(
+            f"trainer.devices={devices} must be at least 1, or -1 or auto for all there are, or a"
+            " list of their numbers such as [0,1]"
+        )
 
 
 class Compile(StrEnum):
@@ -284,16 +304,16 @@ class SpeedConfig:
 class StrategyConfig:
     """How one network is trained on several devices (package ``parallel``)."""
 
-    name: StrategyName = StrategyName.single
+    name: StrategyName = neutral(StrategyName.single)
     """single, ddp, fsdp, towers or one_weird_trick."""
 
     bf16_gradients: bool = False
     """ddp: send gradients in bf16, half the bytes; the result is no longer that of one device."""
 
-    bucket_mb: float = 4.0
+    bucket_mb: float = neutral(4.0)
     """ddp, towers, one_weird_trick: least MiB of gradients that are sent together."""
 
-    timeout: float = 40.0
+    timeout: float = neutral(40.0)
     """Seconds that a process waits for another before the run ends as failed."""
 
     def __post_init__(self) -> None:
@@ -308,8 +328,14 @@ class StrategyConfig:
 class LoggerConfig:
     """Where metrics are logged besides metrics.csv."""
 
-    name: LoggerName = LoggerName.csv
-    """csv (nothing more), wandb or tensorboard."""
+    wandb: bool = False
+    """Weights & Biases."""
+
+    tensorboard: bool = False
+    """TensorBoard event files in the run folder."""
+
+    others: dict[str, Any] = field(default_factory=dict)
+    """Further loggers by name, each with _target_; +logger.mine._target_=... is added to them."""
 
     project: str = "alexnet_exp"
     """Project at W&B."""
@@ -336,7 +362,7 @@ class EvaluationConfig:
     views: Views = Views.ten
     """ten: four corners, center and their mirrors, softmax averaged; one: center."""
 
-    batch_size: int = 256
+    batch_size: int = neutral(256)
     """Views in one forward pass, on one device."""
 
     def __post_init__(self) -> None:

@@ -18,7 +18,6 @@ from torch._C._distributed_c10d import TCPStore
 from torch.distributed import DistNetworkError
 
 from alexnet_exp.config import Config, to_plain
-from alexnet_exp.config.training import LoggerName
 from alexnet_exp.console import say
 from alexnet_exp.errors import DivergedError, RankError, UserError
 from alexnet_exp.parallel.member import Member
@@ -155,7 +154,7 @@ class _Team:
     def __init__(self, config: Config, folder: Path) -> None:
         self._config, self._folder = config, folder
         self._timeout = self._patience = config.strategy.timeout
-        if config.logger.name == LoggerName.wandb:
+        if config.logger.wandb:
             self._patience += WANDB_PATIENCE
         self._size = config.trainer.devices * config.trainer.num_nodes
         self._members: list[Member] = []

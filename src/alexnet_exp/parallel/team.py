@@ -18,7 +18,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.training import LoggerName, StrategyName
+from alexnet_exp.config.training import StrategyName
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import uses_gpu
 from alexnet_exp.parallel.heartbeat import CHANNEL, report
@@ -182,7 +182,7 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
     patience = config.strategy.timeout
     if config.trainer.num_nodes > 1:
         patience = max(patience, _MACHINES)
-    elif config.logger.name == LoggerName.wandb:
+    elif config.logger.wandb:
         patience += WANDB_PATIENCE
     if config.trainer.num_nodes > 1:
         _choose_interface(here.address)

@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from alexnet_exp.config import Config, to_config
 from alexnet_exp.data.store.store import Store
@@ -285,9 +285,7 @@ def _configured(composed: DictConfig) -> tuple[Config, str]:
     try:
         return to_config(composed), ""
     except PlacementError as error:
-        config = OmegaConf.to_object(composed)  # whose every field is in range
-        assert isinstance(config, Config)
-        return config, str(error)
+        return to_config(composed, with_devices=False), str(error)
 
 
 def _less_seed(overrides: Sequence[str]) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.sweep import SweepConfig
-from alexnet_exp.config.training import LoggerName
 from alexnet_exp.errors import UserError
 
 # wandb is imported where it is used: it costs a second that other runs need not wait.
@@ -36,11 +35,11 @@ class Logging:
             UserError: W&B is asked for online and no key is known.
         """
         self.folder = folder
-        if config.logger.name == LoggerName.tensorboard:
+        if config.logger.tensorboard:
             self.logger = TensorBoardLogger(
                 folder, name="tensorboard", version="", default_hp_metric=False
             )
-        elif config.logger.name == LoggerName.wandb:
+        elif config.logger.wandb:
             self.logger = _open_wandb(config, folder)
 
     def finish(self, result: dict[str, Any]) -> str | None:
