@@ -82,7 +82,7 @@ def _refuse_undone(config: Config) -> None:
 
 def _refuse_idle(config: Config, composed: DictConfig) -> None:
     """Compare with what was composed without the experiment."""
-    without = to_config(composed, with_devices=False)
+    without = to_config(composed)
     if _effect(without) == _effect(config):
         raise UserError(
             f"+experiment={config.experiment} changes nothing here: model={config.model.name},"
@@ -116,7 +116,7 @@ def _undone(config: Config, group: str, option: str, composed: DictConfig) -> li
 
     ``composed`` is with the paper's recipe, which changes none.
     """
-    plain = getattr(to_config(composed, with_devices=False), group)
+    plain = getattr(to_config(composed), group)
     before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
     if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields

@@ -23,7 +23,6 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import say
 from alexnet_exp.hardware import keep_freed_memory, uses_gpu
-from alexnet_exp.parallel.heartbeat import Heartbeat
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
 from alexnet_exp.parallel.team import Place, make_plugins, meet
 from alexnet_exp.training.classifier import Classifier
@@ -129,7 +128,7 @@ def _train(config: Config, place: Place, counter: "StepCounter") -> None:
         devices=[place.local_rank] if alone else config.trainer.devices,
         max_steps=WARM_UP + counter.steps,
         strategy=make_strategy(config),
-        callbacks=[Heartbeat(), *make_callbacks(config, classifier.network), counter],
+        callbacks=[*make_callbacks(config, classifier.network), counter],
         plugins=make_plugins(config, place),
         logger=False,
         enable_checkpointing=False,

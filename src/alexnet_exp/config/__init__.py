@@ -26,10 +26,9 @@ from alexnet_exp.config.training import (
     OptimConfig,
     SpeedConfig,
     StrategyConfig,
-    StrategyName,
     TrainerConfig,
 )
-from alexnet_exp.errors import PlacementError, UserError
+from alexnet_exp.errors import UserError
 
 
 @dataclass
@@ -90,15 +89,13 @@ def register() -> None:
     store.store(group="model", name="paper", node=ModelConfig)
 
 
-def to_config(composed: DictConfig, with_devices: bool = True) -> Config:
+def to_config(composed: DictConfig) -> Config:
     """The composed configuration as checked dataclasses.
 
     Args:
         composed: By Hydra, or read back.
-        with_devices: See also that the strategy can have these devices.
 
     Raises:
-        PlacementError: It can't.
         UserError: A field that does not exist was added (+name=...), or a value is out of range;
             the message names the override.
     """
@@ -114,52 +111,11 @@ def to_config(composed: DictConfig, with_devices: bool = True) -> Config:
     check_optimizer(config.optim._target_, config.optim.arguments, _names(OptimConfig))
     check_targets("callbacks", config.callbacks, [])
     check_targets("logger", config.logger.others, _names(LoggerConfig))
-    if with_devices:
-        _check_devices(config)
     return config
 
 
 def _names(schema: type) -> list[str]:
     return [item.name for item in fields(schema)]
-
-
-def _check_devices(config: Config) -> None:
-    """Raise PlacementError where the strategy wants another number of devices."""
-    trainer, strategy = config.trainer, config.strategy.name
-    count = trainer.devices
-    if isinstance(count, list):
-        count = len(count)
-    elif not isinstance(count, int) or count < 1:  # known where the run starts
-        return
-    devices = count * trainer.num_nodes
-    given = f"trainer.devices={trainer.devices}"
-    if trainer.num_nodes > 1:
-        given += f" trainer.num_nodes={trainer.num_nodes}"
-    if strategy == StrategyName.single and devices > 1:
-        raise PlacementError(
-            f"{given}: strategy=single runs on one device; choose strategy=ddp (or fsdp, towers,"
-            " one_weird_trick), or set both to 1"
-        )
-    if config.strategy.bf16_gradients and strategy != StrategyName.ddp:
-        raise PlacementError(
-            f"strategy.bf16_gradients=true is for strategy=ddp, not for strategy={strategy}"
-        )
-    towers = config.model.towers
-    if strategy == StrategyName.towers and towers < 2:
-        raise PlacementError(
-            f"strategy=towers gives each device one tower, and model={config.model.name} has one"
-            " tower: choose model=paper, original or caffenet, or strategy=ddp"
-        )
-    if strategy == StrategyName.towers and devices % towers:
-        raise PlacementError(
-            f"{given}: strategy=towers puts the {towers} towers of model={config.model.name} on"
-            f" {towers} devices: set trainer.devices={towers} or a multiple of it, or strategy=ddp"
-        )
-    if strategy == StrategyName.one_weird_trick and devices < 2:
-        raise PlacementError(
-            f"{given}: strategy=one_weird_trick divides the fully connected layers among devices:"
-            " set trainer.devices=2 or more, or strategy=single"
-        )
 
 
 def to_plain(config: Config) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.nn import functional as F
@@ -240,3 +241,10 @@ def _output(network: AlexNet, parts: Mapping[str, Divided]) -> tuple[nn.Module, 
     rows = parts[f"classifier.{name}.weight"]
     assert isinstance(rows, Rows)
     return module, list(rows.sizes)
+
+
+def world() -> ProcessGroup:
+    """All processes of the run."""
+    group = dist.group.WORLD
+    assert group is not None
+    return group

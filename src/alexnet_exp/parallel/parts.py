@@ -7,9 +7,12 @@ from typing import Any, Protocol
 import torch
 import torch.distributed as dist
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from alexnet_exp.network.alexnet import AlexNet
 
 
 class Divided(Protocol):
@@ -77,10 +80,18 @@ class Sharded:
         return part.full_tensor()
 
 
-class PartsInCheckpoints:
-    """For a Lightning strategy: it holds parts, its checkpoints the whole, as of one device.
+def network_of(strategy: Strategy) -> AlexNet:
+    """The network that a strategy trains."""
+    assert strategy.lightning_module is not None
+    network = strategy.lightning_module.network
+    assert isinstance(network, AlexNet)
+    return network
 
-    Comes before the strategy among the bases of a class.
+
+class PartsInCheckpoints(Strategy):
+    """A strategy that holds parts, its checkpoints the whole, as of one device.
+
+    Comes before the other strategy among the bases of a class.
     """
 
     parts: dict[str, Divided]
@@ -95,14 +106,14 @@ class PartsInCheckpoints:
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of the module; every process has to ask for it."""
-        module: nn.Module = self.lightning_module  # type: ignore[attr-defined]
-        return self._each(module.state_dict(), lambda part, value: part.join(value))
+        assert self.lightning_module is not None
+        return self._each(self.lightning_module.state_dict(), lambda part, value: part.join(value))
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Take this process's parts of a checkpoint's weights, or all before there are parts."""
-        module: nn.Module = self.lightning_module  # type: ignore[attr-defined]
+        assert self.lightning_module is not None
         state = self._each(checkpoint["state_dict"], lambda part, value: part.cut(value))
-        module.load_state_dict(state, strict=strict)
+        self.lightning_module.load_state_dict(state, strict=strict)
 
     def _each(
         self, state: Mapping[str, Any], change: Callable[[Divided, Tensor], Tensor]
@@ -121,9 +132,8 @@ class PartsInCheckpoints:
         return self._each_state(optimizer, state, lambda part, value: part.join(value))
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
-        """Take this process's parts of the momentum."""
-        optimizers: list[torch.optim.Optimizer] = self.optimizers  # type: ignore[attr-defined]
-        for optimizer, state in zip(optimizers, checkpoint["optimizer_states"], strict=True):
+        """Take this process's parts of the optimizer's state."""
+        for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
             cut = self._each_state(optimizer, state, lambda part, value: part.cut(value))
             optimizer.load_state_dict(cut)
 
@@ -133,8 +143,7 @@ class PartsInCheckpoints:
         state: Mapping[str, Any],
         change: Callable[[Divided, Tensor], Tensor],
     ) -> dict[str, Any]:
-        network: nn.Module = self.lightning_module.network  # type: ignore[attr-defined]
-        names = {parameter: name for name, parameter in network.named_parameters()}
+        names = {p: name for name, p in network_of(self).named_parameters()}
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         changed = {}
         for index, values in state["state"].items():

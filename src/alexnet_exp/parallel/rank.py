@@ -1,117 +1,108 @@
-"""What ``supervisor`` starts: ``train`` as one process of several, told on its standard input."""
-
-from alexnet_exp.parallel import stack  # isort: skip  # before all that may hang
-from alexnet_exp import startup  # isort: skip  # before Lightning
+"""What ``launch`` starts on each device: one call of ``train``, and what went wrong in it."""
 
 import json
 import os
+import pickle
 import signal
 import sys
 import threading
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
-import torch.distributed as dist
-from omegaconf import DictConfig, OmegaConf
-
-from alexnet_exp.config import Config, to_config
 from alexnet_exp.errors import FAILED, INTERRUPTED, DivergedError, UserError
-from alexnet_exp.hardware import is_out_of_memory, keep_freed_memory
-from alexnet_exp.parallel.heartbeat import Heartbeat, collectives_begun, report
-from alexnet_exp.training.fit import train
 
-_BETWEEN = 0.5  # seconds
+TASK, RESULT = "task.pickle", "result.json"
+"""Files in the folder of a launch: what to do, and what has come out."""
+
+# Seconds for another, which this one lost, to be seen to have failed first; and for what libraries
+# do at the end, such as removing their temporary files.
+_LAST_WORDS, _CLEAN_UP = 3.0, 10.0
 
 # In what the backends say of a process that has gone or does not answer; gloo has no exception of
 # its own.
 _BACKENDS = ("gloo/", "NCCL")
 
 
-# Seconds for what libraries do at the end, such as removing their temporary files.
-_CLEAN_UP = 10.0
-
-
 def main() -> None:
-    """Entry point."""
-    startup.ctrl_c_raises()
-    task = json.loads(sys.stdin.buffer.readline())
-    sys.argv = task["command"]  # which environment.json records
-    threading.Thread(target=_end_with_supervisor, daemon=True).start()
-    threading.Thread(target=_keep_in_touch, daemon=True).start()
+    """``python -m alexnet_exp.parallel.rank <folder of the launch> <process that launched>``."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback of a half-made import
+    from alexnet_exp.hardware import end_with_parent, keep_freed_memory  # imports torch
+
+    end_with_parent(int(sys.argv[2]))
+    folder = Path(sys.argv[1])
+    module, name, arguments, sys.argv = pickle.loads((folder / TASK).read_bytes())
     keep_freed_memory()
-    code = 0
+    entry = getattr(import_module(module), name)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        composed = OmegaConf.merge(OmegaConf.structured(Config), task["config"])
-        assert isinstance(composed, DictConfig)
-        report(result=train(to_config(composed), Path(task["folder"])))
+        result = entry(*arguments)
+    except (KeyboardInterrupt, SystemExit):
+        _end(INTERRUPTED)
     except BaseException as error:
-        code = _explain(error)
+        kind = _kind(error)
+        _record(kind, error)
+        if kind == "lost":
+            time.sleep(_LAST_WORDS)
+        _end(FAILED)
+    if os.environ["RANK"] == "0":
+        (folder / RESULT).write_text(json.dumps(result))
+    # A library's threads, or its clean-up, that wait for the others would hold up the end of all.
+    end = threading.Timer(_CLEAN_UP, _end, (0,))
+    end.daemon = True
+    end.start()
+
+
+def _end(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
         except OSError:  # whoever read it has gone
             code = code or FAILED
-    # A library's threads, or its clean-up, that wait for the others would hold up the end of all.
-    if code:
-        os._exit(code)
-    end = threading.Timer(_CLEAN_UP, os._exit, (0,))
-    end.daemon = True
-    end.start()
+    os._exit(code)
 
 
-def _explain(error: BaseException) -> int:
-    """Report what happened; returns the exit code."""
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        return INTERRUPTED
-    kind = "failure"
+def _kind(error: BaseException) -> str:
+    from alexnet_exp.hardware import is_out_of_memory
+
     if isinstance(error, DivergedError):
-        kind = "diverged"
-    elif isinstance(error, UserError):
-        kind = "mistake"
-    elif is_out_of_memory(error):
-        kind = "memory"
-    report(
-        kind=kind,
-        message=str(error) if isinstance(error, UserError) else _first_line(error),
-        lost=_is_lost(error),
-        traceback="".join(traceback.format_exception(error)),
-    )
-    return FAILED
+        return "diverged"
+    if isinstance(error, UserError):
+        return "mistake"
+    if is_out_of_memory(error):
+        return "memory"
+    return "lost" if _is_lost(error) else "failure"
 
 
 def _is_lost(error: BaseException | None) -> bool:
     """Whether it comes of another process that has gone or does not answer."""
+    from torch.distributed import DistError
+
     while error is not None:
         told = isinstance(error, RuntimeError) and any(name in str(error) for name in _BACKENDS)
-        if told or isinstance(error, dist.DistError):
+        if told or isinstance(error, DistError):
             return True
         error = error.__cause__
     return False
 
 
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
-def _keep_in_touch() -> None:
-    """Say how far this process has come, and stay ready to say where it stands."""
-    last = None
-    while True:
-        progress = {"batches": Heartbeat.batches, "collectives": collectives_begun()}
-        if progress != last and dist.is_initialized():
-            report(**progress)
-            last = progress
-        stack.print_at_signal()
-        time.sleep(_BETWEEN)
-
-
-def _end_with_supervisor() -> None:
-    """End when the supervisor has; its end of the pipe closes however that happened."""
-    # Not sys.stdin, which would be locked for ever in a DataLoader's workers: they close it first.
-    os.read(sys.stdin.fileno(), 1)
-    os.kill(os.getpid(), signal.SIGKILL)
+def _record(kind: str, error: BaseException) -> None:
+    """Into the file that torch's launcher reads when a process has failed."""
+    first = (str(error).strip().splitlines() or [""])[0]
+    told = {
+        "kind": kind,
+        "message": str(error)
+        if isinstance(error, UserError)
+        else f"{type(error).__name__}: {first}",
+        "traceback": "".join(traceback.format_exception(error)),
+        "timestamp": int(time.time()),
+    }
+    file = Path(os.environ["TORCHELASTIC_ERROR_FILE"])
+    partial = file.with_name("partial")  # the launcher may end this process at any moment
+    partial.write_text(json.dumps(told))
+    os.replace(partial, file)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,8 @@
-"""The processes of one run: which of them this is, how they find each other, what they agree on."""
+"""The processes of one run: which of them this is, how they meet, what they agree on."""
 
 import contextlib
-import fcntl
 import itertools
 import os
-import socket
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,25 +10,22 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from torch._C._distributed_c10d import HashStore, PrefixStore, Store, TCPStore
+from torch.distributed import HashStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import uses_gpu
-from alexnet_exp.parallel.heartbeat import CHANNEL, report
-from alexnet_exp.sweep.process import end_with_parent
+from alexnet_exp.hardware import end_with_parent, uses_gpu
+from alexnet_exp.parallel.placement import check_devices, device_count, device_ids
+from alexnet_exp.parallel.watch import expect_progress
 
 T = TypeVar("T")
 
-WANDB_PATIENCE = 90.0
-"""Seconds more to wait for the first process, which speaks to W&B's server."""
-
-_MACHINES = 1800.0  # seconds, for machines that start one after another
-
-_SIOCGIFADDR = 0x8915  # Linux
+# Seconds to wait longer than for a step: for the first process, which speaks to a logger's server,
+# and for machines that start one after another.
+_LOGGERS, _MACHINES = 90.0, 1800.0
 
 _meetings = itertools.count()
 
@@ -64,22 +58,28 @@ class Place:
 def place(config: Config) -> Place | None:
     """This process's place, by what started it; None where it has to start the processes itself.
 
-    torchrun, srun and ``alexnet_exp.parallel.supervisor`` start every process of a machine.
+    torchrun, srun and ``launch`` start every process of a machine.
 
     Args:
-        config: ``strategy`` and ``trainer`` of it.
+        config: ``strategy``, ``trainer`` and ``model`` of it.
 
     Raises:
+        PlacementError: The strategy can't have these devices.
         UserError: As many processes were started as the configuration does not ask for, or the
             machine has fewer GPUs.
     """
-    devices, nodes = config.trainer.devices, config.trainer.num_nodes
+    check_devices(config)
+    devices, nodes = device_count(config), config.trainer.num_nodes
     found = _started_by()
+    if found is None and nodes > 1:
+        raise UserError(
+            f"trainer.num_nodes={nodes}: start every process with srun, or on each machine"
+            f" torchrun --nnodes={nodes} --node-rank=<which> --nproc-per-node={devices}"
+            " --master-addr=<the first> --master-port=29500 -m alexnet_exp.train ..."
+        )
     if found is None:
-        if devices * nodes == 1:
-            return Place()
-        _refuse_missing_gpus(config, devices)
-        return None
+        _refuse_missing_gpus(config, max(device_ids(config)) + 1)
+        return Place() if devices == 1 else None
     starter, given = found
     if starter == "torchrun":
         end_with_parent()  # its agent, where that is killed, leaves its processes behind
@@ -90,16 +90,17 @@ def place(config: Config) -> Place | None:
         )
     if given.size != devices * nodes:
         raise UserError(
-            f"{starter} started {given.size} processes, and trainer.devices={devices}"
-            f" trainer.num_nodes={nodes} asks for {devices * nodes}: set trainer.devices to the"
-            " processes on each machine and trainer.num_nodes to the machines"
+            f"{starter} started {given.size} processes, and trainer.devices="
+            f"{config.trainer.devices} trainer.num_nodes={nodes} asks for {devices * nodes}: set"
+            " trainer.devices to the processes on each machine and trainer.num_nodes to the"
+            " machines"
         )
-    _refuse_missing_gpus(config, given.local_rank + 1)
+    _refuse_missing_gpus(config, device_ids(config)[given.local_rank] + 1)
     return given
 
 
 def _refuse_missing_gpus(config: Config, needed: int) -> None:
-    """See that a process of this machine finds ``needed`` GPUs, where it trains on any."""
+    """See that this process finds ``needed`` GPUs, where it trains on any."""
     accelerator, gpus = config.trainer.accelerator, torch.cuda.device_count()
     on_gpu = accelerator in ("gpu", "cuda") or uses_gpu(accelerator)
     if on_gpu and needed > gpus:
@@ -114,24 +115,16 @@ def _refuse_missing_gpus(config: Config, needed: int) -> None:
 def _started_by() -> tuple[str, Place] | None:
     """Who started this process as one of several, and its place."""
     variables = os.environ
-    if CHANNEL in variables or "TORCHELASTIC_RUN_ID" in variables:
-        rank, size, local_rank = (
-            int(variables[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")
-        )
+    if "TORCHELASTIC_RUN_ID" in variables:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK")
+        rank, size, local_rank, node = (int(variables[name]) for name in names)
         hosted = variables.get("TORCHELASTIC_USE_AGENT_STORE", "True") == "True"
-        node = int(variables.get("GROUP_RANK", "0"))
         address, port = variables["MASTER_ADDR"], int(variables["MASTER_PORT"])
         return "torchrun", Place(rank, size, local_rank, node, address, port, hosted)
-    if int(variables.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    if (size := int(variables.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
         slurm = SLURMEnvironment(auto_requeue=False)
-        return "srun", Place(
-            slurm.global_rank(),
-            int(variables["SLURM_STEP_NUM_TASKS"]),
-            slurm.local_rank(),
-            slurm.node_rank(),
-            slurm.main_address,
-            slurm.main_port,
-        )
+        rank, local_rank, node = slurm.global_rank(), slurm.local_rank(), slurm.node_rank()
+        return "srun", Place(rank, size, local_rank, node, slurm.main_address, slurm.main_port)
     return None
 
 
@@ -167,32 +160,26 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
     """Connect the processes of a run, until the end of the block.
 
     Args:
-        config: ``trainer``, ``strategy`` and ``logger`` of it.
+        config: ``trainer`` and ``strategy`` of it.
         here: This process.
 
     Raises:
-        UserError: Some did not come in time.
+        UserError: Some on other machines did not come in time.
     """
     if config.strategy.name == StrategyName.single:
         yield Team(here)
         return
-    on_gpu = uses_gpu(config.trainer.accelerator)
-    if on_gpu:
-        torch.cuda.set_device(here.local_rank)
-    patience = config.strategy.timeout
-    if config.trainer.num_nodes > 1:
-        patience = max(patience, _MACHINES)
-    elif config.logger.wandb:
-        patience += WANDB_PATIENCE
-    if config.trainer.num_nodes > 1:
-        _choose_interface(here.address)
+    device = None
+    if uses_gpu(config.trainer.accelerator):
+        device = torch.device("cuda", device_ids(config)[here.local_rank])
+        torch.cuda.set_device(device)
     dist.init_process_group(
-        "nccl" if on_gpu else "gloo",
-        store=_store(here, timedelta(seconds=patience)),
+        "gloo" if device is None else "nccl",
+        store=_store(here, config),
         rank=here.rank,
         world_size=here.size,
         timeout=timedelta(seconds=config.strategy.timeout),
-        device_id=torch.device("cuda", here.local_rank) if on_gpu else None,
+        device_id=device,
     )
     done = False
     try:
@@ -204,9 +191,17 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
             dist.destroy_process_group()
 
 
-def _store(here: Place, patience: timedelta) -> Store:
+def _store(here: Place, config: Config) -> Store:
     if here.size == 1:
         return HashStore()
+    several = config.trainer.num_nodes > 1
+    seconds = config.strategy.timeout
+    if config.logger.wandb or config.logger.others:
+        seconds += _LOGGERS
+    if several:
+        seconds += _MACHINES
+    expect_progress(seconds)
+    patience = timedelta(seconds=seconds)
     try:
         store = TCPStore(
             here.address,
@@ -219,58 +214,29 @@ def _store(here: Place, patience: timedelta) -> Store:
         # A name of its own for every time that the same processes meet, or are started again.
         name = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{next(_meetings)}"
         meeting = PrefixStore(name, store)
-        report(batches=0, collectives=0)
         meeting.set(f"here/{here.rank}", "")
         meeting.wait([f"here/{rank}" for rank in range(here.size)], patience)
     except (dist.DistNetworkError, dist.DistStoreError) as error:
+        if not several:
+            raise  # whoever started them says which is missing
         raise UserError(
             f"not all {here.size} processes of the run met at {here.address}:{here.port} within"
-            f" {patience.total_seconds():.0f} s: see whether each machine runs the same command and"
-            f" reaches that address ({str(error).splitlines()[0]})"
+            f" {seconds:.0f} s: see whether each machine runs the same command and reaches that"
+            f" address ({str(error).splitlines()[0]})"
         ) from error
     return meeting
 
 
-def _choose_interface(address: str) -> None:
-    """Have gloo use the network through which the meeting place is reached.
-
-    It would use the one that the host name resolves to, which on many machines is the loopback.
-
-    Raises:
-        UserError: The address is not known.
-    """
-    try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 9))  # sends nothing
-            own = probe.getsockname()[0]
-            if own.startswith("127.") and not address.startswith(("127.", "localhost")):
-                return  # this machine's name for itself, which tells nothing
-            for _, name in socket.if_nameindex():
-                if _address_of(probe, name) == own:
-                    os.environ.setdefault("GLOO_SOCKET_IFNAME", name)
-    except socket.gaierror as error:
-        raise UserError(f"MASTER_ADDR={address} is not known on this machine: {error}") from error
-    except OSError:  # no IPv4 way there: gloo's own choice
-        return
-
-
-def _address_of(probe: socket.socket, interface: str) -> str | None:
-    """IPv4 address of a network interface."""
-    request = struct.pack("256s", interface.encode()[:15])
-    try:
-        answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
-    except OSError:  # it has none
-        return None
-    return socket.inet_ntoa(answer[20:24])
-
-
-def make_plugins(config: Config, here: Place) -> list[ClusterEnvironment]:
+def make_plugins(config: Config, here: Place) -> list[LightningEnvironment]:
     """What the strategy adds to Lightning's plugins."""
     return [] if config.strategy.name == StrategyName.single else [RankEnvironment(here)]
 
 
-class RankEnvironment(ClusterEnvironment):
+class RankEnvironment(LightningEnvironment):
     """Tells Lightning which of the processes this one is; they have met already.
+
+    Lightning's own for torchrun and SLURM would look for variables that are not always there, and
+    would have SLURM queue a run again.
 
     Args:
         here: This process.
@@ -284,35 +250,6 @@ class RankEnvironment(ClusterEnvironment):
     def creates_processes_externally(self) -> bool:
         """Lightning starts none."""
         return True
-
-    @property
-    def main_address(self) -> str:
-        """Where they have met."""
-        return self._here.address
-
-    @property
-    def main_port(self) -> int:
-        """Where they have met."""
-        return self._here.port
-
-    @staticmethod
-    def detect() -> bool:
-        """It is passed to the Trainer, not found."""
-        return False
-
-    def world_size(self) -> int:
-        """Number of processes."""
-        return self._here.size
-
-    def set_world_size(self, size: int) -> None:
-        """It is known."""
-
-    def global_rank(self) -> int:
-        """Among all."""
-        return self._here.rank
-
-    def set_global_rank(self, rank: int) -> None:
-        """It is known."""
 
     def local_rank(self) -> int:
         """On its machine."""

@@ -19,7 +19,7 @@ from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import OtherRunError, PlacementError, UserError
 from alexnet_exp.experiments import check_overrides
 from alexnet_exp.network.alexnet import plan
-from alexnet_exp.parallel.strategies import check
+from alexnet_exp.parallel.placement import check, check_devices
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.sweep.process import GRACE, ChildSpec
 from alexnet_exp.training.settle import settle
@@ -282,10 +282,12 @@ class _Composer:
 
 def _configured(composed: DictConfig) -> tuple[Config, str]:
     """The checked configuration, and why no devices fit it; empty if some do."""
+    config = to_config(composed)
     try:
-        return to_config(composed), ""
+        check_devices(config)
     except PlacementError as error:
-        return to_config(composed, with_devices=False), str(error)
+        return config, str(error)
+    return config, ""
 
 
 def _less_seed(overrides: Sequence[str]) -> tuple[str, ...]:

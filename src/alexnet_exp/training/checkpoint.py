@@ -74,7 +74,7 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
         reason = str(error).splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error
     assert isinstance(merged, DictConfig)
-    return to_config(merged, with_devices=False)
+    return to_config(merged)
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:

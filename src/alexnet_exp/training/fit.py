@@ -11,9 +11,8 @@ from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
-from alexnet_exp.parallel.heartbeat import Heartbeat
+from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
-from alexnet_exp.parallel.supervisor import run_processes
 from alexnet_exp.parallel.team import Team, make_plugins, meet, place
 from alexnet_exp.parallel.whole import Columns, gather_predictions
 from alexnet_exp.runs.folder import RunFolder, bearing, config_hash
@@ -54,7 +53,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     run = RunFolder(path)
     finished = find_finished(config, run) if is_first else None
     if here is None:
-        return finished or run_processes(config, path)
+        return finished or run_processes(config, path, train)
 
     # Outside of what takes back its files: another process may be running in the folder.
     resuming = run.start(config) if is_first and finished is None else False
@@ -184,7 +183,6 @@ def build_trainer(
         strategy=make_strategy(config),
         callbacks=[
             StepSeed(config.seed),
-            Heartbeat(),
             progress,
             epochs,
             *make_callbacks(config, classifier.network),

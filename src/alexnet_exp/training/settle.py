@@ -13,7 +13,7 @@ from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.hardware import resolve_precision, uses_gpu
 from alexnet_exp.network.alexnet import LayerPlan, plan
-from alexnet_exp.parallel.strategies import check
+from alexnet_exp.parallel.placement import check, device_count, lightning_devices
 
 
 def settle(config: Config, store: Store) -> list[LayerPlan]:
@@ -67,7 +67,7 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
     except ValueError as error:
         raise UserError(str(error)) from error
     check(config, layers)
-    processes = config.trainer.devices * config.trainer.num_nodes
+    processes = device_count(config) * config.trainer.num_nodes
     for split in ("val", "test"):
         if store.counts[split] < processes:
             raise PlacementError(
@@ -113,7 +113,7 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
     try:
         made = L.Trainer(
             accelerator=trainer.accelerator,
-            devices=settings.pop("devices", trainer.devices),
+            devices=settings.pop("devices", lightning_devices(config)),
             num_nodes=trainer.num_nodes,
             precision=trainer.precision,  # type: ignore[arg-type]
             deterministic=trainer.deterministic,
