@@ -17,6 +17,7 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import seconds_since_start
 from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.training.progress import EpochProgress
 
 COLUMNS = (
@@ -26,7 +27,7 @@ COLUMNS = (
 
 
 class StepSeed(Callback):
-    """Seed torch anew at every step, so that dropout after a resume is what it would have been.
+    """Seeds torch anew for every batch, so that dropout after a resume is what it would have been.
 
     Args:
         seed: Seed of the run.
@@ -38,9 +39,10 @@ class StepSeed(Callback):
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Seed by run and step."""
+        """Seed by run and number of the batch, which is not the step where gradients add up."""
+        done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx
         # Mixed, because torch's CPU generator keeps only the lower 32 bits of its seed.
-        key = np.random.SeedSequence([self.seed, trainer.global_step, 0])
+        key = np.random.SeedSequence([self.seed, done, 0])
         _seed_generators(pl_module.device, int(key.generate_state(1)[0]))
 
 
@@ -48,13 +50,13 @@ class Epochs(Callback):
     """Times every epoch and writes its row to metrics.csv and the screen, its rate to the logger.
 
     Args:
-        folder: Run folder.
+        folder: Run folder; None writes no file.
         batch_size: Global batch size.
         progress: Where the row is shown.
     """
 
-    def __init__(self, folder: RunFolder, batch_size: int, progress: EpochProgress) -> None:
-        self.file = folder.path / "metrics.csv"
+    def __init__(self, folder: Path | None, batch_size: int, progress: EpochProgress) -> None:
+        self.folder = folder
         self.batch_size, self.progress = batch_size, progress
         self.train_seconds = 0.0
         self.step_seconds = 0.0
@@ -67,16 +69,18 @@ class Epochs(Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Drop the rows of epochs that will be run again."""
-        rows = _rows(self.file)
-        kept = [row for row in rows if int(row["epoch"]) <= trainer.current_epoch]
-        if trainer.is_global_zero:
-            # Replaced whole: a job killed here would lose the epochs that it need not run again.
-            partial = self.file.with_name(self.file.name + ".partial")
-            with partial.open("w", newline="") as file:
-                writer = csv.DictWriter(file, COLUMNS)
-                writer.writeheader()
-                writer.writerows(kept)
-            os.replace(partial, self.file)
+        if self.folder is None or not trainer.is_global_zero:
+            return
+        # Replaced whole: a job killed here would lose the epochs that it need not run again.
+        partial = self.folder / "metrics.csv.partial"
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            for row in read_metrics(self.folder):
+                if row["epoch"] <= trainer.current_epoch:
+                    known = {name: value for name, value in row.items() if not math.isnan(value)}
+                    writer.writerow(known)
+        os.replace(partial, self.folder / "metrics.csv")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
@@ -115,13 +119,14 @@ class Epochs(Callback):
             "seconds": round(seconds, 3),
         }
         row |= {name: metrics[name] for name in COLUMNS if name in metrics}
-        if trainer.is_global_zero:
-            with self.file.open("a", newline="") as file:
+        if self.folder is not None and trainer.is_global_zero:
+            with (self.folder / "metrics.csv").open("a", newline="") as file:
                 csv.DictWriter(file, COLUMNS).writerow(row)
         for logger in trainer.loggers:
             speed = {"images_per_second": row["images_per_second"]}
             logger.log_metrics(speed, step=trainer.global_step - 1)  # as Lightning counts
-        if row["val/top1_error"] < self._best_error:
+        # No validation error: steps ran out within the epoch.
+        if row.get("val/top1_error", math.inf) < self._best_error:
             self._best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
         self.progress.epoch_line(row, trainer.max_epochs or 0)
 
@@ -237,10 +242,3 @@ def _seed_generators(device: torch.device, seed: int) -> None:
 def _wait_for(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def _rows(file: Path) -> list[dict[str, str]]:
-    if not file.exists():
-        return []
-    with file.open(newline="") as opened:
-        return list(csv.DictReader(opened))

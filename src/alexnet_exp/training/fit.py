@@ -5,8 +5,10 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from alexnet_exp.config import Config, leaves, to_plain
+from alexnet_exp.console import say
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import DivergedError, UserError
@@ -25,7 +27,7 @@ from alexnet_exp.training.callbacks import (
 )
 from alexnet_exp.training.checkpoint import load_checkpoint, refuse_other_network
 from alexnet_exp.training.classifier import Classifier
-from alexnet_exp.training.loggers import Logging
+from alexnet_exp.training.loggers import Logging, instantiate_all
 from alexnet_exp.training.progress import EpochProgress, announce, show_result
 from alexnet_exp.training.settle import make_trainer, settle
 
@@ -37,7 +39,8 @@ def train(config: Config, path: Path) -> dict[str, Any]:
 
     Args:
         config: Checked configuration; what the data decides is filled in.
-        path: Run folder. An unfinished run of the same configuration in it goes on.
+        path: Run folder. An unfinished run of the same configuration in it goes on. With
+            ``+trainer.fast_dev_run=true`` nothing is recorded in it.
 
     Returns:
         What ``result.json`` holds.
@@ -51,17 +54,21 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     store = prepare(config.data, progress=config.trainer.progress and is_first)
     layers = settle(config, store)
     run = RunFolder(path)
-    finished = find_finished(config, run) if is_first else None
+    records = is_first and not config.trainer.arguments.get("fast_dev_run")
+    finished = find_finished(config, run) if records else None
     if here is None:
         return finished or run_processes(config, path, train)
 
     # Outside of what takes back its files: another process may be running in the folder.
-    resuming = run.start(config) if is_first and finished is None else False
+    resuming = run.start(config) if records and finished is None else False
     logs = Logging()
     try:
         if is_first and finished is None:
             announce(config, layers, store.counts, path, resuming)
+        if records and finished is None:
             logs.open(config, path)
+        elif not is_first:
+            logs.follow(config)
         with meet(config, here) as team:
             refuse_unequal(team, config)
             folder, resuming, finished = team.agree((path, resuming, finished))
@@ -72,7 +79,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
                 return finished
             return fit_test_and_record(config, store, run, logs, team, resuming)
     except BaseException as error:
-        if is_first:
+        if records:
             if isinstance(error, DivergedError):
                 run.record_divergence(str(error))
             elif isinstance(error, UserError) or is_out_of_memory(error):
@@ -108,7 +115,7 @@ def find_finished(config: Config, run: RunFolder) -> dict[str, Any] | None:
     """
     finished = run.result(config)
     if finished is not None:
-        show_result(finished, run.path, "already finished")
+        show_result(finished, run.path, ["already finished"])
     diverged = run.divergence()
     if finished is None and diverged is not None:
         raise DivergedError(f"{diverged}; {run.path} records it, and removing that runs it again")
@@ -151,7 +158,10 @@ def fit_test_and_record(
         "images": store.counts,
         "synthetic": config.data.source == "synthetic",
     }
-    if team.place.is_first:
+    if team.place.is_first and trainer.fast_dev_run:
+        run.discard()
+        say("trainer.fast_dev_run: every part ran, and nothing is recorded")
+    elif team.place.is_first:
         run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
         show_result(result, run.path, logs.finish(result))
     return result
@@ -174,7 +184,8 @@ def build_trainer(
     """Lightning's Trainer as the configuration has it, and the callback that counts epochs."""
     settings = config.trainer
     progress = EpochProgress(config.data.batch_size, settings.progress)
-    epochs = Epochs(run, config.data.batch_size, progress)
+    recorded = None if settings.arguments.get("fast_dev_run") else run.path
+    epochs = Epochs(recorded, config.data.batch_size, progress)
     trainer = make_trainer(
         config,
         max_epochs=settings.max_epochs,
@@ -186,11 +197,12 @@ def build_trainer(
             progress,
             epochs,
             *make_callbacks(config, classifier.network),
+            *instantiate_all(config.callbacks, "callbacks"),
             best_checkpoint(run),
             Checkpoints(run, settings.checkpoint_every, epochs),
         ],
         plugins=[AtomicCheckpointIO(), *make_plugins(config, team.place)],
-        logger=logs.logger,
+        logger=logs.loggers or False,
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # metrics are logged by epoch
         default_root_dir=run.path,
@@ -209,13 +221,17 @@ def fit_and_test(
 
     Raises:
         KeyboardInterrupt: Ctrl-C; Lightning would end the process without a word.
-        UserError: The checkpoint to go on from is damaged or of another network.
+        UserError: The checkpoint to go on from is damaged or of another network, or Lightning
+            refuses what it is given.
     """
     if resuming:
         for file in (run.last, run.best):
             refuse_other_network(load_checkpoint(file), classifier.config, file)
     try:
         trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
-        trainer.test(classifier, datamodule=module, ckpt_path=run.best, verbose=False)
+        best = None if trainer.fast_dev_run else run.best
+        trainer.test(classifier, datamodule=module, ckpt_path=best, verbose=False)
     except SystemExit as stop:
         raise KeyboardInterrupt from stop
+    except MisconfigurationException as error:
+        raise UserError(f"Lightning refuses this combination: {error}") from error

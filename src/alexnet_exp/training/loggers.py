@@ -1,4 +1,4 @@
-"""Metrics at W&B or TensorBoard, besides metrics.csv."""
+"""Metrics at W&B, TensorBoard and any other logger, besides metrics.csv."""
 
 import json
 import os
@@ -7,7 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
 from lightning.pytorch.loggers import Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from alexnet_exp.config import Config, to_plain
@@ -18,11 +21,11 @@ from alexnet_exp.errors import UserError
 
 
 class Logging:
-    """The logger that ``logger=...`` chose, opened and closed; none until it is opened."""
+    """The loggers that ``logger=...`` chose, opened and closed; none until they are opened."""
 
     def __init__(self) -> None:
-        self.folder: Path | None = None
-        self.logger: Logger | bool = False
+        self.folder = Path()
+        self.loggers: list[Logger] = []
 
     def open(self, config: Config, folder: Path) -> None:
         """Start logging.
@@ -32,46 +35,76 @@ class Logging:
             folder: Run folder; event files and offline runs lie in it.
 
         Raises:
-            UserError: W&B is asked for online and no key is known.
+            UserError: W&B is asked for online and no key is known, or a logger can't be made.
         """
-        self.folder = folder
-        if config.logger.tensorboard:
-            self.logger = TensorBoardLogger(
-                folder, name="tensorboard", version="", default_hp_metric=False
-            )
-        elif config.logger.wandb:
-            self.logger = _open_wandb(config, folder)
+        self.folder, chosen = folder, config.logger
+        if chosen.tensorboard:
+            events = TensorBoardLogger(folder, "tensorboard", version="", default_hp_metric=False)
+            self.loggers.append(events)
+        if chosen.wandb:
+            self.loggers.append(_open_wandb(config, folder))
+        self.loggers += instantiate_all(chosen.others, "logger")
 
-    def finish(self, result: dict[str, Any]) -> str | None:
-        """Log the final errors, close, and say where the log lies.
+    def follow(self, config: Config) -> None:
+        """In the processes that write nothing: callbacks which ask for a logger find one."""
+        chosen = config.logger
+        if chosen.tensorboard or chosen.wandb or chosen.others:
+            self.loggers = [DummyLogger()]
+
+    def finish(self, result: dict[str, Any]) -> list[str]:
+        """Log the final errors, close, and say where the logs lie.
 
         Args:
             result: What ``result.json`` holds.
         """
-        if isinstance(self.logger, TensorBoardLogger):
-            self.logger.log_metrics(_finals(result), step=result["steps"])
-            self.logger.finalize("success")
-            return f"TensorBoard: tensorboard --logdir {self.logger.log_dir}"
-        if not isinstance(self.logger, EpochRows):
-            return None
-        run = self.logger.experiment
+        notes = []
+        for logger in self.loggers:
+            if isinstance(logger, EpochRows):
+                notes += self._finish_wandb(logger, result)
+                continue
+            logger.log_metrics(_finals(result), step=result["steps"])
+            logger.finalize("success")
+            if isinstance(logger, TensorBoardLogger):
+                notes.append(f"TensorBoard: tensorboard --logdir {logger.log_dir}")
+        return notes
+
+    def _finish_wandb(self, logger: "EpochRows", result: dict[str, Any]) -> list[str]:
+        run = logger.experiment
         # With its epoch: a continued run may have no other row in this part.
         row = {"final/errors": _error_table(result), "epoch": result["epochs"]}
-        run.log(row, step=self.logger.last_step + 1)
+        run.log(row, step=logger.last_step + 1)
         run.summary.update(_finals(result) | {"images_per_second": result["images_per_second"]})
         run.finish()
         if run.disabled:
-            return None
+            return []
         if run.offline:
-            assert self.folder is not None
             parts = self.folder / "wandb"  # a continued run has several, uploaded in their order
-            return f"W&B offline run: {parts} (upload it with: wandb sync {parts})"
-        return f"W&B run: {run.url}"
+            return [f"W&B offline run: {parts} (upload it with: wandb sync {parts})"]
+        return [f"W&B run: {run.url}"]
 
     def abandon(self) -> None:
         """Close after a failure."""
-        if isinstance(self.logger, EpochRows):
-            self.logger.experiment.finish(exit_code=1)
+        for logger in self.loggers:
+            if isinstance(logger, EpochRows):
+                logger.experiment.finish(exit_code=1)
+            else:
+                logger.finalize("failed")
+
+
+def instantiate_all(items: dict[str, Any], group: str) -> list[Any]:
+    """The object of each entry that names a class by ``_target_``.
+
+    Raises:
+        UserError: One can't be made; the message names it.
+    """
+    made = []
+    for name, item in items.items():
+        try:
+            made.append(instantiate(item, _convert_="all"))
+        except InstantiationException as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise UserError(f"{group}.{name} can't be made: {reason}") from error
+    return made
 
 
 class EpochRows(WandbLogger):

@@ -6,10 +6,10 @@ from inspect import signature
 from typing import Any
 
 import torch
-from hydra.utils import get_class
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
+from alexnet_exp.config.arguments import find
 from alexnet_exp.config.training import Momentum, OptimConfig, Schedule
 from alexnet_exp.errors import UserError
 
@@ -53,7 +53,7 @@ def build_optimizer(
     Raises:
         UserError: There is no such optimizer, or it does not take these arguments.
     """
-    rule, name, extra = _optimizer_class(config), _target(config), getattr(config, "arguments", {})
+    rule, name = _optimizer_class(config), config._target_
     weights = [p for p in model.parameters() if p.ndim > 1]
     biases = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -74,26 +74,19 @@ def build_optimizer(
     if issubclass(rule, (torch.optim.SGD, torch.optim.Adam)):  # AdamW is an Adam
         options["fused"] = fused
     try:
-        optimizer = rule(groups, **(options | extra))
+        optimizer = rule(groups, **(options | config.arguments))
     except (TypeError, ValueError) as error:
         raise UserError(f"optim._target_={name} can't be had with these fields: {error}") from error
     optimizer.register_load_state_dict_post_hook(_lay_state_like_weights)
     return optimizer
 
 
-def _target(config: OptimConfig) -> Any:
-    return getattr(config, "_target_", None)
-
-
 def _optimizer_class(config: OptimConfig) -> type[torch.optim.Optimizer]:
-    if _target(config) is None:
+    if config._target_ is None:
         return PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
-    try:
-        found = get_class(_target(config))
-    except (ImportError, ValueError) as error:
-        raise UserError(f"optim._target_={_target(config)}: {error}") from error
-    if not issubclass(found, torch.optim.Optimizer):
-        raise UserError(f"optim._target_={_target(config)} is not one of torch's optimizers")
+    found = find(config._target_, "optim")
+    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
+        raise UserError(f"optim._target_={config._target_} is not one of torch's optimizers")
     return found
 
 

@@ -1,5 +1,6 @@
 """What a run shows on the screen: tables, a progress bar, one line per epoch."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def show_errors(result: dict[str, Any], title: str) -> None:
     console.print(table)
 
 
-def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -> None:
+def show_result(result: dict[str, Any], folder: Path, notes: Sequence[str] = ()) -> None:
     """Print the errors of a finished run, its cost and where it lies."""
     show_errors(
         result,
@@ -106,10 +107,10 @@ def show_result(result: dict[str, Any], folder: Path, note: str | None = None) -
     lines = (
         f"{result['images_per_second']:,.0f} images/s, {result['train_seconds']:,.0f} s of"
         f" training, peak memory {result['peak_memory_bytes'] / 2**30:.1f} GiB",
-        note,
+        *notes,
         f"run folder: {folder}",
     )
-    console.print("\n".join(line for line in lines if line), soft_wrap=True)
+    console.print("\n".join(lines), soft_wrap=True)
 
 
 class EpochProgress(ProgressBar):
@@ -184,10 +185,11 @@ class EpochProgress(ProgressBar):
         """Print what an epoch came to."""
         if not self.enabled:
             return
+        val_error = row.get("val/top1_error")
         line = (
             f"epoch {row['epoch']:>3}/{max_epochs}  loss {row['train/loss']:.3f}"
             f"  train error {percent(row['train/top1_error'])}"
-            f"  val error {percent(row['val/top1_error'])}  lr {row['lr']:.2g}"
+            f"  val error {'-' if val_error is None else percent(val_error)}  lr {row['lr']:.2g}"
             f"  {row['images_per_second']:,.0f} images/s"
         )
         console.print(line, soft_wrap=True)

@@ -103,25 +103,25 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
 
     Args:
         config: ``trainer`` of it.
-        settings: What else the Trainer is given.
+        settings: What else the Trainer is given; ``trainer.arguments`` stand above it.
 
     Raises:
         UserError: This machine lacks the hardware.
     """
     _quiet_lightning()
     trainer = config.trainer
+    arguments: dict[str, Any] = {
+        "accelerator": trainer.accelerator,
+        "devices": lightning_devices(config),
+        "num_nodes": trainer.num_nodes,
+        "precision": trainer.precision,
+        "deterministic": trainer.deterministic,
+        "benchmark": config.speed.autotune and not trainer.deterministic,
+        "use_distributed_sampler": False,
+        "enable_model_summary": False,
+    }
     try:
-        made = L.Trainer(
-            accelerator=trainer.accelerator,
-            devices=settings.pop("devices", lightning_devices(config)),
-            num_nodes=trainer.num_nodes,
-            precision=trainer.precision,  # type: ignore[arg-type]
-            deterministic=trainer.deterministic,
-            benchmark=config.speed.autotune and not trainer.deterministic,
-            use_distributed_sampler=False,
-            enable_model_summary=False,
-            **settings,
-        )
+        made = L.Trainer(**(arguments | settings | trainer.arguments))
     except (MisconfigurationException, ValueError) as error:
         raise UserError(
             f"trainer.accelerator={trainer.accelerator} trainer.devices={trainer.devices}"
@@ -138,6 +138,7 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
 def _quiet_lightning() -> None:
     """Keep Lightning's notes on hardware and on settings that were chosen on purpose quiet."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # it was asked for
     for message in (
         ".*does not have many workers.*",
         ".*exists and is not empty.*",
