@@ -15,7 +15,6 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from alexnet_exp import startup
 from alexnet_exp.config import Config, conf_folder, register, to_config
 from alexnet_exp.console import say
 from alexnet_exp.errors import (
@@ -48,7 +47,6 @@ def run(task: Callable[[Any, Path], object], sweeps: bool = False, name: str = "
 
     Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted.
     """
-    startup.ctrl_c_raises()
     # Otherwise Hydra prints its own errors and always ends with 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()

@@ -4,7 +4,7 @@ import argparse
 from difflib import get_close_matches
 from typing import Any
 
-from alexnet_exp import cli, startup
+from alexnet_exp import cli
 from alexnet_exp.errors import UserError
 
 # More groups and runs than a sweep has; W&B's own limit of 10 would hide most experiments.
@@ -127,7 +127,6 @@ def main() -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the view as JSON, no network")
     arguments = parser.parse_args()
-    startup.ctrl_c_raises()
     try:
         settings = _settings(arguments.settings)
         if arguments.dry_run:

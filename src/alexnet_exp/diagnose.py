@@ -4,8 +4,6 @@ Two reasons why AlexNet sits at chance show before the first step: layers whose 
 depends on the image, and a learning rate above what the loss's curvature allows.
 """
 
-from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
-
 from pathlib import Path
 
 import lightning as L

@@ -4,13 +4,11 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import hydra
-import torch
 from omegaconf import DictConfig, OmegaConf
 
 from alexnet_exp.config import Config, conf_folder, leaves, to_config, to_plain
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
-from alexnet_exp.network.alexnet import AlexNet
 
 # Groups whose options a recipe may change in part.
 _GROUPS = ("model", "augmentation", "optim", "evaluation")
@@ -100,6 +98,10 @@ def _effect(config: Config) -> dict[str, Any]:
     )
     effect = asdict(replace(config, experiment=""))
     try:
+        import torch  # seconds, and a run without an experiment is told its mistakes before
+
+        from alexnet_exp.network.alexnet import AlexNet
+
         with torch.device("meta"):
             network = str(AlexNet(sized))
     except ValueError:  # too small an input, which is said elsewhere

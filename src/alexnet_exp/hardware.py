@@ -1,16 +1,23 @@
-"""What this machine can do, and how its memory is used."""
+"""What this machine can do, and how its memory is used.
+
+torch is imported where it is asked: mistakes on the command line show before it is there.
+"""
 
 import ctypes
+import gc
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _PR_SET_PDEATHSIG = 1
@@ -35,6 +42,19 @@ def keep_freed_memory() -> bool:
     return all(mallopt(ctypes.c_int(key), ctypes.c_int(value)) for key, value in settings.items())
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Collect no garbage in the block: modules stay, and looking through them takes a tenth of the
+    time that importing torch and Lightning takes. What is there by then is never looked through.
+    """
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        gc.enable()
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
@@ -47,6 +67,8 @@ def gpus() -> list[str]:
 
     Numbers, or the UUIDs that this process was given itself. Counting them takes none into use.
     """
+    import torch
+
     count = torch.cuda.device_count()
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = map(str, range(count)) if given is None else given.split(",")
@@ -60,6 +82,8 @@ def memory_bytes() -> int:
 
 def peak_memory_bytes() -> int:
     """Most memory that was in use so far: of the GPU where one was used, else of this process."""
+    import torch
+
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         return torch.cuda.max_memory_reserved()
     unit = 1 if sys.platform == "darwin" else 1024
@@ -82,6 +106,8 @@ def seconds_since_start() -> float:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory, of a device or of the host, was not enough."""
+    import torch
+
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     texts = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
@@ -94,6 +120,8 @@ def uses_gpu(accelerator: str) -> bool:
     Args:
         accelerator: auto, cpu, gpu, cuda or mps.
     """
+    import torch
+
     return accelerator != "cpu" and torch.cuda.is_available()
 
 
@@ -103,6 +131,8 @@ def has_bf16(accelerator: str) -> bool:
     Args:
         accelerator: auto, cpu, gpu, cuda or mps.
     """
+    import torch
+
     if uses_gpu(accelerator):
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if accelerator == "mps":
@@ -111,12 +141,14 @@ def has_bf16(accelerator: str) -> bool:
     return bool(supported())
 
 
-def activation_dtype(precision: str) -> torch.dtype:
+def activation_dtype(precision: str) -> "torch.dtype":
     """What layers hand on in this precision.
 
     Args:
         precision: As in ``trainer.precision``, resolved.
     """
+    import torch
+
     if precision.startswith("bf16"):
         return torch.bfloat16
     if precision.startswith("16"):

@@ -3,8 +3,6 @@
 ``train`` does this by itself; a command of its own packs once before many runs start.
 """
 
-from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
-
 from pathlib import Path
 
 from alexnet_exp import cli

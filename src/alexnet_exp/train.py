@@ -1,9 +1,18 @@
 """Train one network and evaluate it: ``python -m alexnet_exp.train +experiment=no_lrn``."""
 
-from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
+from pathlib import Path
+from typing import Any
 
 from alexnet_exp import cli
-from alexnet_exp.training.fit import train
+from alexnet_exp.config import Config
+from alexnet_exp.hardware import importing
+
+
+def train(config: Config, folder: Path) -> dict[str, Any]:
+    """``training.fit.train``, which takes seconds to import: mistakes show before."""
+    with importing():
+        from alexnet_exp.training import fit
+    return fit.train(config, folder)
 
 
 def main() -> None:

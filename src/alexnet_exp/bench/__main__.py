@@ -11,8 +11,6 @@ figures are noise. ``--help`` lists what can be chosen.
     python -m alexnet_exp.bench model=original profile=cpu trainer.precision=32-true
 """
 
-from alexnet_exp import startup  # noqa: F401  # isort: skip  # before Lightning
-
 import json
 import os
 import sys

@@ -225,11 +225,11 @@ def fit_and_test(
             refuses what it is given.
     """
     if resuming:
-        for file in (run.last, run.best):
+        for file in filter(Path.exists, (run.last, run.best)):
             refuse_other_network(load_checkpoint(file), classifier.config, file)
     try:
         trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
-        best = None if trainer.fast_dev_run else run.best
+        best = run.best if run.best.exists() else None  # steps ran out before a validation
         trainer.test(classifier, datamodule=module, ckpt_path=best, verbose=False)
     except SystemExit as stop:
         raise KeyboardInterrupt from stop

@@ -35,6 +35,11 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
     model, classes = config.model, len(store.classes)
     config.data.fingerprint = store.meta["fingerprint"]
     settle_hardware(config)
+    if config.trainer.arguments.get("limit_val_batches", 1) == 0:
+        raise UserError(
+            "trainer.limit_val_batches=0 leaves no validation error to choose the best epoch by:"
+            " set it to 1 or more"
+        )
     if model.classes is None:
         model.classes = classes
     if model.classes < classes:
