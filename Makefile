@@ -18,7 +18,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
 BENCH ?= runs/bench
 
-.PHONY: help install train ablations report dashboard bench scaling test test-long store-scale overhead lint format wheel clean
+.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -49,12 +49,8 @@ report: install  ## The report of finished runs: RUNS=runs/flowers/ablations
 dashboard: install  ## Save a view of all runs at W&B: ENTITY=team ARGS="tag=ablations"
 	$(PYTHON) -m alexnet_exp.dashboard $(if $(ENTITY),entity=$(ENTITY)) $(ARGS)
 
-bench: install  ## Measure this machine: BENCH=results/bench/mine ARGS="profile=gpu bench.parts=[throughput]"
+bench: install  ## Measure this machine in 4 minutes: BENCH=results/bench/mine ARGS="bench.parts=[options,stages]"
 	$(PYTHON) -m alexnet_exp.bench hydra.run.dir=$(BENCH) $(ARGS)
-
-scaling: install  ## Write docs/scaling.md from results/bench/*/bench.json
-	$(PYTHON) -m alexnet_exp.cost.page > docs/scaling.md.partial
-	mv docs/scaling.md.partial docs/scaling.md
 
 test: install  ## Run the tests
 	$(PYTHON) -m pytest -m "not long" -n auto --dist loadfile

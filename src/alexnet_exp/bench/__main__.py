@@ -1,11 +1,11 @@
 """Measure this machine: ``python -m alexnet_exp.bench``, or ``make bench``.
 
-Two parts, into one bench.json in the run folder. *throughput*: how many images a second one device
-trains on, beside its network alone, its input alone, plain PyTorch and what the hardware allows.
-*parallel*: the parts of a training step on all devices at once (GPUs, else two processes of the
-CPU), the links between them and real steps of every strategy, and which strategy should be the
-fastest on 2 to 64 such devices. It takes minutes, and the whole machine: beside other work its
-figures are noise. ``--help`` lists what can be chosen.
+By default how many images a second one device trains on, beside its network alone, its input
+alone, plain PyTorch and what the hardware allows (*throughput*), and steps of every strategy on all
+devices, GPUs or else two processes of the CPU (*parallel*). ``bench.parts`` chooses these and what
+single options buy (*options*), stages of a step, evaluation and JPEG files (*stages*) and the
+kernels of a GPU (*kernels*). It takes minutes, and the whole machine: beside other work its figures
+are noise. ``--help`` lists what can be chosen.
 
     python -m alexnet_exp.bench bench.parts=[throughput] hydra.run.dir=results/bench/mine
     python -m alexnet_exp.bench model=original profile=cpu trainer.precision=32-true
@@ -14,8 +14,8 @@ figures are noise. ``--help`` lists what can be chosen.
 import json
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +23,20 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from alexnet_exp import cli
-from alexnet_exp.bench.observe import Observation, observe
-from alexnet_exp.bench.record import headline
-from alexnet_exp.bench.show import tables
-from alexnet_exp.bench.throughput import IMAGENET_CLASSES, measure_throughput
-from alexnet_exp.config import Config
-from alexnet_exp.config.bench import BenchRun, Part, register_bench
-from alexnet_exp.config.training import StrategyName
+from alexnet_exp.bench import kernels, options, stages, strategy_steps, throughput
+from alexnet_exp.bench.clock import Course
+from alexnet_exp.bench.options import with_changes
+from alexnet_exp.bench.subject import Subject
+from alexnet_exp.config.bench import BenchConfig, BenchRun, Part, register_bench
+from alexnet_exp.config.training import Views
 from alexnet_exp.console import console
-from alexnet_exp.cost.measure import measure
-from alexnet_exp.cost.pieces import STATED_LINKS, Machine, read_bench
-from alexnet_exp.cost.step_time import Job, fits
-from alexnet_exp.cost.tables import (
-    BATCHES,
-    Table,
-    fastest,
-    measured_links,
-    measured_pieces,
-    observed,
-    sent_bytes,
-    stated,
-)
-from alexnet_exp.cost.traffic import bytes_per_activation
 from alexnet_exp.errors import UserError
-from alexnet_exp.network.alexnet import plan
+from alexnet_exp.network.kernels import gpu
 from alexnet_exp.runs.folder import environment
-from alexnet_exp.training.settle import settle_hardware
-
-STEPS, ROUNDS = 4, 2
 
 
 def bench(run: BenchRun, folder: Path) -> None:
-    """Measure, print, and write ``bench.json``; a part not measured stays as it was recorded.
+    """Measure, print, and write ``bench.json`` after each part; other parts stay as recorded.
 
     Args:
         run: What to measure, on what.
@@ -63,24 +45,54 @@ def bench(run: BenchRun, folder: Path) -> None:
     Raises:
         UserError: The network does not fit its input, or this machine lacks the device.
     """
-    if run.bench.profile == "gpu" and not torch.cuda.is_available():
+    settings = run.bench
+    parts = [part for part in Part if part in settings.parts]
+    if settings.profile == "gpu" and not torch.cuda.is_available():
         raise UserError("profile=gpu needs a GPU, and there is none: set profile=cpu")
-    recorded = recorded_bench(folder / "bench.json", run.model.name)
-    found: dict[str, Any] = {}
-    if Part.throughput in run.bench.parts:
-        overrides = list(HydraConfig.get().overrides.task)
-        throughput = measure_throughput(run, overrides)
-        for title, table in tables(throughput):
-            _print(title, table)
-        found |= headline(throughput["cases"][0]) | {"throughput": throughput}
-    if Part.parallel in run.bench.parts:
-        found |= {"parallel": measure_parallel(run.run_config())}
-    found |= {"environment": environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]}}
     file = folder / "bench.json"
+    recorded = recorded_bench(file, run.model.name)
+    if Part.kernels in parts and not (torch.cuda.is_available() and gpu.INSTALLED):
+        raise UserError("bench.parts: kernels are for an NVIDIA GPU with Triton; leave them out")
+    cases: list[Subject] = []
+    if {Part.throughput, Part.options, Part.stages} & {*parts}:
+        pairs = product(settings.batches, settings.stores)
+        cases = [Subject(run.run_config(), *pair) for pair in pairs]
+    variants: dict[str, Subject] = {}
+    if Part.options in parts:
+        given = list(HydraConfig.get().overrides.task)
+        variants = {" ".join(one): with_changes(run, given, one) for one in settings.variants}
+    course = Course(sum(windows(settings)[part] for part in parts), settings.seconds)
+    measures: dict[Part, Callable[[], dict[str, Any]]] = {
+        Part.throughput: lambda: throughput.measure(settings, cases, course),
+        Part.parallel: lambda: strategy_steps.measure(run.run_config(), course),
+        Part.options: lambda: options.measure(settings, cases[0], variants, course),
+        Part.stages: lambda: stages.measure(settings, cases[0], course),
+        Part.kernels: lambda: kernels.measure(settings, course),
+    }
+    here = environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]}
+    whole = {"model": run.model.name, **recorded, "environment": here}
     folder.mkdir(parents=True, exist_ok=True)
-    whole = {"model": run.model.name, **recorded, **found}
-    file.write_text(json.dumps(whole, indent=1) + "\n")
+    for part in parts:
+        load = os.getloadavg()
+        found = measures[part]()
+        whole[part] = {"load": load, "git_revision": here["git_revision"], **found}
+        if part == Part.throughput:
+            whole |= throughput.headline(found)
+        file.write_text(json.dumps(whole, indent=1) + "\n")
     console.print(f"written: {file}", soft_wrap=True)
+
+
+def windows(settings: BenchConfig) -> dict[Part, float]:
+    """About how many windows each part takes."""
+    rounds, cases = settings.rounds, len(settings.batches) * len(settings.stores)
+    paths, variants = cases * len(throughput.PATHS), len(settings.variants)
+    return {
+        Part.throughput: rounds * paths * throughput.WINDOWS + sum(throughput.REST),
+        Part.parallel: strategy_steps.WINDOWS,
+        Part.options: rounds * 2 * variants * options.WINDOWS,
+        Part.stages: stages.WINDOWS + rounds * len(Views) * stages.EVALUATION,
+        Part.kernels: len(settings.batches) * kernels.WINDOWS,
+    }
 
 
 def recorded_bench(file: Path, model: str) -> dict[str, Any]:
@@ -91,83 +103,17 @@ def recorded_bench(file: Path, model: str) -> dict[str, Any]:
     """
     if not file.exists():
         return {}
-    recorded = read_bench(file)
-    if recorded["model"] != model:
-        raise UserError(
-            f"{file} is of model={recorded['model']}: set hydra.run.dir=<another folder>"
-        )
-    return recorded
-
-
-def measure_parallel(config: Config) -> dict[str, Any]:
-    """Pieces, links and steps of every strategy, and what follows from them on the screen.
-
-    Args:
-        config: ``model``, ``optim``, ``trainer.accelerator``, ``trainer.precision`` and
-            ``trainer.channels_last`` of it, and ``data.batch_size`` as one more batch to predict.
-
-    Returns:
-        The ``parallel`` of bench.json.
-
-    Raises:
-        UserError: The network does not fit its input.
-    """
-    model = config.model
-    settle_hardware(config)
-    model.classes = model.classes or IMAGENET_CLASSES
-    model.input_channels = model.input_channels or config.data.channels
     try:
-        layers = plan(model)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    job = Job(layers, model.towers, config.strategy.bucket_mb)
-    load = os.getloadavg()[0]
-    machine, devices = measure(config)
-    observations = []
-    if devices > 1:
-        strategies = [
-            strategy
-            for strategy in StrategyName
-            if strategy == StrategyName.single
-            or fits(strategy, job, config.data.batch_size, devices)
-        ]
-        observations = observe(config, strategies, devices, STEPS, ROUNDS)
-    show(job, machine, observations, config.data.batch_size)
-    return {
-        "load": load,
-        "machine": machine.to_plain(),
-        "observed": [asdict(seen) for seen in observations],
-    }
-
-
-def show(job: Job, machine: Machine, observations: Sequence[Observation], batch: int) -> None:
-    """Print what was measured and what is predicted from it.
-
-    Args:
-        job: What is trained.
-        machine: As measured.
-        observations: Real steps on it.
-        batch: One more global batch size to predict.
-    """
-    size = bytes_per_activation(machine.precision)
-    batches = sorted({*BATCHES, batch})
-    _print(f"Parts of a step, {machine.name}, {machine.precision}", measured_pieces(machine))
-    if machine.links:
-        _print("Links between the devices of this machine", measured_links(machine))
-    _print("MB that each device sends in a step", sent_bytes(job, batches, (2, 8, 64), size))
-    if observations:
-        _print("Real steps on this machine", observed(job, machine, observations))
-    links = stated(STATED_LINKS)
-    if machine.links:
-        links.append(("this machine's own link", machine.links))
-    for name, link in links:
-        table = fastest(job, machine, [("", link)], batches, (2, 8, 64))
-        _print(f"Times faster than one such device, predicted: {name}", table.without_first())
-
-
-def _print(title: str, table: Table) -> None:
-    console.print(title, style="bold", soft_wrap=True)
-    console.print(table.rich())
+        recorded: dict[str, Any] = json.loads(file.read_text())
+        other = recorded["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file} can't be read as a benchmark ({error!r}): delete it, and"
+            " python -m alexnet_exp.bench writes a new one"
+        ) from error
+    if other != model:
+        raise UserError(f"{file} is of model={other}: set hydra.run.dir=<another folder>")
+    return recorded
 
 
 def main() -> None:

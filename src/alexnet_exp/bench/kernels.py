@@ -1,107 +1,99 @@
-"""Time the kernels beside what their bytes need: ``python -m alexnet_exp.bench.kernels``.
+"""Each Triton kernel beside the time that its bytes need.
 
-Needs a GPU and takes a minute. For batches of 128 and 1024 it prints the time of each kernel at the
-paper's sizes in bf16, the bytes it must read and write, the time those take at the rate of a large
-copy on the same GPU, and the ratio of the two. It neither takes options nor writes files.
+At the paper's sizes in bf16: the time of each kernel, the bytes it must read and write, the time
+those take at the rate of a large copy on the same GPU, and the ratio of the two.
 """
 
-import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import Any
 
 import torch
-from rich.table import Table
 from torch import Tensor
 
-from alexnet_exp import cli
-from alexnet_exp.console import console
-from alexnet_exp.network.kernels import gpu
+from alexnet_exp.bench.clock import Course, seconds_of
+from alexnet_exp.bench.show import show
+from alexnet_exp.config.bench import BenchConfig
 from alexnet_exp.network.kernels import lrn_op as lrn
 from alexnet_exp.network.kernels.crop_op import crop
 
-BATCHES = (128, 1024)
+WINDOWS = 5.0  # that a batch size takes
 ALPHA, K = 1e-4, 2.0
 STORED_IMAGES, STORED_SIDE, INPUT_SIDE, COLORS = 4096, 256, 224, 3
 COPIED = 2 * 2**30  # bytes of the tensor whose copy gives the rate
 ROTATED = 2**30  # least bytes that a round over all sets of tensors touches, far above any cache
-ROUNDS = 20
 
 Work = Callable[[], Tensor]
 
 
-@dataclass
-class Case:
-    """A kernel at one size.
+def measure(bench: BenchConfig, course: Course) -> dict[str, Any]:
+    """Every kernel at every batch size.
 
-    Args:
-        name: What it computes.
-        bytes: What it must read and write.
-        prepare: Makes a set of tensors and returns the work on it.
+    Returns:
+        The ``kernels`` of bench.json.
     """
+    device, least = torch.device("cuda"), bench.seconds / 8
+    rate = 2 * COPIED / seconds(partial(_copy, device), 2 * COPIED, least)
 
-    name: str
-    bytes: int
-    prepare: Callable[[], Work]
+    def measure_all(batch: int) -> Iterator[dict[str, Any]]:
+        for name, size, prepare in cases(batch, device):
+            taken, copied = seconds(prepare, size, least), size / rate
+            yield {
+                "kernel": f"{name}, batch {batch}",
+                "microseconds": 1e6 * taken,
+                "megabytes": size / 1e6,
+                "copied_microseconds": 1e6 * copied,
+                "ratio": taken / copied,
+            }
+            torch.cuda.empty_cache()
+
+    found = []
+    for batch in bench.batches:
+        found += course.take(f"kernels, batch {batch}", WINDOWS, lambda b=batch: [*measure_all(b)])
+    title = f"Kernels on {torch.cuda.get_device_name()}, where a copy moves {rate / 1e12:.2f} TB/s"
+    rows = [
+        [name, *(f"{value:.2f}" for value in values)] for name, *values in map(dict.values, found)
+    ]
+    show(title, ["kernel", "time µs", "MB", "at the copy's rate µs", "ratio"], rows)
+    return {"bytes_per_second": rate, "kernels": found}
 
 
-def cases(batch: int, device: torch.device) -> Iterator[Case]:
-    """All kernels at the paper's sizes."""
+def cases(batch: int, device: torch.device) -> Iterator[tuple[str, int, Callable[[], Work]]]:
+    """All kernels at the paper's sizes.
+
+    Yields:
+        Name, bytes that it must read and write, and what makes a set of tensors and gives the work
+        on it.
+    """
     for name, maps, side in (("norm1", 96, 55), ("norm2", 256, 27)):
         shape = (batch, maps, side, side)
-        tensor = 2 * batch * maps * side * side
-        yield Case(f"{name} forward", 2 * tensor, lambda s=shape: _forward(s, device))  # type: ignore[misc]
-        yield Case(f"{name} backward", 3 * tensor, lambda s=shape: _backward(s, device))  # type: ignore[misc]
-    images = torch.randint(
-        256, (STORED_IMAGES, STORED_SIDE, STORED_SIDE, COLORS), dtype=torch.uint8, device=device
-    )
+        size = 2 * prod(shape)
+        yield f"{name} forward", 2 * size, partial(_forward, shape, device)
+        yield f"{name} backward", 3 * size, partial(_backward, shape, device)
+    shape = (STORED_IMAGES, STORED_SIDE, STORED_SIDE, COLORS)
+    images = torch.randint(256, shape, dtype=torch.uint8, device=device)
     # A byte read and two written each; the mean image stays in the cache.
-    pixels = 3 * batch * COLORS * INPUT_SIDE**2
-    yield Case("crop", pixels, lambda: _crop(images, batch))
+    yield "crop", 3 * batch * COLORS * INPUT_SIDE**2, partial(_crop, images, batch)
 
 
-def seconds(case: Case, round_bytes: int = ROTATED) -> float:
-    """Median time of one pass, from replays of a CUDA graph over several sets of tensors.
+def seconds(prepare: Callable[[], Work], size: int, least: float) -> float:
+    """Median time of one pass over ``size`` bytes, by CUDA graphs over several sets of tensors.
 
     A graph leaves out what launching costs, and changing sets what the cache would give.
     """
-    sets = [case.prepare() for _ in range(max(2, -(-round_bytes // case.bytes)))]
+    sets = [prepare() for _ in range(max(2, -(-ROTATED // size)))]
     for work in sets[:2]:  # compiles
         work()
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         kept = [work() for work in sets]  # results lie apart, or the cache would take them all
-    times = []
-    for _ in range(ROUNDS + 2):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(begin.elapsed_time(end) / 1e3 / len(kept))
-    return statistics.median(times[2:])
-
-
-def main() -> None:
-    """Entry point."""
-    if not (torch.cuda.is_available() and gpu.INSTALLED):
-        cli.mistake("nothing to measure: the kernels need an NVIDIA GPU and Triton")
-    device = torch.device("cuda")
-    rate = 2 * COPIED / seconds(Case("copy", 2 * COPIED, lambda: _copy(device)))
-    table = Table("batch", "kernel", "time µs", "MB", "at the copy's rate µs", "ratio")
-    for batch in BATCHES:
-        for case in cases(batch, device):
-            time, least = seconds(case), case.bytes / rate
-            cells = [f"{value:.1f}" for value in (1e6 * time, case.bytes / 1e6, 1e6 * least)]
-            table.add_row(f"{batch}", case.name, *cells, f"{time / least:.2f}")
-            torch.cuda.empty_cache()
-    console.print(f"{torch.cuda.get_device_name()}: a copy moves {rate / 1e12:.2f} TB/s")
-    console.print(table)
+    return seconds_of(graph.replay, kept[0].device, least) / len(kept)
 
 
 def _copy(device: torch.device) -> Work:
-    x = torch.randint(256, (COPIED,), dtype=torch.uint8, device=device)
-    return x.clone
+    return torch.randint(256, (COPIED,), dtype=torch.uint8, device=device).clone
 
 
 def _maps(shape: tuple[int, ...], device: torch.device) -> Tensor:
@@ -110,15 +102,13 @@ def _maps(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _forward(shape: tuple[int, ...], device: torch.device) -> Work:
-    x = _maps(shape, device)
-    return lambda: lrn.lrn(x, 2, ALPHA, K, relu=True)
+    return partial(lrn.lrn, _maps(shape, device), 2, ALPHA, K, relu=True)
 
 
 def _backward(shape: tuple[int, ...], device: torch.device) -> Work:
     from alexnet_exp.network.kernels.lrn_triton import differentiate  # Triton may not be there
 
-    x, grad = _maps(shape, device), _maps(shape, device)
-    return lambda: differentiate(x, grad, 2, ALPHA, K, True)
+    return partial(differentiate, _maps(shape, device), _maps(shape, device), 2, ALPHA, K, True)
 
 
 def _crop(images: Tensor, batch: int) -> Work:
@@ -128,8 +118,5 @@ def _crop(images: Tensor, batch: int) -> Work:
     flip = torch.rand(batch, device=device) < 0.5
     mean = 255 * torch.rand(images.shape[1:], device=device)
     noise = torch.randn(batch, COLORS, device=device)
-    return lambda: crop(images, rows, top, left, flip, mean, noise, 1.0, INPUT_SIDE, torch.bfloat16)
-
-
-if __name__ == "__main__":
-    main()
+    place = (rows, top, left, flip, mean, noise, 1.0, INPUT_SIDE, torch.bfloat16)
+    return partial(crop, images, *place)

@@ -7,49 +7,45 @@ GPU, and an epoch that does not end, so that its workers start once. conv1's pad
 and bottom, a layer of its own in both, is under 1 % of a step.
 """
 
-import os
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader
 
-from alexnet_exp.bench.window import WARM_UP, Window
+from alexnet_exp.bench.clock import WARM_UP, Window
 from alexnet_exp.config import Config
-from alexnet_exp.config.data import Layout
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.console import progress_bar
 from alexnet_exp.data.store.store import Store
+from alexnet_exp.hardware import cores
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.lrn import LocalResponseNorm
 
 JPEG_QUALITY = 95
-_IN_FOLDERS = (Layout.flowers, Layout.imagefolder, Layout.imagenet)
 _MOST_FILES = 5000
 _EPOCH = 1_000_000
+_WORKERS = cores()
 _PREFETCHED = 2  # batches for each worker, DataLoader's default
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class PlainNorm(nn.Module):
-    """``F.local_response_norm`` of each tower.
-
-    Args:
-        norm: Whose constants it has.
-
-    Shape:
-        (N, C, H, W) to the same.
-    """
+    """``F.local_response_norm`` of each tower, with the constants of ``norm``: (N, C, H, W)."""
 
     def __init__(self, norm: LocalResponseNorm) -> None:
         super().__init__()
-        self.towers, self.size, self.beta, self.k = norm.towers, norm.size, norm.beta, norm.k
-        self.alpha = norm.alpha * norm.size  # torch divides by the size
+        self.towers = norm.towers
+        # torch divides alpha by the size.
+        self.constants = norm.size, norm.alpha * norm.size, norm.beta, norm.k
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize."""
@@ -58,7 +54,7 @@ class PlainNorm(nn.Module):
 
     def of_towers(self, x: Tensor) -> Tensor:
         """Normalize (N * towers, C / towers, H, W)."""
-        return F.local_response_norm(x, self.size, self.alpha, self.beta, self.k)
+        return F.local_response_norm(x, *self.constants)
 
 
 def plain_network(model: ModelConfig) -> AlexNet:
@@ -80,21 +76,16 @@ class Plain:
     """
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
-        optim = config.optim
         self.config, self.folder, self.device = config, folder, device
-        self.workers = os.cpu_count() or 1
         self.network = plain_network(config.model).to(device).train()
-        self.optimizer = torch.optim.SGD(
-            self.network.parameters(),
-            lr=optim.lr,
-            momentum=optim.momentum,
-            weight_decay=optim.weight_decay,
-        )
+        optim = config.optim
+        rates = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=optim.lr, **rates)
 
     def measure(self, seconds: float) -> float:
         """Images/s of training."""
         # The batches that workers have ready when it begins are those of any moment.
-        window = Window(seconds, self.device, max(WARM_UP, self.workers * _PREFETCHED))
+        window = Window(seconds, self.device, max(WARM_UP, _WORKERS * _PREFETCHED))
         for images, labels in self._batches():
             loss = F.cross_entropy(self.network(images), labels)
             self.optimizer.zero_grad()
@@ -111,24 +102,17 @@ class Plain:
             ConcatDataset([images] * -(-_EPOCH // len(images))),
             batch_size=self.config.data.batch_size,
             shuffle=True,
-            num_workers=self.workers,
+            num_workers=_WORKERS,
             pin_memory=self.device.type == "cuda",
             drop_last=True,
         )
         for pixels, labels in loader:
-            yield (
-                pixels.to(self.device, non_blocking=True),
-                labels.to(self.device, non_blocking=True),
-            )
+            x, y = (part.to(self.device, non_blocking=True) for part in (pixels, labels))
+            yield x, y
 
 
 def image_folder(folder: Path, config: Config) -> Any:
-    """torchvision's ImageFolder with the transforms of its training example.
-
-    Args:
-        folder: Class folders with images.
-        config: Side and channels of images and network.
-    """
+    """torchvision's ImageFolder with the transforms of its training example."""
     from torchvision import datasets, transforms  # seconds, which nothing else needs
 
     channels = config.data.channels
@@ -148,65 +132,39 @@ def image_folder(folder: Path, config: Config) -> Any:
     )
 
 
-def jpeg_folder(config: Config, store: Store) -> Path:
-    """Class folders with image files: those of ``data.root``, else files written for this.
+def jpeg_folder(store: Store, stores: Path, progress: bool) -> Path:
+    """Class folders with up to 5000 training images of the store, JPEG of quality 95.
 
-    Where the images are drawn or lie in an archive, up to 5000 training images of the store are
-    written out once, as JPEG of quality 95, into ``data.stores``.
+    They are written once. Photos have the store's size already, so that plain PyTorch has less to
+    decode and to resize than from the files of the data set.
 
     Args:
-        config: ``data`` of it.
         store: The packed images.
+        stores: Folder in which they get a folder of their own.
+        progress: Show how far it is.
     """
-    own = _own_folder(config, store)
-    if own is not None:
-        return own
-    folder = Path(config.data.stores).expanduser() / "jpeg"
-    folder = folder / f"{store.path.name}-{store.meta['fingerprint'][:8]}"
-    if not folder.exists():
-        partial = folder.with_name(folder.name + ".partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        _write_jpegs(store, partial, config.trainer.progress)
-        partial.rename(folder)
+    folder = stores / "jpeg" / f"{store.path.name}-{store.meta['fingerprint'][:8]}"
+    if folder.exists():
+        return folder
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for label, _ in enumerate(store.classes):
+        (partial / f"{label:05d}").mkdir(parents=True)
+    indices = store.indices("train")
+    chosen = indices[:: -(-len(indices) // _MOST_FILES)]
+    what = f"writing JPEG files for plain PyTorch into {folder.parent}"
+    with progress_bar(what, len(chosen), unit="images", show=progress) as advance:
+        for index in chosen:
+            file = partial / f"{store.labels[index]:05d}" / f"{index}.jpg"
+            file.write_bytes(as_jpeg(store.images[index]))
+            advance(1)
+    partial.rename(folder)
     return folder
 
 
-def _own_folder(config: Config, store: Store) -> Path | None:
-    """The folder that holds the class folders of ``data.root``; None if they are not simply so."""
-    data = config.data
-    if data.root is None or data.source not in (
-        Layout.flowers,
-        Layout.imagefolder,
-        Layout.imagenet,
-    ):
-        return None
-    folder = Path(data.root).expanduser()
-    if not folder.is_dir() or store.meta.get("skipped"):
-        return None
-    inner = _folders(folder)
-    if len(inner) == 1:
-        folder = folder / inner[0]
-        inner = _folders(folder)
-    if "train" in inner:
-        folder = folder / "train"
-        inner = _folders(folder)
-    return folder if inner == sorted(store.classes) else None
-
-
-def _folders(folder: Path) -> list[str]:
-    return sorted(item.name for item in folder.iterdir() if item.is_dir())
-
-
-def _write_jpegs(store: Store, folder: Path, progress: bool) -> None:
-    indices = store.indices("train")
-    chosen = indices[:: -(-len(indices) // _MOST_FILES)]
-    what = f"writing JPEG files for the plain pipeline into {folder.parent}"
-    for label, _ in enumerate(store.classes):
-        (folder / f"{label:05d}").mkdir(parents=True)
-    with progress_bar(what, len(chosen), unit="images", show=progress) as advance:
-        for index in chosen:
-            pixels = store.images[index]
-            image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
-            file = folder / f"{store.labels[index]:05d}" / f"{index}.jpg"
-            image.save(file, quality=JPEG_QUALITY)
-            advance(1)
+def as_jpeg(pixels: NDArray[np.uint8]) -> bytes:
+    """An (S, S, C) image as a JPEG file."""
+    file = io.BytesIO()
+    image = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    image.save(file, "JPEG", quality=JPEG_QUALITY)
+    return file.getvalue()

@@ -1,7 +1,7 @@
-"""What each part of a step takes, timed by itself."""
+"""What each part of a step takes, timed by itself; evaluation; JPEG files decoded."""
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -10,119 +10,149 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alexnet_exp.bench.steps import step
-from alexnet_exp.bench.window import seconds_of
+from alexnet_exp.bench.clock import Course, seconds_of, series
+from alexnet_exp.bench.plain import as_jpeg
+from alexnet_exp.bench.show import show, spread
+from alexnet_exp.bench.subject import Subject
+from alexnet_exp.bench.within_trainer import (
+    Batch,
+    instead_of_training,
+    measure_evaluation,
+    step,
+)
+from alexnet_exp.config.bench import BenchConfig
 from alexnet_exp.config.training import Views
-from alexnet_exp.data.datamodule import Batch, StoreDataModule
+from alexnet_exp.data.decode import decode, decoder_name
+from alexnet_exp.data.store.store import Store
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.training.classifier import Classifier
 
-_OPENS = re.compile(r"(pad|conv|norm|pool|fc|drop)")  # what else there is belongs to the one before
+WINDOWS, EVALUATION = 8.0, 3.0  # that stages and JPEG files take, and one evaluation
+_JPEGS = 64
+
+Layer = Callable[[Tensor], Tensor]
+
+
+def measure(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any]:
+    """All of it, for one case.
+
+    Returns:
+        The ``stages`` of bench.json, times in milliseconds.
+    """
+    short = bench.seconds / 16
+
+    def timed(trainer: L.Trainer, module: Classifier) -> list[dict[str, Any]]:
+        loader = chain.from_iterable(repeat(trainer.train_dataloader))
+        read = seconds_of(lambda: next(loader), case.device, short)
+        return [_stage("input", read), *network_stages(trainer, module, next(loader), short)]
+
+    def evaluate(views: Views) -> float:
+        return measure_evaluation(case, views, bench.seconds)
+
+    stages = course.take("stages", WINDOWS / 2, lambda: instead_of_training(case, timed))
+    jpeg = course.take("JPEG files", WINDOWS / 2, lambda: jpeg_decoding(case.once, 4 * short))
+    turns = {f"evaluation, views: {views}": partial(evaluate, views) for views in Views}
+    rates = course.take_turns(bench.rounds, EVALUATION, turns)
+    evaluation = {str(views): series(rate) for views, rate in zip(Views, rates, strict=True)}
+    whole = stages[-1]["forward"]
+    rows = [
+        [name, f"{forward:,.2f}", f"{backward:,.2f}", f"{100 * (forward + backward) / whole:.1f} %"]
+        for name, forward, backward in map(dict.values, stages)
+    ]
+    title = f"Milliseconds of each stage, run by itself and not compiled, {case.name}"
+    show(title, ["stage", "forward", "backward", "of the whole step"], rows)
+    size = f"{jpeg['side']} px JPEG of {jpeg['bytes_per_image'] / 1e3:,.0f} kB, decoded by a core"
+    rows = [[f"evaluation, views: {views}", spread(rate)] for views, rate in evaluation.items()]
+    rows.append([size, f"{jpeg['images_per_second_per_core']:,.0f}"])
+    show("Besides", ["what", "images/s"], rows)
+    return {"stages": stages, "evaluation": evaluation, "jpeg": jpeg}
 
 
 def network_stages(
     trainer: L.Trainer, classifier: Classifier, batch: Batch, seconds: float
-) -> list[dict[str, Any]]:
-    """Milliseconds of each layer, of the loss and of the optimizer, and of a whole step.
+) -> Iterator[dict[str, Any]]:
+    """Milliseconds of each layer, of the loss, of the optimizer, and last of a whole step.
 
-    Each is run by itself, forward and backward; an activation counts with the layer before it.
-    What the whole step takes beyond the sum are metrics, learning rate and launches; where it
-    takes less, parts of it run at once.
+    Each is run by itself, forward and backward. What the whole step takes beyond the sum are
+    metrics, learning rate and launches; where it takes less, parts of it run at once.
 
     Args:
         trainer, classifier: As training has set them up.
         batch: As the network receives it.
         seconds: Least time of each measurement.
 
-    Returns:
-        ``stage``, ``forward`` and ``backward`` (None where there is no such thing).
+    Yields:
+        ``stage``, ``forward`` and ``backward`` (0 where there is no such thing).
     """
-    precision: Any = trainer.precision_plugin
-    device = batch["images"].device
     # Every call has a context of its own: within one, weights are rounded to bf16 once.
-    context = precision.train_step_context
-    found = []
-    x = batch["images"].to(classifier.dtype)
-    x = x.contiguous(memory_format=classifier.memory_format)
-    for name, layer in layer_groups(classifier.network):
-        forward, backward, x = _passes(layer, x, context, device, seconds)
-        found.append(_stage(name, forward, backward))
+    context: Any = trainer.precision_plugin.train_step_context  # type: ignore[attr-defined]
+    (x, labels), network = batch, classifier.network
     smoothing = classifier.config.optim.label_smoothing
+    x = x.to(classifier.dtype).contiguous(memory_format=classifier.memory_format)
 
     def loss(logits: Tensor) -> Tensor:
-        return F.cross_entropy(logits.float(), batch["labels"], label_smoothing=smoothing)
+        return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
-    forward, backward, _ = _passes(loss, x, context, device, seconds)
-    found.append(_stage("loss", forward, backward))
+    def forward(layer: Layer, x: Tensor) -> Tensor:
+        with context():
+            return layer(x)
+
+    def timed(work: Callable[..., object], *arguments: Any, **more: Any) -> float:
+        return seconds_of(partial(work, *arguments, **more), x.device, seconds)
+
+    for name, layer in [*layer_groups(network), ("loss", loss)]:
+        y = forward(layer, x)
+        parameters = layer.parameters() if isinstance(layer, nn.Module) else ()
+        wanted = [one for one in (x, *parameters) if one.requires_grad]
+        back, gradient = 0.0, torch.ones_like(y)
+        if wanted:
+            back = timed(torch.autograd.grad, y, wanted, gradient, retain_graph=True)
+        yield _stage(name, timed(forward, layer, x), back)
+        x = y.detach().requires_grad_()
     step(trainer, classifier, batch, 0)  # leaves gradients
-    optimizer = classifier.optimizers(use_pl_optimizer=False)
-    assert isinstance(optimizer, torch.optim.Optimizer)
-    found.append(_stage("optimizer", seconds_of(optimizer.step, device, seconds), None))
-    whole = seconds_of(lambda: step(trainer, classifier, batch, 0), device, seconds)
-    return [*found, _stage("whole step", whole, None)]
+    optimizer: Any = classifier.optimizers(use_pl_optimizer=False)
+    yield _stage("optimizer", timed(optimizer.step))
+    yield _stage("whole step", timed(step, trainer, classifier, batch, 0))
 
 
 def layer_groups(network: AlexNet) -> Iterator[tuple[str, nn.Module]]:
-    """Layers in order, each with its padding before it and its activation after it."""
-    for part in (network.features, network.classifier):
-        groups: list[tuple[str, list[nn.Module]]] = []
-        for name, layer in part.named_children():
-            follows_padding = bool(groups) and groups[-1][0].startswith("pad")
-            if follows_padding:
-                groups[-1] = (name, [*groups[-1][1], layer])
-            elif _OPENS.match(name) or not groups:
-                groups.append((name, [layer]))
-            else:
-                groups[-1][1].append(layer)
-        if part is network.classifier:
-            groups[0][1].insert(0, nn.Flatten())
-        for name, layers in groups:
-            yield name, nn.Sequential(*layers)
+    """Layers in order under their names in the paper, each with its activation after it."""
+    groups: dict[str, list[nn.Module]] = {}
+    planned = {layer.name for layer in network.plan}
+    flatten = ("flatten", nn.Flatten())
+    children = [*network.features.named_children(), flatten, *network.classifier.named_children()]
+    for name, layer in children:
+        if name in planned or name.startswith(("drop", "pad")):
+            groups[name] = []
+        groups[next(reversed(groups))].append(layer)
+    for name, layers in groups.items():
+        yield name, nn.Sequential(*layers)
 
 
-def _passes(
-    layer: Any, x: Tensor, context: Any, device: torch.device, seconds: float
-) -> tuple[float, float | None, Tensor]:
-    """Seconds forward and backward, and what comes out, as the next layer's input."""
-
-    def forward() -> Tensor:
-        with context():
-            y: Tensor = layer(x)
-            return y
-
-    y = forward()
-    parameters = list(layer.parameters()) if isinstance(layer, nn.Module) else []
-    wanted = [one for one in (x, *parameters) if one.requires_grad]
-    backward = None
-    if wanted:
-        gradient = torch.ones_like(y)
-        backward = seconds_of(
-            lambda: torch.autograd.grad(y, wanted, gradient, retain_graph=True), device, seconds
-        )
-    return seconds_of(forward, device, seconds), backward, y.detach().requires_grad_()
+def _stage(name: str, forward: float, backward: float = 0.0) -> dict[str, Any]:
+    return {"stage": name, "forward": 1e3 * forward, "backward": 1e3 * backward}
 
 
-def input_stages(
-    module: StoreDataModule, device: torch.device, seconds: float
-) -> list[dict[str, Any]]:
-    """Milliseconds of a batch's way: the loader, and the augmentation, which reads what is mapped.
+def jpeg_decoding(store: Store, seconds: float) -> dict[str, Any]:
+    """Bytes and decoding rate of one core for the store's images as JPEG files.
 
     Args:
-        module: As training has set it up.
-        device: That augments.
-        seconds: Least time of each measurement.
+        store: The packed images.
+        seconds: Least time of the measurement.
     """
-    loader = chain.from_iterable(repeat(module.train_dataloader()))  # one epoch may be too short
-    read = seconds_of(lambda: next(loader), device, seconds)
-    batch = next(loader)
-    augment = seconds_of(lambda: module.finish(batch, Views.one), device, seconds)
-    return [_stage("loader", read, None), _stage("augmentation", augment, None)]
+    indices = store.indices("train")
+    chosen = indices[:: max(1, len(indices) // _JPEGS)][:_JPEGS]
+    files = [as_jpeg(store.images[index]) for index in chosen]
+    side, channels = store.images.shape[2:]
 
+    def decode_all() -> list[object]:
+        return [decode(data, "benchmark", channels) for data in files]
 
-def _stage(name: str, forward: float, backward: float | None) -> dict[str, Any]:
-    """In milliseconds."""
+    taken = seconds_of(decode_all, torch.device("cpu"), seconds)
     return {
-        "stage": name,
-        "forward": 1e3 * forward,
-        "backward": None if backward is None else 1e3 * backward,
+        "side": side,
+        "images": len(files),
+        "decoder": decoder_name(),
+        "bytes_per_image": sum(map(len, files)) / len(files),
+        "images_per_second_per_core": len(files) / taken,
     }

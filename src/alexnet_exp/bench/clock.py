@@ -1,10 +1,15 @@
-"""The clock of every measurement."""
+"""The clock of every measurement, the turns that they take, and how long they will go on."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
+from typing import Any, TypeVar
 
 import torch
+
+from alexnet_exp.console import say
+
+T = TypeVar("T")
 
 WARM_UP = 2
 """Least steps before the clock starts: memory is allocated, kernels are chosen, workers are up."""
@@ -25,22 +30,18 @@ class Window:
 
     def __init__(self, seconds: float, device: torch.device, warm_up: int = WARM_UP) -> None:
         self.seconds, self.device, self.warm_up = seconds, device, warm_up
-        self.steps = 0
-        self._images = 0
-        self._before = 0
-        self._first: float | None = None
-        self._start: float | None = None
-        self._end = 0.0
+        self.steps = self._images = self._before = 0
+        self._first = self._start = self._end = 0.0
 
     def tick(self, images: int) -> bool:
         """Note the end of a step on ``images`` images; gives whether the window is over."""
         now = time.perf_counter()
-        if self._start is None:
+        if not self._start:
+            self._first = self._first or now
             self._before += 1
-            self._first = now if self._first is None else self._first
             waited = now - self._first >= _WARM_UP_SHARE * self.seconds
             if self._before >= self.warm_up and waited:
-                self._start = self._end = now_on(self.device)
+                self._start = now_on(self.device)
             return False
         self.steps += 1
         self._images += images
@@ -49,11 +50,6 @@ class Window:
         self._end = now_on(self.device)
         return True
 
-    def close(self) -> None:
-        """The data has ended; what was counted until now is the window."""
-        if self.steps and self._end == self._start:
-            self._end = now_on(self.device)
-
     @property
     def images_per_second(self) -> float:
         """Rate within the window.
@@ -61,7 +57,7 @@ class Window:
         Raises:
             RuntimeError: The steps ended before it did.
         """
-        if self._start is None or self._end <= self._start:
+        if not self._end:
             raise RuntimeError("the data ended before it was measured")
         return self._images / (self._end - self._start)
 
@@ -89,3 +85,55 @@ def seconds_of(work: Callable[[], object], device: torch.device, seconds: float)
         times.append(end - begin)
         begin = end
     return median(times) / calls
+
+
+class Course:
+    """Takes measurements, says which one it is at, and about how long all that follow will take.
+
+    Args:
+        windows: All that will be taken, in windows of ``seconds``; a guess.
+        seconds: Of a window.
+    """
+
+    def __init__(self, windows: float, seconds: float) -> None:
+        self._windows, self._done = windows, 0.0
+        self._took, self._guessed = 0.0, windows * seconds
+
+    def take(self, name: str, windows: float, measure: Callable[[], T]) -> T:
+        """The value of one measurement, which takes about so many windows."""
+        rate = self._took / self._done if self._done else self._guessed / self._windows
+        say(f"{name} (about {max(0.0, rate * (self._windows - self._done)):.0f} s left)")
+        begin = time.perf_counter()
+        value = measure()
+        self._took += time.perf_counter() - begin
+        self._done += windows
+        return value
+
+    def take_turns(
+        self, rounds: int, windows: float, turns: Mapping[str, Callable[[], float]]
+    ) -> list[list[float]]:
+        """Every measurement once in each round, in turn, so that a slow moment falls on all.
+
+        Returns:
+            For each measurement its values, by round.
+        """
+        values: list[list[float]] = [[] for _ in turns]
+        for number in range(1, rounds + 1):
+            for mine, (name, measure) in zip(values, turns.items(), strict=True):
+                mine.append(self.take(f"{name}, round {number} of {rounds}", windows, measure))
+        return values
+
+
+def series(values: Sequence[float]) -> dict[str, Any]:
+    """Median, spread and every round."""
+    return {
+        "median": median(values),
+        "min": min(values),
+        "max": max(values),
+        "rounds": list(values),
+    }
+
+
+def ratio(over: Sequence[float], under: Sequence[float]) -> float:
+    """Median over the rounds of the ratio within one round."""
+    return median(a / b for a, b in zip(over, under, strict=True))
