@@ -1,21 +1,23 @@
 """Jobs that take no time: a script in the place of a training, in a real process."""
 
-import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from alexnet_exp.config import Config
-from alexnet_exp.sweep.jobs import Job, State
+from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import ChildSpec
 
+# Also says when it ran, and in which surroundings.
 FINISH = """
 import json, os, time
+begun = time.monotonic()
 time.sleep({seconds})
-print("trained")
 metrics = {{"val/top1_error": .5, "test/top1_error": .25}}
+around = {{name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}}
 with open("result.json", "w") as file:
-    json.dump({{"metrics": metrics, "epochs": 1}}, file)
+    json.dump({{"metrics": metrics, "epochs": 1, "times": [begun, time.monotonic()], **around}}, file)
 """
 FAIL = "import sys; print('something went wrong'); sys.exit(3)"
 HANG = """
@@ -25,7 +27,7 @@ print("hanging", flush=True)
 time.sleep(600)
 """
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
-WAIT = "import time; print('waiting', flush=True); time.sleep(600)"
+WAIT = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 
 
 def finish(seconds: float = 0.0) -> str:
@@ -33,14 +35,14 @@ def finish(seconds: float = 0.0) -> str:
     return FINISH.format(seconds=seconds)
 
 
-@dataclass
+@dataclass(eq=False)
 class Pretend(Job):
     """A job that runs a script in its folder."""
 
     script: str = ""
     timeout: float | None = None
 
-    def refresh(self) -> None:
+    def look(self) -> None:
         """Its folder holds no configuration to compare."""
 
     def spec(self, extra: Sequence[str]) -> ChildSpec:
@@ -54,13 +56,25 @@ def pretend_jobs(
     config: Config, folder: Path, scripts: dict[str, str], timeouts: dict[str, float] | None = None
 ) -> list[Pretend]:
     """A job for each script, by name."""
+    timeouts = timeouts or {}
     return [
-        Pretend(
-            number, name, (), config, folder / name, State.new, script=script,
-            timeout=(timeouts or {}).get(name),
-        )
-        for number, (name, script) in enumerate(scripts.items())
-    ]  # fmt: skip
+        Pretend(n, name, (), config, folder / name, script=script, timeout=timeouts.get(name))
+        for n, (name, script) in enumerate(scripts.items())
+    ]
 
 
-PYTHON = sys.executable
+def gone(pid: int) -> bool:
+    """Whether a process has ended (a zombie has)."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return status == "Z"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Until it holds; fails after some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)

@@ -3,24 +3,20 @@
 import signal
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
-from alexnet_exp.errors import MISTAKE, OtherRunError, SweepStoppedError, UserError
+from alexnet_exp.errors import MISTAKE, SweepStoppedError, UserError
 from alexnet_exp.runs.folder import RunFolder
-from alexnet_exp.sweep.jobs import Job, Outcome, State
+from alexnet_exp.runs.read import read_diverged, read_result
+from alexnet_exp.sweep.jobs import ELSEWHERE, LEFT_ALONE, Job, Outcome, State
 from alexnet_exp.sweep.process import GRACE, Ending, last_lines, log_size
-from alexnet_exp.sweep.table import SweepScreen, show_outcomes
+from alexnet_exp.sweep.table import SweepScreen, show_sweep
 
 _PAUSE = 0.1
-_ELSEWHERE = "another process is at work in its folder"
-
-# Not started: done, in other hands, or beyond help.
-LEFT_ALONE = (State.skipped, State.left_out, State.diverged, State.elsewhere, State.failed)
 
 
 class Handle(Protocol):
@@ -36,12 +32,11 @@ class Handle(Protocol):
 class Backend(Protocol):
     """Where jobs run."""
 
-    @property
-    def slots(self) -> int | None:
-        """Jobs at once; None where the backend keeps its own queue."""
-
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError if one of these jobs can't run here, before any is started."""
+
+    def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
+        """Which of these can be started now; all, where the backend keeps its own queue."""
 
     def start(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """Run jobs now, or queue them."""
@@ -65,11 +60,8 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
     Raises:
         SweepStoppedError: After Ctrl-C, SIGTERM or SIGHUP, when all jobs have ended.
     """
-    outcomes: dict[int, Outcome] = {}
-    for job in jobs:
-        if job.state in LEFT_ALONE:
-            outcomes[job.number] = _before(job)
-    waiting = deque(job for job in jobs if job.number not in outcomes)
+    outcomes = {job.number: job.as_found() for job in jobs if job.state in LEFT_ALONE}
+    waiting = [job for job in jobs if job.number not in outcomes]
     running: list[_Running] = []
     screen = SweepScreen(len(jobs), folder, show)
 
@@ -81,15 +73,17 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
         screen.left_out(list(outcomes.values()))
         try:
             while (waiting or running) and not caught:
-                slots = backend.slots
-                room = len(waiting) if slots is None else slots - len(running)
-                batch = [waiting.popleft() for _ in range(min(room, len(waiting)))]
-                for outcome in [taken for job in batch if (taken := _taken_meanwhile(job))]:
-                    batch.remove(outcome.job)
-                    close(outcome)
-                logs = [log_size(job.folder) for job in batch]
-                handles = backend.start(batch) if batch else ()
-                running += map(_Running, batch, handles, logs)
+                batch = []
+                for job in backend.room(waiting):
+                    waiting.remove(job)
+                    job.refresh()  # another sweep may have begun or done it
+                    if job.state in LEFT_ALONE:
+                        close(job.as_found())
+                    else:
+                        batch.append(job)
+                if batch:
+                    logs = [log_size(job.folder) for job in batch]
+                    running += map(_Running, batch, backend.start(batch), logs)
                 for item in list(running):
                     ended = item.poll()
                     if ended is not None:
@@ -110,7 +104,7 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
             outcomes[job.number] = Outcome(job, job.state)
         for item in left:
             outcomes[item.job.number] = Outcome(item.job, State.stopped)
-        show_outcomes([outcomes[job.number] for job in jobs], folder)
+        show_sweep([outcomes[job.number] for job in jobs], folder)
         raise SweepStoppedError(caught[0], len(left))
     return [outcomes[job.number] for job in jobs]
 
@@ -153,46 +147,24 @@ class _Running:
 
     def _outcome(self, ending: Ending) -> Outcome:
         """The run folder decides, not the exit code: what is recorded there is whole."""
-        run, reason = RunFolder(self.job.folder), ending.reason
+        job, reason = self.job, ending.reason
+        result = message = None
         try:
-            result = run.finished()
-            message = run.divergence()
+            result, message = read_result(job.folder), read_diverged(job.folder)
         except UserError as error:
-            result, message, reason = None, None, str(error)
+            reason = str(error)
         if result is not None:
-            resumed = self.job.state == State.half_done
+            resumed = job.state == State.half_done
             state = State.resumed if resumed else State.finished
-            return Outcome(self.job, state, ending.seconds, result=result)
+            return Outcome(job, state, ending.seconds, result=result)
         if message is not None:
-            return Outcome(self.job, State.diverged, ending.seconds, message)
+            return Outcome(job, State.diverged, ending.seconds, message)
         if self._stopped:
-            return Outcome(self.job, State.stopped, ending.seconds, "with the sweep")
-        if ending.returncode == MISTAKE and run.is_running():  # another sweep was faster
-            return Outcome(self.job, State.elsewhere, ending.seconds, _ELSEWHERE)
-        lines = tuple(last_lines(self.job.folder, start=self._log_start))
-        reason = reason or "ended without a result"
-        return Outcome(self.job, State.failed, ending.seconds, reason, lines)
-
-
-def _before(job: Job) -> Outcome:
-    """For a job that is left alone."""
-    run = RunFolder(job.folder)
-    if job.state in (State.failed, State.left_out):
-        return Outcome(job, job.state, reason=job.reason)
-    if job.state == State.diverged:
-        return Outcome(job, job.state, reason=run.divergence() or "")
-    if job.state == State.elsewhere:
-        return Outcome(job, job.state, reason=_ELSEWHERE)
-    return Outcome(job, job.state, result=run.finished())
-
-
-def _taken_meanwhile(job: Job) -> Outcome | None:
-    """For a job that another sweep has begun or done since this one was planned."""
-    try:
-        job.refresh()
-    except OtherRunError as error:
-        job.state, job.reason = State.failed, str(error)
-    return _before(job) if job.state in LEFT_ALONE else None
+            return Outcome(job, State.stopped, ending.seconds, "with the sweep")
+        if ending.returncode == MISTAKE and RunFolder(job.folder).is_running():
+            return Outcome(job, State.elsewhere, ending.seconds, ELSEWHERE)  # it was faster
+        lines = tuple(last_lines(job.folder, start=self._log_start))
+        return Outcome(job, State.failed, ending.seconds, reason or "ended without a result", lines)
 
 
 def _end(running: Sequence[_Running], close: Callable[[Outcome], None]) -> list[_Running]:

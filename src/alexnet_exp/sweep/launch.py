@@ -13,9 +13,11 @@ from alexnet_exp.config import Config
 from alexnet_exp.console import say
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import UserError
-from alexnet_exp.sweep.engine import LEFT_ALONE, Backend, run_sweep
-from alexnet_exp.sweep.jobs import Job, Outcome, State, plan_jobs
-from alexnet_exp.sweep.table import show_outcomes
+from alexnet_exp.sweep.engine import Backend, run_sweep
+from alexnet_exp.sweep.jobs import LEFT_ALONE, Job, Outcome, State
+from alexnet_exp.sweep.local import Processes
+from alexnet_exp.sweep.planning import plan_jobs
+from alexnet_exp.sweep.table import show_plan, show_sweep
 
 
 def launch(
@@ -58,10 +60,20 @@ def launch(
         return prepare(config.data, progress=progress)
 
     folder = Path(base.hydra.sweep.dir).absolute()
-    backend = make_backend(backend_name, settings, _hydra_arguments(base), folder)
+    extra = _hydra_arguments(base)
+    if base.sweep.dry_run:
+        jobs, _ = plan_jobs(context, base, job_overrides, first, pack=None)
+        here = Processes(settings["jobs"], extra) if backend_name == "processes" else None
+        if here is not None:
+            here.check([job for job in jobs if job.state not in LEFT_ALONE])
+        show_plan(jobs, _common_folder(folder, jobs), here.at_once if here else None)
+        return []
+    backend = make_backend(backend_name, settings, extra, folder)
     try:
-        here = None if backend_name == "slurm" else pack  # not on a login node
-        jobs, notes = plan_jobs(context, base, job_overrides, first, here)
+        on_login_node = backend_name == "slurm"
+        jobs, notes = plan_jobs(
+            context, base, job_overrides, first, None if on_login_node else pack
+        )
         backend.check([job for job in jobs if job.state not in LEFT_ALONE])
     except BaseException:
         backend.close()
@@ -73,7 +85,7 @@ def launch(
     outcomes = run_sweep(jobs, backend, progress, folder)
     undone = (State.failed, State.elsewhere)
     command.undone_jobs += sum(outcome.state in undone for outcome in outcomes)
-    show_outcomes(outcomes, folder)
+    show_sweep(outcomes, folder)
     return [_job_return(outcome) for outcome in outcomes]
 
 
@@ -99,12 +111,7 @@ def make_backend(
             f"hydra/launcher={name} needs a package that is missing ({error}):"
             f" pip install 'alexnet-exp[{name}]'"
         ) from error
-    from alexnet_exp.sweep.local import Processes
-
-    jobs = settings["jobs"]
-    if not isinstance(jobs, int) or jobs < 1:
-        raise UserError(f"hydra.launcher.jobs={jobs} must be a whole number of at least 1")
-    return Processes(jobs, extra)
+    return Processes(settings["jobs"], extra)
 
 
 def _common_folder(folder: Path, jobs: Sequence[Job]) -> Path:

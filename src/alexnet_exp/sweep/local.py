@@ -1,59 +1,139 @@
-"""Jobs as processes on this machine, a fixed number at once."""
+"""Jobs as processes on this machine, each on GPUs of its own."""
 
 import os
+import sys
 from collections.abc import Sequence
 
-from alexnet_exp.hardware import cores
-from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
+from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import cores, gpus
+from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import Child, ChildSpec, Ending, child_environment
 
 
 class Processes:
     """A backend that starts processes here.
 
+    A job of k devices owns k GPUs while it runs: the only ones that it sees. A job with
+    ``trainer.accelerator=cpu``, or on a machine without GPUs, owns none.
+
     Args:
-        jobs: At once.
+        jobs: Most at once; None: as many as there are GPUs for, and one that owns none.
         extra: Arguments that come before the overrides of every job.
+
+    Raises:
+        UserError: ``jobs`` is no number of jobs.
     """
 
-    def __init__(self, jobs: int, extra: tuple[str, ...]) -> None:
-        self.slots = jobs
-        self._extra = extra
-        # Jobs side by side share the cores; each with all of them would only be in the others' way.
-        shared = jobs > 1 and "OMP_NUM_THREADS" not in os.environ
-        self._threads = max(1, cores() // jobs) if shared else None
+    def __init__(self, jobs: int | None, extra: tuple[str, ...]) -> None:
+        if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+            raise UserError(
+                f"hydra.launcher.jobs={jobs} must be a whole number of at least 1, or null"
+            )
+        self._jobs, self._extra = jobs, extra
+        self._gpus = gpus()
+        self._started: list[RunningProcess] = []
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Raise UserError for a job on more machines than this one."""
-        refuse_many_nodes(jobs)
+        """Raise UserError for a job of more machines or GPUs than there are here."""
+        for job in jobs:
+            trainer, devices = job.config.trainer, job.devices(here=True)
+            if trainer.num_nodes > 1:
+                raise UserError(
+                    f"{job.name}: trainer.num_nodes={trainer.num_nodes}: hydra/launcher=processes"
+                    " starts jobs on this machine alone. Choose hydra/launcher=slurm or ray, start"
+                    " each such run by itself (on every machine torchrun"
+                    f" --nnodes={trainer.num_nodes} --nproc-per-node={devices} ... -m"
+                    " alexnet_exp.train ...), or set trainer.num_nodes=1"
+                )
+            if self._owned(job) > len(self._gpus):
+                raise UserError(
+                    f"{job.name}: trainer.devices={devices}, and GPUs that this sweep may use:"
+                    f" {', '.join(self._gpus) or 'none'}. Set trainer.devices to less, or"
+                    " trainer.accelerator=cpu"
+                )
+
+    def at_once(self, job: Job) -> int:
+        """How many jobs like this one run side by side."""
+        owned = self._owned(job)
+        most = len(self._gpus) // owned if owned else self._jobs or 1
+        return min(most, self._jobs or most)
+
+    def room(self, waiting: Sequence[Job]) -> list[Job]:
+        """Those that can be started now: a job passes one that waits for more GPUs."""
+        running = [one.job for one in self._started if not one.has_ended]
+        free, chosen = len(self._free()), []
+        for job in waiting:
+            owned = self._owned(job)
+            if self._jobs is None:
+                full = not owned and any(not self._owned(other) for other in running)
+            else:
+                full = len(running) >= self._jobs
+            if owned <= free and not full:
+                free -= owned
+                running.append(job)
+                chosen.append(job)
+        return chosen
 
     def start(self, jobs: Sequence[Job]) -> list["RunningProcess"]:
         """Run jobs now."""
-        return [RunningProcess(job.spec(self._extra), self._threads) for job in jobs]
+        made = []
+        for job in jobs:
+            own = self._free()[: self._owned(job)]
+            made.append(
+                RunningProcess(job, job.spec(self._extra), self._environment(job, own), own)
+            )
+            self._started.append(made[-1])
+        return made
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _owned(self, job: Job) -> int:
+        """GPUs of a job; on a Mac they are of no CUDA, and nothing to share out."""
+        accelerator = job.config.trainer.accelerator
+        asked = accelerator in ("gpu", "cuda") and sys.platform != "darwin"
+        on_gpus = asked or (self._gpus and accelerator != "cpu")
+        return job.devices(here=True) if on_gpus else 0
+
+    def _free(self) -> list[str]:
+        owned = [gpu for one in self._started if not one.has_ended for gpu in one.gpus]
+        return [gpu for gpu in self._gpus if gpu not in owned]
+
+    def _environment(self, job: Job, own: list[str]) -> dict[str, str]:
+        # Jobs side by side share the cores; each with all of them would be in the others' way.
+        at_once = self.at_once(job)
+        shared = at_once > 1 and "OMP_NUM_THREADS" not in os.environ
+        environment = child_environment(max(1, cores() // at_once) if shared else None)
+        return environment | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if self._gpus else {})
 
 
 class RunningProcess:
     """A job that runs here.
 
     Args:
+        job: The job.
         spec: What to run.
-        threads: Most threads of its arithmetic; None: its own choice.
+        environment: Of the process.
+        gpus: That it owns.
     """
 
-    def __init__(self, spec: ChildSpec, threads: int | None) -> None:
+    def __init__(
+        self, job: Job, spec: ChildSpec, environment: dict[str, str], gpus: list[str]
+    ) -> None:
+        self.job, self.gpus = job, gpus
+        self.has_ended = False
         self._child: Child | None = None
         self._reason = ""
         try:
-            self._child = Child(spec, child_environment(threads))
+            self._child = Child(spec, environment)
         except OSError as error:  # no memory for another process, no room in its folder
             self._reason = f"could not be started: {error}"
 
     def poll(self) -> Ending | None:
         """How it ended, or None."""
-        return self._child.poll() if self._child else Ending(None, 0.0, self._reason)
+        ending = self._child.poll() if self._child else Ending(None, 0.0, self._reason)
+        self.has_ended = ending is not None
+        return ending
 
     def stop(self) -> None:
         """Ask it to end."""

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO
 
@@ -17,6 +17,8 @@ LOG = "log.txt"
 
 # Seconds between SIGTERM and SIGKILL.
 GRACE = 8.0
+
+_PAUSE = 0.05
 
 # What a launcher of many processes, Lightning or W&B leaves behind for its own children: a job that
 # sees one of these believes to be one rank of somebody else's run.
@@ -49,6 +51,24 @@ class ChildSpec:
     """Seconds after which the job counts as hanging and is ended."""
 
     cwd: str = field(default_factory=os.getcwd)
+
+    def on_machine(
+        self, number: int, machines: int, devices: int, address: str, port: int
+    ) -> "ChildSpec":
+        """The part of a run on several machines that one of them has: torchrun with the same command.
+
+        Args:
+            number: Of the machine, from 0.
+            machines: How many there are.
+            devices: Processes on each.
+            address: Of machine 0, where they meet.
+            port: Of it, free.
+        """
+        torchrun = (
+            "-m", "torch.distributed.run", f"--nnodes={machines}", f"--node-rank={number}",
+            f"--nproc-per-node={devices}", f"--master-addr={address}", f"--master-port={port}",
+        )  # fmt: skip
+        return replace(self, arguments=(*torchrun, *self.arguments))
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,7 @@ class Child:
         self.stop(reason)
         try:
             while self.poll() is None:
-                time.sleep(0.05)
+                time.sleep(_PAUSE)
         except BaseException:
             self._signal(signal.SIGKILL)
             raise
@@ -162,7 +182,7 @@ def run_child(
         while (ending := child.poll()) is None:
             if stop is not None and stop.is_set():
                 child.stop("stopped")
-            time.sleep(0.05)
+            time.sleep(_PAUSE)
     except BaseException:
         child.end("stopped")
         raise

@@ -12,8 +12,8 @@ from ray.exceptions import RayError
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.jobs import Job
-from alexnet_exp.sweep.process import ChildSpec, Ending, child_environment, run_child
-from alexnet_exp.sweep.ray_nodes import check_nodes, run_on_nodes
+from alexnet_exp.sweep.process import Ending, child_environment
+from alexnet_exp.sweep.ray_nodes import check_nodes, run_on_nodes, run_there
 
 # Of the environment of this process, what jobs on another machine need too.
 _CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_", "GLOO_", "NCCL_")
@@ -38,8 +38,6 @@ class RayBackend:
     Raises:
         UserError: There is no such cluster.
     """
-
-    slots: int | None = None
 
     def __init__(
         self,
@@ -77,12 +75,16 @@ class RayBackend:
         self._open: list[ray.ObjectRef[Ending]] = []
         self._ended: set[ray.ObjectRef[Ending]] = set()
         self._asked = 0.0
-        self._run, self._run_on_nodes = ray.remote(_run_there), ray.remote(run_on_nodes)
+        self._run, self._run_on_nodes = ray.remote(run_there), ray.remote(run_on_nodes)
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError for a job that the machines of the cluster can't hold."""
         for job in jobs:
             check_nodes(self._nodes, self._demand(job), job.config.trainer.num_nodes)
+
+    def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
+        """All: Ray keeps the queue."""
+        return list(waiting)
 
     def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
         """Queue jobs."""
@@ -96,13 +98,17 @@ class RayBackend:
         machines = job.config.trainer.num_nodes
         if machines > 1:
             there = self._run_on_nodes.options(max_retries=0, num_cpus=0)
-            return there.remote(spec, machines, demand, carried)
+            return there.remote(spec, machines, job.devices(here=False), demand, carried)
         return self._run.options(max_retries=0, **demand).remote(spec, carried)
 
     def _demand(self, job: Job) -> dict[str, float]:
-        trainer = job.config.trainer
-        on_gpus = trainer.accelerator != "cpu"
-        return demand(self._nodes, trainer.devices, on_gpus, self._gpus_per_job, self._cpus_per_job)
+        return demand(
+            self._nodes,
+            job.devices(here=False),
+            job.config.trainer.accelerator != "cpu",
+            self._gpus_per_job,
+            self._cpus_per_job,
+        )
 
     def has_ended(self, ending: "ray.ObjectRef[Ending]") -> bool:
         """Whether a job has; Ray is asked about all of them at once, and not too often."""
@@ -219,8 +225,3 @@ def demand(
             f" ({there}); lower them"
         )
     return {"num_gpus": gpus, "num_cpus": cpus}
-
-
-def _run_there(spec: ChildSpec, carried: dict[str, str]) -> Ending:
-    """In a worker, whose environment says which GPUs the job may see."""
-    return run_child(spec, {**child_environment(), **carried})

@@ -1,4 +1,4 @@
-"""One job on several machines of a Ray cluster: the command that a user would type on each."""
+"""One job on several machines of a Ray cluster: torchrun, as a user would type it on each."""
 
 import contextlib
 import socket
@@ -43,17 +43,17 @@ def check_nodes(
 
 
 def run_on_nodes(
-    spec: ChildSpec, count: int, demand: dict[str, float], carried: dict[str, str]
+    spec: ChildSpec, count: int, devices: int, demand: dict[str, float], carried: dict[str, str]
 ) -> Ending:
-    """Run a job's command on several machines at once, in a Ray task that holds nothing itself.
+    """Run a job on several machines at once, in a Ray task that holds nothing itself.
 
-    The machines find each other by NODE_RANK, MASTER_ADDR and MASTER_PORT. When one ends as failed,
-    the others are ended too. All of them write to the job's ``log.txt``, on a file system that they
-    share.
+    When one ends as failed, the others are ended too. All of them write to the job's ``log.txt``,
+    on a file system that they share.
 
     Args:
         spec: Of the job.
         count: Of machines.
+        devices: On each.
         demand: ``num_cpus`` and ``num_gpus`` on each.
         carried: Environment of the job.
 
@@ -68,9 +68,8 @@ def run_on_nodes(
         ray.get(group.ready())
         address, port = ray.get(_at(group, 0, _meeting_place, num_cpus=0).remote())
         for node in range(count):
-            meeting = {"NODE_RANK": f"{node}", "MASTER_ADDR": address, "MASTER_PORT": f"{port}"}
-            run = _at(group, node, _run_there, **demand)
-            running.append(run.remote(spec, {**carried, **meeting}))
+            part = spec.on_machine(node, count, devices, address, port)
+            running.append(_at(group, node, run_there, **demand).remote(part, carried))
         return first_failure(running)
     finally:
         for task in running:
@@ -110,6 +109,6 @@ def _meeting_place() -> tuple[str, int]:
         return get_node_ip_address(), sock.getsockname()[1]
 
 
-def _run_there(spec: ChildSpec, environment: dict[str, str]) -> Ending:
+def run_there(spec: ChildSpec, carried: dict[str, str]) -> Ending:
     """In a worker, whose environment says which GPUs the job may see."""
-    return run_child(spec, {**child_environment(), **environment})
+    return run_child(spec, {**child_environment(), **carried})

@@ -13,7 +13,7 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from alexnet_exp.errors import UserError
-from alexnet_exp.sweep.jobs import Job, refuse_many_nodes
+from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import ChildSpec, Ending, child_environment, run_child
 
 # Seconds in which a shared file system shows a result that was written on another machine.
@@ -21,17 +21,18 @@ _FILE_LAG = 15.0
 
 
 class SlurmBackend:
-    """A backend that submits every job to SLURM, those with as many devices as one array.
+    """A backend that submits every job to SLURM, those that need the same as one array.
 
+    A job with ``trainer.num_nodes`` above 1 has one task on each node, which runs torchrun.
     Batch script and SLURM's own logs lie in ``<sweep folder>/slurm``.
 
     Args:
         extra: Arguments that come before the overrides of every job.
         folder: Of the sweep, on a file system that the nodes see too.
-        gpus_per_job: GPUs of a job; None: its ``trainer.devices``, with trainer.accelerator=cpu
-            none; 0: none is asked for.
+        gpus_per_job: GPUs of a job on each node; None: its ``trainer.devices``, with
+            trainer.accelerator=cpu none; 0: none is asked for.
         cpus_per_device: Cores for each device of a job.
-        mem_gb: Memory of a job in GiB.
+        mem_gb: Memory of a job on each node in GiB.
         timeout_min: Minutes after which SLURM ends a job.
         array_parallelism: Jobs at once.
         setup: Shell lines before each job.
@@ -41,8 +42,6 @@ class SlurmBackend:
     Raises:
         UserError: There is no SLURM here.
     """
-
-    slots: int | None = None
 
     def __init__(
         self,
@@ -69,26 +68,29 @@ class SlurmBackend:
         options = {name: value for name, value in named.items() if value is not None}
         self.executor.update_parameters(
             job_name="alexnet_exp",
-            nodes=1,
             ntasks_per_node=1,
             mem=f"{round(1024 * mem_gb)}M",
             time=timeout_min,
             array_parallelism=array_parallelism,
             setup=setup,
+            srun_args=["--kill-on-bad-exit=1"],  # a node that is lost ends the others
             additional_parameters=dict(additional),
             **options,
         )
 
     def check(self, jobs: Sequence[Job]) -> None:
-        """Raise UserError for a job that has fewer GPUs than devices, or is on many nodes."""
-        refuse_many_nodes(jobs)
+        """Raise UserError for a job that has fewer GPUs than devices."""
         for job in jobs:
-            gpus, devices = self._gpus(job), job.config.trainer.devices
+            gpus, devices = self._gpus(job), job.devices(here=False)
             if 0 < gpus < devices and job.config.trainer.accelerator != "cpu":
                 raise UserError(
                     f"hydra.launcher.gpus_per_job={gpus} is less than trainer.devices={devices}:"
                     " leave it out, and each job gets as many GPUs as it has devices"
                 )
+
+    def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
+        """All: SLURM keeps the queue."""
+        return list(waiting)
 
     def start(self, jobs: Sequence[Job]) -> list["SlurmJob"]:
         """Submit jobs, those that need the same as one array: an array's tasks are all alike.
@@ -96,33 +98,36 @@ class SlurmBackend:
         Raises:
             UserError: SLURM refuses them.
         """
-        arrays: dict[tuple[int, int], list[Job]] = {}
+        arrays: dict[tuple[int, int, int], list[Job]] = {}
         for job in jobs:
-            need = self._gpus(job), self._cpus_per_device * job.config.trainer.devices
+            need = job.config.trainer.num_nodes, job.devices(here=False), self._gpus(job)
             arrays.setdefault(need, []).append(job)
-        handles: dict[int, SlurmJob] = {}
+        handles: dict[Job, SlurmJob] = {}
         try:
-            for (gpus, cpus), alike in arrays.items():
-                submitted = self._submit(alike, gpus, cpus)
-                handles |= {job.number: own for job, own in zip(alike, submitted, strict=True)}
+            for (nodes, devices, gpus), alike in arrays.items():
+                submitted = self._submit(alike, nodes, devices, gpus)
+                handles |= dict(zip(alike, submitted, strict=True))
         except UserError:
             for handle in handles.values():  # nobody would wait for them
                 handle.stop()
             raise
-        return [handles[job.number] for job in jobs]
+        return [handles[job] for job in jobs]
 
     def _gpus(self, job: Job) -> int:
         if self._gpus_per_job is not None:
             return self._gpus_per_job
-        trainer = job.config.trainer
-        return 0 if trainer.accelerator == "cpu" else trainer.devices
+        return 0 if job.config.trainer.accelerator == "cpu" else job.devices(here=False)
 
-    def _submit(self, jobs: Sequence[Job], gpus: int, cpus: int) -> list["SlurmJob"]:
-        gres = f"gpu:{gpus}" if gpus else None
-        self.executor.update_parameters(cpus_per_task=cpus, gres=gres)
+    def _submit(self, jobs: Sequence[Job], nodes: int, devices: int, gpus: int) -> list["SlurmJob"]:
+        self.executor.update_parameters(
+            nodes=nodes,
+            cpus_per_task=self._cpus_per_device * devices,
+            gres=f"gpu:{gpus}" if gpus else None,
+        )
+        tasks = [_Task(job.spec(self._extra), nodes, devices) for job in jobs]
         try:
             with self.executor.batch():
-                submitted = [self.executor.submit(_Task(job.spec(self._extra))) for job in jobs]
+                submitted = [self.executor.submit(task) for task in tasks]
             return [SlurmJob(job) for job in submitted]
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise UserError(f"SLURM refused the jobs: {error}; see hydra.launcher.*") from error
@@ -135,11 +140,11 @@ class SlurmJob:
     """A submitted job.
 
     Args:
-        job: Submitit's.
+        job: Submitit's; of several nodes the first one's task says how it ended.
     """
 
     def __init__(self, job: "submitit.Job[Ending]") -> None:
-        self._job = job
+        self._job = job.task(0)
         self._stopped = False
         self._without_result: float | None = None
 
@@ -166,16 +171,27 @@ class SlurmJob:
 
 
 class _Task:
-    """What SLURM runs on a node; where it is preempted it is queued again and goes on."""
+    """What SLURM runs on each node of a job; where it is preempted it is queued again and goes on.
 
-    def __init__(self, spec: ChildSpec) -> None:
-        self.spec = spec
+    Args:
+        spec: Of the job.
+        nodes: Of the job.
+        devices: On each.
+    """
+
+    def __init__(self, spec: ChildSpec, nodes: int, devices: int) -> None:
+        self._given = spec, nodes, devices
 
     def __call__(self) -> Ending:
+        spec, nodes, devices = self._given
         stop = threading.Event()
         # Submitit ignores it, and whether SLURM sends it to the job itself depends on the cluster.
         signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-        ending = run_child(self.spec, child_environment(), stop)
+        if nodes > 1:
+            here = submitit.JobEnvironment()
+            port = 15000 + int(here.raw_job_id) % 15000  # the same on all nodes, and of this job
+            spec = spec.on_machine(here.node, nodes, devices, here.hostnames[0], port)
+        ending = run_child(spec, child_environment(), stop)
         if stop.is_set():
             # No result: SLURM knows whether the job is canceled or queued again.
             sys.exit(128 + signal.SIGTERM)

@@ -1,9 +1,9 @@
 """What a sweep shows: one live screen while it runs, a table at its end."""
 
-import csv
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -12,12 +12,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from alexnet_exp.console import console, percent
-from alexnet_exp.sweep.jobs import Job, Outcome, State, reasons_left_out
+from alexnet_exp.errors import UserError
+from alexnet_exp.runs.read import read_metrics
+from alexnet_exp.sweep.jobs import LEFT_ALONE, Job, Outcome, State, reasons_left_out
+from alexnet_exp.sweep.process import LOG
 
 _REFRESH = 0.5
-_DONE = (State.finished, State.resumed, State.skipped)
 _SPLITS = ("train", "val")
 _AGAIN = (State.failed, State.stopped, State.new, State.half_done, State.elsewhere)
 _COLORS = {State.failed: "red", State.diverged: "yellow", State.elsewhere: "yellow"}
@@ -70,8 +73,7 @@ class SweepScreen:
         self._done += len(outcomes)
         parts = [f"{count} {state}" for state, count in self.counts.items()]
         left = self.total - len(outcomes)
-        noun = "job" if self.total == 1 else "jobs"
-        self.note(f"{self.total} {noun}, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
+        self.note(f"{_jobs(self.total)}, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
 
     def ended(self, outcome: Outcome) -> None:
         """Count a job that ended and say how."""
@@ -79,16 +81,18 @@ class SweepScreen:
         self._done += 1
         if outcome.state in (State.finished, State.resumed):
             self.durations.append(outcome.seconds)
-        what = _error(outcome.result) if outcome.result else outcome.reason
+        what, result = outcome.reason, outcome.result
+        if result is not None:
+            what = f"test error {percent(result['metrics']['test/top1_error'])}"
         self.note(
             f"[{self._done}/{self.total}] {outcome.state} {outcome.job.name}"
-            f" ({_duration(outcome.seconds)}): {what}"
+            f" ({duration(outcome.seconds)}): {what}"
         )
 
     def note(self, line: str) -> None:
         """Print a line above the screen."""
         if self.enabled:
-            console.print(line, soft_wrap=True, markup=False)
+            _line(line)
 
     def show(self, running: Sequence[tuple[Job, float]], waiting: int) -> None:
         """Draw the screen anew.
@@ -107,12 +111,12 @@ class SweepScreen:
         fractions = []
         for job, started in running:
             row, most = last_epoch(job.folder), job.config.trainer.max_epochs
-            fractions.append((int(row["epoch"]) if row else 0) / most)
-            figures = [percent(float(row[f"{s}/top1_error"])) if row else "" for s in _SPLITS]
-            epoch = f"{row['epoch'] if row else 0}/{most}"
-            table.add_row(job.name, epoch, *figures, _duration(now - started))
-        self._bar.update(self._task, completed=self._done)
-        self._bar.update(self._task, description=self._status(fractions, waiting))
+            done = row["epoch"] if row else 0
+            fractions.append(done / most)
+            figures = [percent(row[f"{split}/top1_error"]) if row else "" for split in _SPLITS]
+            table.add_row(Text(job.name), f"{done}/{most}", *figures, duration(now - started))
+        status = self._status(fractions, waiting)
+        self._bar.update(self._task, completed=self._done, description=status)
         self._live.update(Group(self._bar, table), refresh=True)
 
     def _status(self, fractions: Sequence[float], waiting: int) -> str:
@@ -120,16 +124,56 @@ class SweepScreen:
         if waiting:
             parts.append(f"{waiting} waiting")
         parts += [f"{count} {state}" for state, count in self.counts.items()]
-        parts.append(_duration(time.monotonic() - self._start))
+        parts.append(duration(time.monotonic() - self._start))
         if self.durations:
             mean = sum(self.durations) / len(self.durations)
             left = mean * (waiting + sum(1 - fraction for fraction in fractions))
-            parts.append(f"about {_duration(left / max(1, len(fractions)))} left")
+            parts.append(f"about {duration(left / max(1, len(fractions)))} left")
         return ", ".join(parts)
 
 
-def show_outcomes(outcomes: Sequence[Outcome], folder: Path) -> None:
+def show_sweep(outcomes: Sequence[Outcome], folder: Path) -> None:
     """Print the table at the end of a sweep, with the last log lines of what failed."""
+    _show(outcomes, folder)
+    if any(outcome.state in _AGAIN for outcome in outcomes):
+        _line("the same command runs what is not done and leaves the others")
+
+
+def show_plan(jobs: Sequence[Job], folder: Path, at_once: Callable[[Job], int] | None) -> None:
+    """Print what a sweep would do, and its cost by the jobs that have finished.
+
+    Args:
+        jobs: As found.
+        folder: Of the sweep.
+        at_once: How many jobs like one run side by side; None: nobody knows.
+    """
+    found = [job.as_found() for job in jobs]
+    known: dict[str, list[float]] = {}
+    for outcome in found:
+        if outcome.result is not None:
+            outcome.seconds = outcome.result["train_seconds"]
+            known.setdefault(outcome.job.config.experiment, []).append(outcome.seconds)
+    whole = [seconds for each in known.values() for seconds in each]
+    left = [outcome for outcome in found if outcome.state not in LEFT_ALONE]
+    for outcome in left:
+        job = outcome.job
+        row, seconds = last_epoch(job.folder), known.get(job.config.experiment, whole)
+        share = 1 - (row["epoch"] if row else 0) / job.config.trainer.max_epochs
+        outcome.seconds = max(0.0, share) * sum(seconds) / max(1, len(seconds))
+    _show(found, folder)
+    cost = "unknown: no job of this sweep has finished"
+    if whole:
+        total = sum(each.seconds / (at_once(each.job) if at_once else 1) for each in left)
+        total = max([total, *(each.seconds for each in left)])
+        cost = f"about {duration(total)} of training, by the {_jobs(len(whole))} that finished"
+    how = "one after the other"
+    if at_once is not None and left:
+        numbers = sorted({at_once(each.job) for each in left})
+        how = f"{' or '.join(map(str, numbers))} at once"
+    _line(f"{_jobs(len(left))} to run, {how}; cost {cost}; nothing was started (sweep.dry_run)")
+
+
+def _show(outcomes: Sequence[Outcome], folder: Path) -> None:
     table = Table(title=f"sweep in {folder}", title_justify="left")
     table.add_column("job", overflow="fold")
     table.add_column("state", no_wrap=True)
@@ -141,51 +185,36 @@ def show_outcomes(outcomes: Sequence[Outcome], folder: Path) -> None:
         if result is not None:
             errors = [percent(result["metrics"][f"{s}/top1_error"]) for s in ("val", "test")]
             figures = [*errors, str(result["epochs"])]
-        color = _COLORS.get(outcome.state, "")
-        state = f"[{color}]{outcome.state}[/{color}]" if color else str(outcome.state)
-        seconds = _duration(outcome.seconds) if outcome.seconds else ""
-        table.add_row(outcome.job.name, state, *figures, seconds)
+        state = Text(outcome.state, _COLORS.get(outcome.state, ""))
+        seconds = duration(outcome.seconds) if outcome.seconds else ""
+        table.add_row(Text(outcome.job.name), state, *figures, seconds)
     console.print(table)
     for outcome in outcomes:
+        if outcome.state in _COLORS:
+            color = _COLORS[outcome.state]
+            _line(f"\n{outcome.state}: {outcome.job.name}: {outcome.reason}", color)
         if outcome.state == State.failed:
-            console.print(
-                f"\nfailed: {outcome.job.name}: {outcome.reason}", style="red", soft_wrap=True,
-                markup=False,
-            )  # fmt: skip
-            for line in outcome.lines:
-                console.print(f"  {line}", soft_wrap=True, markup=False)
-            console.print(f"  log: {outcome.job.folder / 'log.txt'}", soft_wrap=True, markup=False)
-        elif outcome.state in (State.diverged, State.elsewhere):
-            console.print(
-                f"\n{outcome.state}: {outcome.job.name}: {outcome.reason}", soft_wrap=True,
-                markup=False,
-            )  # fmt: skip
+            for line in [*outcome.lines, f"log: {outcome.job.folder / LOG}"]:
+                _line(f"  {line}")
     for line in reasons_left_out([outcome.job for outcome in outcomes]):
-        console.print(f"\nleft out: {line}", soft_wrap=True, markup=False)
+        _line(f"\nleft out: {line}")
     counts = Counter(outcome.state for outcome in outcomes)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    noun = "job" if len(outcomes) == 1 else "jobs"
-    console.print(f"\n{len(outcomes)} {noun}: {summary}", style="bold", soft_wrap=True)
-    if any(counts[state] for state in _AGAIN):
-        console.print("the same command runs what is not done and leaves the others")
+    _line(f"\n{_jobs(len(outcomes))}: {summary}", "bold")
 
 
-def last_epoch(folder: Path) -> dict[str, str] | None:
-    """The last row of a run's metrics.csv, or None before the first epoch."""
+def last_epoch(folder: Path) -> dict[str, float] | None:
+    """The last row of a run's metrics.csv with both errors, or None before the first epoch."""
     try:
-        with (folder / "metrics.csv").open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except OSError:
+        rows = read_metrics(folder)
+    except UserError:  # its job will say so
         return None
-    whole = [row for row in rows if row.get("val/top1_error") and row.get("train/top1_error")]
+    named = [f"{split}/top1_error" for split in _SPLITS]
+    whole = [row for row in rows if all(row.get(name, nan) >= 0 for name in named)]
     return whole[-1] if whole else None
 
 
-def _error(result: dict[str, Any]) -> str:
-    return f"test error {percent(result['metrics']['test/top1_error'])}"
-
-
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """Seconds as people say them."""
     if seconds < 60:
         return f"{seconds:.0f} s"
@@ -194,3 +223,11 @@ def _duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def _jobs(count: int) -> str:
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
+def _line(text: str, style: str | None = None) -> None:
+    console.print(text, style=style, soft_wrap=True, markup=False)

@@ -1,0 +1,198 @@
+"""Every job of a sweep, composed and checked before the first one starts."""
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.types import HydraContext
+from omegaconf import DictConfig, open_dict
+
+from alexnet_exp.config import Config, to_config
+from alexnet_exp.data.store.store import Store
+from alexnet_exp.errors import OtherRunError, PlacementError, UserError
+from alexnet_exp.experiments import check_overrides
+from alexnet_exp.network.alexnet import plan
+from alexnet_exp.parallel.placement import check, check_devices
+from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
+from alexnet_exp.sweep.process import GRACE
+from alexnet_exp.training.settle import settle
+
+# Already in the path of a job's folder.
+_IN_PATH = ("experiment", "seed", "data")
+_LONGEST_NAME = 120
+_SHOWN = 5
+
+Pack = Callable[[Config], Store]
+
+
+def plan_jobs(
+    context: HydraContext,
+    base: DictConfig,
+    job_overrides: Sequence[Sequence[str]],
+    first: int,
+    pack: Pack | None,
+) -> tuple[list[Job], list[str]]:
+    """Compose and check every job.
+
+    Args:
+        context: Hydra's, to compose with.
+        base: The sweep's own configuration.
+        job_overrides: Of each job.
+        first: Number of the first job.
+        pack: Packs the data of a configuration, so that no two jobs do; None: the jobs do so.
+
+    Returns:
+        The jobs, and notes for the user. Those whose strategy can't lay the network over the
+        devices are left out, as in a grid of strategies and numbers of devices some are.
+
+    Raises:
+        UserError: A job can't run, all are left out, two have the same folder, or a folder holds a
+            run of another configuration.
+    """
+    compose = _Composer(context, base)
+    checked: dict[tuple[str, ...], list[str]] = {}
+    stores: dict[str, Store] = {}
+    owners: dict[Path, Job] = {}
+    jobs: list[Job] = []
+    changed: list[str] = []
+    for number, overrides in enumerate(job_overrides, first):
+        job = compose(overrides, number)
+        jobs.append(job)
+        same = _less_seed(overrides)
+        if same not in checked:
+            checked[same] = check_overrides(job.config, list(overrides))
+        other = owners.setdefault(job.folder, job)
+        if other is not job:
+            raise UserError(
+                f"two jobs of the sweep have the same folder {job.folder}:"
+                f" {' '.join(other.overrides)} and {' '.join(overrides)}"
+            )
+        try:
+            _fit(job, stores, pack)
+            job.look()
+        except PlacementError as error:
+            job.state, job.reason = State.left_out, str(error)
+        except OtherRunError as error:
+            changed.append(error.changed)
+    if changed:
+        more = [f"and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
+        way_out = (
+            "Set them as they were, keep both with sweep.name=<another name> (or another"
+            " hydra.sweep.dir, where that is set), or remove the folders; nothing was started"
+        )
+        raise UserError("\n  ".join([*changed[:_SHOWN], *more, way_out]))
+    left_out = [f"left out: {line}" for line in reasons_left_out(jobs)]
+    if all(job.state == State.left_out for job in jobs):
+        raise UserError("\n  ".join(["none of the jobs can run", *left_out]))
+    _wait_for_the_dying(jobs)
+    if len({job.name for job in jobs}) < len(jobs):
+        for job in jobs:
+            job.name = f"{job.config.data.name}/{job.name}"
+    notes = dict.fromkeys(note for notes in checked.values() for note in notes)
+    return jobs, [*notes, *left_out]
+
+
+class _Composer:
+    """Composes the configuration of jobs; those that differ in their seed alone only once.
+
+    Args:
+        context: Hydra's.
+        base: The sweep's own configuration.
+    """
+
+    def __init__(self, context: HydraContext, base: DictConfig) -> None:
+        self._loader, self._base = context.config_loader, base
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        parser = OverridesParser.create(config_loader=context.config_loader)
+        # As the sweeper writes them.
+        self._constant = {
+            f"{item.get_key_element()}={item.get_value_element_as_str()}"
+            for item in parser.parse_overrides(list(base.hydra.overrides.task))
+            if not item.is_sweep_override()
+        }
+
+    def __call__(self, overrides: Sequence[str], number: int) -> Job:
+        """A job, of which nothing is checked yet but its configuration."""
+        same = _less_seed(overrides)
+        seeds = [item.partition("=")[2] for item in overrides if item.startswith("seed=")]
+        composed = self._composed.get(same)
+        if composed is None or not (seeds and seeds[-1].isdecimal()):
+            composed = self._loader.load_sweep_config(self._base, list(overrides))
+            self._composed[same] = composed
+        else:
+            composed.seed = int(seeds[-1])
+        with open_dict(composed):
+            composed.hydra.job.num = number
+            composed.hydra.job.id = str(number)
+            composed.hydra.job.override_dirname = folder_name(overrides, self._constant)
+            name = str(Path(composed.hydra.sweep.subdir))
+            folder = Path(composed.hydra.sweep.dir, name).absolute()
+            hydra = composed.pop("hydra")
+            try:
+                config = to_config(composed, with_devices=False)
+            finally:
+                composed.hydra = hydra
+        return Job(number, name, tuple(overrides), config, folder)
+
+
+def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
+    """A folder for what tells a job from others besides experiment, seed and data.
+
+    Args:
+        overrides: Of the job.
+        constant: Those that all jobs of the sweep share.
+    """
+    varied = [item.lstrip("+") for item in overrides if item not in constant]
+    varied = [item for item in varied if item.partition("=")[0] not in _IN_PATH]
+    name = ",".join(sorted(varied)).replace("\\", "").replace("/", "_").strip(".")
+    if len(name.encode()) > _LONGEST_NAME:
+        digest = hashlib.sha256(name.encode()).hexdigest()[:8]
+        name = name.encode()[: _LONGEST_NAME - 9].decode(errors="ignore") + f"-{digest}"
+    return name
+
+
+def _less_seed(overrides: Sequence[str]) -> tuple[str, ...]:
+    return tuple(item for item in overrides if not item.startswith("seed="))
+
+
+def _fit(job: Job, stores: dict[str, Store], pack: Pack | None) -> None:
+    """Fill in what the data decides, as the job itself will; without data, see what can be seen.
+
+    Raises:
+        PlacementError: Its strategy can't lay the network over the devices.
+        UserError: The network does not fit the data.
+    """
+    config = job.config
+    asked = config.trainer.precision, config.trainer.channels_last
+    model = config.model
+    try:
+        check_devices(config)
+        if pack is not None:
+            key = repr(config.data)
+            if key not in stores:
+                stores[key] = pack(config)
+            settle(config, stores[key])
+        else:  # of however many classes
+            channels = model.input_channels or config.data.channels
+            sized = replace(model, classes=model.classes or 1000, input_channels=channels)
+            check(config, plan(sized))
+    except PlacementError:
+        raise
+    except (UserError, ValueError) as error:
+        raise UserError(f"{' '.join(job.overrides)}: {error}") from error
+    config.trainer.precision, config.trainer.channels_last = asked  # another machine may run it
+
+
+def _wait_for_the_dying(jobs: Sequence[Job]) -> None:
+    """Jobs of a sweep that was killed a moment ago need seconds to end."""
+    deadline = time.monotonic() + GRACE
+    while time.monotonic() < deadline:
+        held = [job for job in jobs if job.state == State.elsewhere]
+        for job in held:
+            job.look()
+        if not held:
+            return
+        time.sleep(0.2)

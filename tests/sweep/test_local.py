@@ -1,0 +1,110 @@
+"""Slots of one machine: as many jobs at once as asked for, each on GPUs of its own."""
+
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet_exp import hardware
+from alexnet_exp.errors import UserError
+from alexnet_exp.sweep import local
+from alexnet_exp.sweep.engine import run_sweep
+from alexnet_exp.sweep.jobs import Outcome, State
+from alexnet_exp.sweep.local import Processes
+from tests.sweep.pretend import Pretend, finish, pretend_jobs
+
+
+@pytest.fixture
+def make(compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """``make(devices, ...)``: jobs of as many devices each, 0 for one on the CPU; on 4 GPUs."""
+    monkeypatch.setattr(local, "gpus", lambda: ["0", "1", "GPU-5e", "7"])
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(local, "cores", lambda: 16)
+
+    def jobs(*devices: int, seconds: float = 0.6) -> list[Pretend]:
+        made = pretend_jobs(compose_config(), tmp_path, {f"{n}": finish(seconds) for n in range(9)})
+        for job, count in zip(made, devices, strict=False):
+            overrides = [f"trainer.devices={count}", "strategy=ddp"]
+            job.config = compose_config(*(overrides if count else ["trainer.accelerator=cpu"]))
+        return made[: len(devices)]
+
+    return jobs
+
+
+def pairs_at_once(outcomes: list[Outcome]) -> list[tuple[Outcome, Outcome]]:
+    """Those that ran at the same time."""
+    times = {id(o): o.result["times"] for o in outcomes if o.result}
+    return [
+        (a, b)
+        for a, b in combinations(outcomes, 2)
+        if times[id(a)][0] < times[id(b)][1] and times[id(b)][0] < times[id(a)][1]
+    ]
+
+
+def owned(outcome: Outcome) -> list[str]:
+    assert outcome.result is not None
+    return [name for name in outcome.result["CUDA_VISIBLE_DEVICES"].split(",") if name]
+
+
+def test_each_job_owns_its_gpus_while_it_runs(make, tmp_path: Path) -> None:
+    devices = (1, 2, 4, 1, 2, 0, 1)
+    outcomes = run_sweep(make(*devices), Processes(None, ()), False, tmp_path)
+    assert [outcome.state for outcome in outcomes] == [State.finished] * 7
+    assert [len(owned(outcome)) for outcome in outcomes] == list(devices)
+    assert set(owned(outcomes[2])) == {"0", "1", "GPU-5e", "7"}
+    together = pairs_at_once(outcomes)
+    assert not any(set(owned(a)) & set(owned(b)) for a, b in together)
+    assert {("0", "1"), ("0", "3"), ("0", "5")} <= {(a.job.name, b.job.name) for a, b in together}
+    threads = [outcome.result["OMP_NUM_THREADS"] for outcome in outcomes if outcome.result]
+    assert threads == ["4", "8", None, "4", "8", None, "4"], "one's share of the cores"
+
+
+def test_as_many_jobs_at_once_as_asked_for(make, tmp_path: Path) -> None:
+    outcomes = run_sweep(make(1, 1, 1, 0, 0), Processes(2, ()), False, tmp_path)
+    assert all(outcome.state == State.finished for outcome in outcomes)
+    at_once = {(a.job.name, b.job.name) for a, b in pairs_at_once(outcomes)}
+    assert ("0", "1") in at_once
+    for three in combinations("01234", 3):
+        assert not set(combinations(three, 2)) <= at_once, three
+
+
+def test_without_gpus_one_at_a_time_by_default(
+    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "gpus", list)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    outcomes = run_sweep(make(1, 2, 0, seconds=0.1), Processes(None, ()), False, tmp_path)
+    assert not pairs_at_once(outcomes)
+    assert {o.result["CUDA_VISIBLE_DEVICES"] for o in outcomes if o.result} == {None}
+
+
+@pytest.mark.parametrize(
+    ("devices", "changes", "message"),
+    [
+        ((1, 5), {}, r"^1: trainer\.devices=5, and GPUs that this sweep may use: 0, 1, GPU-5e, 7"),
+        ((1,), {"devices": [0, 1]}, r"trainer\.devices=\[0, 1\].*such as trainer\.devices=2"),
+        ((1,), {"num_nodes": 2}, r"num_nodes=2.*slurm or ray.*torchrun --nnodes=2"),
+    ],
+)
+def test_what_can_not_run_here_is_refused(make, devices, changes, message: str) -> None:
+    jobs = make(*devices)
+    for name, value in changes.items():
+        setattr(jobs[-1].config.trainer, name, value)
+    with pytest.raises(UserError, match=message):
+        Processes(None, ()).check(jobs)
+
+
+def test_gpus_have_the_names_that_this_process_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    def names(given: str | None, count: int) -> list[str]:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if given is not None:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        return hardware.gpus()
+
+    assert names(None, 3) == ["0", "1", "2"]
+    assert names("5, 3", 2) == ["5", "3"]
+    assert names("GPU-a1,MIG-b2", 2) == ["GPU-a1", "MIG-b2"]
+    assert names("1,-1,0", 1) == ["1"]
+    assert names("", 0) == names(None, 0) == []
