@@ -15,9 +15,10 @@ import json, os, time
 begun = time.monotonic()
 time.sleep({seconds})
 metrics = {{"val/top1_error": .5, "test/top1_error": .25}}
-around = {{name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}}
+result = {{name: os.environ.get(name) for name in ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")}}
+result |= {{"metrics": metrics, "epochs": 1, "times": [begun, time.monotonic()]}}
 with open("result.json", "w") as file:
-    json.dump({{"metrics": metrics, "epochs": 1, "times": [begun, time.monotonic()], **around}}, file)
+    json.dump(result, file)
 """
 FAIL = "import sys; print('something went wrong'); sys.exit(3)"
 HANG = """

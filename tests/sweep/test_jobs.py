@@ -15,9 +15,10 @@ from alexnet_exp.errors import PlacementError
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.sweep import launch
 from alexnet_exp.sweep.engine import Backend, run_sweep
-from alexnet_exp.sweep.jobs import Job, Outcome, State, quoted as _quoted
-from alexnet_exp.sweep.planning import folder_name
+from alexnet_exp.sweep.jobs import Job, Outcome, State
+from alexnet_exp.sweep.jobs import quoted as _quoted
 from alexnet_exp.sweep.local import Processes
+from alexnet_exp.sweep.planning import folder_name
 from alexnet_exp.sweep.table import show_sweep as show_outcomes
 from alexnet_exp.training.fit import train
 from tests.sweep.pretend import finish, pretend_jobs

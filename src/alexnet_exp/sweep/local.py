@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import cores, gpus
 from alexnet_exp.sweep.jobs import Job
-from alexnet_exp.sweep.process import Child, ChildSpec, Ending, child_environment
+from alexnet_exp.sweep.process import Child, child_environment
 
 
 class Processes:
@@ -31,7 +31,7 @@ class Processes:
             )
         self._jobs, self._extra = jobs, extra
         self._gpus = gpus()
-        self._started: list[RunningProcess] = []
+        self._running: list[tuple[Job, list[str], Child]] = []
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError for a job of more machines or GPUs than there are here."""
@@ -60,30 +60,26 @@ class Processes:
 
     def room(self, waiting: Sequence[Job]) -> list[Job]:
         """Those that can be started now: a job passes one that waits for more GPUs."""
-        running = [one.job for one in self._started if not one.has_ended]
         free, chosen = len(self._free()), []
+        together = [job for job, _, _ in self._running]
         for job in waiting:
             owned = self._owned(job)
-            if self._jobs is None:
-                full = not owned and any(not self._owned(other) for other in running)
-            else:
-                full = len(running) >= self._jobs
+            full = len(together) >= self._jobs if self._jobs else False
+            if self._jobs is None and not owned:
+                full = any(not self._owned(other) for other in together)
             if owned <= free and not full:
                 free -= owned
-                running.append(job)
+                together.append(job)
                 chosen.append(job)
         return chosen
 
-    def start(self, jobs: Sequence[Job]) -> list["RunningProcess"]:
+    def start(self, jobs: Sequence[Job]) -> list[Child]:
         """Run jobs now."""
-        made = []
         for job in jobs:
             own = self._free()[: self._owned(job)]
-            made.append(
-                RunningProcess(job, job.spec(self._extra), self._environment(job, own), own)
-            )
-            self._started.append(made[-1])
-        return made
+            child = Child(job.spec(self._extra), self._environment(job, own))
+            self._running.append((job, own, child))
+        return [child for _, _, child in self._running[-len(jobs) :]]
 
     def close(self) -> None:
         """Nothing is held."""
@@ -96,7 +92,8 @@ class Processes:
         return job.devices(here=True) if on_gpus else 0
 
     def _free(self) -> list[str]:
-        owned = [gpu for one in self._started if not one.has_ended for gpu in one.gpus]
+        self._running = [one for one in self._running if not one[-1].has_ended]
+        owned = [gpu for _, gpus, _ in self._running for gpu in gpus]
         return [gpu for gpu in self._gpus if gpu not in owned]
 
     def _environment(self, job: Job, own: list[str]) -> dict[str, str]:
@@ -105,37 +102,3 @@ class Processes:
         shared = at_once > 1 and "OMP_NUM_THREADS" not in os.environ
         environment = child_environment(max(1, cores() // at_once) if shared else None)
         return environment | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if self._gpus else {})
-
-
-class RunningProcess:
-    """A job that runs here.
-
-    Args:
-        job: The job.
-        spec: What to run.
-        environment: Of the process.
-        gpus: That it owns.
-    """
-
-    def __init__(
-        self, job: Job, spec: ChildSpec, environment: dict[str, str], gpus: list[str]
-    ) -> None:
-        self.job, self.gpus = job, gpus
-        self.has_ended = False
-        self._child: Child | None = None
-        self._reason = ""
-        try:
-            self._child = Child(spec, environment)
-        except OSError as error:  # no memory for another process, no room in its folder
-            self._reason = f"could not be started: {error}"
-
-    def poll(self) -> Ending | None:
-        """How it ended, or None."""
-        ending = self._child.poll() if self._child else Ending(None, 0.0, self._reason)
-        self.has_ended = ending is not None
-        return ending
-
-    def stop(self) -> None:
-        """Ask it to end."""
-        if self._child:
-            self._child.stop("stopped with the sweep")

@@ -132,7 +132,7 @@ class _Composer:
             folder = Path(composed.hydra.sweep.dir, name).absolute()
             hydra = composed.pop("hydra")
             try:
-                config = to_config(composed, with_devices=False)
+                config = to_config(composed)
             finally:
                 composed.hydra = hydra
         return Job(number, name, tuple(overrides), config, folder)

@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
 
 from alexnet_exp.hardware import before_exec, describe
 
@@ -55,7 +55,7 @@ class ChildSpec:
     def on_machine(
         self, number: int, machines: int, devices: int, address: str, port: int
     ) -> "ChildSpec":
-        """The part of a run on several machines that one of them has: torchrun with the same command.
+        """The part that one of several machines has in a job: torchrun with the same command.
 
         Args:
             number: Of the machine, from 0.
@@ -100,7 +100,7 @@ def child_environment(threads: int | None = None) -> dict[str, str]:
 
 
 class Child:
-    """A running job.
+    """A job that runs here.
 
     Its output is appended to ``log.txt`` of its folder. It is ended when this process ends, however
     that happens (on Linux; elsewhere unless this process is killed).
@@ -112,36 +112,44 @@ class Child:
 
     def __init__(self, spec: ChildSpec, environment: Mapping[str, str]) -> None:
         self.spec = spec
-        spec.folder.mkdir(parents=True, exist_ok=True)
+        self.has_ended = False
         self._started = time.monotonic()
         self._stopping: float | None = None
         self._reason = ""
+        self._process: subprocess.Popen[bytes] | None = None
         command = [sys.executable, *spec.arguments]
-        with (spec.folder / LOG).open("a") as log:
-            _head(log, command)
-            self._process = subprocess.Popen(
-                command,
-                cwd=spec.cwd,
-                env=dict(environment),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                preexec_fn=before_exec(),
-            )
+        try:
+            spec.folder.mkdir(parents=True, exist_ok=True)
+            with (spec.folder / LOG).open("a") as log:
+                log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
+                log.flush()
+                self._process = subprocess.Popen(
+                    command,
+                    cwd=spec.cwd,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=before_exec(),
+                )
+        except OSError as error:  # no memory for another process, no room in its folder
+            self._reason = f"could not be started: {error}"
 
     @property
     def pid(self) -> int:
         """Process and session of the job."""
+        assert self._process is not None
         return self._process.pid
 
     def poll(self) -> Ending | None:
         """How the job ended, or None while it runs; ends a job that hangs or was told to stop."""
-        code = self._process.poll()
+        code = self._process.poll() if self._process else None
         now = time.monotonic()
-        if code is not None:
+        if code is not None or self._process is None:
+            self.has_ended = True
             self._signal(signal.SIGKILL)  # processes that it has left behind
-            reason = self._reason or ("" if code == 0 else describe(code))
+            reason = self._reason or describe(code) if code else self._reason
             return Ending(code, now - self._started, reason)
         timeout = self.spec.timeout
         if self._stopping is None and timeout is not None and now - self._started > timeout:
@@ -150,15 +158,15 @@ class Child:
             self._signal(signal.SIGKILL)
         return None
 
-    def stop(self, reason: str) -> None:
+    def stop(self, reason: str = "stopped with the sweep") -> None:
         """Ask the job to end; ``poll`` kills it if it has not done so some seconds later."""
         if self._stopping is None:
-            self._stopping, self._reason = time.monotonic(), reason
+            self._stopping, self._reason = time.monotonic(), self._reason or reason
             self._signal(signal.SIGTERM)
 
-    def end(self, reason: str) -> None:
+    def end(self) -> None:
         """Stop the job and wait until it is gone."""
-        self.stop(reason)
+        self.stop()
         try:
             while self.poll() is None:
                 time.sleep(_PAUSE)
@@ -167,10 +175,9 @@ class Child:
             raise
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):
-            return
+        if self._process is not None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, number)
 
 
 def run_child(
@@ -181,10 +188,10 @@ def run_child(
     try:
         while (ending := child.poll()) is None:
             if stop is not None and stop.is_set():
-                child.stop("stopped")
+                child.stop()
             time.sleep(_PAUSE)
     except BaseException:
-        child.end("stopped")
+        child.end()
         raise
     return ending
 
@@ -212,8 +219,3 @@ def log_size(folder: Path) -> int:
         return (folder / LOG).stat().st_size
     except OSError:
         return 0
-
-
-def _head(log: IO[str], command: list[str]) -> None:
-    log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
-    log.flush()

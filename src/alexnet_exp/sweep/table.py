@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from math import nan
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from rich.console import Group
 from rich.live import Live
