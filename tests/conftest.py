@@ -1,14 +1,12 @@
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
-from alexnet_exp.config import Config, conf_folder, register, to_config
+from alexnet_exp.config import Config, compose, composing, to_config
 
 ComposeConfig = Callable[..., Config]
 
@@ -28,15 +26,12 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def compose_config() -> Iterator[ComposeConfig]:
+def compose_config() -> ComposeConfig:
     """``compose_config(*overrides)``: the checked configuration of a command line."""
-    register()
 
     @cache
     def composed(*overrides: str) -> Config:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            return to_config(compose("config", overrides=list(overrides)))
+        with composing():
+            return to_config(compose(overrides))
 
-    yield lambda *overrides: deepcopy(composed(*overrides))
-    GlobalHydra.instance().clear()
+    return lambda *overrides: deepcopy(composed(*overrides))

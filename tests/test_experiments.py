@@ -3,10 +3,8 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
-from alexnet_exp.config import conf_folder, register, to_config
+from alexnet_exp.config import compose, composing, conf_folder, to_config
 from alexnet_exp.errors import UserError
 from alexnet_exp.experiments import check_overrides
 
@@ -16,12 +14,8 @@ EXPERIMENTS = sorted(file.stem for file in (conf_folder() / "experiment").glob("
 
 @pytest.fixture
 def check() -> Iterator[Check]:
-    register()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        yield lambda *overrides: check_overrides(
-            to_config(compose("config", list(overrides))), list(overrides)
-        )
+    with composing():
+        yield lambda *overrides: check_overrides(to_config(compose(overrides)), list(overrides))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
@@ -75,9 +69,22 @@ def test_undone_experiments_are_refused(
         check(*overrides)
 
 
-def test_one_experiment_at_a_time(check: Check) -> None:
-    with pytest.raises(UserError, match="one experiment at a time"):
-        check("+experiment=[no_lrn,no_dropout]")
+def test_experiments_that_contradict_each_other_are_refused(check: Check) -> None:
+    with pytest.raises(
+        UserError, match=r"no_lrn sets model\.normalization=none and .*original sets"
+    ):
+        check("+experiment=[original,no_lrn]")
+    with pytest.raises(UserError, match=r"no_conv2 sets model\.without=\['conv2'\] and"):
+        check("+experiment=[no_conv2,no_conv3]")
+
+
+def test_each_of_several_experiments_does_something(check: Check) -> None:
+    assert check("+experiment=[no_lrn,no_dropout]") == []
+    assert check("+experiment=[one_gpu,no_lrn,no_crops]") == []
+    with pytest.raises(UserError, match="experiment=no_tower_communication changes nothing here"):
+        check("+experiment=[no_tower_communication,one_gpu]")
+    with pytest.raises(UserError, match="experiment=no_crops changes nothing here"):
+        check("+experiment=[no_augmentation,no_crops]")
 
 
 def test_names_of_presets_choose_nothing(check: Check) -> None:

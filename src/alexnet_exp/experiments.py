@@ -1,17 +1,36 @@
 """Whether a run will be what its overrides say, so that nothing is recorded under a false name."""
 
+from collections.abc import Iterator
 from dataclasses import asdict, replace
+from itertools import combinations
 from typing import Any
 
-import hydra
-from omegaconf import DictConfig, OmegaConf
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
-from alexnet_exp.config import Config, conf_folder, leaves, to_config, to_plain
+from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, to_config, to_plain
+from alexnet_exp.config.compose import chosen_experiments
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
 
 # Groups whose options a recipe may change in part.
 _GROUPS = ("model", "augmentation", "optim", "evaluation")
+
+
+def load_config(*overrides: str) -> Config:
+    """The configuration of a command line, composed and checked as the commands do.
+
+    Args:
+        overrides: Such as ``"+experiment=no_lrn"``, ``"optim.lr=.005"``.
+
+    Raises:
+        UserError: One is wrong, or an experiment does not do what its name says.
+        hydra.errors.HydraException: There is no such group, option or field.
+    """
+    with composing():
+        config = to_config(compose(overrides))
+        check_overrides(config, list(overrides))
+    return config
 
 
 def check_overrides(config: Config, overrides: list[str], primary: str = "config") -> list[str]:
@@ -26,8 +45,8 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
         Notes for the user: which of the chosen options a recipe changes, and in what.
 
     Raises:
-        UserError: Two experiments at once, an experiment that changes nothing, or a preset's name
-            overridden as if that chose the preset.
+        UserError: An experiment changes nothing or is undone, two contradict each other, or a
+            preset's name is overridden as if that chose the preset.
     """
     parted = (item.lstrip("+").partition("=") for item in overrides)
     named = {name: value for name, _, value in parted}
@@ -36,56 +55,92 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
         if name is not None and (conf_folder() / group / f"{name}.yaml").exists():
             raise UserError(f"{group}.name is only a label: choose a preset with {group}={name}")
     if named.get("optim.name") is not None:
-        raise UserError("optim.name is only a label: the optimizer is SGD, as in the paper")
-    experiments = [item for item in overrides if item.lstrip("+").startswith("experiment=")]
-    if len(experiments) > 1 or any("=[" in item for item in experiments):
         raise UserError(
-            f"{' '.join(experiments)}: one experiment at a time, so that its name says what"
-            " changed; add fields for more, such as +experiment=no_lrn model.dropout=0"
+            "optim.name is only a label: choose with optim=adam, optim=adamw or"
+            " optim._target_=<a class of torch.optim>"
         )
-    if experiments:
-        _refuse_undone(config)
-    if experiments and config.experiment != "baseline":
-        rest = [item for item in overrides if item not in experiments]
-        _refuse_idle(config, hydra.compose(primary, rest))
+    _check_experiments(config, overrides, primary)
     others = [item for item in overrides if not item.startswith("recipe=")]
     return [
         note
         for group in _GROUPS
         if group in named
-        for note in _undone(
-            config, group, named[group], hydra.compose(primary, [*others, "recipe=paper"])
-        )
+        for note in _undone(config, group, named[group], [*others, "recipe=paper"], primary)
     ]
 
 
-def _refuse_undone(config: Config) -> None:
-    """Whatever the experiment sets has to hold in the end."""
-    file = conf_folder() / "experiment" / f"{config.experiment}.yaml"
-    content: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
-    wanted = [
-        (f"{key.rpartition('/')[2]}.name", option)
-        for default in content.pop("defaults", [])
-        if isinstance(default, dict)
-        for key, option in default.items()
-    ]
+def _check_experiments(config: Config, overrides: list[str], primary: str) -> None:
+    """Each of them does something, all of it holds in the end, and no two set one field."""
+    chosen = chosen_experiments(overrides)
+    wanted = {name: dict(_settings(name)) for name in chosen}
+    if len(chosen) > 1:
+        _refuse_contradiction(wanted, overrides, primary)
     composed = dict(leaves(to_plain(config)))
-    for path, value in [*wanted, *leaves(content)]:
-        if composed.get(path) != value and "${" not in str(value):
+    for name, settings in wanted.items():
+        for path, value in settings.items():
+            if composed.get(path) != value and "${" not in str(value):
+                raise UserError(
+                    f"+experiment={name} sets {path}={value}, and another override makes it"
+                    f" {composed.get(path)}: leave out one of the two"
+                )
+    for name in chosen:
+        if name == Config.experiment:
+            continue
+        rest = [other for other in chosen if other != name]
+        without = to_config(compose(_with(rest, overrides), primary))
+        if _effect(without) == _effect(config):
             raise UserError(
-                f"+experiment={config.experiment} sets {path}={value}, and another override"
-                f" makes it {composed.get(path)}: leave out one of the two"
+                f"+experiment={name} changes nothing here: model={config.model.name},"
+                f" recipe={config.recipe} or another override leaves that out already, or puts it"
+                " back"
             )
 
 
-def _refuse_idle(config: Config, composed: DictConfig) -> None:
-    """Compare with what was composed without the experiment."""
-    without = to_config(composed)
-    if _effect(without) == _effect(config):
-        raise UserError(
-            f"+experiment={config.experiment} changes nothing here: model={config.model.name},"
-            f" recipe={config.recipe} or another override leaves that out already, or puts it back"
-        )
+def _refuse_contradiction(
+    wanted: dict[str, dict[str, Any]], overrides: list[str], primary: str
+) -> None:
+    """Hydra lets the last of two experiments win in silence."""
+    groups = [item for item in overrides if item.startswith(("data=", "recipe="))]
+    plain = _composed(groups, primary)
+    changes = {}
+    for name, settings in wanted.items():
+        own = _composed(_with([name], groups), primary)
+        changed = {path: own[path] for path in own if own[path] != plain.get(path)}
+        changes[name] = {**changed, **settings}
+    for (one, first), (other, second) in combinations(changes.items(), 2):
+        for path in first.keys() & second.keys() - {"experiment"}:
+            if first[path] != second[path]:
+                raise UserError(
+                    f"+experiment={one} sets {path}={first[path]} and +experiment={other} sets"
+                    f" {path}={second[path]}: they can't be had together"
+                )
+
+
+def _composed(overrides: list[str], primary: str) -> dict[str, Any]:
+    config = to_config(compose(overrides, primary))
+    return dict(leaves(to_plain(config)))
+
+
+def _with(experiments: list[str], overrides: list[str]) -> list[str]:
+    """The same overrides with other experiments."""
+    others = [item for item in overrides if not chosen_experiments([item])]
+    return [*others, f"+experiment=[{','.join(experiments)}]"] if experiments else others
+
+
+def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
+    """What an experiment's file sets, by dotted path, wherever in Hydra's search path it lies."""
+    path = f"experiment/{experiment}"
+    for source in GlobalHydra.instance().config_loader().get_sources():
+        if source.available() and source.is_config(path):
+            content: Any = OmegaConf.to_container(source.load_config(path).config)
+            break
+    else:
+        return
+    for default in content.pop("defaults", []):
+        if isinstance(default, dict):
+            for key, option in default.items():
+                yield f"{key.rpartition('/')[2]}.name", option
+    yield from leaves(content)
 
 
 def _effect(config: Config) -> dict[str, Any]:
@@ -113,12 +168,14 @@ def _effect(config: Config) -> dict[str, Any]:
     return effect
 
 
-def _undone(config: Config, group: str, option: str, composed: DictConfig) -> list[str]:
+def _undone(
+    config: Config, group: str, option: str, overrides: list[str], primary: str
+) -> list[str]:
     """A note if the recipe changes fields of an option that was chosen by name.
 
-    ``composed`` is with the paper's recipe, which changes none.
+    ``overrides`` are with the paper's recipe, which changes none.
     """
-    plain = getattr(to_config(composed), group)
+    plain = getattr(to_config(compose(overrides, primary)), group)
     before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
     if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields

@@ -130,11 +130,7 @@ class _Composer:
             composed.hydra.job.override_dirname = folder_name(overrides, self._constant)
             name = str(Path(composed.hydra.sweep.subdir))
             folder = Path(composed.hydra.sweep.dir, name).absolute()
-            hydra = composed.pop("hydra")
-            try:
-                config = to_config(composed)
-            finally:
-                composed.hydra = hydra
+            config = to_config(composed)
         return Job(number, name, tuple(overrides), config, folder)
 
 

@@ -1,0 +1,115 @@
+"""How Hydra finds and composes the configuration, within a command or without one."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import hydra
+from hydra import initialize_config_dir, version
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config.schema import Config
+
+
+def conf_folder() -> Path:
+    """The Hydra tree: inside the package when installed from a wheel, else beside ``src``."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parents[1] / "conf"
+
+
+def register() -> None:
+    """Tell Hydra the schema that conf/config.yaml is merged into, and the option model=paper.
+
+    A preset states all its convolutions: those of the schema would shine through.
+    """
+    schema = OmegaConf.structured(
+        Config(experiment="${experiment_name:}", model=ModelConfig(conv={}))
+    )
+    for group in ("trainer", "optim", "logger"):  # a file may add arguments of a library
+        OmegaConf.set_struct(schema[group], False)
+    store = ConfigStore.instance()
+    store.store(name="alexnet_exp_schema", node=schema)
+    store.store(group="model", name="paper", node=ModelConfig)
+    OmegaConf.register_new_resolver("experiment_name", _experiment_name, replace=True)
+
+
+def chosen_experiments(overrides: Sequence[str]) -> list[str]:
+    """The options that ``+experiment=...`` names, sorted, each once."""
+    values = [re.fullmatch(r"\+*experiment=\[?(.*?)]?", item) for item in overrides]
+    return sorted({name.strip() for value in values if value for name in value[1].split(",")})
+
+
+def _experiment_name(*unnamed: str, _root_: DictConfig) -> str:
+    """What a run is recorded as.
+
+    Args:
+        unnamed: Options that do not count, as they change nothing in the result.
+    """
+    node = OmegaConf.select(_root_, "hydra")
+    if node is None and HydraConfig.initialized():
+        node = HydraConfig.get()
+    if node is None:
+        return Config.experiment
+    chosen = chosen_experiments(node.overrides.task)
+    chosen = chosen or [str(node.runtime.choices.get("experiment") or Config.experiment)]
+    named = [name for name in chosen if name not in (Config.experiment, *unnamed)]
+    return "+".join(named) or Config.experiment
+
+
+def as_hydra(argument: str) -> str:
+    """An argument of the command line as Hydra wants it.
+
+    A parameter of a W&B sweep can't begin with a +, so that ``experiment=no_lrn`` stands for
+    ``+experiment=no_lrn``; several experiments may be given by the name that they are recorded
+    under: ``experiment=no_dropout+no_lrn`` is ``+experiment=[no_dropout,no_lrn]``.
+    """
+    parted = re.fullmatch(r"(\+*)(experiment|sweep)=(.*)", argument)
+    if parted is None:
+        return argument
+    plus, group, value = parted.groups()
+    if group == "experiment":
+        value = re.sub(r"[\w./-]+(\+[\w./-]+)+", lambda names: f"[{names[0]}]", value)
+        value = value.replace("+", ",")
+    return f"{plus or '+'}{group}={value}"
+
+
+@contextmanager
+def composing() -> Iterator[None]:
+    """Have Hydra read our tree meanwhile; an app of others' gets its own back."""
+    outer, base = GlobalHydra.instance().hydra, version.getbase()
+    GlobalHydra.instance().clear()
+    try:
+        register()
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = outer
+        version.VersionBase.instance().version_base = base
+
+
+def compose(overrides: Sequence[str], primary: str = "config") -> DictConfig:
+    """What a command line composes, less ``hydra``; within a command or ``composing``.
+
+    Args:
+        overrides: As on a command line.
+        primary: Name of the primary configuration.
+    """
+    given = [as_hydra(item) for item in overrides]
+    composed = hydra.compose(primary, given, return_hydra_config=True)
+    return less_hydra(composed)
+
+
+def less_hydra(composed: DictConfig) -> DictConfig:
+    """A copy without Hydra's own node, which says how the experiment is named."""
+    plain = composed.copy()
+    if "hydra" in plain:
+        plain.experiment = str(plain.experiment)
+        with open_dict(plain):
+            del plain["hydra"]
+    return plain

@@ -1,0 +1,74 @@
+"""The typed schema of one run; conf/ holds its values."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from alexnet_exp.config.bearing import NEUTRAL
+from alexnet_exp.config.data import DataConfig
+from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config.sweep import SweepConfig
+from alexnet_exp.config.training import (
+    AugmentationConfig,
+    EvaluationConfig,
+    LoggerConfig,
+    OptimConfig,
+    SpeedConfig,
+    StrategyConfig,
+    TrainerConfig,
+)
+
+
+@dataclass
+class Config:
+    """One run."""
+
+    experiment: str = "baseline"
+    """Names of the chosen experiments, sorted and joined by +; what +experiment=... chose."""
+
+    recipe: str = "paper"
+    """Name of the training recipe; set by recipe=..."""
+
+    seed: int = 0
+    """Seed of weights, order of images, augmentation and dropout."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    strategy: StrategyConfig = field(default_factory=StrategyConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=NEUTRAL)
+    logger: LoggerConfig = field(default_factory=LoggerConfig, metadata=NEUTRAL)
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    """Lightning callbacks by name, each with _target_; set by callbacks=[lr_monitor,...]."""
+
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig, metadata=NEUTRAL)
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        for path, value in leaves(asdict(self)):
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{path}={value} must be finite")
+        if not 0 <= self.seed < 2**31:
+            raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
+
+
+def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every value below the top of nested dicts, by its dotted path; a list is one value."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", value
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """Plain dicts, lists, numbers and strings, as checkpoints and JSON hold them."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
