@@ -7,11 +7,10 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from alexnet_exp.config import conf_folder, leaves, register
+from alexnet_exp.config import compose, composing, leaves
 from alexnet_exp.report.placement import Placement
 from alexnet_exp.report.results import Diverged, Run
 
@@ -145,9 +144,8 @@ def factor_fields(experiment: str) -> dict[str, Any]:
 @cache
 def _composed(*overrides: str) -> dict[str, Any]:
     """Every field of a configuration; the paper's recipe hides none of what a factor sets."""
-    register()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        composed = compose("config", overrides=["recipe=paper", *overrides])
+    with composing():
+        composed = compose(["recipe=paper", *overrides])
     plain: Any = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     return dict(leaves(plain))
 
