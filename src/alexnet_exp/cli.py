@@ -16,6 +16,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from alexnet_exp.config import Config, conf_folder, register, to_config
+from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.console import say
 from alexnet_exp.errors import (
     FAILED,
@@ -51,7 +52,7 @@ def run(task: Callable[[Any, Path], object], sweeps: bool = False, name: str = "
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()
     keep_freed_memory()
-    sys.argv = [_with_plus(argument) for argument in sys.argv]
+    sys.argv = [as_hydra(argument) for argument in sys.argv]
 
     if not sweeps and name == "config" and {"--help", "-h"} & set(sys.argv):
         print(f"{sys.modules['__main__'].__doc__}\nThe groups and fields are those of train:\n")
@@ -74,11 +75,6 @@ def run(task: Callable[[Any, Path], object], sweeps: bool = False, name: str = "
         mistake(_composition_error(error))
     if command.undone_jobs:
         sys.exit(FAILED)
-
-
-def _with_plus(argument: str) -> str:
-    """``experiment=no_lrn`` as Hydra wants it; a parameter of a W&B sweep can't begin with a +."""
-    return f"+{argument}" if argument.startswith(("experiment=", "sweep=")) else argument
 
 
 class _Command:
