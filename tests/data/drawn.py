@@ -1,6 +1,7 @@
 """Small data sets drawn for the tests."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,10 @@ import numpy as np
 from PIL import Image
 
 from alexnet_exp.config.data import DataConfig, Layout
+from alexnet_exp.data.sources.source import Source, open_source
 
 SIZE = 8
+TIMES = ("seconds", "images_per_second", "images_per_second_per_core")
 
 
 def picture(seed: int, shape: tuple[int, ...] = (10, 12, 3)) -> np.ndarray:
@@ -41,3 +44,15 @@ def config_of(
     return DataConfig(
         name="drawn", source=source, root=None if root is None else str(root), **fields
     )
+
+
+def opened(config: DataConfig) -> Source:
+    return open_source(config, Path(config.stores) / "drawn.unpacked", progress=False)
+
+
+def contents(path: Path) -> dict[str, object]:
+    """Bytes of a store by file name, less how long the packing took."""
+    held: dict[str, object] = {file.name: file.read_bytes() for file in path.iterdir()}
+    meta = json.loads((path / "meta.json").read_text())
+    held["meta.json"] = {k: v for k, v in meta.items() if k not in TIMES}
+    return held

@@ -15,20 +15,19 @@ from PIL import Image
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data import decode as decoding
 from alexnet_exp.data.decode import encode_jpeg, resize_and_crop
-from alexnet_exp.data.sources.source import open_source
 from alexnet_exp.data.store import packing
 from alexnet_exp.data.store.images import offsets_path, shard_path
 from alexnet_exp.data.store.store import Store, prepare, store_path
 from alexnet_exp.errors import UserError
-from tests.data.drawn import SIZE, config_of, folder_of, picture
+from tests.data.drawn import SIZE, config_of, folder_of, opened, picture
 
 COUNT = 41
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_CHUNK_BYTES", 3 * SIZE * SIZE * 3)
-    monkeypatch.setattr(packing, "SHARD_BYTES", 9 * SIZE * SIZE * 3)
+    monkeypatch.setattr(packing, "_CHUNK_IMAGES", 3)
+    monkeypatch.setattr(packing, "SHARD_IMAGES", 8)
 
 
 @pytest.fixture(params=list(Encoding))
@@ -39,7 +38,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> DataConfig:
 
 def drawn(config: DataConfig) -> np.ndarray:
     """What the packer gets to store."""
-    source = open_source(config, progress=False)
+    source = opened(config)
     return np.stack([resize_and_crop(source.load(item), SIZE) for item in source.items])
 
 

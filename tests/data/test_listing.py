@@ -16,13 +16,13 @@ from tests.data.drawn import config_of, encoded, folder_of, picture
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What is listed from here on; twenty files are many, and folders settle at once."""
     found: list[Path] = []
-    open_tree = sources.open_tree
+    list_files = sources.Files
 
-    def counted(root: Path, scratch: Path) -> sources.Tree:
-        found.append(root)
-        return open_tree(root, scratch)
+    def counted(folder: Path, where: Path) -> sources.Files:
+        found.append(where)
+        return list_files(folder, where)
 
-    monkeypatch.setattr(sources, "open_tree", counted)
+    monkeypatch.setattr(sources, "Files", counted)
     monkeypatch.setattr(listing, "LARGE", 20)
     monkeypatch.setattr(listing, "_SETTLED", 0)
     return found

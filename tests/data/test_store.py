@@ -3,13 +3,9 @@ import json
 import os
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,13 +15,12 @@ import torch
 
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.decode import resize_and_crop
-from alexnet_exp.data.sources.source import TreeSource, open_source
-from alexnet_exp.data.store import chunks, packing
-from alexnet_exp.data.store.lock import only_one
-from alexnet_exp.data.store.pixel_totals import PixelTotals
+from alexnet_exp.data.lock import only_one
+from alexnet_exp.data.store import packing
 from alexnet_exp.data.store.store import Store, prepare, store_path
+from alexnet_exp.data.store.totals import PixelTotals
 from alexnet_exp.errors import UserError
-from tests.data.drawn import SIZE, config_of, encoded, folder_of, picture
+from tests.data.drawn import SIZE, config_of, encoded, folder_of, opened, picture
 
 FILES = {
     "images-00000.npy",
@@ -44,18 +39,7 @@ def config(tmp_path: Path) -> DataConfig:
 
 @pytest.fixture
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_CHUNK_BYTES", 5 * SIZE * SIZE * 3)
-
-
-def contents(path: Path) -> dict[str, object]:
-    """Bytes by file name, less how long the packing took."""
-    held: dict[str, object] = {file.name: file.read_bytes() for file in path.iterdir()}
-    meta = json.loads((path / "meta.json").read_text())
-    held["meta.json"] = {k: v for k, v in meta.items() if k not in TIMES}
-    return held
-
-
-TIMES = ("seconds", "images_per_second", "images_per_second_per_core")
+    monkeypatch.setattr(packing, "_CHUNK_IMAGES", 5)
 
 
 def left(config: DataConfig) -> set[str]:
@@ -64,7 +48,7 @@ def left(config: DataConfig) -> set[str]:
 
 def test_store_holds_what_the_source_gives(config: DataConfig, small_chunks: None) -> None:
     store = prepare(config, progress=False)
-    source = open_source(config, progress=False)
+    source = opened(config)
     assert store.images.shape == (32, SIZE, SIZE, 3)
     assert {path.name for path in store.path.iterdir()} == FILES
     assert left(config) == {store.path.name}
@@ -97,7 +81,7 @@ def test_mean_and_covariance_are_those_of_the_training_split(
 @pytest.mark.parametrize("shape", [(3, 256, 256, 3), (50, 7, 7, 1), (2, 300, 300, 3)])
 def test_totals_do_not_round(shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(250, 256, shape, dtype=np.uint8)
-    totals, rest = (PixelTotals(shape[1], shape[3]) for _ in range(2))
+    totals, rest = (PixelTotals.none(shape[1], shape[3]) for _ in range(2))
     totals.add(images[:1])
     rest.add(images[1:])
     totals.merge(rest)
@@ -166,7 +150,7 @@ def test_undecodable_files_are_left_out_and_named(
     assert "left out 2 of 32" in capsys.readouterr().err
     assert set(store.meta["skipped"]) == {"daisy/004.png", "rose/003.png"}
     assert len(store.images) == len(store.labels) == len(store.names) == 30
-    source = open_source(config, progress=False)
+    source = opened(config)
     by_name = {item.name: item for item in source.items}
     for row, name in enumerate(store.names):
         np.testing.assert_array_equal(
@@ -178,114 +162,13 @@ def test_undecodable_files_are_left_out_and_named(
 def test_a_class_whose_only_test_image_is_broken_is_named(
     config: DataConfig, tmp_path: Path
 ) -> None:
-    source = open_source(config, progress=False)
+    source = opened(config)
     item = next(i for i in source.items if i.split == "test" and i.name.startswith("rose"))
     (tmp_path / "flowers" / item.name).write_bytes(b"x")
     config.max_undecodable = 0.5
     with pytest.raises(UserError, match=rf"'rose'.*no test image.*{item.name}"):
         prepare(config, progress=False)
     assert left(config) == set()
-
-
-# A process that has imported everything and forks one that is killed for each line it reads:
-# the import takes longer than all the rest.
-KILLED = """
-import json, os, signal, sys, time
-from alexnet_exp.config.data import DataConfig
-from torchvision.transforms.v2 import functional  # once, and not in every child
-from alexnet_exp.data.store import journal
-from alexnet_exp.data.store import packing
-from alexnet_exp.data.decode import decoder_name
-from alexnet_exp.data.store.store import prepare
-decoder_name()
-packing._CHUNK_BYTES = 5 * 8 * 8 * 3
-journal.COMMIT_SECONDS = 0
-append = journal.append
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
-def killing(file, lines):
-    append(file, [line for line in lines if line.get("done", 0) <= 10])
-    for line in lines:
-        if line.get("done", 0) > 10:  # half a line of the third chunk
-            file.write(json.dumps(line)[:9])
-            file.flush()
-            os.kill(os.getpid(), number)
-            time.sleep(0.5)  # the main thread is interrupted, this one is not
-            return
-journal.append = killing
-for request in sys.stdin:
-    fields, number = json.loads(request)
-    child = os.fork()
-    if child == 0:
-        try:
-            prepare(DataConfig(**fields), progress=False)
-        except KeyboardInterrupt:
-            os._exit(130)
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@pytest.fixture(scope="module")
-def kill_packing() -> Iterator[Callable[[DataConfig, int], int]]:
-    """Pack in a process that is sent a signal when two chunks of five are done; its exit code."""
-    with subprocess.Popen(
-        [sys.executable, "-c", KILLED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        stdin, stdout = process.stdin, process.stdout
-
-        def kill(config: DataConfig, number: int) -> int:
-            stdin.write(json.dumps([config.__dict__, number]) + "\n")
-            stdin.flush()
-            return int(stdout.readline())
-
-        yield kill
-        stdin.close()
-
-
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
-def test_a_killed_packing_goes_on_and_ends_the_same(
-    config: DataConfig,
-    tmp_path: Path,
-    small_chunks: None,
-    monkeypatch: pytest.MonkeyPatch,
-    name: str,
-    kill_packing: Callable[[DataConfig, int], int],
-) -> None:
-    (tmp_path / "flowers" / "daisy" / "002.png").write_bytes(b"broken")  # in the first chunk
-    config.max_undecodable = 0.1
-    undisturbed = contents(prepare(config, progress=False).path)
-    config.stores = str(tmp_path / "other")
-    number = getattr(signal, name)
-    assert kill_packing(config, number) == (130 if name == "SIGINT" else -number)
-    assert left(config) == {store_path(config).name + ".partial"}
-    decoded: list[str] = []
-    load = TreeSource.load
-    monkeypatch.setattr(
-        TreeSource, "load", lambda self, item: (decoded.append(item.name), load(self, item))[1]
-    )
-    store = prepare(config, progress=False)
-    assert len(decoded) == 22  # of 32: two chunks of five were done
-    assert contents(store.path) == undisturbed
-    assert left(config) == {store.path.name}
-
-
-def test_what_is_left_of_another_source_is_not_taken_over(
-    config: DataConfig,
-    tmp_path: Path,
-    small_chunks: None,
-    kill_packing: Callable[[DataConfig, int], int],
-) -> None:
-    kill_packing(config, signal.SIGKILL)
-    assert left(config) == {store_path(config).name + ".partial"}
-    first = tmp_path / "flowers" / "daisy" / "000.png"
-    first.write_bytes(encoded(picture(123456, (9, 9, 3))))
-    store = prepare(config, progress=False)
-    np.testing.assert_array_equal(
-        store.images[0], resize_and_crop(picture(123456, (9, 9, 3)), SIZE)
-    )
-    assert left(config) == {store.path.name}
 
 
 def test_too_little_space_is_seen_before_packing(
@@ -306,7 +189,7 @@ def test_a_disk_that_fills_up_costs_nothing_that_was_packed(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("alexnet_exp.data.store.journal.append", full)
+        patch.setattr(packing, "put", full)
         with pytest.raises(UserError, match=r"disk of .*stores is full.*goes on.*data\.stores="):
             prepare(config, progress=False)
     assert packing.partial_path(store_path(config)).exists()
@@ -328,7 +211,7 @@ def test_errors_of_the_program_leave_nothing_and_are_not_hidden(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(chunks, "resize_and_crop", broken)
+    monkeypatch.setattr(packing, "resize_and_crop", broken)
     threads = torch.get_num_threads()
     with pytest.raises(ZeroDivisionError):
         prepare(config, progress=False)
@@ -350,7 +233,7 @@ def test_a_second_process_waits_and_then_opens(
             assert time.monotonic() < deadline
             said += capsys.readouterr().err
             time.sleep(0.01)
-        source = open_source(config, progress=False)
+        source = opened(config)
         packing.pack(source, config, path, progress=False)
         written = (path / "images-00000.npy").stat().st_ino
         assert not ready
@@ -404,14 +287,14 @@ def damage(path: Path, what: str) -> None:
 @pytest.mark.parametrize(
     ("what", "expected"),
     [
-        ("version", "has format version 99, this program reads 2: delete the folder"),
+        ("version", "has format version 99, this program reads 3: delete the folder"),
         ("covariance", "is damaged .'rgb_covariance'"),
         ("images", "is damaged .*delete the folder"),
         ("labels", "is damaged .labels.npy has labels from 1 to 2, meta.json 2 classes"),
-        ("split", r"split\.npy has uint8 \(31,\) instead of uint8 \(32,\)"),
+        ("split", r"split has uint8 \(31,\) instead of uint8 \(32,\)"),
         ("mean", "is damaged .*mean.npy"),
         ("nan", "mean.npy holds what is no number"),
-        ("all train", r"split\.npy has 32 train images, meta\.json 26"),
+        ("all train", r"split\.npy has .'train': 32.* images, meta\.json .'train': 26"),
         ("meta", "is damaged .meta.json"),
     ],
 )

@@ -1,133 +1,133 @@
-"""CIFAR-10 and Fashion-MNIST in their authors' files, whose checksums torchvision knows.
+"""CIFAR-10 and Fashion-MNIST as torchvision reads and checks them.
 
 torchvision takes seconds to import, so the functions that need it do.
 """
 
-import gzip
-import struct
-from abc import ABC, abstractmethod
+import tarfile
 from pathlib import Path
 
 import numpy as np
 
+from alexnet_exp.config.data import Layout
 from alexnet_exp.data.decode import Pixels
-from alexnet_exp.data.sources.download import digest_of, fetch
+from alexnet_exp.data.sources.download import fetch
+from alexnet_exp.data.sources.files import remove_unpacked, unpack
 from alexnet_exp.errors import UserError
 
 Arrays = dict[str, tuple[Pixels, list[int]]]
 """By split (train, test): uint8 images of shape (N, H, W, C) and their labels."""
 
+_BATCHES, _ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 
-class Files(ABC):
-    """A data set of a few files with known checksums.
+
+def find_cifar(root: Path | None) -> Path | None:
+    """The authors' archive or the folder around its content, in or at ``root``; else None."""
+    if root is None:
+        return None
+    if root.is_dir():
+        around = root.parent if root.name == _BATCHES else root
+        found = (around, around / _ARCHIVE)
+        return next((path for path in found if _holds_batches(path)), None)
+    return root if _holds_batches(root) else None
+
+
+def _holds_batches(path: Path) -> bool:
+    if path.is_dir():
+        return (path / _BATCHES).is_dir()
+    try:
+        with tarfile.open(path) as archive:
+            first = archive.next()
+    except (OSError, tarfile.TarError):
+        return False
+    return first is not None and _BATCHES in Path(first.name).parts
+
+
+def checksums(source: Layout) -> str:
+    """Of what is published as CIFAR-10 or Fashion-MNIST; what is loaded is checked against them."""
+    from torchvision.datasets import CIFAR10, FashionMNIST
+
+    if source == Layout.cifar10:
+        return CIFAR10.tgz_md5
+    return " ".join(md5 for _, md5 in FashionMNIST.resources)
+
+
+def load_cifar(
+    root: Path | None, downloads: Path, unpacked: Path, *, progress: bool
+) -> tuple[list[str], Arrays]:
+    """Class names and images of ``cifar-10-batches-py``.
 
     Args:
-        root: folder with the files; None downloads them.
+        root: what ``find_cifar`` gave; None downloads it.
         downloads: folder for downloads.
+        unpacked: where an archive is unpacked.
+        progress: show bars.
+
+    Raises:
+        UserError: a file is missing, damaged, or cannot be downloaded.
     """
+    from torchvision.datasets import CIFAR10
 
-    def __init__(self, root: Path | None, downloads: Path) -> None:
-        self.root = root
-        self.downloads = downloads
-
-    @property
-    @abstractmethod
-    def identity(self) -> str:
-        """Checksums of the content; what is loaded is checked against them."""
-
-    @abstractmethod
-    def load(self, progress: bool) -> tuple[list[str], Arrays]:
-        """Class names and images.
-
-        Raises:
-            UserError: a file is missing, damaged, or cannot be downloaded.
-        """
+    if root is None:
+        root = fetch(CIFAR10.url, f"md5:{CIFAR10.tgz_md5}", downloads, progress=progress)
+    folder = root if root.is_dir() else unpack(root, unpacked, progress=progress)
+    try:
+        parts = {split: CIFAR10(folder, train=split == "train") for split in ("train", "test")}
+    except RuntimeError as error:
+        raise UserError(
+            f"{root}: {_BATCHES} is incomplete or damaged, by its checksums ({error}): get"
+            f" {_ARCHIVE} again, or leave data.root=null to download it"
+        ) from error
+    classes = list(parts["train"].classes)
+    return classes, {split: (part.data, part.targets) for split, part in parts.items()}
 
 
-class Cifar10(Files):
-    """``cifar-10-batches-py``, in ``root`` or downloaded."""
+def load_fashion(
+    root: Path | None, downloads: Path, unpacked: Path, *, progress: bool
+) -> tuple[list[str], Arrays]:
+    """The same for the four idx files in ``root/FashionMNIST/raw``, packed or not."""
+    from torchvision.datasets import FashionMNIST
+    from torchvision.datasets.utils import check_integrity, extract_archive
 
-    @property
-    def identity(self) -> str:
-        from torchvision.datasets import CIFAR10
-
-        return CIFAR10.tgz_md5
-
-    def load(self, progress: bool) -> tuple[list[str], Arrays]:
-        from torchvision.datasets import CIFAR10
-
-        root = self.root
+    folder = (root or downloads) / "FashionMNIST" / "raw"
+    remove_unpacked(unpacked)
+    raw = unpacked.with_name(f"{unpacked.name}-files") / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, md5 in FashionMNIST.resources:
+        packed = folder / name
         if root is None:
-            root = self.downloads
-            fetch(CIFAR10.url, CIFAR10.tgz_md5, root, algorithm="md5", progress=progress)
-        try:
-            parts = {
-                split: CIFAR10(root, train=split == "train", download=self.root is None)
-                for split in ("train", "test")
-            }
-        except RuntimeError as error:
+            fetch(FashionMNIST.mirrors[0] + name, f"md5:{md5}", folder, progress=progress)
+        if packed.is_file():
+            if not check_integrity(packed, md5):
+                raise UserError(
+                    f"{packed} is damaged: its md5 is not {md5}; get it again, or leave"
+                    " data.root=null to download it"
+                )
+            extract_archive(packed, raw)
+        elif packed.with_suffix("").is_file():
+            (raw / packed.stem).symlink_to(packed.with_suffix("").resolve())
+        else:
             raise UserError(
-                f"{root / CIFAR10.base_folder} is incomplete or damaged ({error}): remove it and"
-                " unpack cifar-10-python.tar.gz again, or leave data.root=null to download it"
-            ) from error
-        classes = list(parts["train"].classes)
-        return classes, {split: (part.data, part.targets) for split, part in parts.items()}
-
-
-class FashionMnist(Files):
-    """The four idx files, packed or unpacked, in ``root/FashionMNIST/raw`` or downloaded."""
-
-    _PREFIXES = {"train": "train", "test": "t10k"}  # noqa: RUF012
-
-    @property
-    def identity(self) -> str:
-        from torchvision.datasets import FashionMNIST
-
-        return " ".join(md5 for _, md5 in FashionMNIST.resources)
-
-    def load(self, progress: bool) -> tuple[list[str], Arrays]:
-        from torchvision.datasets import FashionMNIST
-
-        folder = (self.root or self.downloads) / "FashionMNIST" / "raw"
-        contents: dict[str, bytes] = {}
-        for name, md5 in FashionMNIST.resources:
-            if self.root is None:
-                address = FashionMNIST.mirrors[0] + name
-                fetch(address, md5, folder, algorithm="md5", progress=progress)
-            contents[name] = _read_idx_file(folder / name, md5)
-        arrays: Arrays = {}
-        for split, prefix in self._PREFIXES.items():
-            images = _parse_idx(contents[f"{prefix}-images-idx3-ubyte.gz"], 3, folder)
-            labels = _parse_idx(contents[f"{prefix}-labels-idx1-ubyte.gz"], 1, folder)
-            if len(images) != len(labels):
-                raise UserError(f"{folder}: {len(images)} {split} images, {len(labels)} labels")
-            arrays[split] = (images[..., None], labels.tolist())
-        return list(FashionMNIST.classes), arrays
-
-
-def _read_idx_file(packed: Path, md5: str) -> bytes:
-    """A packed file if it is there (torchvision reads only unpacked ones), else an unpacked one."""
-    unpacked = packed.with_suffix("")
-    if packed.is_file():
-        if digest_of(packed, "md5") != md5:
-            raise UserError(
-                f"{packed} is damaged: its md5 is not {md5}; get it again, or leave"
-                " data.root=null to download it"
+                f"{packed} does not exist: data.root must be the folder that holds"
+                " FashionMNIST/raw, or null to download it"
             )
-        return gzip.decompress(packed.read_bytes())
-    if unpacked.is_file():
-        return unpacked.read_bytes()
-    raise UserError(
-        f"{packed} does not exist: data.root must be the folder that holds FashionMNIST/raw, or"
-        " null to download it"
-    )
+    arrays: Arrays = {}
+    for split in ("train", "test"):
+        try:
+            part = FashionMNIST(raw.parents[1], train=split == "train")
+            arrays[split] = (part.data.numpy()[..., None], part.targets.tolist())
+        except (AssertionError, RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise UserError(
+                f"{folder} holds a damaged idx file ({error}): remove the folder and get it again"
+            ) from error
+    return list(FashionMNIST.classes), arrays
 
 
-def _parse_idx(content: bytes, dimensions: int, folder: Path) -> Pixels:
-    """The idx format: two zero bytes, a type (8 is uint8), the dimensions, then the numbers."""
-    header = 4 + 4 * dimensions
-    if content[:4] == bytes((0, 0, 8, dimensions)) and len(content) >= header:
-        shape = struct.unpack_from(f">{dimensions}I", content, 4)
-        if len(content) == header + int(np.prod(shape)):
-            return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-    raise UserError(f"{folder} holds a damaged idx file: remove the folder and get it again")
+def in_channels(image: Pixels, channels: int) -> Pixels:
+    """RGB from gray, or gray from RGB with the weights that JPEG and Pillow use."""
+    if image.shape[2] == channels:
+        return image
+    if channels == 3:
+        return np.repeat(image, 3, axis=2)
+    weights = np.array([0.299, 0.587, 0.114])
+    gray: Pixels = np.rint(image @ weights).astype(np.uint8)[:, :, None]
+    return gray

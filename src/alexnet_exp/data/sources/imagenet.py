@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
-from alexnet_exp.data.sources.tree import Tree
+from alexnet_exp.data.sources.files import Files
 from alexnet_exp.errors import UserError
 
 _WNID = re.compile(r"n\d{8}")
@@ -25,22 +25,22 @@ Position = tuple[str, int]
 """A file and a line in it, counted from 1."""
 
 
-def find_base(tree: Tree) -> str:
+def find_base(files: Files) -> str:
     """The folder that holds ``train``: the root, or Kaggle's ``ILSVRC/Data/CLS-LOC``.
 
     Returns:
         ``""`` or a name that ends in ``/``.
     """
-    found = [folder for folder in tree.folders if PurePosixPath(folder).name == "train"]
+    found = [folder for folder in files.folders if PurePosixPath(folder).name == "train"]
     if not found:
         raise UserError(
-            f"data.root={tree.where} has no folder train with train/<wnid>/*.JPEG in it: pass the"
+            f"data.root={files.where} has no folder train with train/<wnid>/*.JPEG in it: pass the"
             " folder that holds train and val"
         )
     return min(found, key=lambda folder: (folder.count("/"), folder)).removesuffix("train")
 
 
-def flat_val_labels(tree: Tree, names: list[str], classes: list[str]) -> dict[str, int]:
+def flat_val_labels(files: Files, names: list[str], classes: list[str]) -> dict[str, int]:
     """Labels of validation images that lie in one folder, from a table beside them.
 
     Three kinds of tables are read: ``name wnid`` (Kaggle's LOC_val_solution.csv,
@@ -50,7 +50,7 @@ def flat_val_labels(tree: Tree, names: list[str], classes: list[str]) -> dict[st
     are sorted by wnid instead: with them nearly every label would be wrong, so they are refused.
 
     Args:
-        tree: the data set.
+        files: the data set.
         names: validation images.
         classes: wnids by label.
 
@@ -61,39 +61,39 @@ def flat_val_labels(tree: Tree, names: list[str], classes: list[str]) -> dict[st
         UserError: no table, a line that cannot be read, a class without a training folder.
     """
     by_stem = {PurePosixPath(name).stem: name for name in names}
-    table = _find(tree, _TABLES)
+    table = _find(files, _TABLES)
     if table is not None:
-        wnids = _read_table(tree, table)
+        wnids = _read_table(files, table)
     else:
-        ground_truth = _find(tree, (_GROUND_TRUTH,))
+        ground_truth = _find(files, (_GROUND_TRUTH,))
         if ground_truth is None:
             raise UserError(
-                f"{tree.where} has a flat val folder and no table of its labels: add"
+                f"{files.where} has a flat val folder and no table of its labels: add"
                 f" {_GROUND_TRUTH} from the devkit or Kaggle's {_TABLES[0]}, or sort the images"
                 " into val/<wnid>/"
             )
-        wnids = _read_ground_truth(tree, ground_truth, by_stem)
+        wnids = _read_ground_truth(files, ground_truth, by_stem)
     label_of = {wnid: label for label, wnid in enumerate(classes)}
     labels: dict[str, int] = {}
     for stem, name in by_stem.items():
         if stem not in wnids:
             raise UserError(
-                f"{tree.where / name} is not in {tree.where / (table or _GROUND_TRUTH)}:"
+                f"{files.where / name} is not in {files.where / (table or _GROUND_TRUTH)}:"
                 " is the table of another data set?"
             )
         wnid, (file, line) = wnids[stem]
         if wnid not in label_of:
             raise UserError(
-                f"{tree.where / file}, line {line}: {wnid}, the class of {name}, has no folder"
+                f"{files.where / file}, line {line}: {wnid}, the class of {name}, has no folder"
                 " train/" + wnid
             )
         labels[name] = label_of[wnid]
     return labels
 
 
-def _find(tree: Tree, wanted: tuple[str, ...]) -> str | None:
+def _find(files: Files, wanted: tuple[str, ...]) -> str | None:
     """The first of the wanted file names, the one nearest to the root."""
-    found = [name for name in tree.sizes if PurePosixPath(name).name in wanted]
+    found = [name for name in files.sizes if PurePosixPath(name).name in wanted]
     order = {name: place for place, name in enumerate(wanted)}
     return min(
         found,
@@ -102,91 +102,91 @@ def _find(tree: Tree, wanted: tuple[str, ...]) -> str | None:
     )
 
 
-def _lines(tree: Tree, name: str) -> Iterator[tuple[int, str]]:
+def _lines(files: Files, name: str) -> Iterator[tuple[int, str]]:
     """The lines that hold something, counted from 1."""
-    text = tree.read(name).decode("utf-8-sig", errors="replace")
+    text = files.read(name).decode("utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield number, line.strip()
 
 
-def _read_table(tree: Tree, table: str) -> dict[str, tuple[str, Position]]:
+def _read_table(files: Files, table: str) -> dict[str, tuple[str, Position]]:
     wnids: dict[str, tuple[str, Position]] = {}
-    for number, line in _lines(tree, table):
+    for number, line in _lines(files, table):
         words = line.replace(",", " ").split()
         if len(words) < 2 or not _WNID.fullmatch(words[1]):
             if number == 1:
                 continue  # a header
             raise UserError(
-                f"{tree.where / table}, line {number}: {line!r} is not an image's name and a wnid"
+                f"{files.where / table}, line {number}: {line!r} is not an image's name and a wnid"
             )
         wnids[PurePosixPath(words[0]).stem] = (words[1], (table, number))
     return wnids
 
 
 def _read_ground_truth(
-    tree: Tree, ground_truth: str, stems: dict[str, str]
+    files: Files, ground_truth: str, stems: dict[str, str]
 ) -> dict[str, tuple[str, Position]]:
-    wnid_of = _wnid_by_id(tree)
-    ids = dict(_lines(tree, ground_truth))
+    wnid_of = _wnid_by_id(files)
+    ids = dict(_lines(files, ground_truth))
     wnids: dict[str, tuple[str, Position]] = {}
     for stem, name in stems.items():
         match = _VAL_NUMBER.search(stem)
         if match is None:
             raise UserError(
-                f"{tree.where / name}: the ground truth goes by numbers, but this name does not"
+                f"{files.where / name}: the ground truth goes by numbers, but this name does not"
                 " end in one, as ILSVRC2012_val_00000001.JPEG does"
             )
         number = int(match[1])
         if number not in ids:
-            raise UserError(f"{tree.where / ground_truth} has no line {number}, for {name}")
+            raise UserError(f"{files.where / ground_truth} has no line {number}, for {name}")
         text = ids[number]
         if not text.isdecimal() or int(text) not in wnid_of:
             raise UserError(
-                f"{tree.where / ground_truth}, line {number}: {text!r} is not an ILSVRC2012_ID"
+                f"{files.where / ground_truth}, line {number}: {text!r} is not an ILSVRC2012_ID"
                 f" from 1 to {len(wnid_of)}"
             )
         wnids[stem] = (wnid_of[int(text)], (ground_truth, number))
     return wnids
 
 
-def _wnid_by_id(tree: Tree) -> dict[int, str]:
+def _wnid_by_id(files: Files) -> dict[int, str]:
     """wnid by ILSVRC2012_ID."""
-    meta = _find(tree, ("meta.mat",))
+    meta = _find(files, ("meta.mat",))
     if meta is not None:
-        return _read_meta(tree.read(meta), tree.where / meta)
-    numbered = _find(tree, _NUMBERED_LISTS)
+        return _read_meta(files.read(meta), files.where / meta)
+    numbered = _find(files, _NUMBERED_LISTS)
     if numbered is not None:
-        return _read_list(tree, numbered, numbers=True)
-    synsets = _find(tree, _SYNSET_LISTS)
+        return _read_list(files, numbered, numbers=True)
+    synsets = _find(files, _SYNSET_LISTS)
     if synsets is None:
         raise UserError(
-            f"{tree.where} has {_GROUND_TRUTH}, but nothing that can be read says which class an"
+            f"{files.where} has {_GROUND_TRUTH}, but nothing that can be read says which class an"
             " ILSVRC2012_ID is: add the devkit's meta.mat, map_clsloc.txt of a later one, a"
             " synsets.txt with the wnids in the order of"
             f" their ids, or Kaggle's {_TABLES[0]}, or sort the images into val/<wnid>/"
         )
-    wnids = _read_list(tree, synsets, numbers=False)
+    wnids = _read_list(files, synsets, numbers=False)
     if list(wnids.values()) == sorted(wnids.values()):
         raise UserError(
-            f"{tree.where / synsets} is sorted by wnid, as Caffe's is, but {_GROUND_TRUTH} counts"
+            f"{files.where / synsets} is sorted by wnid, as Caffe's is, but {_GROUND_TRUTH} counts"
             " in ILSVRC2012_IDs (1 is n02119789, a kit fox): replace it by map_clsloc.txt of a"
             " later devkit or by a list in the order of the ids"
         )
     return wnids
 
 
-def _read_list(tree: Tree, name: str, *, numbers: bool) -> dict[int, str]:
+def _read_list(files: Files, name: str, *, numbers: bool) -> dict[int, str]:
     """Lines of ``wnid id name`` if they have numbers, else of ``wnid name`` in order of id."""
     wnids: dict[int, str] = {}
-    for line_number, line in _lines(tree, name):
+    for line_number, line in _lines(files, name):
         words = line.split()
         if not _WNID.fullmatch(words[0]) or (
             numbers and (len(words) < 2 or not words[1].isdecimal())
         ):
             form = "a wnid and its id" if numbers else "a wnid"
             raise UserError(
-                f"{tree.where / name}, line {line_number}: {line!r} does not begin with {form}"
+                f"{files.where / name}, line {line_number}: {line!r} does not begin with {form}"
             )
         wnids[int(words[1]) if numbers else len(wnids) + 1] = words[0]
     return wnids

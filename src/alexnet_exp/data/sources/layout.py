@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from alexnet_exp.console import say
 from alexnet_exp.data.sources import imagenet
+from alexnet_exp.data.sources.files import Files
 from alexnet_exp.data.sources.split import Entry, Pool
-from alexnet_exp.data.sources.tree import Tree
 from alexnet_exp.errors import UserError
 
 _ROLES: dict[str, Pool] = {
@@ -30,7 +30,7 @@ class Listing:
     base: str
 
 
-def list_folders(tree: Tree) -> Listing:
+def list_folders(files: Files) -> Listing:
     """Class folders, or ``train`` and ``val`` and/or ``test`` folders with class folders in them.
 
     A single folder around them is passed through. Where only one of val and test exists it is
@@ -41,9 +41,9 @@ def list_folders(tree: Tree) -> Listing:
         UserError: no images, fewer than two classes, an empty class folder, a class in val or
             test without training images.
     """
-    images = tree.images()
+    images = files.images()
     if not images:
-        raise UserError(f"data.root={tree.where} holds no images")
+        raise UserError(f"data.root={files.where} holds no images")
     base = _pass_through(images)
     paths = [path.removeprefix(base) for path in images if path.startswith(base)]
     pools = _split_folders(paths)
@@ -54,18 +54,18 @@ def list_folders(tree: Tree) -> Listing:
             labeled.append((path, folders[1], pools[folders[0]]))
         elif not pools and folders:
             labeled.append((path, folders[0], "all"))
-    left = [*tree.ignored, *sorted(set(paths) - {path for path, _, _ in labeled})]
+    left = [*files.ignored, *sorted(set(paths) - {path for path, _, _ in labeled})]
     if left:
         say(
-            f"{tree.where}: {len(left):,} files are left out, as no images in a class folder:"
+            f"{files.where}: {len(left):,} files are left out, as no images in a class folder:"
             f" {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
         )
     for folder in pools or [""]:
-        _refuse_empty(tree, base + folder, [path for path, _, _ in labeled], base)
-    return _listing(tree, base, labeled)
+        _refuse_empty(files, base + folder, [path for path, _, _ in labeled], base)
+    return _listing(files, base, labeled)
 
 
-def list_imagenet(tree: Tree) -> Listing:
+def list_imagenet(files: Files) -> Listing:
     """``train/<wnid>/`` and ``val/<wnid>/``, or a flat ``val`` with a table of its labels.
 
     The official validation images are the test split here, and val is carved out of train.
@@ -73,8 +73,8 @@ def list_imagenet(tree: Tree) -> Listing:
     Raises:
         UserError: a folder is missing or empty, or the labels of a flat val are not to be had.
     """
-    base = imagenet.find_base(tree)
-    paths = [path.removeprefix(base) for path in tree.images() if path.startswith(base)]
+    base = imagenet.find_base(files)
+    paths = [path.removeprefix(base) for path in files.images() if path.startswith(base)]
     labeled: list[tuple[str, str, Pool]] = []
     flat: list[str] = []
     for path in paths:
@@ -88,15 +88,31 @@ def list_imagenet(tree: Tree) -> Listing:
     for folder, held in (("train", labeled), ("val", [p for p in paths if p.startswith("val/")])):
         if not held:
             raise UserError(
-                f"{tree.where / base / folder} holds no images: data=imagenet needs"
+                f"{files.where / base / folder} holds no images: data=imagenet needs"
                 " train/<wnid>/*.JPEG and val; unpack the archives within it first"
             )
     if flat:
         classes = sorted({wnid for _, wnid, pool in labeled if pool == "train"})
-        labels = imagenet.flat_val_labels(tree, flat, classes)
+        labels = imagenet.flat_val_labels(files, flat, classes)
         labeled += [(path, classes[label], "test") for path, label in labels.items()]
-    _refuse_empty(tree, base + "train", [path for path, _, _ in labeled], base)
-    return _listing(tree, base, labeled)
+    _refuse_empty(files, base + "train", [path for path, _, _ in labeled], base)
+    return _listing(files, base, labeled)
+
+
+def list_classes(files: Files) -> list[tuple[str, str]]:
+    """Images in class folders, with the names of these, sorted.
+
+    A single folder around the class folders is passed through.
+
+    Raises:
+        UserError: no image lies in a folder.
+    """
+    images = files.images()
+    base = _pass_through(images)
+    inner = [path for path in images if "/" in path.removeprefix(base) and path.startswith(base)]
+    if not inner:
+        raise UserError(f"{files.where} holds no photos in class folders")
+    return [(path, path.removeprefix(base).split("/")[0]) for path in inner]
 
 
 def _pass_through(images: list[str]) -> str:
@@ -127,7 +143,7 @@ def _split_folders(paths: list[str]) -> dict[str, Pool]:
     return pools
 
 
-def _refuse_empty(tree: Tree, parent: str, images: list[str], base: str) -> None:
+def _refuse_empty(files: Files, parent: str, images: list[str], base: str) -> None:
     """A class folder whose images have all gone, or are of no known kind, would just vanish."""
     prefix = parent if not parent or parent.endswith("/") else parent + "/"
     filled = {
@@ -135,29 +151,29 @@ def _refuse_empty(tree: Tree, parent: str, images: list[str], base: str) -> None
         for path in images
         if (base + path).startswith(prefix)
     }
-    for folder in sorted(tree.folders):
+    for folder in sorted(files.folders):
         inner = folder.removeprefix(prefix)
         if folder.startswith(prefix) and "/" not in inner and inner and inner not in filled:
             raise UserError(
-                f"class folder {tree.where / folder} holds no images: add some, or remove it"
+                f"class folder {files.where / folder} holds no images: add some, or remove it"
             )
 
 
-def _listing(tree: Tree, base: str, labeled: list[tuple[str, str, Pool]]) -> Listing:
+def _listing(files: Files, base: str, labeled: list[tuple[str, str, Pool]]) -> Listing:
     classes = sorted({name for _, name, pool in labeled if pool in ("all", "train")})
     if len(classes) < 2:
         raise UserError(
-            f"data.root={tree.where} holds {len(classes)} class folders with images: pass a folder"
+            f"data.root={files.where} holds {len(classes)} class folders with images: pass a folder"
             " with one sub-folder of images for each of at least two classes"
         )
     label_of = {name: label for label, name in enumerate(classes)}
     for path, name, _ in labeled:
         if name not in label_of:
             raise UserError(
-                f"{tree.where / base / path}: class {name!r} has no images to train on: add"
-                f" {tree.where / base / 'train' / name}, or remove the class"
+                f"{files.where / base / path}: class {name!r} has no images to train on: add"
+                f" {files.where / base / 'train' / name}, or remove the class"
             )
     entries = [
-        Entry(path, label_of[name], pool, tree.sizes[base + path]) for path, name, pool in labeled
+        Entry(path, label_of[name], pool, files.sizes[base + path]) for path, name, pool in labeled
     ]
     return Listing(classes, sorted(entries, key=lambda entry: entry.name), base)

@@ -16,19 +16,18 @@ _SETTLED = 2 * 10**9  # ns; a folder that changed later than this may change aga
 def remember_listing(path: Path, source: Source, config: DataConfig) -> None:
     """Record beside the images of a large source's store when its folders last changed.
 
-    Nothing is recorded where a folder changed within two seconds of the listing, or where the
-    store's folder cannot be written.
+    An archive is remembered at any size. Nothing is recorded where a folder changed within two
+    seconds of the listing, or where the store's folder cannot be written.
     """
-    tree = source.listed_tree
-    if tree is None or len(tree.sizes) < LARGE:
+    files = source.listed
+    if files is None or (len(files.sizes) < LARGE and source.archive is None):
         return
-    if max(tree.changed.values()) > tree.listed_at - _SETTLED:
+    if max(files.changed.values()) > files.listed_at - _SETTLED:
         return
     record = {
         "fingerprint": source.fingerprint,
         "parameters": parameters(config),
-        "files": len(tree.sizes),
-        "changed": tree.changed,
+        "changed": files.changed,
     }
     partial = path / f"listing.json.{os.getpid()}"
     try:

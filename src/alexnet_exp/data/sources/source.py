@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from alexnet_exp.config.data import DataConfig, Encoding, Layout
+from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.console import progress_bar
 from alexnet_exp.data.decode import DecodeError, Pixels, decode
-from alexnet_exp.data.sources import synthetic
-from alexnet_exp.data.sources.arrays import Arrays, Cifar10, FashionMnist, Files
+from alexnet_exp.data.sources import arrays, synthetic
 from alexnet_exp.data.sources.download import fetch
+from alexnet_exp.data.sources.files import Files, require_readable, unpack
 from alexnet_exp.data.sources.layout import Listing, list_folders, list_imagenet
 from alexnet_exp.data.sources.split import (
     TAIL_BYTES,
@@ -25,7 +23,6 @@ from alexnet_exp.data.sources.split import (
     count_doubles,
     find_doubles,
 )
-from alexnet_exp.data.sources.tree import UNREADABLE, Tree, open_tree, require_readable
 from alexnet_exp.errors import UserError
 
 _UNCOMPRESSED = (".bmp", ".ppm", ".tif", ".tiff")
@@ -43,27 +40,21 @@ class Item:
 class Source(ABC):
     """Labeled images with a deterministic split.
 
-    Listing, hashing and downloading are put off until something asks for them: a packed store
-    is opened by its fingerprint alone.
+    Listing, hashing, unpacking and downloading are put off until something asks for them.
+
+    Args:
+        config: the data set.
+        where: the folder, archive or address, for messages and the record.
+        progress: show bars.
 
     Attributes:
-        name: ``data.name``.
+        archive: ``data.root`` where it is one, which is unpacked even for the fingerprint.
     """
 
-    def __init__(self, config: DataConfig, *, progress: bool) -> None:
-        self.name = config.name
-        self.config = config
-        self.progress = progress
+    archive: Path | None = None
 
-    @property
-    @abstractmethod
-    def classes(self) -> list[str]:
-        """Class names by label."""
-
-    @property
-    @abstractmethod
-    def where(self) -> str:
-        """The folder, archive or address, for messages and the record."""
+    def __init__(self, config: DataConfig, where: str, *, progress: bool) -> None:
+        self.config, self.where, self.progress = config, where, progress
 
     @cached_property
     def fingerprint(self) -> str:
@@ -72,10 +63,10 @@ class Source(ABC):
         Where the images lie is not part of it: a data set may be moved.
         """
         settings = {k: v for k, v in parameters(self.config).items() if k != "root"}
-        text = json.dumps([settings, self._identity()])
+        text = json.dumps([settings, self.identity()])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @cached_property
+    @property
     def items(self) -> list[Item]:
         """The images of ``data.subset`` in order of their names, with labels and splits."""
         return self._divided[0]
@@ -86,9 +77,23 @@ class Source(ABC):
         return self._divided[1]
 
     @property
-    def listed_tree(self) -> Tree | None:
+    def listed(self) -> Files | None:
         """The files behind the fingerprint, if it took listing them."""
         return None
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """Class names by label."""
+
+    @property
+    @abstractmethod
+    def entries(self) -> Sequence[Entry]:
+        """The listed images, sorted by name."""
+
+    @abstractmethod
+    def identity(self) -> str | None:
+        """What tells one content from another."""
 
     @abstractmethod
     def load(self, item: Item) -> Pixels:
@@ -101,39 +106,27 @@ class Source(ABC):
             DecodeError: the file is no readable image.
         """
 
-    @abstractmethod
-    def _identity(self) -> str | None:
-        """What tells one content from another."""
-
-    @abstractmethod
-    def _entries(self) -> Sequence[Entry]:
-        """The listed images, sorted by name."""
-
-    @abstractmethod
-    def _read(self, name: str, last: int | None) -> bytes:
-        """The bytes that doubles have in common, or the last of them."""
-
-    def _groups(self) -> list[int]:
-        entries = self._entries()
-        what = f"looking for doubles in {self.where}"
-        with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
-            return find_doubles(entries, self._read, advance)
+    def read(self, name: str, last: int | None) -> bytes:
+        """The bytes that doubles have in common, or the last of them; a name where none are."""
+        return name.encode("utf-8", "surrogateescape")
 
     @cached_property
     def _divided(self) -> tuple[list[Item], dict[str, int]]:
-        entries, groups = self._entries(), self._groups()
+        entries, config = self.entries, self.config
+        what = f"looking for doubles in {self.where}"
+        with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
+            groups = find_doubles(entries, self.read, advance)
         splits = assign_splits(
             entries,
             groups,
             self.classes,
-            val_fraction=self.config.val_fraction,
-            test_fraction=self.config.test_fraction,
-            seed=self.config.split_seed,
+            val_fraction=config.val_fraction,
+            test_fraction=config.test_fraction,
+            seed=config.split_seed,
             where=self.where,
         )
-        if self.config.subset < 1:
-            seed = self.config.split_seed
-            chosen = choose_subset(entries, groups, splits, self.config.subset, seed)
+        if config.subset < 1:
+            chosen = choose_subset(entries, groups, splits, config.subset, config.split_seed)
             first: dict[int, int] = {}
             groups = [first.setdefault(groups[index], new) for new, index in enumerate(chosen)]
             entries = [entries[index] for index in chosen]
@@ -145,8 +138,13 @@ class Source(ABC):
         return items, count_doubles(entries, groups, splits)
 
 
-def open_source(config: DataConfig, *, progress: bool = True) -> Source:
+def open_source(config: DataConfig, unpacked: Path, *, progress: bool = True) -> Source:
     """The source that ``config`` describes.
+
+    Args:
+        config: the data set.
+        unpacked: beside what an archive is unpacked; see ``files.unpack``.
+        progress: show bars.
 
     Raises:
         UserError: ``data.root`` is missing where it is needed, or does not exist.
@@ -157,18 +155,17 @@ def open_source(config: DataConfig, *, progress: bool = True) -> Source:
     if root is not None:
         require_readable(root)
     if config.source == Layout.fashion_mnist:
-        return ArraySource(config, FashionMnist(root, downloads_folder(config)), progress=progress)
+        return ArraySource(config, root, unpacked, progress=progress)
     if config.source == Layout.cifar10:
-        if root is not None and root.name == "cifar-10-batches-py":
-            root = root.parent
-        if root is None or (root / "cifar-10-batches-py").is_dir():
-            return ArraySource(config, Cifar10(root, downloads_folder(config)), progress=progress)
+        found = arrays.find_cifar(root)
+        if root is None or found is not None:
+            return ArraySource(config, found, unpacked, progress=progress)
     if root is None and config.url is None:
         raise UserError(
             f"data.root is not set: data.source={config.source} needs data.root=<folder or archive"
             " with the images>"
         )
-    return TreeSource(config, root, progress=progress)
+    return FileSource(config, root, unpacked, progress=progress)
 
 
 def downloads_folder(config: DataConfig) -> Path:
@@ -178,19 +175,9 @@ def downloads_folder(config: DataConfig) -> Path:
 
 def parameters(config: DataConfig) -> dict[str, object]:
     """The settings that decide what a store holds, and so its name; JSON."""
-    chosen: dict[str, object] = {
-        "source": str(config.source),
-        "image_size": config.image_size,
-        "channels": config.channels,
-        "val_fraction": config.val_fraction,
-        "test_fraction": config.test_fraction,
-        "split_seed": config.split_seed,
-    }
-    # Stores packed before these fields existed keep their names and fingerprints.
-    if config.encoding != Encoding.raw:
-        chosen["encoding"] = str(config.encoding)
-    if config.subset != 1:
-        chosen["subset"] = config.subset
+    names = ("image_size", "channels", "val_fraction", "test_fraction", "split_seed", "subset")
+    chosen: dict[str, object] = {name: getattr(config, name) for name in names}
+    chosen |= {"source": str(config.source), "encoding": str(config.encoding)}
     if config.source == Layout.synthetic:
         chosen |= {"images": config.synthetic_images, "seed": config.synthetic_seed}
     elif config.root is not None:
@@ -200,31 +187,33 @@ def parameters(config: DataConfig) -> dict[str, object]:
     return chosen
 
 
-class TreeSource(Source):
+class FileSource(Source):
     """Images in class folders, in a folder or an archive, local (``root``) or downloaded."""
 
-    def __init__(self, config: DataConfig, root: Path | None, *, progress: bool) -> None:
-        super().__init__(config, progress=progress)
-        self._root = root
-
-    @property
-    def where(self) -> str:
-        return str(self._root or self.config.url)
+    def __init__(
+        self, config: DataConfig, root: Path | None, unpacked: Path, *, progress: bool
+    ) -> None:
+        super().__init__(config, str(root or config.url), progress=progress)
+        self._root, self._unpacked = root, unpacked
+        self.archive = root if root is not None and not root.is_dir() else None
 
     @cached_property
-    def _tree(self) -> Tree:
-        downloads = downloads_folder(self.config)
+    def _files(self) -> Files:
         root = self._root
         if root is None:
             assert self.config.url is not None  # open_source asks for one of the two
-            root = fetch(self.config.url, self.config.sha256, downloads, progress=self.progress)
-        return open_tree(root, downloads)
+            checksum = self.config.sha256 and f"sha256:{self.config.sha256.lower()}"
+            folder = downloads_folder(self.config)
+            root = fetch(self.config.url, checksum, folder, progress=self.progress)
+        if root.is_dir():
+            return Files(root, root)
+        return Files(unpack(root, self._unpacked, progress=self.progress), root)
 
     @cached_property
     def _listing(self) -> Listing:
         if self.config.source == Layout.imagenet:
-            return list_imagenet(self._tree)
-        listing = list_folders(self._tree)
+            return list_imagenet(self._files)
+        listing = list_folders(self._files)
         if self.config.source == Layout.cifar10 and listing.entries[0].pool == "all":
             raise UserError(
                 f"data.root={self._root} holds neither cifar-10-batches-py nor train/ and test/"
@@ -236,124 +225,106 @@ class TreeSource(Source):
     def classes(self) -> list[str]:
         return self._listing.classes
 
-    def load(self, item: Item) -> Pixels:
-        try:
-            data = self._tree.read(self._listing.base + item.name)
-        except UNREADABLE as error:
-            raise DecodeError(item.name, str(error)) from error
-        return decode(data, item.name, self.config.channels)
+    @property
+    def entries(self) -> Sequence[Entry]:
+        return self._listing.entries
 
     @property
-    def listed_tree(self) -> Tree | None:
-        return None if self._root is None else self._tree
+    def listed(self) -> Files | None:
+        return None if self._root is None else self._files
 
-    def _identity(self) -> str | None:
+    def identity(self) -> str | None:
         if self._root is None:
             # The checksum stands for the content: a store can do without the archive.
             return self.config.sha256 or self.config.url
         digest = hashlib.sha256()
-        for entry in self._listing.entries:
+        for entry in self.entries:
             listed = [entry.name, entry.size, self.classes[entry.label], entry.pool]
             digest.update(json.dumps(listed).encode())
             if entry.name.lower().endswith(_UNCOMPRESSED):  # many have the same size
-                digest.update(self._read(entry.name, TAIL_BYTES))
+                digest.update(self.read(entry.name, TAIL_BYTES))
         return digest.hexdigest()
 
-    def _entries(self) -> Sequence[Entry]:
-        return self._listing.entries
-
-    def _read(self, name: str, last: int | None) -> bytes:
+    def load(self, item: Item) -> Pixels:
         try:
-            return self._tree.read(self._listing.base + name, last)
-        except UNREADABLE:
-            return name.encode("utf-8", "surrogateescape")  # like no other; load() reports it
+            data = self._files.read(self._listing.base + item.name)
+        except OSError as error:
+            raise DecodeError(item.name, str(error)) from error
+        return decode(data, item.name, self.config.channels)
+
+    def read(self, name: str, last: int | None) -> bytes:
+        try:
+            return self._files.read(self._listing.base + name, last)
+        except OSError:
+            return super().read(name, last)  # like no other; load() reports it
 
 
 class ArraySource(Source):
-    """Images that come as arrays, with train and test splits: val is carved out of train."""
+    """CIFAR-10 and Fashion-MNIST, with train and test splits: val is carved out of train."""
 
-    def __init__(self, config: DataConfig, files: Files, *, progress: bool) -> None:
-        super().__init__(config, progress=progress)
-        self._files = files
-
-    @property
-    def where(self) -> str:
-        return str(self._files.root or f"downloaded {self.config.source}")
+    def __init__(
+        self, config: DataConfig, root: Path | None, unpacked: Path, *, progress: bool
+    ) -> None:
+        super().__init__(config, str(root or f"downloaded {config.source}"), progress=progress)
+        self._root, self._unpacked = root, unpacked
 
     @cached_property
-    def _loaded(self) -> tuple[list[str], Arrays]:
-        return self._files.load(self.progress)
+    def _loaded(self) -> tuple[list[str], arrays.Arrays]:
+        is_cifar = self.config.source == Layout.cifar10
+        load = arrays.load_cifar if is_cifar else arrays.load_fashion
+        downloads = downloads_folder(self.config)
+        return load(self._root, downloads, self._unpacked, progress=self.progress)
 
     @property
     def classes(self) -> list[str]:
         return self._loaded[0]
 
+    @cached_property
+    def entries(self) -> Sequence[Entry]:  # type: ignore[override]
+        return [
+            Entry(f"{split}/{i:05d}", label, "test" if split == "test" else "train", images[0].size)
+            for split, (images, labels) in sorted(self._loaded[1].items())
+            for i, label in enumerate(labels)
+        ]
+
+    def identity(self) -> str:
+        return arrays.checksums(self.config.source)
+
     def load(self, item: Item) -> Pixels:
-        return _in_channels(self._image(item.name), self.config.channels)
+        return arrays.in_channels(self._image(item.name), self.config.channels)
+
+    def read(self, name: str, last: int | None) -> bytes:
+        return self._image(name).tobytes()
 
     def _image(self, name: str) -> Pixels:
         split, number = name.split("/")
         image: Pixels = self._loaded[1][split][0][int(number)]
         return image
 
-    def _identity(self) -> str | None:
-        return self._files.identity
-
-    def _entries(self) -> Sequence[Entry]:
-        return self._array_entries
-
-    @cached_property
-    def _array_entries(self) -> list[Entry]:
-        train, test = (self._loaded[1][split] for split in ("train", "test"))
-        size = train[0][0].nbytes
-        return [
-            *(Entry(f"test/{i:05d}", label, "test", size) for i, label in enumerate(test[1])),
-            *(Entry(f"train/{i:05d}", label, "train", size) for i, label in enumerate(train[1])),
-        ]
-
-    def _read(self, name: str, last: int | None) -> bytes:
-        return self._image(name).tobytes()
-
 
 class SyntheticSource(Source):
     """Flowers that the program draws: image i is of class i modulo the number of classes."""
 
-    @property
-    def where(self) -> str:
-        return "the drawn flowers (data.synthetic_images)"
+    def __init__(self, config: DataConfig, *, progress: bool) -> None:
+        super().__init__(config, "the drawn flowers (data.synthetic_images)", progress=progress)
 
     @property
     def classes(self) -> list[str]:
         return list(synthetic.CLASSES)
 
-    def load(self, item: Item) -> Pixels:
-        size, seed = self.config.image_size, self.config.synthetic_seed
-        drawn = synthetic.draw(int(item.name), seed, size)
-        return _in_channels(drawn, self.config.channels)
+    @property
+    def entries(self) -> Sequence[Entry]:
+        kinds = len(synthetic.CLASSES)
+        # Sizes that differ: no two drawings are the same.
+        return [Entry(f"{i:06d}", i % kinds, "all", i) for i in range(self.config.synthetic_images)]
 
-    def _identity(self) -> str | None:
+    def identity(self) -> str:
         # A few drawings stand for the program that draws: after a change to it, pack again.
         seed = self.config.synthetic_seed
         drawn = [synthetic.draw(index, seed, 64) for index in range(len(synthetic.CLASSES))]
         return hashlib.sha256(b"".join(image.tobytes() for image in drawn)).hexdigest()
 
-    def _entries(self) -> Sequence[Entry]:
-        kinds = len(synthetic.CLASSES)
-        return [Entry(f"{i:06d}", i % kinds, "all", 0) for i in range(self.config.synthetic_images)]
-
-    def _groups(self) -> list[int]:
-        return list(range(self.config.synthetic_images))  # no two drawings are the same
-
-    def _read(self, name: str, last: int | None) -> bytes:
-        raise AssertionError("drawings are not compared")
-
-
-def _in_channels(image: Pixels, channels: int) -> Pixels:
-    """RGB from gray, or gray from RGB with the weights that JPEG and Pillow use."""
-    if image.shape[2] == channels:
-        return image
-    if channels == 3:
-        return np.repeat(image, 3, axis=2)
-    weights = np.array([0.299, 0.587, 0.114])
-    gray: Pixels = np.rint(image @ weights).astype(np.uint8)[:, :, None]
-    return gray
+    def load(self, item: Item) -> Pixels:
+        size, seed = self.config.image_size, self.config.synthetic_seed
+        drawn = synthetic.draw(int(item.name), seed, size)
+        return arrays.in_channels(drawn, self.config.channels)

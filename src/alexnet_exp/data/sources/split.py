@@ -39,9 +39,8 @@ def find_doubles(
 ) -> list[int]:
     """Group images that are byte for byte the same.
 
-    Reading every file twice would double the time that packing ImageNet takes, so candidates are
-    narrowed down first: doubles have the same size, and of files of one size only those that also
-    share their last 4 KiB (in a JPEG, the compressed data) are read whole.
+    Reading all of ImageNet twice would double the time that packing takes, so only files of one
+    size that also share their last 4 KiB (in a JPEG, the compressed data) are read whole.
 
     Args:
         entries: the listed images.
@@ -49,8 +48,7 @@ def find_doubles(
         advance: told of every entry that is done.
 
     Returns:
-        For each entry the index of the first entry (by name) with the same bytes, its own
-        index if there is none before.
+        For each entry the index of the first entry (by name) with the same bytes.
     """
     order = sorted(range(len(entries)), key=lambda index: entries[index].name)
     keys: dict[int, Hashable] = {index: entries[index].size for index in order}
@@ -96,13 +94,8 @@ def _shared(order: Iterable[int], keys: dict[int, Hashable]) -> list[list[int]]:
 def count_doubles(
     entries: Sequence[Entry], groups: Sequence[int], splits: Sequence[str]
 ) -> dict[str, int]:
-    """How many images are copies, for the record.
-
-    Returns:
-        ``doubles``: images that are copies of another one, the first not counted;
-        ``doubles_with_other_label``: those of them whose label differs from the first one's;
-        ``doubles_across_splits``: images of val and test with a copy in a split before theirs
-        (only possible where the source comes with its own splits).
+    """How many images are copies of another one, the first not counted: in all, under another
+    label, and in val or test with a copy in a split before (where the source has its own splits).
     """
     rank = [SPLITS.index(split) for split in splits]
     first_rank: dict[int, int] = {}
@@ -134,16 +127,14 @@ def assign_splits(
 
     Where the source has no splits, every class is divided into train, val and test; where it has
     train and test, val is carved out of train; where it has all three they stay. Images with the
-    same bytes stay together, under whichever label. The result depends on names, bytes, seed and
-    fractions alone, and not on the order of ``entries``: within a class images follow the hash of
-    the seed and their name.
+    same bytes stay together. Within a class images follow the hash of the seed and their name: the
+    order of ``entries`` does not matter.
 
     Args:
         entries: the listed images.
         groups: from ``find_doubles``.
         classes: names by label.
-        val_fraction: share for val, of what is divided; at least one image of every class.
-        test_fraction: likewise for test.
+        val_fraction, test_fraction: shares of what is divided; at least one image of every class.
         seed: another seed, another split.
         where: the folder or archive, for messages.
 
@@ -199,14 +190,11 @@ def choose_subset(
 ) -> list[int]:
     """A stratified share of the training images and of the validation images carved out of them.
 
-    Images follow the hash of the seed and their name, as in ``assign_splits``, so that a smaller
-    share is part of a larger one. Test images, and validation images that the source came with,
-    stay whole: errors on them stay comparable.
+    A smaller share is part of a larger one. Test images, and validation images that the source
+    came with, stay whole, so that errors compare; copies in one class and split stay together.
 
     Args:
-        entries: the listed images.
-        groups: from ``find_doubles``; copies in one class and split stay together.
-        splits: from ``assign_splits``.
+        entries, groups, splits: listed, from ``find_doubles`` and from ``assign_splits``.
         share: of every class and split, rounded, but one image at least; above 0, at most 1.
         seed: another seed, another choice.
 

@@ -61,7 +61,7 @@ class Images:
         self._files: list[int] = []
         self._headers: list[int] = []  # bytes before a shard's first image
         self._offsets: list[NDArray[np.int64]] = []
-        self._maps: dict[int, Pixels] = {}
+        self._maps: list[Pixels] = []
         weakref.finalize(self, _close, self._files)
         self.stored_bytes = sum(self._open(shard) for shard in range(len(counts)))
 
@@ -119,17 +119,16 @@ class Images:
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         """Where the first image of each shard is mapped."""
-        maps = [self._map(shard) for shard in range(len(self._counts))]
-        return np.array([mapped.ctypes.data for mapped in maps], np.int64)
-
-    def _map(self, shard: int) -> Pixels:
-        if shard not in self._maps:
-            # The file that was opened, also where the store has been packed again since.
-            with os.fdopen(os.dup(self._files[shard]), "rb") as file:
-                shape = (self._counts[shard], *self.shape[1:])
-                mapped = np.memmap(file, np.uint8, "r", self._headers[shard], shape)
-            self._maps[shard] = np.asarray(mapped)
-        return self._maps[shard]
+        starts = np.zeros(len(self._counts), np.int64)
+        for shard, count in enumerate(self._counts):
+            if count:
+                # The file that was opened, also where the store has been packed again since.
+                with os.fdopen(os.dup(self._files[shard]), "rb") as file:
+                    shape = (count, *self.shape[1:])
+                    mapped = np.memmap(file, np.uint8, "r", self._headers[shard], shape)
+                self._maps.append(np.asarray(mapped))
+                starts[shard] = self._maps[-1].ctypes.data
+        return starts
 
     def _find(self, row: int) -> tuple[int, int]:
         if not 0 <= row < len(self):

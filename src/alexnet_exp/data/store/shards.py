@@ -1,127 +1,120 @@
-"""Writing the shards of a store, so that a killed packing goes on within the last one."""
+"""Writing the shards of a store: each is whole, with a record beside it, or not there."""
 
 import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 import numpy as np
 
-from alexnet_exp.config.data import Encoding
+from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data.store.images import offsets_path, shard_path
+from alexnet_exp.data.store.totals import PixelTotals
 
-SHARD_BYTES = 1 << 30
+
+@dataclass
+class Record:
+    """What is known of packed images: of a shard, a part of one, or several together.
+
+    Attributes:
+        sizes: bytes of each image as stored.
+        skipped: index and reason of each item that could not be decoded.
+        seconds: that packing took.
+        totals: over the training images.
+    """
+
+    sizes: list[int]
+    skipped: list[tuple[int, str]]
+    seconds: float
+    totals: PixelTotals
+
+    @classmethod
+    def none(cls, config: DataConfig) -> Self:
+        """Of no images."""
+        return cls([], [], 0.0, PixelTotals.none(config.image_size, config.channels))
+
+    def merge(self, other: "Record") -> None:
+        """Add the images that follow."""
+        self.sizes += other.sizes
+        self.skipped += other.skipped
+        self.seconds += other.seconds
+        self.totals.merge(other.totals)
+
+
+def record_path(folder: Path, shard: int) -> Path:
+    """The file that says that a shard is finished."""
+    return folder / f"record-{shard:05d}.npz"
+
+
+def read_record(folder: Path, shard: int, key: str) -> Record | None:
+    """The record of a shard; None if it is not finished, or was packed under another key."""
+    try:
+        with np.load(record_path(folder, shard)) as saved:
+            noted = json.loads(str(saved["noted"]))
+            totals = PixelTotals(int(saved["count"]), saved["sums"], saved["products"])
+            sizes = saved["sizes"].tolist()
+    except FileNotFoundError:
+        return None
+    skipped = [(index, reason) for index, reason in noted["skipped"]]
+    return Record(sizes, skipped, noted["seconds"], totals) if noted["key"] == key else None
 
 
 class ShardWriter:
-    """Appends images to the shards of a store that is being packed.
+    """Writes one shard, under a temporary name until it is finished.
 
     Args:
         folder: the store.
-        encoding: how the images are stored.
-        shape: (S, S, C) of each.
-
-    Attributes:
-        counts: images by shard; the last shard is the one that is written.
-        bytes: what the images in the last shard take.
-        stored_bytes: what the images in all shards take.
+        shard: its number.
+        config: how the images are stored.
     """
 
-    def __init__(self, folder: Path, encoding: Encoding, shape: tuple[int, int, int]) -> None:
-        self.folder = folder
-        self.encoding = encoding
-        self.shape = shape
-        self.counts = [0]
-        self.bytes = 0
-        self.stored_bytes = 0
-        self._offsets = [0]  # of the last shard
-        self._file: IO[bytes] | None = None
-        self._header_bytes = len(self._header(0, 0))
+    def __init__(self, folder: Path, shard: int, config: DataConfig) -> None:
+        self.folder, self.shard, self.config = folder, shard, config
+        self.path = shard_path(folder, shard)
+        self._file = open(self.path.with_suffix(".partial"), "wb")  # noqa: SIM115
+        self._file.write(self._header(0, 0))
 
-    def note(self, sizes: Sequence[int]) -> None:
-        """Count images of these sizes in bytes as written."""
-        for size in sizes:
-            self._offsets.append(self._offsets[-1] + size)
-        self.counts[-1] += len(sizes)
-        self.stored_bytes += self._offsets[-1] - self.bytes
-        self.bytes = self._offsets[-1]
+    def append(self, content: bytes | memoryview) -> None:
+        """Write images that lie one after the other."""
+        self._file.write(content)
 
-    def append(self, content: bytes | memoryview, sizes: Sequence[int]) -> None:
-        """Write images that lie one after the other; ``sync`` puts them on the disk."""
-        file = self._open()
-        file.write(content)
-        file.flush()
-        self.note(sizes)
-
-    def sync(self) -> None:
-        """Put what was appended on the disk; a complete shard is there already."""
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-
-    def cut(self) -> None:
-        """Cut the last shard back to what is noted.
-
-        Raises:
-            ValueError: less than that is there.
-        """
-        path = shard_path(self.folder, len(self.counts) - 1)
-        if not self.counts[-1]:
-            path.unlink(missing_ok=True)
-            return
-        wanted, found = self._header_bytes + self.bytes, path.stat().st_size
-        if found < wanted:
-            raise ValueError(f"{path.name} has {found} bytes, and {wanted} were written")
-        os.truncate(path, wanted)
-
-    def read(self, place: int) -> bytes:
-        """The stored bytes of an image of the last shard; safe from several threads."""
-        start, stop = self._offsets[place : place + 2]
-        return os.pread(self._open().fileno(), stop - start, self._header_bytes + start)
-
-    def complete(self) -> None:
-        """Write what stands before and beside the images of the last shard, on the disk."""
-        with self._open() as file:
+    def finish(self, record: Record, key: str) -> None:
+        """Put the shard on the disk, and then the record that says so."""
+        sizes, totals = np.array(record.sizes, np.int64), record.totals
+        with self._file as file:
             file.seek(0)
-            file.write(self._header(self.counts[-1], self.bytes))
+            file.write(self._header(len(sizes), int(sizes.sum())))
             file.flush()
             os.fsync(file.fileno())
-        self._file = None
-        if self.encoding == Encoding.jpeg:
-            with open(offsets_path(self.folder, len(self.counts) - 1), "wb") as offsets:
-                np.save(offsets, np.array(self._offsets, np.int64))
-                offsets.flush()
-                os.fsync(offsets.fileno())
-
-    def finish(self) -> None:
-        """Complete the last shard, or do without it where it holds no image."""
-        if self.counts[-1]:
-            self.complete()
-        else:
-            self.counts.pop()
-            shard_path(self.folder, len(self.counts)).unlink(missing_ok=True)
-
-    def begin_next(self) -> None:
-        """Turn to another shard; the last one is complete."""
-        self.counts.append(0)
-        self.bytes = 0
-        self._offsets = [0]
-
-    def _open(self) -> IO[bytes]:
-        if self._file is None:
-            path = shard_path(self.folder, len(self.counts) - 1)
-            path.touch()
-            self._file = open(path, "r+b")  # noqa: SIM115  # until the shard is complete
-            if self._file.seek(0, os.SEEK_END) < self._header_bytes:
-                self._file.seek(0)
-                self._file.write(self._header(0, 0))
-        return self._file
+        os.replace(file.name, self.path)
+        if self.config.encoding == Encoding.jpeg:
+            offsets = np.concatenate([[0], sizes.cumsum()])
+            put(offsets_path(self.folder, self.shard), lambda file: np.save(file, offsets))
+        noted = json.dumps({"key": key, "skipped": record.skipped, "seconds": record.seconds})
+        arrays = {"sizes": sizes, "count": totals.count, "sums": totals.sums}
+        arrays |= {"products": totals.products, "noted": noted}
+        put(record_path(self.folder, self.shard), lambda file: np.savez(file, **arrays))
 
     def _header(self, count: int, size: int) -> bytes:
         """NumPy pads it so that the first dimension may change and its length does not."""
-        shape = (size,) if self.encoding == Encoding.jpeg else (count, *self.shape)
+        side, channels = self.config.image_size, self.config.channels
+        is_jpeg = self.config.encoding == Encoding.jpeg
+        shape = (size,) if is_jpeg else (count, side, side, channels)
         header = io.BytesIO()
         np.lib.format.write_array_header_1_0(
             header, {"descr": "|u1", "fortran_order": False, "shape": shape}
         )
         return header.getvalue()
+
+
+def put(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a file, which has its name once it is on the disk."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -14,20 +14,22 @@ from numpy.typing import NDArray
 
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.console import say
-from alexnet_exp.data.decode import decoder_name
+from alexnet_exp.data.lock import only_one
+from alexnet_exp.data.sources.files import remove_unpacked
 from alexnet_exp.data.sources.listing import is_unchanged, remember_listing
-from alexnet_exp.data.sources.source import open_source, parameters
+from alexnet_exp.data.sources.source import Source, open_source, parameters
 from alexnet_exp.data.sources.split import SPLITS
 from alexnet_exp.data.store.images import Images
-from alexnet_exp.data.store.lock import only_one
 from alexnet_exp.data.store.packing import (
     FORMAT_VERSION,
     TooLittleSpaceError,
     pack,
     partial_path,
-    tidy,
+    remove_records,
 )
 from alexnet_exp.errors import UserError
+
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,6 @@ class Store:
         meta = read_meta(path)
         if meta is None:
             raise UserError(f"{path} is not a packed store: run prepare first")
-        if meta["format_version"] < FORMAT_VERSION:
-            raise UserError(
-                f"store {path} has format version {meta['format_version']}, this program reads"
-                f" {FORMAT_VERSION}: run prepare, which packs it again"
-            )
         try:
             store = cls(
                 path=path,
@@ -122,29 +119,21 @@ class Store:
             ("labels", (count,), np.int64),
             ("split", (count,), np.uint8),
             ("mean", (size, size, channels), np.float32),
+            ("covariance", (channels, channels), np.float64),
         ):
             array = getattr(self, name)
             if array.shape != shape or array.dtype != dtype:
                 raise ValueError(
-                    f"{name}.npy has {array.dtype} {array.shape} instead of"
-                    f" {np.dtype(dtype)} {shape}"
+                    f"{name} has {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}"
                 )
-        covariance = np.shape(self.meta["rgb_covariance"])
-        if covariance != (channels, channels):
-            raise ValueError(f"meta.json has an rgb_covariance of {covariance}")
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
             raise ValueError(
                 f"labels.npy has labels from {self.labels.min()} to {self.labels.max()},"
                 f" meta.json {len(self.classes)} classes"
             )
-        if self.split.max() >= len(SPLITS):
-            raise ValueError(f"split.npy has a split {self.split.max()}")
-        for split, counted in self.meta["counts"].items():
-            if self.counts[split] != sum(counted.values()):
-                raise ValueError(
-                    f"split.npy has {self.counts[split]} {split} images, meta.json"
-                    f" {sum(counted.values())}"
-                )
+        counted = {split: sum(of.values()) for split, of in self.meta["counts"].items()}
+        if self.counts != counted:
+            raise ValueError(f"split.npy has {self.counts} images, meta.json {counted}")
         if not np.isfinite(self.mean).all():
             raise ValueError("mean.npy holds what is no number")
 
@@ -161,9 +150,9 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
     """Open the store that ``config`` asks for, packing it first if that has not been done.
 
     A store whose source has changed since (other names or sizes of files) is packed again. If
-    this process is killed, interrupted or loses power, the next call goes on where it stopped;
-    as it does after an error of the disk or the memory. After an error of the data nothing is left
-    behind. Several processes may call this at once: one packs, the others wait.
+    this process is killed, interrupted or loses power, or the disk or the memory is full, the next
+    call goes on where it stopped. After an error of the data nothing is left behind. Several
+    processes may call this at once: one packs, the others wait.
 
     Args:
         config: the data set.
@@ -173,40 +162,21 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
         UserError: anything wrong with the source, the store, the download or the disk.
     """
     path = store_path(config)
+    unpacked = path.with_name(path.name + ".unpacked")
     meta = read_meta(path)
-    if meta is not None and _is_packed(meta, meta["fingerprint"]):
-        tidy(path)
-        if is_unchanged(path, meta["fingerprint"], config):
-            return _say_if_decoded_otherwise(Store.open(path))
-    source = open_source(config, progress=progress)
-    if meta is not None and _is_packed(meta, source.fingerprint):
+    if meta is not None and is_unchanged(path, meta["fingerprint"], config):
+        return _opened(path)
+    source = open_source(config, unpacked, progress=progress)
+    # An archive has to be unpacked before it can be compared.
+    if meta is not None and not source.archive and meta["fingerprint"] == source.fingerprint:
         remember_listing(path, source, config)
-        return _say_if_decoded_otherwise(Store.open(path))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"cannot make the folder {path.parent} ({error}): set data.stores=<a folder of yours>"
-        ) from error
+        return _opened(path)
     try:
         with only_one(path, "packing"):
-            meta = read_meta(path)
-            if meta is None or not _is_packed(meta, source.fingerprint):
-                if meta is not None and meta["format_version"] < FORMAT_VERSION:
-                    say(
-                        f"store {path} has format version {meta['format_version']}, this program"
-                        f" writes {FORMAT_VERSION}: packing it again"
-                    )
-                elif meta is not None:
-                    say(f"{source.where} has changed since it was packed: packing it again")
-                try:
-                    pack(source, config, path, progress=progress)
-                    remember_listing(path, source, config)
-                except (TooLittleSpaceError, OSError, MemoryError):
-                    raise  # the machine's, not the data's fault: the next attempt goes on
-                except Exception:
-                    shutil.rmtree(partial_path(path), ignore_errors=True)
-                    raise
+            _pack_if_changed(source, config, path, progress)
+            remove_unpacked(unpacked)
+    except (TooLittleSpaceError, MemoryError):
+        raise  # the machine's, not the data's fault: the next attempt goes on
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -214,29 +184,40 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 f" with what is packed in {partial_path(path)}; or remove that, and set"
                 " data.stores=<a folder on another disk>"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR):
+        if error.errno in _NOT_OURS:
             raise UserError(
                 f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
             ) from error
         raise
-    return _say_if_decoded_otherwise(Store.open(path))
+    except Exception:
+        shutil.rmtree(partial_path(path), ignore_errors=True)
+        remove_unpacked(unpacked)
+        raise
+    return _opened(path)
 
 
-def _say_if_decoded_otherwise(store: Store) -> Store:
-    recorded = store.meta["decoder"]
-    if store.images.is_encoded and recorded != decoder_name():
-        say(
-            f"store {store.path} was packed with {recorded}, and {decoder_name()} decodes it here:"
-            " pixels may differ by a gray level"
-        )
-    return store
+def _pack_if_changed(source: Source, config: DataConfig, path: Path, progress: bool) -> None:
+    """Pack, unless a process that held the lock before has done so."""
+    meta = read_meta(path)
+    if meta is not None and is_unchanged(path, meta["fingerprint"], config):
+        return
+    if meta is None or meta["fingerprint"] != source.fingerprint:
+        if meta is not None:
+            say(f"{source.where} has changed since it was packed: packing it again")
+        pack(source, config, path, progress=progress)
+    remember_listing(path, source, config)
+
+
+def _opened(path: Path) -> Store:
+    remove_records(path)
+    return Store.open(path)
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:
     """The content of a store's ``meta.json``; None if there is no store.
 
     Raises:
-        UserError: it was written by a later format version, or is damaged.
+        UserError: it was written by another format version, or is damaged.
     """
     if not path.exists():
         return None
@@ -248,14 +229,9 @@ def read_meta(path: Path) -> dict[str, Any] | None:
             f"store {path} is damaged (meta.json: {error}): delete the folder, and it is packed"
             " again"
         ) from error
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
         raise UserError(
             f"store {path} has format version {version}, this program reads {FORMAT_VERSION}:"
             " delete the folder, and it is packed again"
         )
     return meta
-
-
-def _is_packed(meta: dict[str, Any], fingerprint: str) -> bool:
-    """Whether a store is what this program would pack from a source with this fingerprint."""
-    return bool(meta["format_version"] == FORMAT_VERSION and meta["fingerprint"] == fingerprint)

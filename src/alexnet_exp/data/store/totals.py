@@ -1,7 +1,6 @@
 """Mean image and color covariance of the training split, exactly and a few images at a time."""
 
-import os
-from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,18 +16,23 @@ _SUMMED = 257
 class PixelTotals:
     """Integer sums over uint8 images: no rounding, so that no order of adding matters.
 
-    Args:
-        size: side of the images in pixels.
-        channels: 1 or 3.
+    Attributes:
+        count: images.
+        sums: (S, S, C) int64, of each pixel.
+        products: (C, C) int64, of every two channels, over all pixels.
     """
 
-    def __init__(self, size: int, channels: int) -> None:
-        self.count = 0
-        self.sums = np.zeros((size, size, channels), np.int64)
-        self.products = np.zeros((channels, channels), np.int64)
+    def __init__(self, count: int, sums: NDArray[np.int64], products: NDArray[np.int64]) -> None:
+        self.count, self.sums, self.products = count, sums, products
+
+    @classmethod
+    def none(cls, size: int, channels: int) -> Self:
+        """Of no images."""
+        sums, products = (size, size, channels), (channels, channels)
+        return cls(0, np.zeros(sums, np.int64), np.zeros(products, np.int64))
 
     def add(self, images: Pixels) -> None:
-        """Add images of shape (n, size, size, channels), uint8."""
+        """Add images of shape (n, S, S, C), uint8."""
         self.count += len(images)
         for start in range(0, len(images), _SUMMED):
             piece = images[start : start + _SUMMED]
@@ -42,24 +46,8 @@ class PixelTotals:
         self.sums += other.sums
         self.products += other.products
 
-    def save(self, path: Path) -> None:
-        """Write the sums to a .npz file, on the disk when this returns."""
-        with open(path, "wb") as file:
-            np.savez(file, count=self.count, sums=self.sums, products=self.products)
-            file.flush()
-            os.fsync(file.fileno())
-
-    @classmethod
-    def load(cls, path: Path) -> "PixelTotals":
-        """Sums that were saved."""
-        with np.load(path) as saved:
-            totals = cls(*saved["sums"].shape[1:])
-            totals.count = int(saved["count"])
-            totals.sums, totals.products = saved["sums"], saved["products"]
-        return totals
-
     def mean_image(self) -> NDArray[np.float32]:
-        """Per-pixel mean, float32 of shape (size, size, channels), in units of 0 to 255."""
+        """Per-pixel mean, float32 of shape (S, S, C), in units of 0 to 255."""
         mean: NDArray[np.float32] = (self.sums / self.count).astype(np.float32)
         return mean
 
@@ -71,8 +59,8 @@ class PixelTotals:
     def color_covariance(self) -> list[list[float]]:
         """Covariance of the channels over all pixels (divided by their number), 0 to 255 squared.
 
-        Shape (channels, channels). Worked out in Python's unbounded integers, since the
-        difference of two large sums is what floating point is worst at.
+        Shape (C, C). Worked out in Python's unbounded integers, since the difference of two large
+        sums is what floating point is worst at.
         """
         pixels = self.count * self.sums[..., 0].size
         sums = [int(total) for total in self.sums.sum(axis=(0, 1))]
@@ -86,7 +74,7 @@ class PixelTotals:
 
 
 def _products(image: Pixels) -> NDArray[np.int64]:
-    """Sums of the products of every two channels, int64 of shape (channels, channels)."""
+    """Sums of the products of every two channels, int64 of shape (C, C)."""
     channels = image.shape[2]
     pixels = image.shape[0] * image.shape[1]
     planes = np.zeros((channels, -(-pixels // _BLOCK) * _BLOCK), np.float32)

@@ -1,0 +1,196 @@
+"""The files of a data set by name, in a folder or unpacked from an archive."""
+
+import lzma
+import os
+import shutil
+import tarfile
+import time
+import zipfile
+import zlib
+from pathlib import Path
+
+from alexnet_exp.console import Advance, progress_bar, say
+from alexnet_exp.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
+)
+_TABLE_SUFFIXES = frozenset({".txt", ".csv", ".mat"})
+_SAID = 250_000
+_BROKEN = (
+    OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
+    lzma.LZMAError,
+)  # fmt: skip
+"""What reading an archive may raise (RuntimeError: an encrypted zip archive)."""
+
+
+class Files:
+    """A listing of a folder, and the way to its bytes.
+
+    Args:
+        folder: where the files lie.
+        where: the folder, or the archive it was unpacked from, for messages.
+
+    Attributes:
+        sizes: size in bytes by name; names are relative to the root, parted by ``/``. Only
+            images and tables are listed; hidden files and ``__MACOSX`` are not.
+        folders: names of all folders, empty ones too.
+        ignored: names of other files that are not hidden, and of links that lead nowhere.
+        changed: when each folder last changed as it was listed (``""`` is the root or the
+            archive); ns, by the file system's clock, which no program sets back.
+        listed_at: when the listing began, ns.
+    """
+
+    def __init__(self, folder: Path, where: Path) -> None:
+        self.folder, self.where = folder, where
+        self.sizes: dict[str, int] = {}
+        self.folders: set[str] = set()
+        self.ignored: list[str] = []
+        self.changed: dict[str, int] = {}
+        self.listed_at = time.time_ns()
+        try:
+            self._walk("", frozenset())
+            if where != folder:
+                self.changed = {"": os.stat(where).st_ctime_ns}
+        except OSError as error:
+            raise UserError(f"data.root={where} cannot be read: {error}") from error
+
+    def images(self) -> list[str]:
+        """Names of the files that end like an image, sorted."""
+        return sorted(name for name in self.sizes if _suffix(name) in IMAGE_SUFFIXES)
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        """The bytes of a file, or only its ``last`` bytes. Safe from several threads."""
+        # Not open(): a Path and a buffer for each of a million tails take longer than to read it.
+        descriptor = os.open(f"{self.folder}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size = os.fstat(descriptor).st_size
+            length = size if last is None else min(last, size)
+            content = os.pread(descriptor, length, size - length)
+            while len(content) < length:  # the kernel gives at most 2 GiB at a time
+                more = os.pread(descriptor, length - len(content), size - length + len(content))
+                if not more:
+                    raise OSError(f"{self.where / name} became shorter while it was read")
+                content += more
+            return content
+        finally:
+            os.close(descriptor)
+
+    def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> None:
+        here = os.stat(self.folder / folder)
+        if (here.st_dev, here.st_ino) in above:  # a link to a folder that holds it
+            self.ignored.append(folder)
+            return
+        self.changed[folder] = here.st_ctime_ns
+        if folder:
+            self.folders.add(folder)
+        with os.scandir(self.folder / folder) as found:
+            for entry in found:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.name.startswith(".") or entry.name == "__MACOSX":
+                    continue
+                try:
+                    is_folder, is_file = entry.is_dir(), entry.is_file()
+                except OSError:  # a link to itself
+                    is_folder = is_file = False
+                if is_folder:
+                    self._walk(name, above | {(here.st_dev, here.st_ino)})
+                elif is_file and _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES:
+                    self.sizes[name] = entry.stat().st_size
+                    if len(self.sizes) % _SAID == 0:
+                        say(f"listing {self.where}: {len(self.sizes):,} files so far")
+                else:  # also a link that leads nowhere
+                    self.ignored.append(name)
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()
+
+
+def require_readable(root: Path) -> None:
+    """Check that ``data.root`` is there.
+
+    Raises:
+        UserError: it is not, or this user may not look.
+    """
+    try:
+        found = root.exists()
+    except OSError as error:
+        raise UserError(f"data.root={root} cannot be read: {error}") from error
+    if not found:
+        raise UserError(
+            f"data.root={root} does not exist: pass the folder or archive that holds the images"
+        )
+
+
+def unpack(archive: Path, folder: Path, *, progress: bool) -> Path:
+    """Unpack a tar archive, also a compressed one, or a zip archive.
+
+    What would lie outside of the folder is left out. The same archive is unpacked once.
+
+    Args:
+        archive: a file.
+        folder: where to; its name gets the time when the archive changed last.
+        progress: show a bar.
+
+    Returns:
+        The folder with the content.
+
+    Raises:
+        UserError: ``archive`` is none, or damaged.
+        OSError: the disk is full, or the folder cannot be written.
+    """
+    stat = archive.stat()
+    done = folder.with_name(f"{folder.name}-{stat.st_ctime_ns}")
+    if done.is_dir():
+        return done
+    remove_unpacked(folder)
+    partial = folder.with_name(f"{folder.name}-partial")
+    try:
+        with progress_bar(
+            f"unpacking {archive}", stat.st_size, unit="bytes", show=progress
+        ) as advance:
+            if zipfile.is_zipfile(archive):
+                _unpack_zip(archive, partial, advance)
+            else:
+                _unpack_tar(archive, partial, advance)
+    except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # of the disk, and not of the archive
+        remove_unpacked(folder)
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(":")
+        raise UserError(
+            f"data.root={archive} is not a folder, and cannot be read as a tar or zip archive"
+            f" ({reason}): pass a folder or a whole archive"
+        ) from error
+    partial.mkdir(parents=True, exist_ok=True)  # of an empty archive
+    return partial.rename(done)
+
+
+def remove_unpacked(folder: Path) -> None:
+    """Remove what ``unpack`` has put beside ``folder``."""
+    for unpacked in folder.parent.glob(f"{folder.name}-*"):
+        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _unpack_zip(archive: Path, folder: Path, advance: Advance) -> None:
+    with zipfile.ZipFile(archive) as members:
+        for member in members.infolist():
+            members.extract(member, folder)  # within it, whatever its name
+            advance(member.compress_size)
+
+
+def _unpack_tar(archive: Path, folder: Path, advance: Advance) -> None:
+    with open(archive, "rb") as file, tarfile.open(fileobj=file) as members:
+        done = 0
+
+        def within(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+            nonlocal done
+            advance(file.tell() - done)
+            done = file.tell()
+            try:
+                return tarfile.data_filter(member, folder)
+            except tarfile.FilterError:
+                return None
+
+        members.extractall(folder, filter=within)
