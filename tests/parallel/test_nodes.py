@@ -1,4 +1,4 @@
-"""Several machines: who a process takes itself for, and runs under torchrun, srun, Ray and by hand.
+"""Several machines: who a process takes itself for, and runs under torchrun, srun and Ray.
 
 Machines are pretended on this one: by processes on the loopback, by network namespaces, by two
 raylets, and by the nodes of a SLURM where there is one.
@@ -6,7 +6,6 @@ raylets, and by the nodes of a SLURM where there is one.
 
 import csv
 import json
-import multiprocessing
 import os
 import shutil
 import signal
@@ -17,17 +16,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.team import Place, place
-from alexnet_exp.sweep import ray_nodes
-from alexnet_exp.sweep.process import SCRUBBED, ChildSpec, Ending, child_environment
-from alexnet_exp.sweep.slurm import SlurmJob, _Task
-from tests.sweep.pretend import WAIT
+from alexnet_exp.sweep.process import SCRUBBED, child_environment
 
 TRAIN = ("-m", "alexnet_exp.train")
 TINY = (
@@ -109,68 +104,12 @@ def test_sweep_job_in_a_slurm_step_is_no_rank(compose_config, ranks, monkeypatch
     assert place(compose_config()) == Place()
 
 
-def test_ray_cluster_without_enough_machines_is_named() -> None:
-    nodes = [{"CPU": 8.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}]
-    ray_nodes.check_nodes(nodes, {"num_cpus": 8, "num_gpus": 2}, 2)
-    with pytest.raises(UserError, match=r"num_nodes=2: of Ray's 3 machines 1 have 8 CPUs and 4"):
-        ray_nodes.check_nodes(nodes, {"num_cpus": 8, "num_gpus": 4}, 2)
-
-
-def test_first_machine_that_fails_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    def wait(tasks: list[Ending], num_returns: int) -> tuple[list[Ending], list[Ending]]:
-        ordered = sorted(tasks, key=lambda ending: ending.seconds)
-        return ordered[:1], ordered[1:]
-
-    monkeypatch.setattr(ray_nodes, "ray", SimpleNamespace(wait=wait, get=lambda ending: ending))
-    well, later = Ending(0, 5.0), Ending(0, 9.0)
-    killed, lost = Ending(-9, 2.0, "killed by SIGKILL"), Ending(1, 3.0, "exit code 1")
-    assert ray_nodes.first_failure([later, well]) is later  # type: ignore[list-item]
-    ended = ray_nodes.first_failure([lost, killed])  # type: ignore[list-item]
-    assert (ended.returncode, ended.reason) == (-9, "machine 1: killed by SIGKILL")
-
-
-class Canceled:
-    """A job of submitit's that SLURM has ended."""
-
-    job_id, state = "7_1", "CANCELLED by 0"
-
-    def __init__(self, folder: Path) -> None:
-        self.paths = SimpleNamespace(result_pickle=folder / "none.pkl")
-        self.watcher = SimpleNamespace(clear=lambda: None)
-
-    def done(self) -> bool:
-        """SLURM says so."""
-        return True
-
-    def cancel(self, check: bool) -> None:
-        """Nothing to cancel."""
-
-
-def test_slurm_job_without_a_result_holds_up_no_other(tmp_path: Path) -> None:
-    job = SlurmJob(Canceled(tmp_path))  # type: ignore[arg-type]
-    begun = time.monotonic()
-    assert job.poll() is None, "its result may be on its way"
-    job.stop()
-    assert job.poll() == Ending(None, 0.0, "SLURM job 7_1: CANCELLED by 0")
-    assert time.monotonic() - begun < 1
-
-
-def test_slurm_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
-    """Or a job that SLURM queues again would be counted as failed."""
-    task = _Task(ChildSpec("a", tmp_path, ("-c", WAIT)))
-    process = multiprocessing.get_context("spawn").Process(target=task)
-    process.start()
-    wait_for(lambda: "waiting\n" in read(tmp_path / "log.txt"), 60)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGTERM)
-    process.join(30)
-    assert process.exitcode == 128 + signal.SIGTERM
-
-
 @pytest.fixture(scope="module")
-def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def single(tmp_path_factory: pytest.TempPathFactory, stores: Path) -> Path:
     """Run folder of one process; beside it the packed data."""
     folder = tmp_path_factory.mktemp("nodes")
+    stores.mkdir(exist_ok=True)
+    (folder / "stores").symlink_to(stores)
     finish_all([start(folder, folder / "single")])
     return folder / "single"
 
@@ -201,12 +140,12 @@ def torchrun(*options: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "torch.distributed.run", *options)
 
 
-def machines(devices: int, port: int) -> list[tuple[str, ...]]:
+def machines(devices: int, port: int, address: str = "127.0.0.1") -> list[tuple[str, ...]]:
     """torchrun on each of two machines."""
     return [
         torchrun(
             "--nnodes=2", f"--node-rank={node}", f"--nproc-per-node={devices}",
-            "--master-addr=127.0.0.1", f"--master-port={port}",
+            f"--master-addr={address}", f"--master-port={port}",
         )
         for node in range(2)
     ]  # fmt: skip
@@ -271,29 +210,12 @@ def test_torchrun_on_two_machines_equals_one_process(single: Path, tmp_path: Pat
 
 @pytest.mark.long
 @pytest.mark.timeout(400)
-def test_two_machines_by_hand_equal_one_process(single: Path, tmp_path: Path) -> None:
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
-    processes = [
-        start(single.parent, tmp_path, "strategy=towers", *FOUR, NODE_RANK=str(node), **meeting)
-        for node in range(2)
+def test_rank_that_is_killed_ends_both_machines(single: Path, tmp_path: Path) -> None:
+    port = free_port()
+    both = [
+        start(single.parent, tmp_path, *FOUR, *ENDLESS, "strategy=ddp", by=by)
+        for by in machines(2, port)
     ]
-    finish_all(processes)
-    assert_equal(tmp_path, single)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(400)
-@pytest.mark.parametrize("starter", ["torchrun", "by hand"])
-def test_rank_that_is_killed_ends_both_machines(single: Path, tmp_path: Path, starter: str) -> None:
-    port, given = free_port(), (*FOUR, *ENDLESS, "strategy=ddp")
-    if starter == "torchrun":
-        both = [start(single.parent, tmp_path, *given, by=by) for by in machines(2, port)]
-    else:
-        meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        both = [
-            start(single.parent, tmp_path, *given, NODE_RANK=str(node), **meeting)
-            for node in range(2)
-        ]
     wait_for(lambda: len(read(tmp_path / "metrics.csv").splitlines()) > 2, 120)
     started = [pid for process in both for pid in below(process.pid)]
     assert len(started) >= 4
@@ -356,15 +278,12 @@ def namespaces() -> Iterator[list[tuple[str, str]]]:
 )
 def test_two_network_namespaces_equal_one_process(single: Path, tmp_path: Path) -> None:
     with namespaces() as ends:
-        meeting = {
-            "MASTER_ADDR": ends[0][1], "MASTER_PORT": "29500", "GLOO_SOCKET_IFNAME": "cable",
-        }  # fmt: skip
         processes = [
             start(
                 single.parent, tmp_path, "strategy=one_weird_trick", *FOUR,
-                by=("ip", "netns", "exec", name, sys.executable), NODE_RANK=str(node), **meeting,
+                by=("ip", "netns", "exec", name, *by), GLOO_SOCKET_IFNAME="cable",
             )
-            for node, (name, _) in enumerate(ends)
+            for (name, _), by in zip(ends, machines(2, 29500, ends[0][1]), strict=True)
         ]  # fmt: skip
         finish_all(processes)
     assert_equal(tmp_path, single)

@@ -3,12 +3,14 @@
 What each does going forward, and what its gradient does going backward, over the K processes of a
 group; ``B`` are the bytes of the whole tensor.
 
-| function              | forward                  | backward                 | each sends     |
-|-----------------------|--------------------------|--------------------------|----------------|
-| ``gather``            | all-gather               | reduce-scatter           | (K-1)/K B each |
-| ``gather_replicated`` | all-gather               | takes its own part       | (K-1)/K B      |
-| ``rows_for_columns``  | all-to-all               | all-to-all               | (K-1)/K^2 B    |
-| ``mean``              | all-reduce               | all-reduce               | 2 (K-1)/K B    |
+| function           | forward    | backward       | each sends     |
+|--------------------|------------|----------------|----------------|
+| ``gather``         | all-gather | reduce-scatter | (K-1)/K B each |
+| ``gather_columns`` | all-gather | reduce-scatter | (K-1)/K B each |
+| ``rows_for_columns`` | all-to-all | all-to-all   | (K-1)/K^2 B    |
+| ``mean``           | all-reduce | all-reduce     | 2 (K-1)/K B    |
+
+torch's own with gradients (``torch.distributed.nn``) are deprecated in favor of private ones.
 """
 
 from typing import Any
@@ -17,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
+from torch.nn import functional as F
 
 
 def gather(x: Tensor, dim: int, group: ProcessGroup, scale: float = 1.0) -> Tensor:
@@ -34,7 +37,7 @@ def gather(x: Tensor, dim: int, group: ProcessGroup, scale: float = 1.0) -> Tens
     return _Gather.apply(x, dim, group, scale)
 
 
-def gather_replicated(x: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
+def gather_columns(x: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
     """Concatenate every process's columns where all go on to compute the same.
 
     Args:
@@ -42,7 +45,10 @@ def gather_replicated(x: Tensor, sizes: list[int], group: ProcessGroup) -> Tenso
         sizes: Columns of each process.
         group: The processes, in the order of their columns.
     """
-    return _GatherReplicated.apply(x, sizes, group)
+    # Equal parts are what every backend gathers. All have the same gradient for a part.
+    padded = F.pad(x, (0, max(sizes) - x.shape[1]))
+    parts = gather(padded, 1, group, 1 / len(sizes)).chunk(len(sizes), 1)
+    return torch.cat([part[:, :size] for part, size in zip(parts, sizes, strict=True)], 1)
 
 
 def rows_for_columns(x: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
@@ -71,50 +77,44 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dim: int, group: ProcessGroup, scale: float) -> Tensor:
         ctx.dim, ctx.group, ctx.scale = dim, group, scale
-        return _all_gather(x, dim, group)
+        rows, dim, restore = _dense(x, dim)
+        gathered = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
+        dist.all_gather_into_tensor(gathered, rows, group=group)
+        return restore(torch.cat(gathered.chunk(group.size()), dim) if dim else gathered)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        own = _reduce_scatter(grad, ctx.dim, ctx.group)
-        return own if ctx.scale == 1.0 else own * ctx.scale, None, None, None
-
-
-class _GatherReplicated(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
-        ctx.start, ctx.size = sum(sizes[: group.rank()]), x.shape[1]
-        # Equal parts are what every backend gathers.
-        padded = torch.nn.functional.pad(x, (0, max(sizes) - x.shape[1]))
-        parts = _all_gather(padded, 1, group).chunk(group.size(), 1)
-        return torch.cat([part[:, :size] for part, size in zip(parts, sizes, strict=True)], 1)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        return grad[:, ctx.start : ctx.start + ctx.size], None, None
+        """The sum over all processes of this process's part."""
+        rows, dim, restore = _dense(grad, ctx.dim)
+        stacked = torch.cat(rows.chunk(ctx.group.size(), dim)) if dim else rows
+        own = stacked.new_empty(len(stacked) // ctx.group.size(), *stacked.shape[1:])
+        dist.reduce_scatter_tensor(own, stacked, group=ctx.group)
+        return restore(own if ctx.scale == 1.0 else own * ctx.scale), None, None, None
 
 
 class _RowsForColumns(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, sizes: list[int], group: ProcessGroup) -> Tensor:
         ctx.sizes, ctx.group = sizes, group
-        rows, own = len(x) // group.size(), sizes[group.rank()]
-        received = x.new_empty(rows * sum(sizes))
-        _all_to_all(received, x.contiguous().flatten(), [rows * size for size in sizes],
-                    [rows * own] * group.size(), group)  # fmt: skip
-        blocks = received.split([rows * size for size in sizes])
-        return torch.cat(
-            [block.view(rows, size) for block, size in zip(blocks, sizes, strict=True)], 1
+        rows = len(x) // group.size()
+        counts = [rows * size for size in sizes]
+        received = x.new_empty(sum(counts))
+        dist.all_to_all_single(
+            received, x.flatten(), counts, [x.numel() // group.size()] * group.size(), group=group
         )
+        blocks = zip(received.split(counts), sizes, strict=True)
+        return torch.cat([block.view(rows, size) for block, size in blocks], 1)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        sizes, group = ctx.sizes, ctx.group
-        rows, own = len(grad), sizes[group.rank()]
-        sent = torch.cat([block.flatten() for block in grad.split(sizes, 1)])
-        received = grad.new_empty(rows * group.size() * own)
-        _all_to_all(received, sent, [rows * own] * group.size(),
-                    [rows * size for size in sizes], group)  # fmt: skip
-        return received.view(rows * group.size(), own) / group.size(), None, None
+        rows, own, size = len(grad), ctx.sizes[ctx.group.rank()], ctx.group.size()
+        sent = torch.cat([block.flatten() for block in grad.split(ctx.sizes, 1)])
+        received = grad.new_empty(rows * size, own)
+        counts = [rows * columns for columns in ctx.sizes]
+        dist.all_to_all_single(
+            received.view(-1), sent, [rows * own] * size, counts, group=ctx.group
+        )
+        return received / size, None, None
 
 
 class _Mean(torch.autograd.Function):
@@ -135,39 +135,8 @@ def _all_mean(x: Tensor, group: ProcessGroup) -> Tensor:
     return total / group.size()
 
 
-def _all_to_all(
-    received: Tensor, sent: Tensor, receives: list[int], sends: list[int], group: ProcessGroup
-) -> None:
-    dist.all_to_all_single(received, sent, receives, sends, group=group)
-
-
-def _all_gather(x: Tensor, dim: int, group: ProcessGroup) -> Tensor:
-    """Every process's part, concatenated along ``dim``; channels-last stays so."""
-    rows, restore = _dense(x)
-    gathered = rows.new_empty(group.size() * len(rows), *rows.shape[1:])
-    dist.all_gather_into_tensor(gathered, rows, group=group)
-    if dim == 0:
-        return restore(gathered)
-    along = rows.ndim - 1 if _is_channels_last(x) else dim
-    return restore(torch.cat(gathered.chunk(group.size()), along))
-
-
-def _reduce_scatter(x: Tensor, dim: int, group: ProcessGroup) -> Tensor:
-    """The sum over all processes of this process's part along ``dim``."""
-    rows, restore = _dense(x)
-    along = dim if dim == 0 or not _is_channels_last(x) else rows.ndim - 1
-    stacked = torch.cat(rows.chunk(group.size(), along))
-    own = stacked.new_empty(len(stacked) // group.size(), *stacked.shape[1:])
-    dist.reduce_scatter_tensor(own, stacked, group=group)
-    return restore(own)
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    return x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last)
-
-
-def _dense(x: Tensor) -> Any:
-    """``x`` with its dimensions in the order of its memory, and what takes them back."""
-    if _is_channels_last(x):
-        return x.permute(0, 2, 3, 1), lambda y: y.permute(0, 3, 1, 2)
-    return x.contiguous(), lambda y: y
+def _dense(x: Tensor, dim: int) -> Any:
+    """``x`` with its dimensions in the order of its memory, ``dim`` there, and what goes back."""
+    if x.ndim == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x.permute(0, 2, 3, 1), 3 if dim else 0, lambda y: y.permute(0, 3, 1, 2)
+    return x.contiguous(), dim, lambda y: y

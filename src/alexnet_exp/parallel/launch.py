@@ -120,7 +120,7 @@ def _explain(
         RankError: A process failed.
         MemoryError: A process had not enough memory.
     """
-    rank, hangs = _to_blame(failures, scratch)
+    rank, hangs = to_blame(failures, scratch)
     failure = failures[rank]
     said = failure.error_file_data
     who, message, kind = f"process {rank} of {size}", failure.message, said.get("kind")
@@ -152,7 +152,7 @@ def _explain(
     raise RankError(f"{who} was ended: {describe(failure.exitcode)}")
 
 
-def _to_blame(failures: Mapping[int, ProcessFailure], scratch: Path) -> tuple[int, bool]:
+def to_blame(failures: Mapping[int, ProcessFailure], scratch: Path) -> tuple[int, bool]:
     """The rank that failed, and whether it hangs: others fail because it is gone, or silent.
 
     A rank that has lost another waits some seconds before it ends, so the launcher sees first the

@@ -41,10 +41,6 @@ class PartOfDropout(nn.Module):
         super().__init__()
         self.p, self.rows, self.columns = p, rows, columns
 
-    def extra_repr(self) -> str:
-        """Probability and part."""
-        return f"p={self.p}, rows={self.rows}, columns={self.columns}"
-
     def forward(self, x: Tensor) -> Tensor:
         """Set to zero, while training."""
         if not self.training:
@@ -80,13 +76,12 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
         variance = collectives.mean(centered.square().mean((0, 2, 3)), self.group)
         with torch.no_grad():
             count = x.numel() // x.shape[1] * self.group.size()
-            assert self.running_mean is not None
-            assert self.running_var is not None
+            unbiased = variance * count / (count - 1)
+            for kept, now in ((self.running_mean, mean), (self.running_var, unbiased)):
+                assert kept is not None
+                assert self.momentum is not None
+                kept.lerp_(now.to(kept.dtype), self.momentum)
             assert self.num_batches_tracked is not None
-            assert self.momentum is not None
-            unbiased, dtype = variance * count / (count - 1), self.running_mean.dtype
-            self.running_mean.lerp_(mean.to(dtype), self.momentum)
-            self.running_var.lerp_(unbiased.to(dtype), self.momentum)
             self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centered * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
@@ -127,13 +122,15 @@ def lay_out_towers(
     inputs_are_whole = True  # the image is no tower's
     for path, parent, name, module in _children(network):
         if isinstance(module, nn.Conv2d | nn.Linear | TowerLinear):
-            sees_one = _is_blind(module)
-            if not sees_one and not inputs_are_whole:
+            blind = isinstance(module, TowerLinear) or getattr(module, "groups", 1) > 1
+            if not blind and not inputs_are_whole:
                 _gather_before(module, 1, towers)
             inputs_are_whole = False
             parts |= _cut(module, path, towers)
-            if sees_one:
-                _make_one_tower(module, towers.size())
+            if blind and isinstance(module, nn.Conv2d):
+                module.groups, module.in_channels = 1, module.in_channels // towers.size()
+            elif blind:
+                module.towers = 1
         elif isinstance(module, LocalResponseNorm):
             setattr(parent, name, module.of_one_tower())
         elif isinstance(module, nn.BatchNorm2d):
@@ -142,8 +139,7 @@ def lay_out_towers(
             setattr(parent, name, BatchNormOverProcesses(module, data))
         elif isinstance(module, nn.Dropout):
             setattr(parent, name, PartOfDropout(module.p, rows, columns))
-    output, sizes = _output(network, parts)
-    _after(output, lambda logits: collectives.gather_replicated(logits, sizes, towers))
+    _after_output(network, parts, collectives.gather_columns, towers)
     return parts
 
 
@@ -177,8 +173,7 @@ def lay_out_fully_connected(
             parts |= _cut(module, path, group)
         elif isinstance(module, PartOfDropout) and rows_are_whole:
             setattr(parent, name, PartOfDropout(module.p, Share(), columns))
-    output, sizes = _output(network, parts)
-    _after(output, lambda logits: collectives.rows_for_columns(logits, sizes, group))
+    _after_output(network, parts, collectives.rows_for_columns, group)
     return parts
 
 
@@ -187,21 +182,6 @@ def _children(network: AlexNet) -> Iterator[tuple[str, nn.Module, str, nn.Module
     for prefix, parent in (("features", network.features), ("classifier", network.classifier)):
         for name, module in list(parent.named_children()):
             yield f"{prefix}.{name}", parent, name, module
-
-
-def _is_blind(module: nn.Conv2d | nn.Linear | TowerLinear) -> bool:
-    """Whether each unit sees its own tower alone."""
-    if isinstance(module, nn.Conv2d):
-        return module.groups > 1
-    return isinstance(module, TowerLinear)
-
-
-def _make_one_tower(module: nn.Conv2d | nn.Linear | TowerLinear, towers: int) -> None:
-    if isinstance(module, nn.Conv2d):
-        module.groups = 1
-        module.in_channels //= towers
-    elif isinstance(module, TowerLinear):
-        module.towers = 1
 
 
 def _cut(module: nn.Module, path: str, group: ProcessGroup) -> dict[str, Divided]:
@@ -231,16 +211,18 @@ def _gather_before(module: nn.Module, dim: int, group: ProcessGroup, scale: floa
     module.register_forward_pre_hook(gathered)
 
 
-def _after(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
-    module.register_forward_hook(lambda module, inputs, output: change(output))
-
-
-def _output(network: AlexNet, parts: Mapping[str, Divided]) -> tuple[nn.Module, list[int]]:
-    """The output layer, and how many classes each process has."""
+def _after_output(
+    network: AlexNet,
+    parts: Mapping[str, Divided],
+    change: Callable[[Tensor, list[int], ProcessGroup], Tensor],
+    group: ProcessGroup,
+) -> None:
+    """Send the logits of some classes on, and get those of others."""
     name, module = list(network.classifier.named_children())[-1]
     rows = parts[f"classifier.{name}.weight"]
     assert isinstance(rows, Rows)
-    return module, list(rows.sizes)
+    sizes = list(rows.sizes)
+    module.register_forward_hook(lambda module, inputs, logits: change(logits, sizes, group))
 
 
 def world() -> ProcessGroup:

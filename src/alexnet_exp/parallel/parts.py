@@ -1,14 +1,13 @@
 """Weights that lie in parts on several devices, whole in checkpoints."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 import torch.distributed as dist
-from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import Strategy
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -97,63 +96,51 @@ class PartsInCheckpoints(Strategy):
     parts: dict[str, Divided]
     """By name in the state dict of the network."""
 
-    def whole_state(self, module: nn.Module) -> dict[str, Tensor]:
-        """State dict of the network as one device has it; every process has to ask for it."""
-        return {
-            name: self.parts[name].join(value) if name in self.parts else value
-            for name, value in module.state_dict().items()
-        }
+    def whole(self, state: Mapping[str, Any]) -> dict[str, Any]:
+        """A state dict as one device has it; every process has to ask for it."""
+        return self._each(state, "join")
 
     def lightning_module_state_dict(self) -> dict[str, Any]:
         """What a checkpoint holds of the module; every process has to ask for it."""
         assert self.lightning_module is not None
-        return self._each(self.lightning_module.state_dict(), lambda part, value: part.join(value))
+        return self.whole(self.lightning_module.state_dict())
 
     def load_model_state_dict(self, checkpoint: Mapping[str, Any], strict: bool = True) -> None:
         """Take this process's parts of a checkpoint's weights, or all before there are parts."""
         assert self.lightning_module is not None
-        state = self._each(checkpoint["state_dict"], lambda part, value: part.cut(value))
+        state = self._each(checkpoint["state_dict"], "cut")
         self.lightning_module.load_state_dict(state, strict=strict)
-
-    def _each(
-        self, state: Mapping[str, Any], change: Callable[[Divided, Tensor], Tensor]
-    ) -> dict[str, Any]:
-        changed = {}
-        for name, value in state.items():
-            part = self.parts.get(name.removeprefix("network."))
-            changed[name] = value if part is None else change(part, value)
-        return changed
 
     def optimizer_state(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """What a checkpoint holds of the optimizer; every process has to ask for it."""
-        if isinstance(optimizer, LightningOptimizer):
-            optimizer = optimizer.optimizer
-        state = optimizer.state_dict()
-        return self._each_state(optimizer, state, lambda part, value: part.join(value))
+        return self._each_of(optimizer, optimizer.state_dict(), "join")
 
     def load_optimizer_state_dict(self, checkpoint: Mapping[str, Any]) -> None:
         """Take this process's parts of the optimizer's state."""
         for optimizer, state in zip(self.optimizers, checkpoint["optimizer_states"], strict=True):
-            cut = self._each_state(optimizer, state, lambda part, value: part.cut(value))
-            optimizer.load_state_dict(cut)
+            optimizer.load_state_dict(self._each_of(optimizer, state, "cut"))
 
-    def _each_state(
-        self,
-        optimizer: torch.optim.Optimizer,
-        state: Mapping[str, Any],
-        change: Callable[[Divided, Tensor], Tensor],
+    def _each(self, state: Mapping[str, Any], how: Literal["cut", "join"]) -> dict[str, Any]:
+        names = {name: name.removeprefix("network.") for name in state}
+        return {
+            name: getattr(self.parts[names[name]], how)(value)
+            if names[name] in self.parts
+            else value
+            for name, value in state.items()
+        }
+
+    def _each_of(
+        self, optimizer: torch.optim.Optimizer, state: dict[str, Any], how: Literal["cut", "join"]
     ) -> dict[str, Any]:
-        names = {p: name for name, p in network_of(self).named_parameters()}
+        """The same for all that an optimizer keeps of a parameter, but for its numbers."""
+        names = {parameter: name for name, parameter in network_of(self).named_parameters()}
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        changed = {}
+        changed = dict(state["state"])
         for index, values in state["state"].items():
             part = self.parts.get(names[parameters[index]])
-            changed[index] = {
-                key: change(part, value) if part is not None and _is_array(value) else value
-                for key, value in values.items()
-            }
+            if part is not None:
+                changed[index] = {
+                    key: getattr(part, how)(value) if getattr(value, "ndim", 0) else value
+                    for key, value in values.items()
+                }
         return {**state, "state": changed}
-
-
-def _is_array(value: object) -> bool:
-    return isinstance(value, Tensor) and value.ndim > 0

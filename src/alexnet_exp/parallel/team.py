@@ -23,9 +23,9 @@ from alexnet_exp.parallel.watch import expect_progress
 
 T = TypeVar("T")
 
-# Seconds to wait longer than for a step: for the first process, which speaks to a logger's server,
-# and for machines that start one after another.
-_LOGGERS, _MACHINES = 90.0, 1800.0
+# Seconds to wait longer than for a step: for processes that start one after another on few cores,
+# for the first one, which speaks to a logger's server, for machines that start at their own times.
+_START, _LOGGERS, _MACHINES = 30.0, 90.0, 1800.0
 
 _meetings = itertools.count()
 
@@ -195,7 +195,7 @@ def _store(here: Place, config: Config) -> Store:
     if here.size == 1:
         return HashStore()
     several = config.trainer.num_nodes > 1
-    seconds = config.strategy.timeout
+    seconds = config.strategy.timeout + _START
     if config.logger.wandb or config.logger.others:
         seconds += _LOGGERS
     if several:
@@ -258,3 +258,6 @@ class RankEnvironment(LightningEnvironment):
     def node_rank(self) -> int:
         """Which machine."""
         return self._here.node
+
+    def teardown(self) -> None:
+        """The next run of the same processes finds the same variables."""

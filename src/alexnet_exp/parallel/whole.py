@@ -29,34 +29,22 @@ class WholeNetwork(Callback):
         self._whole = copy.deepcopy(network).eval()
         self._part: nn.Module | None = None
 
+    @torch.no_grad()
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the weights."""
-        self._enter(trainer, pl_module)
+        part = cast(nn.Module, pl_module.network)
+        strategy = cast(PartsInCheckpoints, trainer.strategy)
+        self._whole.to(pl_module.device, next(part.parameters()).dtype)
+        self._whole.load_state_dict(strategy.whole(part.state_dict()))
+        self._part, pl_module.network = part, self._whole
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Go on with this device's part."""
-        self._leave(pl_module)
-
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather the weights."""
-        self._enter(trainer, pl_module)
-
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on with this device's part."""
-        self._leave(pl_module)
-
-    @torch.no_grad()
-    def _enter(self, trainer: L.Trainer, module: L.LightningModule) -> None:
-        part = cast(nn.Module, module.network)
-        strategy = cast(PartsInCheckpoints, trainer.strategy)
-        self._whole.to(module.device, next(part.parameters()).dtype)
-        self._whole.load_state_dict(strategy.whole_state(part))
-        self._part, module.network = part, self._whole
-
-    def _leave(self, module: L.LightningModule) -> None:
         assert self._part is not None
-        module.network, self._part = self._part, None
+        pl_module.network, self._part = self._part, None
         self._whole.cpu()
+
+    on_test_start, on_test_end = on_validation_start, on_validation_end
 
 
 def gather_predictions(
