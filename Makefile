@@ -9,7 +9,7 @@ ARGS ?=
 DATA ?= synthetic_small
 SEEDS ?= 3
 LAUNCHER ?= processes
-JOBS ?= $(if $(filter synthetic_small,$(DATA)),2,1)
+JOBS ?= $(if $(filter synthetic_small,$(DATA)),2)
 NAME ?= ablations
 RUNS ?= runs/$(DATA)/$(NAME)
 
@@ -39,7 +39,7 @@ train: install  ## Train one network: EXPERIMENT=no_lrn ARGS="data=flowers data.
 
 ablations: install  ## The sweep, then the report: DATA=flowers SEEDS=5 LAUNCHER=ray NAME=second ARGS="data.root=..."
 	@$(PYTHON) -m alexnet_exp.train -m +sweep=ablations sweep.name=$(NAME) data=$(DATA) "seed=range($(SEEDS))" \
-	  hydra/launcher=$(LAUNCHER) $(if $(filter processes,$(LAUNCHER)),hydra.launcher.jobs=$(JOBS)) $(ARGS); \
+	  hydra/launcher=$(LAUNCHER) $(if $(filter processes,$(LAUNCHER)),$(if $(JOBS),hydra.launcher.jobs=$(JOBS))) $(ARGS); \
 	swept=$$?; [ $$swept -le 1 ] || exit $$swept; \
 	$(PYTHON) -m alexnet_exp.report runs=$(RUNS) && exit $$swept
 

@@ -1,18 +1,23 @@
 """SLURM without a cluster: the batch script, run by commands that pretend to be SLURM."""
 
+import multiprocessing
 import os
-import stat
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet_exp.errors import UserError
+from alexnet_exp.sweep import slurm
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
-from alexnet_exp.sweep.slurm import SlurmBackend
-from tests.sweep.pretend import FAIL, finish, pretend_jobs
+from alexnet_exp.sweep.process import ChildSpec, Ending
+from alexnet_exp.sweep.slurm import SlurmBackend, SlurmJob, _Task
+from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs, wait_for
 
 SETTINGS = {
     "partition": "gpu", "account": None, "qos": "long", "constraint": None,
@@ -55,19 +60,25 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """Commands of SLURM's names on the PATH; gives the file that sbatch keeps its script in."""
     folder, kept = tmp_path / "bin", tmp_path / "kept.sh"
     folder.mkdir()
-    scripts = {"sbatch": SBATCH, "srun": SRUN, "sacct": "#!/bin/sh\necho 'JobID|State'\n",
-               "scancel": "#!/bin/sh\n"}  # fmt: skip
+    fill = {"python": sys.executable, "kept": str(kept)}
+    scripts = {
+        "sbatch": SBATCH.format(**fill), "srun": SRUN.format(**fill),
+        "sacct": "#!/bin/sh\necho 'JobID|State'\n", "scancel": "#!/bin/sh\n",
+    }  # fmt: skip
     for name, text in scripts.items():
-        file = folder / name
-        script = (
-            text
-            if text.startswith("#!/bin/sh")
-            else text.format(python=sys.executable, kept=str(kept))
-        )
-        file.write_text(script)
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
+        (folder / name).write_text(text)
+        (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
     return kept
+
+
+def backend(folder: Path, **changes: object) -> SlurmBackend:
+    return SlurmBackend((), folder, **{**SETTINGS, **changes})  # type: ignore[arg-type]
+
+
+def options(script: Path) -> list[str]:
+    lines = script.read_text().splitlines()
+    return [line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")]
 
 
 def test_batch_script_asks_for_what_was_set_and_runs_the_job(
@@ -76,82 +87,125 @@ def test_batch_script_asks_for_what_was_set_and_runs_the_job(
     scripts = {"a": finish(), "b": FAIL, "c": finish()}
     config = compose_config("strategy=ddp", "trainer.devices=2")
     jobs = pretend_jobs(config, tmp_path, scripts)
-    backend = SlurmBackend((), tmp_path, **SETTINGS)  # type: ignore[arg-type]
-    outcomes = run_sweep(jobs, backend, False, tmp_path)
+    outcomes = run_sweep(jobs, backend(tmp_path), False, tmp_path)
     assert [o.state for o in outcomes] == [State.finished, State.failed, State.finished]
     assert outcomes[1].reason == "exit code 3"
     assert outcomes[1].lines[-1] == "something went wrong"
-    lines = cluster.read_text().splitlines()
-    options = {line.removeprefix("#SBATCH ") for line in lines if line.startswith("#SBATCH ")}
     assert {
         "--array=0-2%3", "--partition=gpu", "--qos=long", "--gres=gpu:2", "--cpus-per-task=6",
         "--mem=25088M", "--time=90", "--nodes=1", "--ntasks-per-node=1", "--job-name=alexnet_exp",
         "--reservation=mine",
-    } <= options  # fmt: skip
-    assert not any(option.startswith(("--account", "--constraint")) for option in options)
+    } <= set(options(cluster))  # fmt: skip
+    assert not any(option.startswith(("--account", "--constraint")) for option in options(cluster))
+    lines = cluster.read_text().splitlines()
     assert "module load cuda" in lines
     (command,) = [line for line in lines if line.startswith("srun ")]
     assert f"{sys.executable} -u -m submitit.core._submit {tmp_path / 'slurm'}" in command
-
-
-def test_jobs_of_more_devices_are_an_array_of_their_own(
-    compose_config, cluster: Path, tmp_path: Path
-) -> None:
-    jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abc", finish()))
-    jobs[1].config = compose_config("strategy=ddp", "trainer.devices=4")
-    backend = SlurmBackend((), tmp_path, **SETTINGS)  # type: ignore[arg-type]
-    outcomes = run_sweep(jobs, backend, False, tmp_path)
-    assert [(o.job.name, o.state) for o in outcomes] == [(n, State.finished) for n in "abc"]
-    text = cluster.read_text()
-    wanted = [line.removeprefix("#SBATCH ") for line in text.splitlines()]
-    asked = [line for line in wanted if line.startswith(("--gres", "--cpus-per-task", "--array"))]
-    assert sorted(asked) == [
-        "--array=0-1%2", "--cpus-per-task=12", "--cpus-per-task=3", "--gres=gpu:1", "--gres=gpu:4",
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("gpus_per_job", "overrides", "message"),
-    [
-        (1, ("strategy=ddp", "trainer.devices=2"), "gpus_per_job=1 is less than trainer.devices=2"),
-        (None, ("strategy=ddp", "trainer.num_nodes=2"), "srun or torchrun --nnodes=2"),
-    ],
-)
-def test_jobs_that_cannot_run_are_refused_before_any_is_submitted(
-    compose_config, cluster: Path, tmp_path: Path, gpus_per_job, overrides, message: str
-) -> None:
-    jobs = pretend_jobs(compose_config(*overrides), tmp_path, {"a": finish()})
-    settings = {**SETTINGS, "gpus_per_job": gpus_per_job}
-    with pytest.raises(UserError, match=message):
-        SlurmBackend((), tmp_path, **settings).check(jobs)
-    assert not cluster.exists()
-
-
-@pytest.mark.parametrize("change", [{"gpus_per_job": 0}, {"accelerator": "cpu"}])
-def test_no_gpu_is_asked_for_where_none_is_wanted(
-    compose_config, cluster: Path, tmp_path: Path, change
-) -> None:
-    (job,) = pretend_jobs(compose_config(), tmp_path, {"a": finish()})
-    job.config.trainer.accelerator = change.pop("accelerator", "auto")
-    settings = {**SETTINGS, "setup": [], "additional": {}, **change}
-    backend = SlurmBackend((), tmp_path, **settings)  # type: ignore[arg-type]
-    (outcome,) = run_sweep([job], backend, False, tmp_path)
-    assert outcome.state == State.finished
-    assert "gres" not in cluster.read_text()
     check = subprocess.run(["bash", "-n", str(cluster)], capture_output=True, text=True)
     assert check.returncode == 0, check.stderr
 
 
-def test_without_slurm_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_jobs_that_need_the_same_are_one_array(
+    compose_config, cluster: Path, tmp_path: Path
+) -> None:
+    """By devices, GPUs and nodes; a task on each node starts torchrun there."""
+    sbatch = tmp_path / "bin" / "sbatch"
+    sbatch.write_text(f"#!/bin/sh\ncat $1 >> {cluster}\necho Submitted batch job 77\n")
+    jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abcde", ""))
+    jobs[1].config = compose_config("strategy=ddp", "trainer.devices=4")
+    jobs[3].config = compose_config("trainer.accelerator=cpu")
+    jobs[4].config = compose_config("strategy=ddp", "trainer.devices=4", "trainer.num_nodes=2")
+    made = backend(tmp_path)
+    made.check(jobs)
+    assert made.room(jobs) == jobs
+    assert len(made.start(jobs)) == 5
+    kinds = ("--array", "--cpus-per-task", "--gres", "--nodes")
+    asked = [option for option in options(cluster) if option.startswith(kinds)]
+    assert asked == [
+        "--array=0-1%2", "--cpus-per-task=3", "--gres=gpu:1", "--nodes=1",
+        "--cpus-per-task=12", "--gres=gpu:4", "--nodes=1",
+        "--cpus-per-task=3", "--nodes=1",
+        "--cpus-per-task=12", "--gres=gpu:4", "--nodes=2",
+    ]  # fmt: skip
+
+
+def test_on_several_nodes_each_task_is_torchruns(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    monkeypatch.setattr(slurm, "run_child", lambda spec, *rest: ran.append(spec.arguments))
+    monkeypatch.setattr(signal, "signal", lambda *arguments: None)
+    told = {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "30007", "SLURM_JOB_NUM_NODES": "2",
+            "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "gpu-[07-08]"}  # fmt: skip
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    _Task(ChildSpec("a", tmp_path, ("-m", "alexnet_exp.train", "seed=1")), 2, 4)()
+    assert ran == [
+        ("-m", "torch.distributed.run", "--nnodes=2", "--node-rank=1", "--nproc-per-node=4",
+         "--master-addr=gpu-07", "--master-port=15007", "-m", "alexnet_exp.train", "seed=1")
+    ]  # fmt: skip
+
+
+class Canceled:
+    """A job of submitit's that SLURM has ended."""
+
+    job_id, state = "7_1", "CANCELLED by 0"
+
+    def __init__(self, folder: Path) -> None:
+        self.paths = SimpleNamespace(result_pickle=folder / "none.pkl")
+        self.watcher = SimpleNamespace(clear=lambda: None)
+
+    def task(self, number: int) -> "Canceled":
+        """The only one."""
+        return self
+
+    def done(self) -> bool:
+        """SLURM says so."""
+        return True
+
+    def cancel(self, check: bool) -> None:
+        """Nothing to cancel."""
+
+
+def test_job_without_a_result_holds_up_no_other(tmp_path: Path) -> None:
+    job = SlurmJob(Canceled(tmp_path))  # type: ignore[arg-type]
+    begun = time.monotonic()
+    assert job.poll() is None, "its result may be on its way"
+    job.stop()
+    assert job.poll() == Ending(None, 0.0, "SLURM job 7_1: CANCELLED by 0")
+    assert time.monotonic() - begun < 1
+
+
+def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
+    """Or a job that SLURM queues again would be counted as failed."""
+    task = _Task(ChildSpec("a", tmp_path, ("-c", WAIT)), 1, 1)
+    process = multiprocessing.get_context("spawn").Process(target=task)
+    process.start()
+    log = tmp_path / "log.txt"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) == 2, 60)
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGTERM)
+    process.join(30)
+    assert process.exitcode == 128 + signal.SIGTERM
+
+
+def test_what_slurm_can_not_run_is_one_message(
+    compose_config, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = pretend_jobs(
+        compose_config("strategy=ddp", "trainer.devices=2"), tmp_path, {"a": finish()}
+    )
+    with pytest.raises(UserError, match=r"gpus_per_job=1 is less than trainer\.devices=2"):
+        backend(tmp_path, gpus_per_job=1).check(jobs)
+    backend(tmp_path, gpus_per_job=0).check(jobs)
+    jobs[0].config.trainer.devices = -1
+    with pytest.raises(UserError, match=r"trainer\.devices=-1: here the sweep deals out"):
+        backend(tmp_path).check(jobs)
+    jobs[0].config.trainer.devices = 2
+    (tmp_path / "bin" / "sbatch").write_text("#!/bin/sh\necho 'invalid partition' >&2; exit 1\n")
+    with pytest.raises(UserError, match="SLURM refused the jobs"):
+        run_sweep(jobs, backend(tmp_path), False, tmp_path)
+    assert not cluster.exists()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="there is no sbatch on this machine"):
-        SlurmBackend((), tmp_path, **SETTINGS)  # type: ignore[arg-type]
-
-
-def test_refused_submission_is_one_message(compose_config, cluster: Path, tmp_path: Path) -> None:
-    sbatch = tmp_path / "bin" / "sbatch"
-    sbatch.write_text("#!/bin/sh\necho 'invalid partition specified: gpu' >&2; exit 1\n")
-    (job,) = pretend_jobs(compose_config(), tmp_path, {"a": finish()})
-    backend = SlurmBackend((), tmp_path, **SETTINGS)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="SLURM refused the jobs"):
-        run_sweep([job], backend, False, tmp_path)
+        backend(tmp_path)
