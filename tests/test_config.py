@@ -7,7 +7,7 @@ import pytest
 
 from alexnet_exp.config import Config, conf_folder, to_plain
 from alexnet_exp.network.alexnet import AlexNet, plan
-from alexnet_exp.runs.folder import config_hash
+from alexnet_exp.runs.identity import config_hash
 
 CONF = conf_folder()
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())

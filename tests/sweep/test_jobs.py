@@ -88,7 +88,7 @@ def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
 def _start(job: Job, *, checkpoint: bool = False) -> RunFolder:
     run = RunFolder(job.folder)
     run.start(job.config)
-    run._held.close()
+    run.held.release()
     if checkpoint:
         torch.save({}, run.last)
     return run

@@ -19,7 +19,7 @@ from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.network.alexnet import AlexNet
-from alexnet_exp.runs.folder import config_hash
+from alexnet_exp.runs.identity import config_hash
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
 

@@ -24,6 +24,7 @@ from alexnet_exp.parallel.placement import device_count
 from alexnet_exp.parallel.rank import RESULT, TASK
 from alexnet_exp.parallel.watch import STACKS
 from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.runs.read import read_diverged
 
 _SHOWN = 16_384  # bytes of what a process has printed
 _GRACE = 8  # seconds that one may need to end after Ctrl-C
@@ -126,7 +127,7 @@ def _explain(
     who, message, kind = f"process {rank} of {size}", failure.message, said.get("kind")
     run = RunFolder(folder)
     if kind == "diverged":
-        if folder.exists() and run.divergence() is None:  # else of another process
+        if folder.exists() and read_diverged(folder) is None:  # else of another process
             run.record_divergence(message)
         raise DivergedError(message)
     if kind in ("mistake", "memory") and not run.is_running():

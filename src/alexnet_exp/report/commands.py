@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from alexnet_exp.report.results import Run
-from alexnet_exp.runs.folder import NEUTRAL
+from alexnet_exp.runs.identity import is_neutral
 
 _TRAIN = "python -m alexnet_exp.train"
 
@@ -142,14 +142,6 @@ def is_placement(override: str) -> bool:
 
 def _bearing(overrides: Iterable[str]) -> frozenset[str]:
     """Without what has no bearing on the result; strategy and devices stay, which must agree."""
-
-    def is_neutral(name: str) -> bool:
-        if is_placement(name):
-            return False
-        group, _, field = name.partition(".")
-        if group not in NEUTRAL:
-            return False
-        fields = NEUTRAL[group]
-        return fields is None or field in fields
-
-    return frozenset(item for item in overrides if not is_neutral(_name(item)))
+    return frozenset(
+        item for item in overrides if is_placement(item) or not is_neutral(_name(item))
+    )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alexnet_exp.config import leaves
 from alexnet_exp.report.findings import Metric
 from alexnet_exp.report.placement import Placement, placement_of
-from alexnet_exp.runs.folder import Loader, bearing
+from alexnet_exp.runs.identity import bearing
 
 Wrong = dict[Metric, NDArray[np.bool_]]
 
@@ -42,7 +42,7 @@ def read_fields(file: Path) -> tuple[dict[str, Any], Placement]:
         The fields, with seed and experiment; strategy and devices.
     """
     try:
-        content = yaml.load(file.read_text(), Loader)
+        content = yaml.safe_load(file.read_text())
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise UnusableRunError(f"damaged: {file.name} can't be read ({_reason(error)})") from error
     if not isinstance(content, dict):

@@ -1,4 +1,4 @@
-"""What a run folder holds; written here, read here.
+"""What a run folder holds; written here, read by :mod:`alexnet_exp.runs.read`.
 
 | file              | content                                                               |
 |-------------------|-----------------------------------------------------------------------|
@@ -6,90 +6,37 @@
 | environment.json  | git revision, versions, hardware, command                             |
 | metrics.csv       | one row per epoch                                                     |
 | checkpoints/      | ``best.ckpt`` by validation error, ``last.ckpt`` to go on from        |
-| predictions.npz   | per evaluated image: index, label, five best classes (also by the     |
-|                   | center view alone), their probabilities, split                        |
+| predictions.npz   | per evaluated image: index, name, label, five best classes (also by   |
+|                   | the center view alone), their probabilities, split                    |
 | result.json       | what came out; written last and atomically, so it marks a whole run   |
 | diverged.json     | instead of it: the loss was not finite, so there is nothing to go on  |
 | log.txt           | in a sweep: what the run printed                                      |
 """
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
-import weakref
-import zipfile
-from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import yaml
+from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
-from alexnet_exp.config import Config, leaves, to_plain
+from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.training import Schedule
 from alexnet_exp.errors import OtherRunError, UserError
-
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""Reads config.yaml, in C where PyYAML was built with it: a tenth of the time."""
-
-# What may differ between two runs with the same result.
-NEUTRAL = {
-    "logger": None,
-    "sweep": None,
-    "evaluation": ("batch_size",),
-    "data": ("root", "stores", "workers", "resident"),  # data.fingerprint stands for the root
-    "trainer": (
-        "progress", "checkpoint_every", "keep_last_checkpoint",
-        "devices", "num_nodes", "channels_last",
-    ),
-    "strategy": ("name", "bucket_mb", "timeout"),
-    "speed": None,
-}  # fmt: skip
+from alexnet_exp.runs.identity import config_hash, differing
+from alexnet_exp.runs.read import read_config, read_result
 
 # What a run that is asked for more epochs puts aside until it has run them.
 _RESULTS = ("result.json", "predictions.npz", "config.yaml")
 _BEFORE = "before_"
-
-# Fields that bear on the result and that earlier versions lacked, with what they then were.
-_ONCE: dict[str, dict[str, Any]] = {
-    "strategy": {"bf16_gradients": False},
-    "data": {"encoding": "raw", "subset": 1.0},
-}
-
-
-def config_hash(config: Config) -> str:
-    """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
-    text = json.dumps(_set_fields(to_plain(config)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _set_fields(plain: dict[str, Any]) -> dict[str, Any]:
-    """What bears on the result, by dotted path; null is as good as a field not yet invented."""
-    return {path: value for path, value in leaves(bearing(plain)) if value is not None}
-
-
-def bearing(plain: dict[str, Any]) -> dict[str, Any]:
-    """Without the fields that have no bearing on the result.
-
-    Args:
-        plain: A configuration, perhaps recorded by an earlier version.
-    """
-    kept = dict(plain)
-    for group, fields in NEUTRAL.items():
-        part = plain.get(group, {})
-        if isinstance(part, dict):  # or config.yaml is of another program
-            names = part if fields is None else fields
-            whole = {**_ONCE.get(group, {}), **part}
-            kept[group] = {key: value for key, value in whole.items() if key not in names}
-    return kept
 
 
 class RunFolder:
@@ -104,92 +51,50 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
+        self._lock = path / ".lock"
 
     def result(self, config: Config) -> dict[str, Any] | None:
         """What a finished run of this configuration has recorded; None also if it may go further.
 
         Raises:
-            UserError: The folder holds a run of another configuration.
+            OtherRunError: The folder holds a run that differs in what bears on the result.
+            UserError: A file of it is damaged.
         """
-        recorded = self.recorded_config()
-        if recorded is not None:
-            self.refuse_other_run(config, recorded)
-            if self.goes_further(config, recorded):
-                return None
-        return self.finished()
+        recorded = read_config(self.path)
+        changed = {} if recorded is None else differing(recorded, config)
+        if not changed:
+            return read_result(self.path)
+        if self._goes_further(config, changed):
+            return None
+        listed = [f"{path} was {old}, is {new}" for path, (old, new) in changed.items()]
+        raise OtherRunError(
+            f"{self.path} holds a run of another configuration: {', '.join(listed)}",
+            "Set them as they were, set hydra.run.dir=<another folder>, or remove this one",
+        )
 
-    def goes_further(self, config: Config, recorded: dict[str, Any]) -> bool:
+    def _goes_further(self, config: Config, changed: dict[str, tuple[Any, Any]]) -> bool:
         """Whether all that ``config`` asks for beyond the recorded run are more epochs.
 
         A cosine schedule would have been another one from the first step.
         """
-        old, new = _set_fields(recorded), _set_fields(to_plain(config))
-        name = "trainer.max_epochs"
-        same = all(old.get(p) == new.get(p) for p in {*old, *new} - {"config_hash", name})
-        more = isinstance(old.get(name), int) and old[name] < new[name]
-        return same and more and config.optim.schedule != Schedule.cosine and self.last.exists()
-
-    def finished(self) -> dict[str, Any] | None:
-        """What a finished run, of whatever configuration, has recorded, or None."""
-        file = self.path / "result.json"
-        return self._read(file, "metrics") if file.exists() else None
-
-    def check_predictions(self) -> None:
-        """Look whether a finished run's predictions are whole.
-
-        Raises:
-            UserError: They are missing or cut off.
-        """
-        file = self.path / "predictions.npz"
-        if not zipfile.is_zipfile(file):
-            raise UserError(f"{file} is damaged: remove {self.path} to run again")
-
-    def divergence(self) -> str | None:
-        """Why a run of this configuration came to nothing, or None."""
-        file = self.path / "diverged.json"
-        return str(self._read(file, "message")["message"]) if file.exists() else None
-
-    def recorded_config(self) -> dict[str, Any] | None:
-        """The configuration of the run that lies here, or None.
-
-        Raises:
-            UserError: config.yaml is damaged or of another program.
-        """
-        file = self.path / "config.yaml"
-        if not file.exists():
-            return None
-        try:
-            recorded = yaml.load(file.read_text(), Loader)
-        except (yaml.YAMLError, OSError, ValueError) as error:
-            raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
-        if not isinstance(recorded, dict):
-            raise UserError(f"{file} is not of a run: set hydra.run.dir=<another folder>")
-        return recorded
+        old, new = changed.get("trainer.max_epochs", (None, 0))
+        more = len(changed) == 1 and isinstance(old, int) and old < new
+        return more and config.optim.schedule != Schedule.cosine and self.last.exists()
 
     def is_running(self) -> bool:
         """Whether a process is at work in the folder."""
-        try:
-            with (self.path / ".lock").open("r") as lock:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
+        if not self._lock.exists():
             return False
-        return False
-
-    def _read(self, file: Path, field: str) -> dict[str, Any]:
-        """A JSON file of the folder that holds ``field``."""
         try:
-            content: Any = json.loads(file.read_text())
-            known = field in content
-        except (ValueError, TypeError) as error:
-            raise UserError(f"{file} is damaged: remove {self.path} to run again") from error
-        if not known:
-            raise UserError(f"{file} is damaged: remove {self.path} to run again")
-        return dict(content)
+            with FileLock(self._lock, timeout=0):
+                return False
+        except Timeout:
+            return True
+        except OSError:  # a folder of others that may only be read
+            return False
 
     def start(self, config: Config) -> bool:
-        """Write what is known before training.
+        """Write what is known before training, and hold the folder until this process ends.
 
         Returns:
             Whether an earlier, unfinished run of the same configuration lies here to go on from.
@@ -199,11 +104,19 @@ class RunFolder:
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._lock()
-            self._put_aside()
+            self.held = FileLock(self._lock, timeout=0)
+            self.held.acquire()
+            if (self.path / "result.json").exists():  # a run that goes further
+                for name in _RESULTS:
+                    self._rename(name, f"{_BEFORE}{name}")
             marked = {"config_hash": config_hash(config), **to_plain(config)}
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
             _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
+        except Timeout as error:
+            raise UserError(
+                f"another process is running in {self.path}: wait for it, or set"
+                " hydra.run.dir=<another folder>"
+            ) from error
         except OSError as error:
             raise UserError(
                 f"can't write the run folder {self.path}: {error.strerror}; set"
@@ -211,31 +124,10 @@ class RunFolder:
             ) from error
         return self.last.exists()
 
-    def _put_aside(self) -> None:
-        """Keep what a run that goes further has recorded, until it has recorded more."""
-        if not (self.path / "result.json").exists():
-            return
-        for name in _RESULTS:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self.path / name, self.path / f"{_BEFORE}{name}")
-
-    def _lock(self) -> None:
-        """Hold the folder until this process ends, however it ends."""
-        self._held = (self.path / ".lock").open("w")
-        try:
-            fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process is running in {self.path}: wait for it, or set"
-                " hydra.run.dir=<another folder>"
-            ) from error
-        os.register_at_fork(after_in_child=partial(_let_go, weakref.ref(self._held)))
-
     def withdraw(self) -> None:
         """Take back what ``start`` wrote, for a run that could not begin after all."""
         for name in _RESULTS:
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self.path / f"{_BEFORE}{name}", self.path / name)
+            self._rename(f"{_BEFORE}{name}", name)
         if self.last.exists() or (self.path / "result.json").exists():
             return
         for name in ("config.yaml", "environment.json", "metrics.csv", ".lock"):
@@ -244,23 +136,25 @@ class RunFolder:
         RunFolder(self.checkpoints).discard()
         self.discard()
 
+    def _rename(self, name: str, other: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.replace(self.path / name, self.path / other)
+
     def discard(self) -> None:
         """Remove the folder if it is empty, and in ``runs/`` those above it that are then empty."""
         default = Path.cwd() / "runs"
         folder = self.path.absolute()
-        try:
+        with contextlib.suppress(OSError):
             folder.rmdir()
             while default in folder.parents:
                 folder = folder.parent
                 folder.rmdir()
-        except OSError:
-            return
 
     def record_divergence(self, message: str) -> None:
         """Note that the run came to nothing, so that it is not started again in vain."""
         _write(self.path / "diverged.json", json.dumps({"message": message}, indent=2) + "\n")
         self.last.unlink(missing_ok=True)
-        (self.path / ".lock").unlink(missing_ok=True)
+        self._lock.unlink(missing_ok=True)
 
     def record(
         self, result: dict[str, Any], predictions: dict[str, list[Any]], keep_last: bool
@@ -292,34 +186,7 @@ class RunFolder:
             (self.path / f"{_BEFORE}{name}").unlink(missing_ok=True)
         if not keep_last:
             self.last.unlink(missing_ok=True)
-        (self.path / ".lock").unlink(missing_ok=True)
-
-    def refuse_other_run(self, config: Config, recorded: dict[str, Any]) -> None:
-        """Compare a configuration with the one that ``recorded_config`` gave.
-
-        Raises:
-            OtherRunError: They differ in something that bears on the result.
-        """
-        if self.goes_further(config, recorded):
-            return
-        old, new = _set_fields(recorded), _set_fields(to_plain(config))
-        changed = [
-            f"{path} was {old.get(path)}, is {new.get(path)}"
-            for path in sorted({*old, *new} - {"config_hash"})
-            if old.get(path) != new.get(path)
-        ]
-        if changed:
-            raise OtherRunError(
-                f"{self.path} holds a run of another configuration: {', '.join(changed)}",
-                "Set them as they were, set hydra.run.dir=<another folder>, or remove this one",
-            )
-
-
-def _let_go(held: "weakref.ref[IO[str]]") -> None:
-    """In a new process, as of a DataLoader, which may outlive a killed run by seconds."""
-    lock = held()
-    if lock is not None:
-        lock.close()
+        self._lock.unlink(missing_ok=True)
 
 
 def environment() -> dict[str, Any]:

@@ -17,7 +17,9 @@ from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
 from alexnet_exp.parallel.team import Team, make_plugins, meet, place
 from alexnet_exp.parallel.whole import Columns, gather_predictions
-from alexnet_exp.runs.folder import RunFolder, bearing, config_hash
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.runs.identity import bearing, config_hash
+from alexnet_exp.runs.read import read_diverged
 from alexnet_exp.training.callbacks import (
     AtomicCheckpointIO,
     Checkpoints,
@@ -116,7 +118,7 @@ def find_finished(config: Config, run: RunFolder) -> dict[str, Any] | None:
     finished = run.result(config)
     if finished is not None:
         show_result(finished, run.path, ["already finished"])
-    diverged = run.divergence()
+    diverged = read_diverged(run.path)
     if finished is None and diverged is not None:
         raise DivergedError(f"{diverged}; {run.path} records it, and removing that runs it again")
     return finished

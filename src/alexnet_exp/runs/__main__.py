@@ -1,0 +1,65 @@
+"""List runs and what came out of them: ``python -m alexnet_exp.runs [folder]``."""
+
+import argparse
+from pathlib import Path
+
+from rich.table import Table
+
+from alexnet_exp.console import console, percent
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.runs.read import (
+    UnusableRunError,
+    read_config,
+    read_diverged,
+    read_metrics,
+    read_result,
+    run_folders,
+)
+
+_COLUMNS = ("experiment", "data", "seed", "state", "val", "test", "epochs", "seconds", "folder")
+
+
+def row(folder: Path, root: Path) -> tuple[str, ...]:
+    """The cells of one run, as in the table's heading."""
+    shown = str(folder.relative_to(root))
+    try:
+        config, result = read_config(folder) or {}, read_result(folder) or {}
+        state = "finished" if result else "unfinished"
+        if not result and read_diverged(folder) is not None:
+            state = "diverged"
+        elif not result and RunFolder(folder).is_running():
+            state = "running"
+        metrics = result.get("metrics", {})
+        errors = [metrics.get(f"{split}/top1_error") for split in ("val", "test")]
+        epochs = result.get("epochs", len(read_metrics(folder)))
+    except UnusableRunError as error:
+        return "?", "?", "?", error.reason, "", "", "", "", shown
+    return (
+        str(config.get("experiment", "?")), str(config.get("data", {}).get("name", "?")),
+        str(config.get("seed", "?")), state,
+        *("" if error is None else percent(error) for error in errors), str(epochs),
+        f"{result['train_seconds']:.0f}" if "train_seconds" in result else "", shown,
+    )  # fmt: skip
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.runs``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m alexnet_exp.runs", description="List runs and what came out of them."
+    )
+    parser.add_argument("folder", nargs="?", default="runs", type=Path, help="default: runs")
+    root = parser.parse_args().folder
+    folders = run_folders(root)
+    if not folders:
+        parser.error(f"no run was started in {root}: name the folder that holds them")
+    table = Table()
+    for name in _COLUMNS:
+        right = name in ("seed", "val", "test", "epochs", "seconds")
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for folder in folders:
+        table.add_row(*row(folder, root))
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""Is it the same run? What of a configuration bears on the result, as its fields say."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from alexnet_exp.config import Config, leaves, to_plain
+from alexnet_exp.config.bearing import NEUTRAL_ARGUMENTS, OBSERVERS
+
+
+def _neutral(schema: Any, path: str = "") -> Iterator[str]:
+    for item in fields(schema):
+        if item.metadata.get("neutral"):
+            yield f"{path}{item.name}"
+        elif is_dataclass(item.type):
+            yield from _neutral(item.type, f"{path}{item.name}.")
+
+
+NEUTRAL = frozenset({
+    *_neutral(Config),
+    *(f"trainer.{name}" for name in NEUTRAL_ARGUMENTS),
+    *(f"trainer.arguments.{name}" for name in NEUTRAL_ARGUMENTS),
+})  # fmt: skip
+"""Dotted paths of groups and fields that may differ between two runs with the same result."""
+
+
+def is_neutral(path: str) -> bool:
+    """Whether a field, such as ``trainer.progress``, has no bearing on the result."""
+    parts = path.split(".")
+    return any(".".join(parts[:end]) in NEUTRAL for end in range(1, len(parts) + 1))
+
+
+def bearing(plain: dict[str, Any], path: str = "") -> dict[str, Any]:
+    """Without the fields that have no bearing on the result.
+
+    Args:
+        plain: A configuration as nested dicts.
+        path: Where it lies in the whole, with a dot at the end.
+    """
+    return {
+        name: bearing(value, f"{path}{name}.") if isinstance(value, dict) else value
+        for name, value in plain.items()
+        if f"{path}{name}" not in NEUTRAL and not (path == "callbacks." and _looks_on(value))
+    }
+
+
+def _looks_on(callback: Any) -> bool:
+    """Whether it is one of Lightning's callbacks that change nothing."""
+    target = str(callback.get("_target_")) if isinstance(callback, dict) else ""
+    package, _, name = target.rpartition(".")
+    return package.startswith(("lightning.", "pytorch_lightning.")) and name in OBSERVERS
+
+
+def differing(recorded: dict[str, Any], config: Config) -> dict[str, tuple[Any, Any]]:
+    """What bears on the result and was another, by dotted path: as recorded, and as it is."""
+    old, new = _set_fields(recorded), _set_fields(to_plain(config))
+    paths = sorted({*old, *new} - {"config_hash"})
+    return {
+        path: (old.get(path), new.get(path)) for path in paths if old.get(path) != new.get(path)
+    }
+
+
+def config_hash(config: Config) -> str:
+    """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
+    text = json.dumps(_set_fields(to_plain(config)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _set_fields(plain: dict[str, Any]) -> dict[str, Any]:
+    """What bears on the result, by dotted path; null is as good as a field not yet invented."""
+    return {path: value for path, value in leaves(bearing(plain)) if value is not None}
