@@ -1,80 +1,107 @@
-"""Evaluate a checkpoint: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``."""
+"""Evaluate a checkpoint or a run: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``.
 
-from alexnet_exp import startup  # isort: skip  # before Lightning
+``--photos FOLDER`` evaluates other photos, in folders named as the classes are, instead.
+"""
 
 import argparse
 import json
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from alexnet_exp import cli
-from alexnet_exp.config import Config
-from alexnet_exp.config.training import StrategyConfig
-from alexnet_exp.data.datamodule import StoreDataModule
-from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import keep_freed_memory
-from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config, refuse_other_network
-from alexnet_exp.training.classifier import Classifier
-from alexnet_exp.training.progress import EpochProgress, show_errors
-from alexnet_exp.training.settle import make_trainer, settle
+from alexnet_exp.hardware import importing, keep_freed_memory
+
+if TYPE_CHECKING:
+    from alexnet_exp.training.classifier import Classifier
 
 
-def evaluate(path: Path, overrides: list[str], progress: bool = True) -> dict[str, Any]:
-    """Count the errors of a checkpoint on the validation and test images of its data.
+def evaluate(
+    path: Path, overrides: list[str], photos: Path | None = None, progress: bool = True
+) -> dict[str, Any]:
+    """Count the errors of a checkpoint.
 
     Args:
         path: ``best.ckpt`` or ``last.ckpt``, or the run folder that holds it.
-        progress: Show bars while packing and evaluating.
         overrides: Changes to the configuration that the checkpoint was trained with, such as
             ``evaluation.views=one`` or ``data.root=...``.
+        photos: Evaluate the photos of these class folders; None: the validation and test images of
+            its data, which are packed again if their store is gone.
+        progress: Show bars while packing and evaluating.
 
     Returns:
         Loss and errors as fractions by ``<split>/<metric>``, with views and image counts.
 
     Raises:
-        UserError: The checkpoint or the data can't be used.
+        UserError: The checkpoint, the data or the photos can't be used.
     """
-    if path.is_dir():
-        path = path / "checkpoints" / "best.ckpt"
-    content = load_checkpoint(path)
-    config = recorded_config(content["hyper_parameters"]["config"], overrides)
-    if not any(override.startswith("trainer.precision=") for override in overrides):
-        _use_precision_of_this_machine(config)
-    refuse_other_network(content, config, path)
-    # However many devices trained it, this is one process.
-    config.strategy = StrategyConfig()
-    config.trainer.devices = config.trainer.num_nodes = 1
+    from alexnet_exp.training.classifier import Classifier
+    from alexnet_exp.training.progress import EpochProgress
+    from alexnet_exp.training.settle import make_trainer
+
+    classifier = Classifier.load(path, overrides)
+    config = classifier.config
+    bar = EpochProgress(config.data.batch_size, progress)
+    trainer = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])
+    if photos is None:
+        counts = _test_on_store(trainer, classifier, path, progress)
+    else:
+        counts = _test_on_photos(trainer, classifier, photos)
+    metrics = classifier.test_results()
+    if photos is not None:
+        metrics = {name.replace("test/", "photos/"): value for name, value in metrics.items()}
+    return {
+        "metrics": metrics,
+        "views": str(config.evaluation.views),
+        "images": counts,
+        "classes": len(classifier.class_names),
+        "synthetic": photos is None and config.data.source == "synthetic",
+    }
+
+
+def _test_on_store(
+    trainer: Any, classifier: "Classifier", path: Path, progress: bool
+) -> dict[str, int]:
+    """Returns the number of images by split."""
+    from alexnet_exp.data.datamodule import StoreDataModule
+    from alexnet_exp.data.store.store import prepare
+
+    config = classifier.config
+    trained_on = config.data.fingerprint
     store = prepare(config.data, progress=progress)
-    trained_on = content["hyper_parameters"]["config"]["data"]["fingerprint"]
     if trained_on != store.meta["fingerprint"]:
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
             f" {config.data.root or config.data.name}: its test images might be among those it"
-            " learned from. Use the data and data.* settings of its run"
+            " learned from. Use the data and data.* settings of its run, or --photos"
         )
-    settle(config, store)
-    classifier = Classifier(config, store.classes)
-    classifier.load_state_dict(content["state_dict"])
-    bar = EpochProgress(config.data.batch_size, progress)
-    tester = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])
-    tester.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
-    return {
-        "metrics": classifier.test_results(),
-        "views": str(config.evaluation.views),
-        "images": store.counts,
-        "classes": len(store.classes),
-        "synthetic": config.data.source == "synthetic",
-    }
+    trainer.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
+    return store.counts
 
 
-def _use_precision_of_this_machine(config: Config) -> None:
-    """Training may have run on hardware with bf16 or fp16 arithmetic that this one lacks."""
-    precision = config.trainer.precision
-    if precision == "bf16-mixed" or (precision == "16-mixed" and not torch.cuda.is_available()):
-        config.trainer.precision = "auto"
+def _test_on_photos(trainer: Any, classifier: "Classifier", folder: Path) -> dict[str, int]:
+    """Returns the number of photos; their folders are classes by name."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    from alexnet_exp.data.photos import labeled_photos
+
+    known = {name: label for label, name in enumerate(classifier.class_names)}
+    photos = labeled_photos(folder)
+    others = sorted({name for _, name in photos} - known.keys())
+    if others:
+        raise UserError(
+            f"{folder} has folders that are no class of the checkpoint: {', '.join(others)}; its"
+            f" classes are {', '.join(known)}"
+        )
+
+    def batch(items: list[tuple[Path, str]]) -> tuple[torch.Tensor, torch.Tensor]:
+        labels = torch.tensor([known[name] for _, name in items])
+        return classifier.read([photo for photo, _ in items]), labels
+
+    loader = DataLoader(photos, classifier.batch_size, collate_fn=batch)  # type: ignore[arg-type]
+    trainer.test(classifier, loader, verbose=False)
+    return {"photos": len(photos)}
 
 
 def main() -> None:
@@ -90,20 +117,22 @@ def main() -> None:
         default=[],
         help="changes, such as evaluation.views=one data.root=photos/",
     )
+    parser.add_argument("--photos", type=Path, help="other photos, in a folder for each class")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
-    arguments = parser.parse_args()
-    startup.ctrl_c_raises()
+    given = parser.parse_args()
     keep_freed_memory()
     try:
-        result = evaluate(arguments.checkpoint, arguments.overrides, not arguments.json)
+        with importing():
+            from alexnet_exp.training.progress import show_errors
+        result = evaluate(given.checkpoint, given.overrides, given.photos, not given.json)
     except UserError as error:
         cli.mistake(str(error))
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         cli.interrupted("the evaluation has to be started again")
-    if arguments.json:
+    if given.json:
         print(json.dumps(result, indent=2))
     else:
-        show_errors(result, str(arguments.checkpoint))
+        show_errors(result, str(given.checkpoint))
 
 
 if __name__ == "__main__":

@@ -14,12 +14,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_exp.config import Config, to_plain
-from alexnet_exp.errors import DivergedError
+from alexnet_exp.config.training import StrategyConfig, Views
+from alexnet_exp.data.augmentation import Augmentation
+from alexnet_exp.data.decode import DecodeError
+from alexnet_exp.data.photos import read_photo
+from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
-from alexnet_exp.training.checkpoint import find_checkpoint, recorded_config
+from alexnet_exp.training.checkpoint import (
+    load_checkpoint,
+    recorded_config,
+    refuse_other_network,
+)
 from alexnet_exp.training.compute import TrainingForward, speed_up
 from alexnet_exp.training.metrics import ErrorCounts
 from alexnet_exp.training.optim import PaperSchedule, build_optimizer
+from alexnet_exp.training.settle import settle_hardware
 
 TEST_SPLITS = ("val", "test")
 Batch = Tensor | Sequence[Tensor]
@@ -68,6 +77,7 @@ class Classifier(L.LightningModule):
             {"config": to_plain(self.config), "class_names": self.class_names},
             ignore=["mean", "covariance"],
         )
+        self._augmentation: Augmentation | None = None
         self._training_forward: TrainingForward | None = None
         self._val_error: float | None = None
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
@@ -75,13 +85,66 @@ class Classifier(L.LightningModule):
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
 
     @classmethod
-    def load(cls, path: str | Path) -> "Classifier":
-        """Ready to classify: from a checkpoint, or the best one of a run folder; on the CPU.
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Classifier":
+        """Ready to classify on this machine: from a checkpoint, or the best one of a run folder.
+
+        Args:
+            path: ``best.ckpt``, ``last.ckpt``, or the run folder.
+            overrides: Changes to the recorded configuration, such as ``evaluation.views=one``.
 
         Raises:
-            UserError: There is none, or it is damaged.
+            UserError: There is none, it is damaged, or an override does not fit it.
         """
-        return cls.load_from_checkpoint(find_checkpoint(Path(path)), map_location="cpu").eval()
+        content = load_checkpoint(Path(path))
+        config = recorded_config(content["hyper_parameters"]["config"], overrides)
+        here = config.trainer
+        if not any(override.startswith("trainer.precision=") for override in overrides):
+            # Training may have run on hardware with arithmetic that this one lacks.
+            on_gpu = torch.cuda.is_available()
+            if here.precision == "bf16-mixed" or (here.precision == "16-mixed" and not on_gpu):
+                here.precision = "auto"
+        settle_hardware(config)
+        # However many devices trained it, this is one process.
+        config.strategy, here.devices, here.num_nodes = StrategyConfig(), 1, 1
+        refuse_other_network(content, config, Path(path))
+        classifier = cls(config, content["hyper_parameters"]["class_names"])
+        classifier.on_load_checkpoint(content)
+        classifier.load_state_dict(content["state_dict"])
+        return classifier.eval()
+
+    def read(self, photos: Sequence[str | Path | bytes]) -> Tensor:
+        """What the network is given of N photos, as ``evaluation.views`` has it.
+
+        Returns:
+            (N, V, C, s, s) float32 of ten views, (N, C, s, s) of one, less the mean image.
+
+        Raises:
+            UserError: A photo can't be read, or the checkpoint has no mean image.
+        """
+        if self._augmentation is None:
+            if len(self.statistics) < 2:
+                raise UserError("this classifier was made without mean image and covariance")
+            model, data = self.config.model, self.config.data
+            self._augmentation = Augmentation(
+                self.config.augmentation,
+                self.statistics["mean"],
+                self.statistics["covariance"],
+                model.input_size,
+                self.config.seed,
+                data.upscale_to,
+            )
+        try:
+            pixels = [read_photo(photo, self.config.data) for photo in photos]
+        except (OSError, DecodeError) as error:
+            raise UserError(f"can't read {error}") from error
+        stacked = torch.from_numpy(np.stack(pixels))
+        return self._augmentation.views(stacked, self.config.evaluation.views)
+
+    @property
+    def batch_size(self) -> int:
+        """Photos to read at once, so that all views make up ``evaluation.batch_size``."""
+        views = 10 if self.config.evaluation.views == Views.ten else 1
+        return max(1, self.config.evaluation.batch_size // views)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of (N, C, s, s) images, the mean image subtracted: (N, classes).
@@ -99,8 +162,16 @@ class Classifier(L.LightningModule):
         logits: Tensor = forward(images)
         return logits if logits.dtype == torch.float64 else logits.float()
 
-    def by_view(self, images: Tensor) -> Tensor:
-        """Softmax of each view: (N, V, C, s, s) to (N, V, classes); V is 1 for (N, C, s, s)."""
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Softmax, the mean over views where there are any: (N, classes).
+
+        Args:
+            images: (N, C, s, s) or (N, V, C, s, s).
+        """
+        return self._by_view(images).mean(1)
+
+    def _by_view(self, images: Tensor) -> Tensor:
+        """Softmax of each view: (N, V, classes); V is 1 for (N, C, s, s)."""
         views = images if images.ndim == 5 else images[:, None]
         return self(views.flatten(0, 1)).softmax(1).unflatten(0, views.shape[:2])
 
@@ -190,7 +261,7 @@ class Classifier(L.LightningModule):
     def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Mean probabilities over views (N, classes); labels, if the batch has any, are ignored."""
         images = batch if isinstance(batch, Tensor) else batch[0]
-        return self.by_view(images).mean(1)
+        return self.probabilities(images)
 
     def test_results(self) -> dict[str, float]:
         """Loss and error rates of the last test, as fractions, by ``<split>/<metric>``."""
@@ -212,7 +283,7 @@ class Classifier(L.LightningModule):
     def _evaluate(self, errors: ErrorCounts, batch: Sequence[Tensor]) -> Tensor:
         """Count; gives softmax by view (N, V, classes)."""
         images, labels = batch
-        by_view = self.by_view(images)
+        by_view = self._by_view(images)
         probabilities = by_view.mean(1)
         loss = F.nll_loss(probabilities.clamp_min(1e-12).log(), labels)
         errors.update(loss, probabilities, labels)

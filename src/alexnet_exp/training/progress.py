@@ -78,7 +78,7 @@ def _placement(config: Config) -> list[str]:
 
 
 def show_errors(result: dict[str, Any], title: str) -> None:
-    """Print a table of validation and test errors."""
+    """Print a table of errors: those of validation and test images, or of photos."""
     views = "1 view" if result["views"] == "one" else "10 views"
     if result["synthetic"]:
         views += ", drawn images"
@@ -88,7 +88,7 @@ def show_errors(result: dict[str, Any], title: str) -> None:
     for heading in ("images", "top-1 error", "top-5 error"):
         table.add_column(heading, justify="right")
     metrics = result["metrics"]
-    for split in ("val", "test"):
+    for split in (split for split in result["images"] if f"{split}/top1_error" in metrics):
         top5 = percent(metrics[f"{split}/top5_error"])
         if result["classes"] <= 5:
             top5 = f"n/a with {result['classes']} classes"
