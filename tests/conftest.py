@@ -3,6 +3,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -35,3 +36,33 @@ def compose_config() -> ComposeConfig:
             return to_config(compose(overrides))
 
     return lambda *overrides: deepcopy(composed(*overrides))
+
+
+@pytest.fixture(scope="session")
+def tiny(compose_config: ComposeConfig, stores: Path) -> ComposeConfig:
+    """``tiny(*overrides)``: a network of some thousand weights on 120 drawn images of 72 pixels."""
+
+    def composed(*overrides: str) -> Config:
+        return compose_config(
+            "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+            "data.synthetic_images=120", f"data.stores={stores}", "data.batch_size=16",
+            "trainer.max_epochs=4", "trainer.precision=32-true", "trainer.accelerator=cpu",
+            "trainer.progress=false", *overrides,
+        )  # fmt: skip
+
+    return composed
+
+
+@pytest.fixture(scope="session")
+def trained_run(tiny: ComposeConfig, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A finished run of ``tiny``, ten steps: ``folder``, ``config``, ``result``, ``store``.
+
+    Tests read it; one that changes anything copies the folder first.
+    """
+    from alexnet_exp.data.store.store import prepare
+    from alexnet_exp.training.fit import train
+
+    config, folder = tiny("trainer.max_epochs=2"), tmp_path_factory.mktemp("trained") / "run"
+    result = train(config, folder)
+    store = prepare(config.data, progress=False)
+    return SimpleNamespace(folder=folder, config=config, result=result, store=store)

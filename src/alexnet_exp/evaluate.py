@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint or a run: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``.
+"""Evaluate a checkpoint: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``.
 
 ``--photos FOLDER`` evaluates other photos, in folders named as the classes are, instead.
 """

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import OptimConfig, Schedule
-from alexnet_exp.training.optim import LearningRate, PaperSGD, build_optimizer
+from alexnet_exp.errors import UserError
+from alexnet_exp.training.optim import PaperSchedule, PaperSGD, build_optimizer
 
 STEPS = 24
 CONSTANT = [0.1] * STEPS
@@ -121,7 +122,7 @@ def test_biases_of_the_original_learn_at_twice_the_rate_and_do_not_decay(
     assert isinstance(optimizer, PaperSGD)
     assert (weights["lr"], weights["weight_decay"], weights["momentum"]) == (0.01, 5e-4, 0.9)
     assert (biases["lr"], biases["weight_decay"], biases["momentum"]) == (0.02, 0.0, 0.9)
-    assert LearningRate(config, 100).apply(optimizer, 0) == 0.01
+    PaperSchedule(optimizer, config, 100)
     assert [group["lr"] for group in optimizer.param_groups] == [0.01, 0.02]
 
 
@@ -135,13 +136,12 @@ def test_groups_follow_the_rule_with_their_own_rate_and_decay(
     factor, decay = (2, 0.0) if optim == "original" else (1, 5e-4)
     layer = nn.Linear(3, 2).double()
     optimizer = build_optimizer(layer, config)
-    rate = LearningRate(config, 100)
+    rate = PaperSchedule(optimizer, config, 100)
     expected = [layer.weight.detach().clone(), layer.bias.detach().clone()]
     velocity = [torch.zeros_like(w) for w in expected]
     for step in range(6):
         if step and step % 2 == 0:
             rate.end_epoch(step // 2, 0.5)
-        rate.apply(optimizer, step)
         lr = 0.01 / 10 ** (step // 2)
         for i, (parameter, scale, shrink) in enumerate(
             [(layer.weight, 1, 5e-4), (layer.bias, factor, decay)]
@@ -152,6 +152,7 @@ def test_groups_follow_the_rule_with_their_own_rate_and_decay(
             )
             expected[i] = expected[i] + velocity[i]
         optimizer.step()
+        rate.step()
     torch.testing.assert_close(
         [layer.weight.detach(), layer.bias.detach()], expected, rtol=1e-12, atol=1e-14
     )
@@ -163,11 +164,78 @@ def test_rule_torch_is_sgd_of_torch() -> None:
     assert [group["lr_factor"] for group in optimizer.param_groups] == [1.0, 1.0]
 
 
+# Other optimizers
+
+
+@pytest.mark.parametrize(
+    ("fields", "rule", "defaults"),
+    [
+        ({"_target_": "torch.optim.AdamW", "arguments": {"betas": [0.8, 0.9]}}, torch.optim.AdamW,
+         {"betas": (0.8, 0.9), "fused": True}),
+        ({"_target_": "torch.optim.RMSprop", "momentum": 0.5}, torch.optim.RMSprop,
+         {"momentum": 0.5}),
+        ({"_target_": "torch.optim.Rprop", "weight_decay": 0.0}, torch.optim.Rprop, {}),
+    ],
+)  # fmt: skip
+def test_any_optimizer_takes_the_same_groups(
+    fields: dict[str, Any], rule: type, defaults: dict[str, Any]
+) -> None:
+    decay = fields.get("weight_decay", 0.01)
+    config = OptimConfig(lr=0.02, bias_lr_factor=2.0, decay_biases=False,
+                         **{"weight_decay": decay, **fields})  # fmt: skip
+    optimizer = build_optimizer(small(), config)
+    assert type(optimizer) is rule
+    weights, biases = optimizer.param_groups
+    assert (weights["lr"], biases["lr"]) == (0.02, 0.04)
+    assert (weights["weight_decay"], biases["weight_decay"]) == (decay, 0.0)
+    assert {name: optimizer.defaults[name] for name in defaults} == defaults
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"_target_": "torch.optim.Nope"}, "torch.optim.Nope can't be imported"),
+        ({"_target_": "torch.nn.Linear"}, "not one of torch's optimizers"),
+        ({"_target_": "torch.optim.Rprop"}, "set optim.weight_decay=0"),
+        ({"_target_": "torch.optim.Adam", "arguments": {"betas": [2.0, 0.9]}}, "can't be had"),
+    ],
+)
+def test_an_optimizer_that_cant_be_had_is_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        build_optimizer(small(), OptimConfig(**fields))
+
+
+def test_the_groups_of_adam_step_as_two_adams_of_torch() -> None:
+    torch.manual_seed(0)
+    ours, theirs = nn.Linear(4, 3).double(), nn.Linear(4, 3).double()
+    theirs.load_state_dict(ours.state_dict())
+    config = OptimConfig(_target_="torch.optim.Adam", lr=0.01, bias_lr_factor=2.0, weight_decay=0.1,
+                         decay_biases=False, schedule=Schedule.constant)  # fmt: skip
+    optimizer = build_optimizer(ours, config)
+    schedule = PaperSchedule(optimizer, config)
+    pair = [torch.optim.Adam([theirs.weight], 0.01, weight_decay=0.1),
+            torch.optim.Adam([theirs.bias], 0.02)]  # fmt: skip
+    for step in range(5):
+        for layer in (ours, theirs):
+            layer.weight.grad = gradient(step, layer.weight.detach())
+            layer.bias.grad = gradient(step, layer.bias.detach())
+        optimizer.step()
+        schedule.step()
+        for one in pair:
+            one.step()
+    torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-12, atol=1e-14)
+
+
 # Learning rate
 
 
-def plateau(**fields: Any) -> LearningRate:
-    return LearningRate(OptimConfig(lr=0.01, schedule=Schedule.plateau, **fields), 1000)
+def schedule(config: OptimConfig, total_steps: float = 1000) -> PaperSchedule:
+    return PaperSchedule(build_optimizer(nn.Linear(2, 2), config), config, total_steps)
+
+
+def plateau(**fields: Any) -> PaperSchedule:
+    return schedule(OptimConfig(lr=0.01, schedule=Schedule.plateau, **fields))
 
 
 def test_plateau_divides_three_times_then_finishes() -> None:
@@ -211,7 +279,7 @@ def test_a_run_that_diverged_is_a_plateau() -> None:
 
 def test_steps_divide_after_their_epochs() -> None:
     config = OptimConfig(lr=1.0, schedule=Schedule.steps, milestones=[25, 51, 79], factor=10)
-    rate = LearningRate(config, 1000)
+    rate = schedule(config)
     rates = {}
     for epoch in range(1, 92):
         rates[epoch] = rate.at(0)
@@ -224,22 +292,39 @@ def test_steps_divide_after_their_epochs() -> None:
 
 def test_cosine_and_warm_up() -> None:
     config = OptimConfig(lr=0.4, schedule=Schedule.cosine)
-    rate = LearningRate(config, 100)
+    rate = schedule(config, 100)
     assert [rate.at(step) for step in (0, 25, 50, 75, 100, 120)] == pytest.approx(
         [0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.2 * (1 - math.sqrt(0.5)), 0.0, 0.0]
     )
-    warm = LearningRate(OptimConfig(lr=0.4, schedule=Schedule.cosine, warmup_steps=10), 100)
+    warm = schedule(OptimConfig(lr=0.4, schedule=Schedule.cosine, warmup_steps=10), 100)
     for step in range(100):
         assert warm.at(step) == pytest.approx(rate.at(step) * min(1.0, (step + 1) / 10))
     assert all(warm.at(step) > 0 for step in range(100))
 
 
 def test_constant_rate_ignores_errors() -> None:
-    rate = LearningRate(OptimConfig(lr=0.4, schedule=Schedule.constant, patience=1), 100)
+    rate = schedule(OptimConfig(lr=0.4, schedule=Schedule.constant, patience=1), 100)
     for epoch in range(1, 10):
         rate.end_epoch(epoch, 0.5)
     assert [rate.at(step) for step in (0, 50, 1000)] == [0.4, 0.4, 0.4]
     assert not rate.finished
+
+
+def test_groups_get_the_rate_of_each_step() -> None:
+    """At step t, counted from 0, the first group has ``at(t)``; the second its own factor of it."""
+    config = OptimConfig(lr=0.4, schedule=Schedule.cosine, warmup_steps=5, bias_lr_factor=2.0)
+    rate = schedule(config, 20)
+    for step in range(20):
+        expected = 0.2 * (1 + math.cos(math.pi * step / 20)) * min(1.0, (step + 1) / 5)
+        assert rate.get_last_lr() == pytest.approx([expected, 2 * expected], rel=1e-12)
+        assert [group["lr"] for group in rate.optimizer.param_groups] == rate.get_last_lr()
+        rate.optimizer.step()
+        rate.step()
+
+
+def test_a_run_without_end_has_no_cosine() -> None:
+    rate = schedule(OptimConfig(lr=0.4, schedule=Schedule.cosine), math.inf)
+    assert [rate.at(step) for step in (0, 10**6)] == [0.4, 0.4]
 
 
 @pytest.mark.parametrize("break_at", range(1, 10))
@@ -252,7 +337,7 @@ def test_learning_rate_goes_on_from_its_state(break_at: int) -> None:
             state = copy.deepcopy(part.state_dict())
             part = plateau(patience=2)
             part.load_state_dict(state)
-        assert (part.at(epoch), part.finished) == (whole.at(epoch), whole.finished)
+        assert (part.get_last_lr(), part.finished) == (whole.get_last_lr(), whole.finished)
         assert part.state_dict() == whole.state_dict()
 
 
@@ -275,19 +360,21 @@ def test_mistakes_name_the_field(fields: dict[str, Any], message: str) -> None:
     assert str(raised.value).startswith(message)
 
 
-def test_loaded_momentum_lies_in_memory_as_its_weight() -> None:
+@pytest.mark.parametrize("target", [None, "torch.optim.Adam"])
+def test_loaded_state_lies_in_memory_as_its_weight(target: str | None) -> None:
     """A fused step would take one element's momentum for another's."""
+    config = OptimConfig(_target_=target)
     torch.manual_seed(0)
     weights, gradients = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5)
     ends = []
     for memory_format in (torch.contiguous_format, torch.channels_last):
         layer = nn.Conv2d(3, 4, 5, bias=False)
         layer.weight.data.copy_(weights)
-        first = build_optimizer(layer, OptimConfig())
+        first = build_optimizer(layer, config)
         layer.weight.grad = gradients.clone()
         first.step()
         layer = layer.to(memory_format=memory_format)
-        second = build_optimizer(layer, OptimConfig())
+        second = build_optimizer(layer, config)
         second.load_state_dict(first.state_dict())
         layer.weight.grad = torch.empty_like(layer.weight).copy_(gradients)
         second.step()

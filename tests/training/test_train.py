@@ -1,15 +1,14 @@
 """A whole run: what it records, that it repeats, that it goes on where it stopped."""
 
-import csv
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import yaml
 from torch.nn import functional as F
 
 from alexnet_exp.config import Config
@@ -20,33 +19,9 @@ from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.runs.identity import config_hash
+from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
-
-
-@pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stores")
-
-
-@pytest.fixture
-def tiny(compose_config, stores: Path):
-    """A network of some thousand weights on 120 drawn images of 64 pixels, in fp32."""
-
-    def composed(*overrides: str) -> Config:
-        return compose_config(
-            "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
-            "data.synthetic_images=120", f"data.stores={stores}", "data.batch_size=16",
-            "trainer.max_epochs=4", "trainer.precision=32-true", "trainer.accelerator=cpu",
-            "trainer.progress=false", *overrides,
-        )  # fmt: skip
-
-    return composed
-
-
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def weights(checkpoint: Path) -> dict[str, torch.Tensor]:
@@ -77,38 +52,41 @@ def test_run_folder_holds_what_its_readers_rely_on(tiny, tmp_path: Path) -> None
     assert not list(tmp_path.rglob("*partial*"))
     environment = json.loads((tmp_path / "environment.json").read_text())
     assert environment["versions"]["torch"] == torch.__version__.partition("+")[0]
-    assert [row["epoch"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
-    best = min(rows(tmp_path), key=lambda row: float(row["val/top1_error"]))
-    assert result["best_epoch"] == int(best["epoch"])
+    assert [row["epoch"] for row in read_metrics(tmp_path)] == [1, 2, 3, 4]
+    best = min(read_metrics(tmp_path), key=lambda row: row["val/top1_error"])
+    assert result["best_epoch"] == best["epoch"]
 
 
-def test_errors_are_those_of_the_predictions(tiny, tmp_path: Path) -> None:
-    config = tiny()
-    result = train(config, tmp_path)
-    store = prepare(config.data, progress=False)
-    saved = np.load(tmp_path / "predictions.npz")
+def test_errors_are_those_of_the_predictions(trained_run: SimpleNamespace) -> None:
+    store, metrics = trained_run.store, trained_run.result["metrics"]
+    saved = np.load(trained_run.folder / "predictions.npz")
     assert sorted(saved["index"]) == sorted([*store.indices("val"), *store.indices("test")])
     assert np.array_equal(saved["label"], store.labels[saved["index"]])
+    assert saved["name"].tolist() == [store.names[index] for index in saved["index"]]
     for split in ("val", "test"):
         mine = saved["split"] == split
         wrong = saved["top5"][mine, 0] != saved["label"][mine]
-        assert result["metrics"][f"{split}/top1_error"] == pytest.approx(wrong.mean(), abs=1e-7)
-        assert result["metrics"][f"{split}/top5_error"] == pytest.approx(0, abs=1e-7)
+        assert metrics[f"{split}/top1_error"] == pytest.approx(wrong.mean(), abs=1e-7)
+        assert metrics[f"{split}/top5_error"] == pytest.approx(0, abs=1e-7)
 
 
 @pytest.mark.parametrize("views", ["ten", "one"])
-def test_evaluation_is_the_mean_softmax_over_views(tiny, tmp_path: Path, views: str) -> None:
-    config = tiny("trainer.max_epochs=2", f"evaluation.views={views}", "evaluation.batch_size=50")
-    train(config, tmp_path)
-    store = prepare(config.data, progress=False)
-    expected = _mean_softmax(config, store, tmp_path, views)
-    saved = np.load(tmp_path / "predictions.npz")
+def test_evaluation_is_the_mean_softmax_over_views(
+    trained_run: SimpleNamespace, tmp_path: Path, views: str
+) -> None:
+    folder, store = trained_run.folder, trained_run.store
+    expected = _mean_softmax(trained_run.config, store, folder, views).topk(5)
+    found = evaluate(folder, [f"evaluation.views={views}", "evaluation.batch_size=50"])
+    right = torch.from_numpy(store.labels[store.indices("test")]) == expected.indices[:, 0]
+    error = 1 - right.double().mean().item()
+    assert found["metrics"]["test/top1_error"] == pytest.approx(error, abs=1e-7)
+    if views == "one":
+        return
+    assert found["metrics"] == trained_run.result["metrics"]
+    saved = np.load(folder / "predictions.npz")
     mine = saved["split"] == "test"
-    top = expected.topk(5)
     assert np.array_equal(saved["index"][mine], store.indices("test"))
-    assert np.allclose(saved["top5_probability"][mine], top.values.numpy(), atol=1e-6)
-    again = evaluate(tmp_path, [])
-    assert again["metrics"] == json.loads((tmp_path / "result.json").read_text())["metrics"]
+    assert np.allclose(saved["top5_probability"][mine], expected.values.numpy(), atol=1e-6)
 
 
 def _mean_softmax(config: Config, store: Store, folder: Path, views: str) -> torch.Tensor:
@@ -134,28 +112,38 @@ def test_same_seed_repeats_and_another_does_not(tiny, tmp_path: Path) -> None:
     results = {}
     for name, overrides in (("a", ()), ("b", ()), ("c", ("seed=1",))):
         train(tiny("trainer.max_epochs=2", *overrides), tmp_path / name)
-        results[name] = [row["train/loss"] for row in rows(tmp_path / name)]
+        results[name] = [row["train/loss"] for row in read_metrics(tmp_path / name)]
     assert results["a"] == results["b"]
     assert results["a"] != results["c"]
 
 
-@pytest.mark.parametrize(("schedule", "resident"), [("plateau", "auto"), ("cosine", "never")])
+@pytest.mark.parametrize(
+    "way",
+    [
+        ("optim.schedule=plateau",),
+        ("optim.schedule=cosine", "data.resident=never"),
+        ("optim.schedule=steps", "optim.milestones=[1,3]", "+trainer.accumulate_grad_batches=2"),
+        ("optim=adam", "optim.schedule=cosine"),
+    ],
+)
 def test_stopped_run_goes_on_bit_for_bit(
-    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, schedule: str, resident: str
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: tuple[str, ...]
 ) -> None:
-    overrides = (f"optim.schedule={schedule}", f"data.resident={resident}", "optim.patience=1",
-                 "optim.warmup_steps=3", "trainer.keep_last_checkpoint=true")  # fmt: skip
+    overrides = (*way, "optim.patience=1", "optim.warmup_steps=3", "model.dropout=.5",
+                 "trainer.keep_last_checkpoint=true")  # fmt: skip
     train(tiny(*overrides), tmp_path / "whole")
     _stop_at_epoch(monkeypatch, 2)
     with pytest.raises(KeyboardInterrupt):
         train(tiny(*overrides), tmp_path / "stopped")
     monkeypatch.undo()
     assert not (tmp_path / "stopped" / "result.json").exists()
-    assert len(rows(tmp_path / "stopped")) == 2
+    assert len(read_metrics(tmp_path / "stopped")) == 2
     train(tiny(*overrides), tmp_path / "stopped")
     whole, stopped = (weights(tmp_path / n / "checkpoints/last.ckpt") for n in ("whole", "stopped"))
     assert all(torch.equal(whole[name], stopped[name]) for name in whole)
-    for ours, theirs in zip(rows(tmp_path / "whole"), rows(tmp_path / "stopped"), strict=True):
+    for ours, theirs in zip(
+        read_metrics(tmp_path / "whole"), read_metrics(tmp_path / "stopped"), strict=True
+    ):
         for column in ("epoch", "step", "lr", "train/loss", "val/loss", "val/top1_error"):
             assert ours[column] == theirs[column], column
     first, second = (
@@ -204,11 +192,11 @@ def test_plateau_that_had_ended_does_not_train_on(
     with pytest.raises(KeyboardInterrupt):
         train(tiny(*overrides), tmp_path)
     monkeypatch.undo()
-    done = len(rows(tmp_path))
+    done = len(read_metrics(tmp_path))
     assert done == 2, "the first epoch is the best, the second ends the only plateau"
     result = train(tiny(*overrides), tmp_path)
     assert result["epochs"] == done
-    assert len(rows(tmp_path)) == done
+    assert len(read_metrics(tmp_path)) == done
 
 
 def _interrupt(self: Classifier) -> None:
@@ -232,16 +220,16 @@ def test_memory_format_is_that_of_the_maps(
     tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels_last: bool
 ) -> None:
     seen = set()
-    scores = Classifier._scores
+    forward = Classifier.forward
 
     def watched(self: Classifier, images: torch.Tensor) -> torch.Tensor:
         with torch.no_grad():
             maps = self.network.features.conv1(images.contiguous(memory_format=self.memory_format))
         for tensor in (maps, self.network.features.conv1.weight):
             seen.add(tensor.is_contiguous(memory_format=torch.channels_last))
-        return scores(self, images)
+        return forward(self, images)
 
-    monkeypatch.setattr(Classifier, "_scores", watched)
+    monkeypatch.setattr(Classifier, "forward", watched)
     train(tiny(f"trainer.channels_last={channels_last}", "trainer.max_epochs=1"), tmp_path)
     assert seen == {channels_last}
 
@@ -264,15 +252,13 @@ def test_errors_and_losses_are_those_of_single_images(tiny, tmp_path: Path, prec
         assert result["metrics"][f"{split}/top1_error"] == pytest.approx(error, abs=1e-7)
 
 
-def test_ties_go_to_the_lower_class_everywhere(
-    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ties_go_to_the_lower_class_everywhere(tiny, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        Classifier, "_scores", lambda self, images: images.new_zeros(len(images), 5)
+        Classifier, "forward", lambda self, images: images.new_zeros(len(images), 5)
     )
     classifier = Classifier(tiny("model.classes=5", "model.input_channels=3"), list("abcde"))
     labels = torch.tensor([0, 1, 4])
-    batch = {"images": torch.zeros(3, 2, 3, 4, 4), "labels": labels, "index": labels}
+    batch = torch.zeros(3, 2, 3, 4, 4), labels
     classifier.on_test_start()
     classifier.test_step(batch, 0, 0)
     (predicted,) = classifier.predictions["val"]
@@ -286,13 +272,6 @@ def test_images_on_the_device_give_the_same_run(tiny, tmp_path: Path) -> None:
         train(config, tmp_path / resident)
     always, never = (weights(tmp_path / n / "checkpoints/best.ckpt") for n in ("always", "never"))
     assert all(torch.equal(always[name], never[name]) for name in always)
-
-
-def test_finished_run_is_not_trained_again(tiny, tmp_path: Path) -> None:
-    first = train(tiny("trainer.max_epochs=1"), tmp_path)
-    written = (tmp_path / "result.json").stat().st_mtime_ns
-    assert train(tiny("trainer.max_epochs=1"), tmp_path) == first
-    assert (tmp_path / "result.json").stat().st_mtime_ns == written
 
 
 def test_first_losses_are_those_of_a_plain_loop(tiny, tmp_path: Path) -> None:
@@ -322,27 +301,68 @@ def test_first_losses_are_those_of_a_plain_loop(tiny, tmp_path: Path) -> None:
                 v.mul_(config.optim.momentum).sub_(config.optim.lr * (g + decay * p))
                 p.add_(v)
         losses.append(loss.item())
-    assert float(rows(tmp_path)[0]["train/loss"]) == pytest.approx(np.mean(losses), rel=1e-5)
+    assert float(read_metrics(tmp_path)[0]["train/loss"]) == pytest.approx(
+        np.mean(losses), rel=1e-5
+    )
 
 
-def test_evaluate_refuses_another_network_and_other_classes(tiny, tmp_path: Path) -> None:
-    train(tiny("trainer.max_epochs=1"), tmp_path)
+def test_evaluate_refuses_another_network_and_other_classes(
+    trained_run: SimpleNamespace, tmp_path: Path
+) -> None:
+    run = trained_run.folder
     with pytest.raises(UserError, match=r"holds another network: model\.activation is tanh"):
-        evaluate(tmp_path, ["model.activation=tanh"])
+        evaluate(run, ["model.activation=tanh"])
     with pytest.raises(UserError, match="does not exist"):
         evaluate(tmp_path / "nowhere.ckpt", [])
     with pytest.raises(UserError, match="another split"):
-        evaluate(tmp_path, ["data.split_seed=1"])
+        evaluate(run, ["data.split_seed=1"])
     with pytest.raises(UserError, match="viws"):
-        evaluate(tmp_path, ["evaluation.viws=one"])
+        evaluate(run, ["evaluation.viws=one"])
     with pytest.raises(UserError, match=r"^data=\.\.\.: a checkpoint keeps its options"):
-        evaluate(tmp_path, ["data=imagenet"])
+        evaluate(run, ["data=imagenet"])
     with pytest.raises(UserError, match=r"^data\.root=\[: "):
-        evaluate(tmp_path, ["data.root=["])
+        evaluate(run, ["data.root=["])
     foreign = tmp_path / "foreign.ckpt"
     torch.save({"weights": torch.zeros(3)}, foreign)
     with pytest.raises(UserError, match=r"foreign\.ckpt"):
         evaluate(foreign, [])
+
+
+def test_gradients_of_two_batches_add_up_to_those_of_one(tiny, tmp_path: Path) -> None:
+    whole = ("model.dropout=0", "trainer.max_epochs=2", "optim.schedule=cosine")
+    halves = (*whole, "data.batch_size=8", "+trainer.accumulate_grad_batches=2")
+    results = [train(tiny(*way), tmp_path / str(len(way))) for way in (whole, halves)]
+    assert [result["steps"] for result in results] == [10, 10]
+    rows = [read_metrics(tmp_path / str(len(way))) for way in (whole, halves)]
+    for one, two in zip(*rows, strict=True):
+        assert one["lr"] == two["lr"]
+        for name in ("train/loss", "val/loss"):
+            assert one[name] == pytest.approx(two[name], rel=1e-5)
+
+
+def test_a_trial_runs_everything_and_records_nothing(
+    tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = train(tiny("+trainer.fast_dev_run=true", "logger=tensorboard"), tmp_path / "run")
+    assert result["steps"] == 1
+    assert "nothing is recorded" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_arguments_of_the_trainer_reach_it(
+    tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Steps that run out before the first validation leave no best epoch: the last state counts."""
+    result = train(tiny("+trainer.profiler=simple", "+trainer.max_steps=3"), tmp_path / "profiled")
+    assert (result["steps"], result["best_epoch"]) == (3, 0)
+    assert "Profiler Report" in caplog.text
+    assert np.isnan(read_metrics(tmp_path / "profiled")[0]["val/loss"])
+    few = tiny("+trainer.limit_val_batches=1", "evaluation.batch_size=4", "trainer.max_epochs=1")
+    train(few, tmp_path / "few")
+    error = 4 * read_metrics(tmp_path / "few")[0]["val/top1_error"]
+    assert error == round(error), "an error among four images"
+    with pytest.raises(UserError, match=r"limit_val_batches=0 leaves no validation error"):
+        train(tiny("+trainer.limit_val_batches=0"), tmp_path / "none")
 
 
 def test_finished_run_goes_on_with_more_epochs(tiny, tmp_path: Path) -> None:
@@ -367,18 +387,8 @@ def test_finished_run_goes_on_with_more_epochs(tiny, tmp_path: Path) -> None:
 )
 def test_other_finished_runs_do_not(tiny, tmp_path: Path, overrides: tuple[str, ...]) -> None:
     first = train(tiny("trainer.max_epochs=1", *overrides), tmp_path)
+    written = (tmp_path / "result.json").stat().st_mtime_ns
     with pytest.raises(UserError, match=r"trainer\.max_epochs was 1, is 2"):
         train(tiny("trainer.max_epochs=2", *overrides), tmp_path)
     assert train(tiny("trainer.max_epochs=1", *overrides), tmp_path) == first
-
-
-def test_a_run_of_before_there_were_speed_options_is_still_finished(tiny, tmp_path: Path) -> None:
-    first = train(tiny("trainer.max_epochs=1"), tmp_path)
-    file = tmp_path / "config.yaml"
-    recorded = yaml.safe_load(file.read_text())
-    del recorded["speed"], recorded["data"]["encoding"], recorded["data"]["subset"]
-    recorded["trainer"]["channels_last"] = True
-    file.write_text(yaml.safe_dump(recorded))
-    written = (tmp_path / "result.json").stat().st_mtime_ns
-    assert train(tiny("trainer.max_epochs=1"), tmp_path) == first
     assert (tmp_path / "result.json").stat().st_mtime_ns == written
