@@ -5,22 +5,23 @@ It reads run folders alone, so it needs no GPU and starts without torch.
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import track
 
 from alexnet_exp.errors import INTERRUPTED, MISTAKE, UserError
 from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.findings import Report
-from alexnet_exp.report.results import Found, read_runs, run_folders
+from alexnet_exp.report.results import Found, read_runs
+from alexnet_exp.runs.read import run_folders
 
 SETTINGS = ("runs", "output")
 _NAMED_FOLDERS = 5
+_NEW_RUNS = "python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2"
 
 _DESCRIPTION = """\
 What did each idea in AlexNet buy? Reads finished runs, pairs them by seed and
@@ -52,18 +53,15 @@ def make_report(folder: Path, progress: bool = False) -> Report:
     if not folder.is_dir():
         raise UserError(
             f"runs={folder}: there is no such folder; pass runs=<folder with runs>, or train first:"
-            " python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2"
+            f" {_NEW_RUNS}"
         )
-    folders = run_folders(folder)
-    with _bar("reading runs", len(folders), progress) as advance:
-        found = read_runs(folders, advance)
+    found = read_runs(_tracked(run_folders(folder), "reading runs", progress))
     if not found.runs:
         raise UserError(_nothing(folder, found))
     # SciPy takes a second to import, which a mistake in the command should not cost.
     from alexnet_exp.report.assemble import assemble
 
-    with _bar("comparing runs", len(CLAIMS), progress) as advance:
-        return assemble(folder, found, advance)
+    return assemble(folder, found, _tracked(CLAIMS, "comparing runs", progress))
 
 
 def _nothing(folder: Path, found: Found) -> str:
@@ -72,22 +70,18 @@ def _nothing(folder: Path, found: Found) -> str:
         named.append(f"\n  and {len(found.skipped) - _NAMED_FOLDERS} more")
     return (
         f"runs={folder}: no finished run in it; the command that started a run finishes it, and"
-        " python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2 makes new ones"
-        + "".join(named)
+        f" {_NEW_RUNS} makes new ones" + "".join(named)
     )
 
 
-@contextmanager
-def _bar(what: str, total: int, show: bool) -> Iterator[Callable[[], None]]:
-    """Yields the function that moves a bar on by one."""
+_Item = TypeVar("_Item")
+
+
+def _tracked(items: Sequence[_Item], what: str, show: bool) -> Iterable[_Item]:
+    """The same items, with a bar on the terminal."""
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     hidden = not (show and console.is_terminal)
-    with Progress(
-        *columns, TimeRemainingColumn(), console=console, transient=True, disable=hidden
-    ) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+    return track(items, what, console=console, transient=True, disable=hidden)
 
 
 def write(report: Report, output: Path) -> list[Path]:
@@ -96,9 +90,7 @@ def write(report: Report, output: Path) -> list[Path]:
     Raises:
         UserError: The folder can't be written to.
     """
-    # matplotlib takes a second too.
-    from alexnet_exp.report.page import write_page
-    from alexnet_exp.report.tables import write_csv, write_markdown
+    from alexnet_exp.report.documents import write_csv, write_markdown, write_page
 
     files = [output / name for name in ("report.md", "results.csv", "report.html")]
     try:
@@ -120,8 +112,8 @@ def parse(words: list[str]) -> tuple[Path, Path]:
     """
     values: dict[str, str] = {}
     for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not value:
+        name, _, value = word.partition("=")
+        if not value:
             raise UserError(f"{word}: settings have the form runs=<folder> output=<folder>")
         if name not in SETTINGS:
             close = get_close_matches(name, SETTINGS, 1) or SETTINGS
@@ -151,7 +143,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("\ninterrupted; the same command starts again", INTERRUPTED)
 
-    from alexnet_exp.report.tables import show
+    from alexnet_exp.report.screen import show
 
     show(report)
     print("\n".join(f"written: {file}" for file in files))

@@ -6,7 +6,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_exp.report.findings import Metric
+from alexnet_exp.report.claims import Metric
 
 CLEARLY = 2.0
 """Standard errors below chance from which on a network has learned something."""

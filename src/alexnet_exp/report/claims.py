@@ -6,118 +6,160 @@ by the Computer History Museum (run numbers 145 to 167); caffenet-benchmark for 
 of which the paper says nothing.
 """
 
-from alexnet_exp.report.findings import Claim, Kind, Metric
-
-_VAL_2012 = "ILSVRC-2012 validation, ten views"
-_TEST_2010 = "ILSVRC-2010 test, ten views"
-_BENCHMARK = "caffenet-benchmark, 128 px"
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
 
 FOUR_LAYERS = ("cifar_small", "cifar_lrn")
 """Names of the four-layer networks for CIFAR-10: claims about AlexNet are not about them."""
 
 
+class Metric(StrEnum):
+    """What a claim is about."""
+
+    top1 = "top-1 error"
+    top5 = "top-5 error"
+    epochs = "epochs to 25 % training error"
+    time = "training time per epoch"
+
+
+class Kind(StrEnum):
+    """How the two sides of a claim are compared."""
+
+    experiment = "experiment"
+    """Two trainings that differ in one factor, paired by seed and test image."""
+
+    views = "views"
+    """One training evaluated with one view and with ten, paired by seed and test image."""
+
+    speed = "speed"
+    """Two trainings, paired by seed: the ratio of epochs to 25 % training error."""
+
+    time = "time"
+    """Two trainings, paired by seed: the ratio of their training times, the one as two towers on
+    two devices, the other on one device."""
+
+    level = "level"
+    """The error of one network alone, without a change."""
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether two sides are divided, not subtracted: 1 is no difference."""
+        return self in (Kind.speed, Kind.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One published figure.
+
+    Errors and their differences are fractions, positive where the change makes things worse.
+    """
+
+    name: str
+    """Unique, such as ``no_lrn/top1``."""
+
+    factor: str
+    """What the claim is about, such as ``normalization``."""
+
+    change: str
+    """What is changed, in words: ``no LRN``."""
+
+    baseline: str = "baseline"
+    """Experiment of the unchanged network."""
+
+    changed: str
+    """Experiment of the changed network; for views and levels the same as ``baseline``."""
+
+    metric: Metric = Metric.top1
+    kind: Kind = Kind.experiment
+
+    figure: float | None = None
+    """Published difference of error (fraction), ratio of epochs, or error; None where prose."""
+
+    figure_text: str
+    """The same as published: ``+1.37``, ``> +1``, ``substantial overfitting``."""
+
+    source: str
+    """Where it was published: section of the paper, run of the authors' code."""
+
+    data: str = "ILSVRC"
+    """What the published figure was measured on."""
+
+    others: str = ""
+    """What later work measured for the same change, with its name; empty if nobody did."""
+
+    rough: float | None = None
+    """Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``."""
+
+    at_least: bool = False
+    """Whether ``rough`` is a lower bound, as in ``> +1``: then nothing is larger."""
+
+    four_layers: tuple[str, ...] = ()
+    """The four-layer networks for CIFAR-10 (``model.name``) that it is about; none: AlexNet."""
+
+    sweep: str = ""
+    """The preset of conf/sweep that measures it; empty where an experiment with seeds will do."""
+
+    data_name: str = ""
+    """``data.name`` of runs on the published data; empty where it is not said."""
+
+    views: str = ""
+    """For levels: ``ten`` or ``one``."""
+
+    not_measured: str = ""
+    """Why no command of this program measures it; empty where one does."""
+
+    @property
+    def sign(self) -> int:
+        """Direction of the published difference; prose says that the change makes things worse."""
+        neutral = 1.0 if self.kind.is_ratio else 0.0
+        return -1 if self.figure is not None and self.figure < neutral else 1
+
+    def is_about(self, model: str) -> bool:
+        """Whether it is about the network of this ``model.name``."""
+        return model in self.four_layers if self.four_layers else model not in FOUR_LAYERS
+
+
+_VAL_2012 = "ILSVRC-2012 validation, ten views"
+_TEST_2010 = "ILSVRC-2010 test, ten views"
+_BENCHMARK = "caffenet-benchmark, 128 px"
+_BOTH = (("top1", Metric.top1), ("top5", Metric.top5))
+
+
 def _factor(
-    changed: str,
-    factor: str,
-    change: str,
-    top1: float,
-    top5: float,
-    *,
-    source: str,
-    data: str = _VAL_2012,
-    data_name: str = "imagenet",
-    others: str = "",
-    kind: Kind = Kind.experiment,
-    name: str = "",
-) -> tuple[Claim, Claim]:
+    changed: str, factor: str, change: str, *points: float, name: str = "", **more: Any
+) -> list[Claim]:
     """Top-1 and top-5 differences in points; later work measured top-1 alone."""
-    one, five = (
+    more = {"data": _VAL_2012, "data_name": "imagenet"} | more
+    return [
         Claim(
-            name=f"{name or changed}/{short}",
-            factor=factor,
-            change=change,
-            baseline="baseline",
-            changed=changed,
-            metric=metric,
-            kind=kind,
-            figure=round(points / 100, 6),
-            figure_text=f"{points:+.2f}",
-            source=source,
-            data=data,
-            others=others if metric is Metric.top1 else "",
-            data_name=data_name,
+            name=f"{name or changed}/{short}", factor=factor, change=change, changed=changed,
+            metric=metric, figure=round(difference / 100, 6), figure_text=f"{difference:+.2f}",
+            **(more if metric is Metric.top1 else more | {"others": ""}),
         )
-        for short, metric, points in (("top1", Metric.top1, top1), ("top5", Metric.top5, top5))
-    )
-    return one, five
+        for (short, metric), difference in zip(_BOTH, points, strict=True)
+    ]  # fmt: skip
 
 
-def _prose(
-    changed: str,
-    factor: str,
-    change: str,
-    text: str,
-    *,
-    source: str,
-    data: str = "ILSVRC",
-    others: str = "",
-    rough: float | None = None,
-    at_least: bool = False,
-) -> Claim:
+def _prose(changed: str, factor: str, change: str, text: str, **more: Any) -> Claim:
     """A claim without a figure; its direction is that the change makes things worse."""
     return Claim(
-        name=f"{changed}/top1",
-        factor=factor,
-        change=change,
-        baseline="baseline",
-        changed=changed,
-        metric=Metric.top1,
-        kind=Kind.experiment,
-        figure=None,
-        figure_text=text,
-        source=source,
-        data=data,
-        others=others,
-        rough=rough,
-        at_least=at_least,
-    )
+        name=f"{changed}/top1", factor=factor, change=change, changed=changed, figure_text=text,
+        **more,
+    )  # fmt: skip
 
 
-def _level(
-    name: str,
-    network: str,
-    top1: float | None,
-    top5: float | None,
-    *,
-    source: str,
-    data: str,
-    data_name: str = "",
-    views: str = "",
-    others: str = "",
-    not_measured: str = "",
-) -> tuple[Claim, ...]:
-    """Errors of one network in percent."""
-    return tuple(
+def _level(name: str, network: str, *errors: float | None, **more: Any) -> list[Claim]:
+    """Top-1 and top-5 error of one network in percent."""
+    return [
         Claim(
-            name=f"{name}/{short}",
-            factor="level",
-            change=network,
-            baseline="baseline",
-            changed="baseline",
-            metric=metric,
-            kind=Kind.level,
-            figure=round(error / 100, 6),
-            figure_text=f"{error:.1f}",
-            source=source,
-            data=data,
-            others=others,
-            data_name=data_name,
-            views=views,
-            not_measured=not_measured,
+            name=f"{name}/{short}", factor="level", change=network, changed="baseline",
+            metric=metric, kind=Kind.level, figure=round(error / 100, 6),
+            figure_text=f"{error:.1f}", **more,
         )
-        for short, metric, error in (("top1", Metric.top1, top1), ("top5", Metric.top5, top5))
+        for (short, metric), error in zip(_BOTH, errors, strict=True)
         if error is not None
-    )
+    ]  # fmt: skip
 
 
 _ABLATIONS = (
@@ -137,19 +179,10 @@ _ABLATIONS = (
         data=_TEST_2010, data_name="imagenet_2010",
     ),
     Claim(
-        name="one_gpu/time",
-        factor="two towers",
-        change="one-GPU network",
-        baseline="baseline",
-        changed="one_gpu",
-        metric=Metric.time,
-        kind=Kind.time,
-        figure=None,
-        figure_text="slightly more",
+        name="one_gpu/time", factor="two towers", change="one-GPU network", changed="one_gpu",
+        metric=Metric.time, kind=Kind.time, figure_text="slightly more",
         source="paper, section 3.2: the two-GPU net takes slightly less time to train",
-        data="ILSVRC-2010, two GTX 580 against one",
-        data_name="imagenet_2010",
-        sweep="parallel",
+        data="ILSVRC-2010, two GTX 580 against one", data_name="imagenet_2010", sweep="parallel",
     ),
     *_factor(
         "no_tower_communication", "tower communication", "towers apart at conv3", 1.16, 1.12,
@@ -182,64 +215,32 @@ _ABLATIONS = (
         others=f"{_BENCHMARK}: -0.2 points with .1, -2.6 points with .3 in place of .5",
     ),
     Claim(
-        name="no_dropout/iterations",
-        factor="dropout",
-        change="no dropout",
-        baseline="baseline",
-        changed="no_dropout",
-        metric=Metric.epochs,
-        kind=Kind.speed,
-        figure=0.5,
-        figure_text="about half the iterations to converge",
-        source="paper, section 4.2",
-        data="ILSVRC",
+        name="no_dropout/iterations", factor="dropout", change="no dropout", changed="no_dropout",
+        metric=Metric.epochs, kind=Kind.speed, figure=0.5,
+        figure_text="about half the iterations to converge", source="paper, section 4.2",
         not_measured="no command measures when training has converged",
     ),
     _prose("no_crops", "crops", "no crops", "substantial overfitting", source="paper, section 4.1"),
     Claim(
-        name="tanh/top1",
-        factor="activation",
-        change="tanh for ReLU",
-        baseline="baseline",
-        changed="tanh",
-        metric=Metric.top1,
-        kind=Kind.experiment,
-        figure=0.07,
-        figure_text="+7.0",
+        name="tanh/top1", factor="activation", change="tanh for ReLU", changed="tanh",
+        figure=0.07, figure_text="+7.0",
         source="caffenet-benchmark: top-1 accuracy .471 with ReLU, .401 with tanh",
         data="ILSVRC-2012 validation, images of 128 px",
     ),
     Claim(
-        name="tanh/epochs",
-        factor="activation",
-        change="tanh for ReLU",
-        baseline="baseline",
-        changed="tanh",
-        metric=Metric.epochs,
-        kind=Kind.speed,
-        figure=6.0,
-        figure_text="about 6",
+        name="tanh/epochs", factor="activation", change="tanh for ReLU", changed="tanh",
+        metric=Metric.epochs, kind=Kind.speed, figure=6.0, figure_text="about 6",
         source="paper, section 3.1, figure 1",
         data="CIFAR-10, four-layer network, no regularization, learning rate tuned for each",
-        four_layers=FOUR_LAYERS,
-        data_name="cifar10",
-        sweep="relu_vs_tanh",
+        four_layers=FOUR_LAYERS, data_name="cifar10", sweep="relu_vs_tanh",
     ),
     Claim(
-        name="no_lrn_cifar10/top1",
-        factor="normalization",
-        change="no LRN, four-layer network",
-        baseline="baseline",
-        changed="no_lrn",
-        metric=Metric.top1,
-        kind=Kind.experiment,
-        figure=0.02,
-        figure_text="+2",
+        name="no_lrn_cifar10/top1", factor="normalization", change="no LRN, four-layer network",
+        changed="no_lrn", figure=0.02, figure_text="+2",
         source="paper, section 3.3: 13 % without, 11 % with it",
         data="CIFAR-10 test, a four-layer network with two locally connected layers",
         four_layers=("cifar_lrn",),  # cifar_small has norms of another kind
-        data_name="cifar10",
-        sweep="lrn_cifar",
+        data_name="cifar10", sweep="lrn_cifar",
     ),
 )  # fmt: skip
 

@@ -1,15 +1,22 @@
-"""The command that repeats runs, from what their own command lines recorded."""
+"""The command that repeats runs, and the one that makes those that a claim lacks."""
 
 import re
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alexnet_exp.report.claims import Claim, Kind
+from alexnet_exp.report.factors import chosen, factor_fields
+from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.results import Run
 from alexnet_exp.runs.identity import is_neutral
 
-_TRAIN = "python -m alexnet_exp.train"
+ENOUGH_SEEDS = 3
 
+_TRAIN = "python -m alexnet_exp.train"
+_IMAGENET = "imagenet"
+_PLACEMENT = ("strategy", "strategy.name", "trainer.devices", "trainer.num_nodes")
+_OWN = ("experiment", "seed", "hydra", "logger")
 
 Place = tuple[str, ...]
 """Overrides that lead to a sweep's folder: ``sweep.name``, ``hydra.sweep.dir``,
@@ -26,42 +33,76 @@ def command(runs: Sequence[Run]) -> str:
     """
     sides: dict[tuple[str, Place | None, frozenset[str]], list[Run]] = {}
     for run in runs:
-        devices = frozenset(item for item in run.overrides if is_placement(item))
-        sides.setdefault((_experiment(run), place_of(run), devices), []).append(run)
+        devices = frozenset(item for item in run.overrides if _is_placement(item))
+        sides.setdefault((_experiment(run), _place(run), devices), []).append(run)
     alike: dict[tuple[frozenset[str], Place | None], list[Run]] = {}
     for (_, place, _), side in sides.items():
-        alike.setdefault((_bearing(shared_overrides(side)), place), []).extend(side)
+        bearing_ones = frozenset(item for item in _shared_overrides(side) if _bears(item))
+        alike.setdefault((bearing_ones, place), []).extend(side)
     return " && ".join(
-        train_command(
-            shared_overrides(group),
-            list(dict.fromkeys(map(_experiment, group))),
-            seeds_of(group),
-            place,
-        )
+        _train(_shared_overrides(group), map(_experiment, group), _seeds(group), place)
         for (_, place), group in alike.items()
     )
 
 
-def train_command(
+def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
+    """The command for a claim without runs.
+
+    Claims on data of their own name that data, with the folder that runs on it were given. All
+    others repeat the data, overrides and seeds of the one baseline there is, so that the new runs
+    pair with those in hand; where there is none, or more than one, the preset has to do.
+
+    Args:
+        claim: Not measured by any of the cells.
+        cells: All of the report.
+    """
+    root = _root(claim.data_name, cells)
+    if claim.sweep:
+        return " ".join([f"{_TRAIN} -m +sweep={claim.sweep}", *map(shlex.quote, root)])
+    experiments = (claim.baseline, claim.changed)
+    if claim.kind is Kind.level:
+        named = [] if claim.data_name == _IMAGENET else [f"data.name={claim.data_name}"]
+        overrides = [f"data={_IMAGENET}", *named, *root]
+        return _train(overrides, experiments, range(ENOUGH_SEEDS))
+    about = [cell for cell in cells if claim.is_about(cell.model)]
+    bases = [cell for cell in about if cell.experiment == claim.baseline]
+    if len(bases) != 1:
+        return _train([], experiments, range(ENOUGH_SEEDS))
+    runs = list(bases[0].runs.values())
+    overrides = _shared_overrides(runs)
+    if "model.towers" in factor_fields(claim.changed):  # the strategy may need towers
+        overrides = [item for item in overrides if not _is_placement(item)]
+    if claim.kind is Kind.views:
+        overrides = [item for item in overrides if not item.startswith("evaluation")]
+    places = {_place(run) for run in runs}
+    place = places.pop() if len(places) == 1 else None
+    changed = [cell for cell in cells if cell.experiment == claim.changed]
+    taken = {_place(run) for cell in changed for run in cell.runs.values()}
+    if place is not None and place in taken:
+        # Its folders hold runs with another configuration, or a finished run that lacks a view.
+        place = (f"sweep.name={claim.name.partition('/')[0]}",)
+    return _train(overrides, experiments, _seeds(runs), place)
+
+
+def _root(data_name: str, cells: Sequence[Cell]) -> list[str]:
+    """Where runs found this data set, if one of them was told."""
+    runs = (run for cell in cells if cell.data == data_name for run in cell.runs.values())
+    given = (item for run in runs for item in run.overrides if item.startswith("data.root="))
+    return list(given)[:1]
+
+
+def _train(
     overrides: Iterable[str],
-    experiments: Sequence[str],
+    experiments: Iterable[str],
     seeds: Sequence[int],
     place: Place | None = None,
 ) -> str:
     """``python -m alexnet_exp.train -m ...``; without ``-m`` for a single run of no sweep."""
-    many = len(experiments) > 1 or len(seeds) > 1 or place is not None
-    words = [
-        *overrides,
-        *(place or ()),
-        f"+experiment={','.join(experiments)}",
-        f"seed={','.join(map(str, seeds))}",
-    ]
+    names = list(dict.fromkeys(map(chosen, experiments)))
+    many = len(names) > 1 or len(seeds) > 1 or place is not None
+    chosen_ones = f"+experiment={','.join(names)}"
+    words = [*overrides, *(place or ()), chosen_ones, f"seed={','.join(map(str, seeds))}"]
     return " ".join([_TRAIN, *(["-m"] if many else []), *map(shlex.quote, words)])
-
-
-def sweep_command(preset: str, overrides: Iterable[str] = ()) -> str:
-    """The command of a preset of conf/sweep."""
-    return " ".join([f"{_TRAIN} -m +sweep={preset}", *map(shlex.quote, overrides)])
 
 
 def _experiment(run: Run) -> str:
@@ -70,7 +111,7 @@ def _experiment(run: Run) -> str:
     return given[-1] if given else run.experiment
 
 
-def place_of(run: Run) -> Place | None:
+def _place(run: Run) -> Place | None:
     """Where the sweep of a run put it; None for a run of no sweep.
 
     The launcher gives each job ``hydra.mode=RUN`` and its folder, which is
@@ -88,7 +129,7 @@ def place_of(run: Run) -> Place | None:
     if "sweep.name" in given:
         settings.append(f"sweep.name={given['sweep.name']}")
     name = given.get("sweep.name", given.get("sweep", "multirun"))
-    if sweep.parts[-3:] != ("runs", run.data, name):
+    if sweep.parts[-3:] != ("runs", run.result["data"], name):
         settings.append(f"hydra.sweep.dir={_quoted(str(sweep))}")
     if varied:
         # What is one value in this command is not in the folder's name by itself.
@@ -111,12 +152,12 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def seeds_of(runs: Iterable[Run]) -> list[int]:
+def _seeds(runs: Iterable[Run]) -> list[int]:
     """Each seed once, ascending."""
     return sorted({run.seed for run in runs})
 
 
-def shared_overrides(runs: Sequence[Run]) -> list[str]:
+def _shared_overrides(runs: Sequence[Run]) -> list[str]:
     """Overrides that all runs were given, less experiment, seed, sweep and logger."""
     kept = [item for item in runs[0].overrides if _is_kept(item)]
     return [item for item in kept if all(item in run.overrides for run in runs)]
@@ -129,19 +170,14 @@ def _name(override: str) -> str:
 def _is_kept(override: str) -> bool:
     # A sweep's own settings: each of its runs records what it was given.
     name = _name(override)
-    own = ("experiment", "seed", "hydra", "logger")
-    return name not in own and not name.startswith(("hydra.", "hydra/", "sweep.", "logger."))
+    return name not in _OWN and not name.startswith(("hydra.", "hydra/", "sweep.", "logger."))
 
 
-def is_placement(override: str) -> bool:
+def _is_placement(override: str) -> bool:
     """Whether it says over which devices a run is laid."""
-    return _name(override) in (
-        "strategy", "strategy.name", "trainer.devices", "trainer.num_nodes",
-    )  # fmt: skip
+    return _name(override) in _PLACEMENT
 
 
-def _bearing(overrides: Iterable[str]) -> frozenset[str]:
-    """Without what has no bearing on the result; strategy and devices stay, which must agree."""
-    return frozenset(
-        item for item in overrides if is_placement(item) or not is_neutral(_name(item))
-    )
+def _bears(override: str) -> bool:
+    """Whether it bears on the result, or on the devices, which must agree too."""
+    return _is_placement(override) or not is_neutral(_name(override))

@@ -10,19 +10,12 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from alexnet_exp.report.findings import Group, Report
-from alexnet_exp.report.svg import (
-    BLUE,
-    GRAY,
-    INK,
-    MOST,
-    ORANGE,
-    WIDE,
-    Figure,
-    draw_both,
-    left_out,
-)
-from alexnet_exp.report.wording import count, ordered_groups, place
+from alexnet_exp.report.costs import ordered_cells
+from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
+from alexnet_exp.report.findings import Report
+from alexnet_exp.report.pairing import Cell
+from alexnet_exp.report.ratios import RATE, TARGET
+from alexnet_exp.report.wording import count, place
 
 ACTIVATIONS = {
     "baseline": ("ReLU", BLUE, "-"),
@@ -32,44 +25,50 @@ ACTIVATIONS = {
 LEAST = 1e-3
 """Least error that is drawn, since a logarithmic axis has no zero."""
 
-FAST = 0.25
-"""Training error that the paper's figure 1 compares activations at."""
+MOST = 40
+"""Panels in one figure; more cannot be read and take long to draw."""
+
+_Pairs = Sequence[tuple[Cell, Cell | None]]
 
 
 def learning_curves(report: Report, data: str, number: int) -> Figure | None:
     """Small multiples: each changed network beside its baseline."""
-    groups = [g for g in ordered_groups(report) if g.data == data and any(g.val_curves)]
+    cells = [cell for cell in ordered_cells(report) if cell.data == data]
     bases = {f.claim.changed: f.claim.baseline for f in report.findings}
-    pairs = [(group, _partner(group, bases, groups)) for group in groups]
+    pairs = [(cell, _partner(cell, bases, cells)) for cell in cells]
     used = {id(base) for _, base in pairs if base is not None}
-    pairs = [(group, base) for group, base in pairs if base is not None or id(group) not in used]
+    pairs = [(cell, base) for cell, base in pairs if base is not None or id(cell) not in used]
     if not pairs:
         return None
-    name = place(replace(groups[0], context=""))
-    panels = count(len(pairs), "experiment")
+    name = place(replace(cells[0], words=()))
+    left = len(pairs) - MOST
     return draw_both(
         f"curves-{number}",
         f"Validation error by epoch, {name}",
         "Top-1 error: mean over seeds, with a band from the lowest to the highest seed, as far"
         " as all seeds were trained; the axis is logarithmic. Solid: the experiment. Dashed: its"
-        f" baseline.{left_out(len(pairs))}",
-        f"Learning curves of {panels} on {name}, each beside its baseline.",
+        f" baseline.{f' {left:,} more are not drawn.' if left > 0 else ''}",
+        f"Learning curves of {count(len(pairs), 'experiment')} on {name}, each beside its"
+        " baseline.",
         lambda width: _panels(pairs[:MOST], width),
     )
 
 
-def _partner(group: Group, bases: dict[str, str], groups: list[Group]) -> Group | None:
-    name = bases.get(group.experiment, "baseline")
-    for other in groups:
-        if other.context == group.context and other.experiment == name and other is not group:
+def _partner(cell: Cell, bases: dict[str, str], cells: Sequence[Cell]) -> Cell | None:
+    name = bases.get(cell.experiment, "baseline")
+    for other in cells:
+        if other.words == cell.words and other.experiment == name and other is not cell:
             return other
     return None
 
 
-def _panels(pairs: list[tuple[Group, Group | None]], width: float) -> Canvas:
+def _panels(pairs: _Pairs, width: float) -> Canvas:
     columns = min(4 if width == WIDE else 2, len(pairs))
     rows = -(-len(pairs) // columns)
-    titles = [_panel_title(group) for group, _ in pairs]
+    titles = [
+        "\n".join(part for part in (cell.experiment, fill(cell.context, 26)) if part)
+        for cell, _ in pairs
+    ]
     gap = 0.3 + 0.15 * max(title.count("\n") + 1 for title in titles)
     width = min(width, 0.7 + 3.0 * columns)
     height = 0.5 + rows * (1.2 + gap)
@@ -85,11 +84,11 @@ def _panels(pairs: list[tuple[Group, Group | None]], width: float) -> Canvas:
     )
     for axes in grid.flat[len(pairs) :]:
         axes.set_axis_off()
-    for number, (group, base) in enumerate(pairs):
+    for number, (cell, base) in enumerate(pairs):
         axes = grid.flat[number]
         if base is not None:
-            _curve(axes, base.val_curves, GRAY, (0, (3, 1.5)))
-        _curve(axes, group.val_curves, BLUE, "-")
+            _curve(axes, _val_curves(base), GRAY, (0, (3, 1.5)))
+        _curve(axes, _val_curves(cell), BLUE, "-")
         axes.set_title(titles[number], loc="left")
         axes.grid(axis="y")
         if number + columns >= len(pairs):
@@ -104,38 +103,45 @@ def _panels(pairs: list[tuple[Group, Group | None]], width: float) -> Canvas:
     return canvas
 
 
-def _panel_title(group: Group) -> str:
-    return "\n".join(part for part in (group.experiment, fill(group.context, 26)) if part)
-
-
 def _as_percent(error: float, _: int) -> str:
     return f"{100 * error:g} %"
 
 
+def _val_curves(cell: Cell) -> list[tuple[float, ...]]:
+    return [run.val_curve for run in cell.runs.values()]
+
+
+def _train_curves(cell: Cell) -> list[tuple[float, ...]]:
+    return [run.train_curve for run in cell.runs.values()]
+
+
 def _curve(axes: Axes, curves: Sequence[Sequence[float]], color: str, dashes: object) -> None:
     """Mean over seeds with a band from the lowest to the highest."""
-    shortest = min(len(curve) for curve in curves)
-    values = np.array([curve[:shortest] for curve in curves]).clip(LEAST, None)
-    epochs = np.arange(1, shortest + 1)
+    values = _as_far_as_all(curves).clip(LEAST, None)
+    epochs = np.arange(1, values.shape[1] + 1)
     if len(values) > 1:
         axes.fill_between(
             epochs, values.min(0), values.max(0), color=color, alpha=0.25, linewidth=0
         )
-    mark = "o" if shortest == 1 else ""
+    mark = "o" if len(epochs) == 1 else ""
     axes.plot(epochs, values.mean(0), color=color, linestyle=dashes, linewidth=1.5, marker=mark)
 
 
-def activation_groups(report: Report) -> dict[str, list[Group]]:
+def _as_far_as_all(curves: Sequence[Sequence[float]]) -> np.ndarray:
+    """(seeds, epochs) up to the end of the shortest."""
+    shortest = min(map(len, curves))
+    return np.array([curve[:shortest] for curve in curves])
+
+
+def activation_cells(report: Report) -> dict[str, list[Cell]]:
     """Per data set and configuration, the fastest learning rate of each activation."""
-    found: dict[str, dict[str, Group]] = {}
-    for group in ordered_groups(report):
-        if group.experiment not in ACTIVATIONS or not any(group.train_curves):
-            continue
-        rest = [word for word in group.context.split(", ") if not word.startswith("optim.lr=")]
-        best = found.setdefault(place(replace(group, context=", ".join(rest))), {})
-        rival = best.get(group.experiment)
-        if rival is None or _slowness(group) < _slowness(rival):
-            best[group.experiment] = group
+    found: dict[str, dict[str, Cell]] = {}
+    for cell in ordered_cells(report):
+        if cell.experiment in ACTIVATIONS:
+            rest = tuple(word for word in cell.words if not word.startswith(f"{RATE}="))
+            best = found.setdefault(place(replace(cell, words=rest)), {})
+            rival = best.setdefault(cell.experiment, cell)
+            best[cell.experiment] = min(rival, cell, key=_slowness)
     return {
         name: [best[key] for key in ACTIVATIONS if key in best]
         for name, best in found.items()
@@ -143,19 +149,18 @@ def activation_groups(report: Report) -> dict[str, list[Group]]:
     }
 
 
-def _slowness(group: Group) -> tuple[float, float]:
+def _slowness(cell: Cell) -> tuple[float, float]:
     """Epochs to 25 % training error, then the last error that all seeds recorded."""
-    shortest = min(len(curve) for curve in group.train_curves)
-    mean = np.mean([curve[:shortest] for curve in group.train_curves], axis=0)
-    reached = np.flatnonzero(mean <= FAST)
+    mean = _as_far_as_all(_train_curves(cell)).mean(0)
+    reached = np.flatnonzero(mean <= TARGET)
     known = mean[np.isfinite(mean)]  # an epoch without a row has no error
     last = float(known[-1]) if len(known) else np.inf
     return (float(reached[0]) if len(reached) else np.inf, last)
 
 
-def activations(name: str, groups: list[Group], number: int) -> Figure:
+def activations(name: str, cells: list[Cell], number: int) -> Figure:
     """The paper's figure 1."""
-    names = " and ".join(ACTIVATIONS[group.experiment][0] for group in groups)
+    names = " and ".join(ACTIVATIONS[cell.experiment][0] for cell in cells)
     return draw_both(
         f"activations-{number}",
         f"Training error by epoch for each activation, {name}",
@@ -163,24 +168,25 @@ def activations(name: str, groups: list[Group], number: int) -> Figure:
         " as in figure 1 of the paper, the horizontal line marks 25 %. Where several learning"
         " rates were run, each activation has the one that reached it first.",
         f"Training error by epoch for {names} on {name}, with a line at 25 %.",
-        lambda width: _training_curves(groups, width),
+        lambda width: activation_curves(cells, width),
     )
 
 
-def _training_curves(groups: list[Group], width: float) -> Canvas:
+def activation_curves(cells: list[Cell], width: float) -> Canvas:
+    """Draws them; ``width`` in inches."""
     canvas = Canvas(figsize=(width, 3.2), layout="constrained")
     axes = canvas.subplots()
-    axes.axhline(FAST, color=INK, linewidth=0.8)
+    axes.axhline(TARGET, color=INK, linewidth=0.8)
     keys = []
-    for group in groups:
-        name, color, dashes = ACTIVATIONS[group.experiment]
-        _curve(axes, group.train_curves, color, dashes)
-        rates = [word for word in group.context.split(", ") if word.startswith("optim.lr=")]
+    for cell in cells:
+        name, color, dashes = ACTIVATIONS[cell.experiment]
+        _curve(axes, _train_curves(cell), color, dashes)
+        rates = [word for word in cell.words if word.startswith(f"{RATE}=")]
         label = ", ".join([name, *rates])
         keys.append(Line2D([], [], color=color, linestyle=dashes, label=label))  # type: ignore[arg-type]
     axes.set_ylim(0, None)
     axes.set_xlim(0, None)
-    axes.set_yticks([0, FAST, 2 * FAST, 3 * FAST])
+    axes.set_yticks([0, TARGET, 2 * TARGET, 3 * TARGET])
     axes.yaxis.set_major_formatter(FuncFormatter(_as_percent))
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
     axes.set_xlabel("epoch")

@@ -1,7 +1,6 @@
 """The forest plot: every difference with its interval, and the published figure beside it."""
 
 from collections.abc import Sequence
-from itertools import groupby
 from statistics import median
 from textwrap import fill, shorten
 
@@ -11,8 +10,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from alexnet_exp.report.findings import Finding, Kind, Metric, Report, Verdict
-from alexnet_exp.report.svg import (
+from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.report.drawing import (
     BLUE,
     GRAY,
     INK,
@@ -23,7 +22,8 @@ from alexnet_exp.report.svg import (
     draw_both,
     inches,
 )
-from alexnet_exp.report.wording import claim_name, count, place, value, was_run
+from alexnet_exp.report.findings import Finding, Report, Verdict
+from alexnet_exp.report.wording import claim_name, count, minus, value, was_run
 
 MARKS = {
     Verdict.reproduced: {"marker": "o", "color": BLUE, "markerfacecolor": BLUE},
@@ -35,17 +35,20 @@ PUBLISHED = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle"
 
 def differences(report: Report, metric: Metric) -> Figure | None:
     """Forest plot: one row per finding."""
-    rows = [
-        finding
-        for finding in was_run(report)
-        if finding.claim.metric is metric
-        and finding.claim.kind in (Kind.experiment, Kind.views)
-        and finding.difference is not None
-    ]
+    sections = {
+        name: [
+            finding
+            for finding in findings
+            if finding.claim.metric is metric
+            and finding.claim.kind in (Kind.experiment, Kind.views)
+            and finding.difference is not None
+        ]
+        for name, findings in was_run(report).items()
+    }
+    sections = {name: members for name, members in sections.items() if members}
+    rows = [finding for members in sections.values() for finding in members]
     if not rows:
         return None
-    sections = [(name, list(members)) for name, members in groupby(rows, key=place)]
-    title = f"What each change does to {metric.value}"
     caption = (
         "Change of error in points, with its 95 % interval over seeds and test images; right of"
         " zero the change makes the network worse. Diamonds are the published figures."
@@ -54,23 +57,21 @@ def differences(report: Report, metric: Metric) -> Figure | None:
         caption += " A point without a bar comes from one seed."
     if any(finding.size for finding in rows):
         caption += " Smaller and larger: the interval leaves out the published size."
-    alt = (
-        f"Forest plot of {count(len(rows), 'difference')} in {metric.value}; the table of claims"
-        " holds its values."
-    )
     return draw_both(
         f"differences-{metric.name}",
-        title,
+        f"What each change does to {metric.value}",
         caption,
-        alt,
+        f"Forest plot of {count(len(rows), 'difference')} in {metric.value}; the table of claims"
+        " holds its values.",
         lambda width: _forest(sections, metric, width),
     )
 
 
-def _forest(sections: list[tuple[str, list[Finding]]], metric: Metric, width: float) -> Canvas:
+def _forest(sections: dict[str, list[Finding]], metric: Metric, width: float) -> Canvas:
     wide = width == WIDE
+    findings = [finding for members in sections.values() for finding in members]
     pitch = 0.35 if wide else 0.46
-    lines = sum(len(members) for _, members in sections) + len(sections)
+    lines = len(findings) + len(sections)
     top, bottom = (0.3, 0.5) if wide else (0.42, 0.5)
     height = top + bottom + pitch * lines
     canvas = Canvas(figsize=(width, height))
@@ -78,15 +79,15 @@ def _forest(sections: list[tuple[str, list[Finding]]], metric: Metric, width: fl
     axes = canvas.add_axes(
         (left / width, bottom / height, 1 - (left + right) / width, pitch * lines / height)
     )
-    limit = _limit([finding for _, members in sections for finding in members])
+    limit = _limit(findings)
     axes.set_xlim(-limit, limit)
     axes.set_ylim(lines, 0)
     axes.set_yticks([])
     axes.set_xlabel(f"points of {metric.value}; right: worse with the change")
     axes.xaxis.set_major_locator(MaxNLocator(7 if wide else 5))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: signed(f"{x:+g}") if x else "0"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: minus(f"{x:+g}") if x else "0"))
     y = 0
-    for name, members in sections:
+    for name, members in sections.items():
         heading = shorten(name, 60 if wide else 46, placeholder="…")
         beside(axes, -2.2 if wide else 0.0, y + 0.8, heading, weight="bold", va="bottom")
         ends = np.array((-2.2, 5.0) if wide else (0.0, 3.55)) / inches(axes)
@@ -100,7 +101,7 @@ def _forest(sections: list[tuple[str, list[Finding]]], metric: Metric, width: fl
     if wide:
         beside(axes, 2.55, 0.8, "measured", va="bottom")
         beside(axes, 4.1, 0.8, "published", va="bottom")
-    shown = {finding.verdict for _, members in sections for finding in members}
+    shown = {finding.verdict for finding in findings}
     keys = [
         Line2D([], [], linewidth=1.4, markersize=5.5, label=verdict.value, **mark)  # type: ignore[arg-type]
         for verdict, mark in MARKS.items()
@@ -143,7 +144,7 @@ def _wide_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
     _marks(axes, middle, finding, limit)
     beside(axes, -2.2, middle, _lines(claim_name(finding.claim), 31), va="center")
     size = f"\n{finding.size}" if finding.size else ""
-    beside(axes, 2.55, middle, signed(value(finding)) + size, va="center")
+    beside(axes, 2.55, middle, minus(value(finding)) + size, va="center")
     beside(axes, 4.1, middle, _lines(finding.claim.figure_text, 15), va="center")
 
 
@@ -151,7 +152,7 @@ def _narrow_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
     size = f", {finding.size.name}" if finding.size else ""
     label = shorten(claim_name(finding.claim), 29 - len(size), placeholder="…")
     beside(axes, 0.0, y + 0.42, label, va="bottom")
-    beside(axes, 3.55, y + 0.42, signed(value(finding)) + size, va="bottom", ha="right")
+    beside(axes, 3.55, y + 0.42, minus(value(finding)) + size, va="bottom", ha="right")
     axes.plot((0, 0), (y + 0.46, y + 0.98), color=INK, linewidth=0.8)  # clear of the words
     _marks(axes, y + 0.68, finding, limit)
 
@@ -159,10 +160,6 @@ def _narrow_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
 def _lines(text: str, width: int) -> str:
     """At most two lines."""
     return fill(shorten(text, 2 * width - 2, placeholder="…"), width)
-
-
-def signed(number: str) -> str:
-    return number.replace("-", "\N{MINUS SIGN}")
 
 
 def _marks(axes: Axes, y: float, finding: Finding, limit: float) -> None:

@@ -1,17 +1,18 @@
-"""The numbers behind a finding, before any verdict."""
+"""Errors behind a finding, before any verdict."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_exp.report.chance import not_above_chance
+from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
-from alexnet_exp.report.findings import Claim, Finding, Metric, Verdict
+from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair
 from alexnet_exp.report.results import Run
-from alexnet_exp.report.statistics import Components, paired_difference
+from alexnet_exp.report.statistics import paired_difference
 
 FEW_CLASSES = 5
 """With so many classes or fewer the five best hold every class."""
@@ -21,140 +22,113 @@ _PUBLISHED_MODELS = ("paper", "original")
 _PUBLISHED_CLASSES = 1000
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A finding that waits for its verdict.
+def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run] = ()) -> Finding:
+    """A finding without numbers.
 
-    Attributes:
-        finding: All but verdict, note and corrected p-value.
-        components: Variances from which follows what would resolve a claim about errors.
-        log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
-        remarks: What a reader has to know besides the verdict.
-        unfit: Why the numbers allow no verdict, whatever they are.
+    Args:
+        claim: What it is about.
+        cell: The baseline's.
+        runs: Those of the baseline.
+        changed: Those of the changed network, where they are others.
     """
+    few = cell.first.result["classes"] <= FEW_CLASSES
+    return Finding(
+        claim=claim,
+        data=cell.data,
+        context=cell.context,
+        synthetic=cell.synthetic,
+        seeds=tuple(run.seed for run in runs),
+        images=0 if claim.kind.is_ratio else len(cell.first.index),
+        not_applicable=claim.metric is Metric.top5 and few,
+        command=command([*runs, *changed]),
+    )
 
-    finding: Finding
-    components: Components | None = None
-    log_deviation: float | None = None
-    remarks: tuple[str, ...] = ()
-    unfit: tuple[str, ...] = ()
 
-
-def measure_experiment(claim: Claim, pair: Pair, context: str) -> Measured:
+def measure_experiment(claim: Claim, pair: Pair) -> Finding:
     """Difference of error between two trainings, paired by seed and test image."""
     one, two = ([cell.runs[seed] for seed in pair.seeds] for cell in (pair.baseline, pair.changed))
-    finding = heading(claim, one, context, command([*one, *two]))
-    sides = {
-        name: np.stack([run.wrong[claim.metric] for run in runs])
-        for name, runs in ((claim.baseline, one), (claim.changed, two))
-    }
-    measured = _compare(finding, one[0], sides)
-    lost = (
-        (f"{pair.diverged}, and the others by themselves would mislead",) if pair.diverged else ()
+    finding = _compare(
+        heading(claim, pair.baseline, one, two),
+        one[0],
+        {
+            claim.baseline: np.stack([run.wrong[claim.metric] for run in one]),
+            claim.changed: np.stack([run.wrong[claim.metric] for run in two]),
+        },
     )
-    remarks = (pair.one_sided,) if pair.one_sided else ()
-    return replace(measured, remarks=remarks, unfit=lost + measured.unfit)
+    lost = pair.diverged and f"{pair.diverged}, and the others by themselves would mislead"
+    return replace(
+        finding,
+        remarks=(pair.one_sided,) if pair.one_sided else (),
+        unfit=(lost, *finding.unfit) if lost else finding.unfit,
+    )
 
 
-def measure_views(claim: Claim, cell: Cell, context: str) -> Measured | str:
+def measure_views(claim: Claim, cell: Cell) -> Finding | str:
     """Error of the center view less that of ten views; or why it can't be told."""
-    runs = [run for run in cell.runs.values() if run.center_wrong is not None]
     if cell.first.result["views"] != "ten":
         return f"{cell.first.path} was evaluated with one view: evaluation.views=ten has both"
+    runs = [run for run in cell.runs.values() if run.center_wrong is not None]
     if not runs:
-        return (
-            f"{cell.first.path} was evaluated by an earlier version, which did not record the"
-            " center view by itself"
-        )
-    finding = heading(claim, runs, context, command(runs))
+        return f"{cell.first.path} did not record the center view by itself"
     center = [run.center_wrong[claim.metric] for run in runs if run.center_wrong is not None]
-    ten = np.stack([run.wrong[claim.metric] for run in runs])
-    return _compare(finding, runs[0], {"ten views": ten, "the center view": np.stack(center)})
+    ten = [run.wrong[claim.metric] for run in runs]
+    sides = {"ten views": np.stack(ten), "the center view": np.stack(center)}
+    return _compare(heading(claim, cell, runs), runs[0], sides)
 
 
-def measure_level(claim: Claim, cell: Cell, context: str) -> Measured | str:
+def measure_level(claim: Claim, cell: Cell) -> Finding | str:
     """Error of one network over seeds and images; or why the figure is about another one."""
-    runs = list(cell.runs.values())
-    first = cell.first
-    center = claim.views == "one" and first.result["views"] == "ten"
+    runs, views = list(cell.runs.values()), cell.first.result["views"]
+    errors = [run.wrong for run in runs]
+    if claim.views == "one" and views == "ten":
+        errors = [run.center_wrong for run in runs if run.center_wrong is not None]
+        views = "one" if len(errors) == len(runs) else views
     reasons = {
         f"it was measured on {claim.data}": cell.data != claim.data_name,
-        f"it is about {_PUBLISHED_CLASSES} classes": first.classes != _PUBLISHED_CLASSES,
+        f"it is about {_PUBLISHED_CLASSES} classes": (
+            cell.first.result["classes"] != _PUBLISHED_CLASSES
+        ),
         "it is about the paper's network at its width": (
-            first.fields.get("model.name") not in _PUBLISHED_MODELS
-            or first.fields.get("model.width") != 1
+            cell.model not in _PUBLISHED_MODELS or cell.fields.get("model.width") != 1
         ),
-        f"it is about evaluation.views={claim.views}": (
-            any(run.center_wrong is None for run in runs)
-            if center
-            else first.result["views"] != claim.views
-        ),
+        f"it is about evaluation.views={claim.views}": views != claim.views,
     }
     for reason, holds in reasons.items():
         if holds:
             return reason
-    wrong = np.stack([_level_wrong(run, claim.metric, center) for run in runs])
+    wrong = np.stack([each[claim.metric] for each in errors])
     found = paired_difference(np.zeros_like(wrong), wrong)
-    finding = heading(claim, runs, context, command(runs))
-    return Measured(
-        replace(
-            finding,
-            baseline=found.estimate,
-            changed=found.estimate,
-            difference=found.estimate,
-            low=found.low,
-            high=found.high,
-        ),
-        found.components,
-        unfit=_untrained(finding, first, {claim.baseline: wrong}),
+    return replace(
+        heading(claim, cell, runs),
+        baseline=found.estimate,
+        changed=found.estimate,
+        difference=found.estimate,
+        low=found.low,
+        high=found.high,
+        components=found.components,
+        unfit=_untrained(claim, runs[0], {claim.baseline: wrong}),
     )
 
 
-def _level_wrong(run: Run, metric: Metric, center: bool) -> NDArray[np.bool_]:
-    if center:
-        assert run.center_wrong is not None
-        return run.center_wrong[metric]
-    return run.wrong[metric]
-
-
-def heading(claim: Claim, runs: Sequence[Run], context: str, again: str) -> Finding:
-    """A finding about these runs, without numbers."""
-    first = runs[0]
-    return Finding(
-        claim=claim,
-        verdict=Verdict.not_resolved,
-        note="",
-        data=first.data,
-        context=context,
-        synthetic=bool(first.result["synthetic"]),
-        seeds=tuple(run.seed for run in runs),
-        images=0 if claim.kind.is_ratio else len(first.index),
-        not_applicable=claim.metric is Metric.top5 and first.classes <= FEW_CLASSES,
-        command=again,
-    )
-
-
-def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> Measured:
+def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> Finding:
     """Of two sides (S, I), the unchanged one first, on the test images of a run."""
     if finding.not_applicable:
-        return Measured(finding)
+        return finding
     baseline, changed = sides.values()
     found = paired_difference(baseline, changed)
-    return Measured(
-        replace(
-            finding,
-            baseline=float(baseline.mean()),
-            changed=float(changed.mean()),
-            difference=found.estimate,
-            low=found.low,
-            high=found.high,
-            p_value=found.p_value,
-        ),
-        found.components,
-        unfit=_untrained(finding, run, sides),
+    return replace(
+        finding,
+        baseline=float(baseline.mean()),
+        changed=float(changed.mean()),
+        difference=found.estimate,
+        low=found.low,
+        high=found.high,
+        p_value=found.p_value,
+        components=found.components,
+        unfit=_untrained(finding.claim, run, sides),
     )
 
 
-def _untrained(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> tuple[str, ...]:
-    text = not_above_chance(run.labels, finding.claim.metric, sides)
+def _untrained(claim: Claim, run: Run, sides: dict[str, NDArray[np.bool_]]) -> tuple[str, ...]:
+    text = not_above_chance(run.labels, claim.metric, sides)
     return (text,) if text else ()

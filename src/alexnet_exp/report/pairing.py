@@ -3,39 +3,35 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any
 
 import numpy as np
-from hydra.errors import HydraException
-from omegaconf import OmegaConf
 
-from alexnet_exp.config import compose, composing, leaves
-from alexnet_exp.report.placement import Placement
-from alexnet_exp.report.results import Diverged, Run
+from alexnet_exp.report.factors import ABSENT, Fields, contexts, factor_fields, show
+from alexnet_exp.report.results import Identity, Placement, Run
 
 _NAMED_FIELDS = 6
-ABSENT = "absent"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Cell:
     """All seeds of one experiment with one configuration.
 
     Attributes:
-        experiment: Name of the factor that was changed.
+        experiment: Name of what was changed.
         fields: All that bears on the result, less seed and experiment, by dotted path.
         runs: By seed, ascending, one of each.
         placed: Every run by strategy and devices, then by seed. ``runs`` has each seed from the
             first of them that ran it; the one with most seeds comes first, then the plainest.
         diverged: Other seeds, of which there is no finished run because they diverged.
+        words: Overrides that tell it from other configurations of the report on the same data.
     """
 
     experiment: str
-    fields: dict[str, Any]
+    fields: Fields
     runs: dict[int, Run]
     placed: dict[Placement, dict[int, Run]]
     diverged: set[int] = field(default_factory=set)
+    words: tuple[str, ...] = ()
 
     @property
     def first(self) -> Run:
@@ -45,7 +41,31 @@ class Cell:
     @property
     def data(self) -> str:
         """Name of the data set."""
-        return self.first.data
+        return str(self.first.result["data"])
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether its images are drawn."""
+        return bool(self.first.result["synthetic"])
+
+    @property
+    def model(self) -> str:
+        """Name of the network."""
+        return str(self.fields.get("model.name"))
+
+    @property
+    def context(self) -> str:
+        """``words`` in one."""
+        return ", ".join(self.words)
+
+    @property
+    def hardware(self) -> str:
+        """What the runs that count were trained on."""
+        return " / ".join(dict.fromkeys(run.hardware for run in self.runs.values()))
+
+    def each(self, name: str) -> list[float]:
+        """A figure of ``result.json`` of each run."""
+        return [float(run.result[name]) for run in self.runs.values()]
 
     def differing(self, other: "Cell") -> set[str]:
         """Paths of the fields in which two cells differ."""
@@ -88,22 +108,36 @@ class Pair:
         )
 
 
-def cells(runs: Iterable[Run], diverged: Iterable[Diverged] = ()) -> list[Cell]:
+def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
     """Runs by experiment and configuration, in the order of their first runs.
 
     Args:
         runs: Finished.
         diverged: Each is counted with the runs of its experiment and configuration.
     """
-    alike: dict[tuple[object, ...], list[Run]] = defaultdict(list)
+    alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):
-        alike[run.experiment, run.configuration].append(run)
-    found = {key: _cell(members) for key, members in alike.items()}
+        alike[run.experiment, run.identity.configuration].append(run)
+    by_key = {key: _cell(members) for key, members in alike.items()}
     for lost in diverged:
-        cell = found.get((lost.experiment, lost.configuration))
+        cell = by_key.get((lost.experiment, lost.configuration))
         if cell is not None and lost.seed not in cell.runs:
             cell.diverged.add(lost.seed)
-    return sorted(found.values(), key=lambda cell: cell.first.path)
+    found = sorted(by_key.values(), key=lambda cell: cell.first.path)
+    comparable: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    for cell in found:
+        # Nobody knows what a user's own experiment changes: it is compared with itself alone.
+        own = (
+            ""
+            if cell.experiment == "baseline" or factor_fields(cell.experiment)
+            else cell.experiment
+        )
+        comparable[cell.data, own].append(cell)
+    for members in comparable.values():
+        words = contexts([(cell.experiment, cell.fields) for cell in members])
+        for cell, told in zip(members, words, strict=True):
+            cell.words = told
+    return found
 
 
 def _cell(runs: Sequence[Run]) -> Cell:
@@ -114,40 +148,11 @@ def _cell(runs: Sequence[Run]) -> Cell:
     order = sorted(by_placement, key=lambda one: (-len(by_placement[one]), one.rank))
     placed = {placement: by_placement[placement] for placement in order}
     # Not a mean over strategies, nor one more seed: under all of them a seed is the same training.
-    chosen = {
+    counted = {
         seed: next(own[seed] for own in placed.values() if seed in own)
         for seed in sorted({run.seed for run in runs})
     }
-    return Cell(runs[0].experiment, runs[0].fields, chosen, placed)
-
-
-@cache
-def factor_fields(experiment: str) -> dict[str, Any]:
-    """What ``+experiment=`` changes: dotted paths, with the values that they have without it.
-
-    Empty for an experiment that the configuration tree no longer has.
-    """
-    if experiment == "baseline":
-        return {}
-    try:
-        with_factor = _composed(f"+experiment={experiment}")
-    except HydraException:
-        return {}
-    without = _composed()
-    return {
-        path: without.get(path, ABSENT)
-        for path in with_factor.keys() | without.keys()
-        if path != "experiment" and with_factor.get(path, ABSENT) != without.get(path, ABSENT)
-    }
-
-
-@cache
-def _composed(*overrides: str) -> dict[str, Any]:
-    """Every field of a configuration; the paper's recipe hides none of what a factor sets."""
-    with composing():
-        composed = compose(["recipe=paper", *overrides])
-    plain: Any = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
-    return dict(leaves(plain))
+    return Cell(runs[0].experiment, runs[0].identity.fields, counted, placed)
 
 
 def match(
@@ -173,33 +178,26 @@ def match(
             differing = base.differing(cell)
             reason = _refusal(base, cell, differing - allowed)
             if reason is None and differing - free:
-                pairs.append(_pair(base, cell))
+                seeds = tuple(sorted(base.runs.keys() & cell.runs.keys()))
+                pairs.append(Pair(base, cell, seeds))
                 found = True
             elif reason is not None:
                 reasons.append(reason)
         if not found:
-            lone = f"{cell.first.path}: no {_names(baselines)} run on data={cell.data}"
+            name = baselines[0].experiment if baselines else "baseline"
+            lone = f"{cell.first.path}: no {name} run on data={cell.data}"
             refused.append(reasons[0] if reasons else lone)
     return pairs, refused
 
 
-def _names(baselines: Sequence[Cell]) -> str:
-    return baselines[0].experiment if baselines else "baseline"
-
-
-def _pair(base: Cell, cell: Cell) -> Pair:
-    return Pair(base, cell, tuple(sorted(base.runs.keys() & cell.runs.keys())))
-
-
 def _refusal(base: Cell, cell: Cell, extra: set[str]) -> str | None:
     """Why two cells are no pair, naming one run of each."""
-    seeds = base.runs.keys() & cell.runs.keys()
-    seed = min(seeds) if seeds else None
+    seed = min(base.runs.keys() & cell.runs.keys(), default=None)
     one = base.first if seed is None else base.runs[seed]
     two = cell.first if seed is None else cell.runs[seed]
     names = f"{two.path} against {one.path}"
     if extra:
-        return f"{names}: also differ in {_values(one, two, extra)}"
+        return f"{names}: also differ in {_values(base, cell, extra)}"
     if seed is None:
         return f"{names}: no seed in common ({_listed(cell.runs)} against {_listed(base.runs)})"
     for run in (*base.runs.values(), *cell.runs.values()):
@@ -208,10 +206,10 @@ def _refusal(base: Cell, cell: Cell, extra: set[str]) -> str | None:
     return None
 
 
-def _values(one: Run, two: Run, paths: set[str]) -> str:
+def _values(base: Cell, cell: Cell, paths: set[str]) -> str:
     """``optim.lr (0.01, 0.02)``: the changed run's value first."""
     shown = [
-        f"{path} ({show(two.fields.get(path, ABSENT))}, {show(one.fields.get(path, ABSENT))})"
+        f"{path} ({show(cell.fields.get(path, ABSENT))}, {show(base.fields.get(path, ABSENT))})"
         for path in sorted(paths)[:_NAMED_FIELDS]
     ]
     if len(paths) > _NAMED_FIELDS:
@@ -221,14 +219,3 @@ def _values(one: Run, two: Run, paths: set[str]) -> str:
 
 def _listed(seeds: Iterable[int]) -> str:
     return ", ".join(map(str, seeds))
-
-
-def show(value: Any) -> str:
-    """A value as it is written in an override."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{','.join(map(show, value))}]"
-    return str(value)

@@ -1,8 +1,7 @@
-"""Finished runs, read back from their folders."""
+"""Finished runs, as the report needs them."""
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,16 +10,75 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_exp.report.files import (
+from alexnet_exp.config import leaves
+from alexnet_exp.config.training import StrategyName
+from alexnet_exp.report.claims import Metric
+from alexnet_exp.runs.identity import bearing
+from alexnet_exp.runs.read import (
     UnusableRunError,
-    Wrong,
-    read_curves,
-    read_fields,
-    read_json,
+    read_config,
+    read_diverged,
+    read_environment,
+    read_metrics,
     read_predictions,
+    read_result,
 )
-from alexnet_exp.report.findings import Metric
-from alexnet_exp.report.placement import Placement
+
+Wrong = dict[Metric, NDArray[np.bool_]]
+_STRATEGIES = tuple(name.value for name in StrategyName)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Strategy and devices of a run, which do not bear on its result.
+
+    Attributes:
+        strategy: Its name, such as ``towers``.
+        devices: Number of devices in all.
+        nodes: Number of machines.
+    """
+
+    strategy: str = "single"
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """The plainest comes first: few devices, then the order of the strategies."""
+        known = [*_STRATEGIES, self.strategy].index(self.strategy)
+        return self.devices, known, self.nodes
+
+    def over(self, device: str, is_gpu: bool) -> str:
+        """``towers, 2 x NVIDIA H200``; of a CPU ``ddp, 2 processes on ...``."""
+        name = device
+        if self.devices > 1:
+            name = f"{self.devices} {'x' if is_gpu else 'processes on'} {device}"
+        if self.nodes > 1:
+            name += f" on {self.nodes} nodes"
+        return name if self.strategy == "single" else f"{self.strategy}, {name}"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a run was told to do.
+
+    Attributes:
+        experiment: Name of what was changed.
+        seed: Seed of the run.
+        fields: All of the configuration that bears on the result, less seed and experiment, by
+            dotted path.
+        nodes: Number of machines, which does not bear on it.
+    """
+
+    experiment: str
+    seed: int
+    fields: dict[str, Any]
+    nodes: int
+
+    @cached_property
+    def configuration(self) -> str:
+        """``fields`` as something that can be compared and counted."""
+        return json.dumps(self.fields, sort_keys=True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,10 +87,7 @@ class Run:
 
     Attributes:
         path: Its folder.
-        experiment: Name of the factor that was changed.
-        seed: Seed of the run.
-        fields: All of the configuration that bears on the result, less seed and experiment, by
-            dotted path.
+        identity: What it was told to do.
         result: ``result.json``.
         index: (I,) int64, ascending: which images of the store were tested.
         labels: (I,) int64.
@@ -42,14 +97,11 @@ class Run:
             metrics.csv has no row.
         val_curve: The same of the validation error.
         environment: ``environment.json``.
-        placement: Strategy and devices, which have no part in ``fields``.
         written: When ``result.json`` was written, seconds.
     """
 
     path: Path
-    experiment: str
-    seed: int
-    fields: dict[str, Any]
+    identity: Identity
     result: dict[str, Any]
     index: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -58,23 +110,22 @@ class Run:
     train_curve: tuple[float, ...]
     val_curve: tuple[float, ...]
     environment: dict[str, Any]
-    placement: Placement
     written: float
 
     @property
-    def data(self) -> str:
-        """Name of the data set."""
-        return str(self.result["data"])
+    def experiment(self) -> str:
+        """Name of what was changed."""
+        return self.identity.experiment
 
     @property
-    def classes(self) -> int:
-        """Number of classes of the data."""
-        return int(self.result["classes"])
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.identity.seed
 
     @property
-    def model(self) -> str:
-        """Name of the network."""
-        return str(self.fields.get("model.name"))
+    def placement(self) -> Placement:
+        """Strategy and devices."""
+        return Placement(self.result["strategy"], self.result["devices"], self.identity.nodes)
 
     @property
     def top1_error(self) -> float:
@@ -83,37 +134,23 @@ class Run:
 
     @property
     def overrides(self) -> list[str]:
-        """What was given on its command line, as far as it is recorded."""
-        recorded = self.environment.get("overrides")
-        if recorded is None:
-            recorded = self.environment.get("command", [])[1:]
-        return [item for item in recorded if "=" in item and not item.startswith("-")]
+        """What was given on its command line."""
+        words = self.environment.get("command", [])[1:]
+        return [word for word in words if "=" in word and not word.startswith("-")]
 
-    @cached_property
-    def configuration(self) -> tuple[tuple[str, str], ...]:
-        """``fields`` as something that can be compared and counted."""
-        return _comparable(self.fields)
+    @property
+    def device(self) -> tuple[str, bool]:
+        """Processor or GPU that it was trained on, and whether it was a GPU."""
+        gpus = self.environment.get("gpus")
+        if self.identity.fields.get("trainer.accelerator") == "cpu" or not gpus:
+            return self.environment.get("cpu", "unknown processor"), False
+        return str(gpus[0]), True
 
-
-@dataclass(frozen=True)
-class Diverged:
-    """A run whose loss was not finite, so that it has no error.
-
-    Attributes:
-        experiment: Name of the factor that was changed.
-        seed: Seed of the run.
-        model: Name of the network.
-        configuration: As that of a :class:`Run`.
-    """
-
-    experiment: str
-    seed: int
-    model: str
-    configuration: tuple[tuple[str, str], ...]
-
-
-def _comparable(fields: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((path, json.dumps(value)) for path, value in fields.items()))
+    @property
+    def hardware(self) -> str:
+        """Strategy, number and name of processors or GPUs that trained it, and the precision."""
+        precision = self.identity.fields.get("trainer.precision")
+        return f"{self.placement.over(*self.device)}, {precision}"
 
 
 @dataclass(frozen=True)
@@ -124,133 +161,115 @@ class Found:
         runs: Finished runs, at most one of each configuration, seed, strategy and number of
             devices, by path.
         skipped: All other run folders, each with the reason.
-        diverged: Those of them that diverged, as far as they say what they were.
+        diverged: Those of them whose loss was not finite, so that they have no error.
     """
 
     runs: tuple[Run, ...]
     skipped: tuple[str, ...]
-    diverged: tuple[Diverged, ...] = ()
+    diverged: tuple[Identity, ...] = ()
 
 
-def run_folders(folder: Path) -> list[Path]:
-    """Every folder in ``folder`` that a run was started in, or ``folder`` itself, by path."""
-    return sorted(_run_folders(folder))
-
-
-def _run_folders(folder: Path) -> Iterator[Path]:
-    for place, below, files in os.walk(folder):
-        started = "config.yaml" in files and ("environment.json" in files or "checkpoints" in below)
-        if started or "result.json" in files or "diverged.json" in files:
-            below.clear()  # what lies inside is not another run
-            yield Path(place)
-
-
-def read_runs(folders: list[Path], advance: Callable[[], None]) -> Found:
-    """Read all that can be read.
-
-    Args:
-        folders: Run folders.
-        advance: Called after each.
-    """
+def read_runs(folders: Iterable[Path]) -> Found:
+    """Read all that can be read of these run folders."""
     newest: dict[tuple[object, ...], Run] = {}
     skipped, diverged = [], []
     for folder in folders:
         try:
             run = read_run(folder)
-        except UnusableRunError as reason:
-            skipped.append(f"{folder}: {reason}")
-            diverged += _diverged(folder)
-        else:
-            key = (run.experiment, run.seed, run.configuration, run.placement)
-            other = newest.get(key)
-            newest[key] = run if other is None or run.written >= other.written else other
-            if other is not None:
-                older = other if newest[key] is run else run
-                skipped.append(
-                    f"{older.path}: older than {newest[key].path}, of the same configuration and"
-                    " seed"
-                )
-        advance()
+            message = None if run else read_diverged(folder)
+            if message:
+                diverged.append(_identity(folder))
+        except UnusableRunError as error:
+            skipped.append(f"{folder}: {error.reason}")
+            continue
+        if run is None:
+            skipped.append(f"{folder}: {message or 'unfinished'}")
+            continue
+        key = (run.experiment, run.seed, run.identity.configuration, run.placement)
+        older, newer = sorted((newest.get(key, run), run), key=lambda run: run.written)
+        if older is not newer:
+            same = "of the same configuration and seed"
+            skipped.append(f"{older.path}: older than {newer.path}, {same}")
+        newest[key] = newer
     runs = tuple(sorted(newest.values(), key=lambda run: run.path))
     return Found(runs, tuple(skipped), tuple(diverged))
 
 
-def _diverged(folder: Path) -> list[Diverged]:
-    """The run of a folder, if it diverged."""
-    if (folder / "result.json").exists() or not (folder / "diverged.json").exists():
-        return []
-    try:
-        experiment, seed, fields, _ = _identity(folder)
-    except UnusableRunError:
-        return []
-    return [Diverged(experiment, seed, str(fields.get("model.name")), _comparable(fields))]
-
-
-def _identity(folder: Path) -> tuple[str, int, dict[str, Any], Placement]:
-    """Experiment, seed, what else bears on the result, and the devices."""
-    fields, placement = read_fields(folder / "config.yaml")
-    return str(fields.pop("experiment")), int(fields.pop("seed")), fields, placement
-
-
-def read_run(folder: Path) -> Run:
-    """Read one run folder.
+def read_run(folder: Path) -> Run | None:
+    """Read one run folder; None if the run has not finished.
 
     Raises:
-        UnusableRunError: It is unfinished, diverged or damaged, or not of a run.
+        UnusableRunError: A file is damaged or not of a run.
     """
+    result = read_result(folder)
+    if result is None:
+        return None
     file = folder / "result.json"
-    if not file.exists():
-        raise UnusableRunError(_unfinished(folder))
-    result = read_json(file)
-    _require(
-        result, file,
-        "experiment", "data", "seed", "metrics", "epochs", "train_seconds", "images_per_second",
-        "peak_memory_bytes", "views", "classes", "synthetic",
+    needed = (
+        "experiment", "data", "seed", "epochs", "train_seconds", "images_per_second", "classes",
+        "peak_memory_bytes", "views", "synthetic", "strategy", "devices",
     )  # fmt: skip
-    index, labels, wrong, center_wrong = read_predictions(folder / "predictions.npz")
+    lacking = [name for name in needed if name not in result]
+    if lacking or result["epochs"] < 1:
+        raise UnusableRunError(
+            file, f"is not of a run: it lacks {', '.join(lacking or ['epochs'])}"
+        )
+    columns = read_predictions(folder)
+    test = np.flatnonzero(columns["split"] == "test")
+    test = test[np.argsort(columns["index"][test], kind="stable")]
+    if not len(test):
+        raise UnusableRunError(folder / "predictions.npz", "holds no test images")
+    labels = columns["label"][test]
+    wrong = _wrong(columns["top5"][test], labels)
+    center = columns.get("center_top5")
     for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):
-        _agree(result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
-    train_curve, val_curve = read_curves(folder / "metrics.csv")
-    _, _, fields, placement = _identity(folder)
+        _agree(file, result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
+    train_curve, val_curve = _curves(folder)
     return Run(
         path=folder,
-        experiment=str(result["experiment"]),
-        seed=int(result["seed"]),
-        fields=fields,
+        identity=_identity(folder),
         result=result,
-        index=index,
+        index=columns["index"][test],
         labels=labels,
         wrong=wrong,
-        center_wrong=center_wrong,
+        center_wrong=None if center is None else _wrong(center[test], labels),
         train_curve=train_curve,
         val_curve=val_curve,
-        environment=read_json(folder / "environment.json"),
-        placement=placement,
+        environment=read_environment(folder) or {},
         written=file.stat().st_mtime,
     )
 
 
-def _agree(recorded: float | None, wrong: NDArray[np.bool_], metric: Metric) -> None:
+def _identity(folder: Path) -> Identity:
+    content = read_config(folder)
+    if content is None:
+        raise UnusableRunError(folder / "config.yaml", "is missing")
+    fields = dict(leaves(bearing(content)))
+    fields.pop("config_hash", None)
+    nodes = content.get("trainer", {}).get("num_nodes", 1)
+    return Identity(str(fields.pop("experiment")), int(fields.pop("seed")), fields, int(nodes))
+
+
+def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
+    hits = top5 == labels[:, None]
+    return {Metric.top1: ~hits[:, 0], Metric.top5: ~hits.any(1)}
+
+
+def _curves(folder: Path) -> list[tuple[float, ...]]:
+    """Top-1 training and validation error by epoch."""
+    rows = {int(row["epoch"]): row for row in read_metrics(folder)}
+    file, columns = folder / "metrics.csv", ("train/top1_error", "val/top1_error")
+    if not rows or not all(name in row for row in rows.values() for name in columns):
+        raise UnusableRunError(file, "is missing, or holds no errors")
+    epochs = range(1, max(rows) + 1)
+    return [tuple(rows.get(epoch, {}).get(name, np.nan) for epoch in epochs) for name in columns]
+
+
+def _agree(file: Path, recorded: float | None, wrong: NDArray[np.bool_], metric: Metric) -> None:
     """Both files have to be of one evaluation."""
     counted = float(wrong.mean())
     # The recorded error has seven digits; half an image is more than that.
     if recorded is None or abs(recorded - counted) > 0.5 / len(wrong) + 1e-6:
         raise UnusableRunError(
-            f"damaged: its test {metric} is {recorded} by result.json and {counted:.7g} by"
-            " predictions.npz"
-        )
-
-
-def _unfinished(folder: Path) -> str:
-    diverged = folder / "diverged.json"
-    if diverged.exists():
-        return str(read_json(diverged).get("message", "diverged"))
-    return "unfinished"
-
-
-def _require(content: dict[str, Any], file: Path, *names: str) -> None:
-    lacking = [name for name in names if name not in content]
-    if lacking or not isinstance(content["metrics"], dict):
-        raise UnusableRunError(
-            f"{file.name} is not of a run: it lacks {', '.join(lacking or ['metrics'])}"
+            file, f"says that its test {metric} is {recorded}, predictions.npz {counted:.7g}"
         )

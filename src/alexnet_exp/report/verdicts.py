@@ -3,47 +3,44 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alexnet_exp.report.findings import Claim, Finding, Kind, Size, Verdict
-from alexnet_exp.report.measures import Measured
+from alexnet_exp.report.claims import Claim, Kind
+from alexnet_exp.report.commands import ENOUGH_SEEDS
+from alexnet_exp.report.findings import Finding, Size, Verdict
 from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
 from alexnet_exp.report.statistics import Components, holm
 
 LEVEL = 0.05
 POWER = 0.8
-ENOUGH_SEEDS = 3
 BAND = 0.01
 """How far from the published error rate a network may lie to reproduce it, fraction."""
 
 
-def judge(measured: Sequence[Measured]) -> list[Finding]:
-    """A verdict for each, after correction for their number (Holm)."""
-    tested = [item for item in measured if item.finding.p_value is not None]
-    p_values = [item.finding.p_value for item in tested if item.finding.p_value is not None]
-    corrected = dict(zip(map(id, tested), holm(p_values), strict=True)) if tested else {}
-    return [_judge(item, corrected.get(id(item)), len(tested)) for item in measured]
-
-
-def not_run(claim: Claim, reason: str, command: str = "") -> Finding:
-    """A claim that no run is about."""
-    return Finding(claim, Verdict.not_run, reason, command=command)
-
-
-def _judge(measured: Measured, p_holm: float | None, tests: int) -> Finding:
-    finding = replace(measured.finding, p_holm=p_holm)
-    if finding.not_applicable:
-        note = "with five classes or fewer the five best hold every class"
-        return replace(finding, note=f"not applicable: {note}")
-    if measured.unfit:
-        notes = [*measured.unfit, *measured.remarks, *_other_data(finding)]
-        return replace(finding, verdict=Verdict.not_resolved, note="; ".join(notes))
-    verdict = _verdict(finding)
-    size = _size(finding, verdict)
-    notes = [
-        *_why(measured, finding, verdict, tests),
-        *_place(finding),
-        *measured.remarks,
-        *_other_data(finding),
+def judge(findings: Sequence[Finding]) -> list[Finding]:
+    """A verdict for each that was run, after correction for their number (Holm)."""
+    p_values = [finding.p_value for finding in findings if finding.p_value is not None]
+    corrected = iter(holm(p_values))
+    return [
+        _judge(
+            replace(finding, p_holm=None if finding.p_value is None else next(corrected)),
+            len(p_values),
+        )
+        for finding in findings
     ]
+
+
+def _judge(finding: Finding, tests: int) -> Finding:
+    if not finding.seeds:
+        return finding
+    if finding.not_applicable:
+        note = "not applicable: with five classes or fewer the five best hold every class"
+        return replace(finding, verdict=Verdict.not_resolved, note=note)
+    if finding.unfit:
+        verdict, size, notes = Verdict.not_resolved, None, [*finding.unfit]
+    else:
+        verdict = _verdict(finding)
+        size = _size(finding, verdict)
+        notes = [*_why(finding, verdict, tests), *_place(finding)]
+    notes += [*finding.remarks, *_other_data(finding)]
     return replace(finding, verdict=verdict, size=size, note="; ".join(notes))
 
 
@@ -88,7 +85,7 @@ def _neutral(claim: Claim) -> float:
     return 1.0 if claim.kind.is_ratio else 0.0
 
 
-def _why(measured: Measured, finding: Finding, verdict: Verdict, tests: int) -> list[str]:
+def _why(finding: Finding, verdict: Verdict, tests: int) -> list[str]:
     if finding.difference is None:
         return []  # a remark says so
     if finding.low is None:
@@ -103,19 +100,19 @@ def _why(measured: Measured, finding: Finding, verdict: Verdict, tests: int) -> 
             f"by itself the difference has p = {finding.p_value:.2g}, corrected for {tests}"
             f" comparisons {finding.p_holm:.2g}"
         )
-    return [*notes, _what_resolves(measured, finding, tests)]
+    return [*notes, _what_resolves(finding, tests)]
 
 
-def _what_resolves(measured: Measured, finding: Finding, tests: int) -> str:
+def _what_resolves(finding: Finding, tests: int) -> str:
     if finding.claim.kind is Kind.level:
-        assert measured.components is not None
-        text = _level_resolves(measured.components, finding)
+        assert finding.components is not None
+        text = _level_resolves(finding.components, finding)
     elif finding.claim.kind.is_ratio:
-        assert measured.log_deviation is not None
-        text = _ratio_resolves(measured.log_deviation, finding, tests)
+        assert finding.log_deviation is not None
+        text = _ratio_resolves(finding.log_deviation, finding, tests)
     else:
-        assert measured.components is not None
-        text = _difference_resolves(measured.components, finding, tests)
+        assert finding.components is not None
+        text = _difference_resolves(finding.components, finding, tests)
     return f"{text}, a rough guess from two seeds" if len(finding.seeds) == 2 else text
 
 

@@ -1,42 +1,19 @@
-"""How findings and runs read in words: the same on the screen, in Markdown, on the page."""
+"""How claims and findings read in words: the same on the screen, in Markdown, on the page."""
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
-from statistics import fmean
 
 from alexnet_exp.console import percent
-from alexnet_exp.report.findings import Claim, Finding, Group, Kind, Metric, Report, StrategyRow
+from alexnet_exp.report.claims import Claim, Kind, Metric
+from alexnet_exp.report.findings import Finding, Report, Size, Verdict
+from alexnet_exp.report.pairing import Cell
 
 NOT_APPLICABLE = "not applicable"
 ONE_SEED = "one seed"
 MANY_IMAGES = 10_000
 """From here on one test image is at most 0.01 points, so a second decimal means something."""
 
-FEW_SEEDS = 10
-"""Up to here each seed's error is named."""
-
-RUN_HEADINGS = (
-    "experiment",
-    "seeds",
-    "top-1 error",
-    "sd",
-    "95 % interval",
-    "top-5 error",
-    "epochs",
-    "images/s",
-    "training",
-    "peak GiB",
-)
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes or hours, whichever is short to read."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:.1f} h"
+_SUFFIXES = {Metric.top5: ", top-5", Metric.epochs: ", epochs", Metric.time: ", time"}
 
 
 def count(number: int, noun: str) -> str:
@@ -44,12 +21,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def minus(text: str) -> str:
+    """A figure with a true minus sign."""
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
 def claim_name(claim: Claim) -> str:
     """The change, and the metric where it is not top-1 error."""
-    suffix = {Metric.top5: ", top-5", Metric.epochs: ", epochs", Metric.time: ", time"}.get(
-        claim.metric, ""
-    )
-    return (claim.change or claim.changed) + suffix
+    return (claim.change or claim.changed) + _SUFFIXES.get(claim.metric, "")
 
 
 def published(claim: Claim) -> str:
@@ -111,10 +90,8 @@ def sides(finding: Finding) -> str:
 
 def sample(finding: Finding) -> str:
     """What was compared: ``5 seeds, 734 images``."""
-    parts = [count(len(finding.seeds), "seed")]
-    if finding.images:
-        parts.append(count(finding.images, "image"))
-    return ", ".join(parts)
+    seeds = count(len(finding.seeds), "seed")
+    return f"{seeds}, {count(finding.images, 'image')}" if finding.images else seeds
 
 
 def p_value(finding: Finding) -> str:
@@ -125,26 +102,23 @@ def p_value(finding: Finding) -> str:
 
 
 def verdict(finding: Finding) -> str:
-    """``reproduced``, ``reproduced, smaller than published``, ``not applicable``."""
-    if finding.not_applicable:
-        return NOT_APPLICABLE
+    """``reproduced``, ``reproduced, smaller than published``."""
     return ", ".join(part.value for part in (finding.verdict, finding.size) if part)
 
 
-def place(row: Finding | Group | StrategyRow) -> str:
+def place(row: Finding | Cell) -> str:
     """Data set and base configuration that a row belongs to; ``drawn images`` where they were."""
     named = (row.data, "drawn images" if row.synthetic else "", row.context)
     return ", ".join(part for part in named if part)
 
 
-def was_run(report: Report) -> list[Finding]:
-    """Findings with a figure, those of one data set and base configuration together."""
-    return by_place(f for f in report.findings if not f.not_applicable and f.seeds)
-
-
-def not_applicable(report: Report) -> list[Finding]:
-    """Top-5 error on five classes or fewer."""
-    return by_place(f for f in report.findings if f.not_applicable)
+def was_run(report: Report) -> dict[str, list[Finding]]:
+    """Findings with a figure by data set and base configuration, in order of arrival."""
+    found: dict[str, list[Finding]] = {}
+    for finding in report.findings:
+        if finding.seeds and not finding.not_applicable:
+            found.setdefault(place(finding), []).append(finding)
+    return found
 
 
 def was_not_run(report: Report) -> list[Finding]:
@@ -152,11 +126,10 @@ def was_not_run(report: Report) -> list[Finding]:
     return [f for f in report.findings if not f.not_applicable and not f.seeds]
 
 
-def by_place(findings: Iterable[Finding]) -> list[Finding]:
-    """Sorted so that each data set and base configuration is in one piece, in order of arrival."""
-    kept = list(findings)
-    places = list(dict.fromkeys(place(f) for f in kept))
-    return sorted(kept, key=lambda f: places.index(place(f)))
+def not_applicable(report: Report) -> str:
+    """Claims about top-5 error that met five classes or fewer."""
+    absent = (claim_name(f.claim) for f in report.findings if f.not_applicable)
+    return "; ".join(dict.fromkeys(absent))
 
 
 def reasons(findings: Iterable[Finding]) -> list[str]:
@@ -170,123 +143,46 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
     return [f"{names} ({note})" if note else names for note, names in lines.items()]
 
 
-def ordered_groups(report: Report) -> list[Group]:
-    """By data set and base configuration, the baseline first in each."""
-    bases = {f.claim.baseline for f in report.findings} | {"baseline"}
-    keys = list(dict.fromkeys((g.data, g.context) for g in report.groups))
-    return sorted(
-        report.groups,
-        key=lambda g: (
-            keys.index((g.data, g.context)),
-            g.experiment != "baseline",
-            g.experiment not in bases,
-        ),
+def tallies(report: Report) -> dict[str, str]:
+    """How many findings have each verdict: ``2 (1 of them smaller than published)``."""
+    judged = [finding for finding in report.findings if not finding.not_applicable]
+    sizes = Counter((finding.verdict, finding.size) for finding in judged)
+    found = {}
+    for name in Verdict:
+        of_them = [f"{sizes[name, size]} of them {size}" for size in Size if sizes[name, size]]
+        number = sum(finding.verdict is name for finding in judged)
+        found[name.value] = f"{number} ({', '.join(of_them)})" if of_them else str(number)
+    left = len(report.findings) - len(judged)
+    return found | ({NOT_APPLICABLE: str(left)} if left else {})
+
+
+def summary(report: Report) -> str:
+    """The answer in two sentences: what was compared, and how it came out."""
+    ran = [finding for findings in was_run(report).values() for finding in findings]
+    if not ran:
+        claims = count(len({f.claim.name for f in report.findings}), "published claim")
+        found = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
+        return f"None of {claims} was run: {found if report.cells else 'no finished runs found'}."
+    names = {f.claim.name for f in ran}
+    data = ", ".join(dict.fromkeys(f.data for f in ran))
+    seeds = sorted({len(f.seeds) for f in ran})
+    most = f"{seeds[0]} to " if len(seeds) > 1 else ""
+    most += count(seeds[-1], "seed")
+    outcome = ", ".join(
+        f"{number} {name}{sizes and f' {sizes}'}"
+        for name, counted in tallies(report).items()
+        for number, _, sizes in [counted.partition(" ")]
     )
+    rows = f", in {len(ran)} comparisons" if len(ran) != len(names) else ""
+    claims = count(len(names), "published claim")
+    return f"{claims} set beside runs on {data}, {most} each{rows}: {outcome}."
 
 
-def sections(report: Report) -> list[list[Group]]:
-    """Ordered groups in tables: one for each data set and base configuration.
-
-    Base configurations with one experiment each, such as the learning rates of a sweep, share
-    one table of their data set.
-    """
-    sizes = Counter((group.data, group.context) for group in report.groups)
-    found: dict[tuple[str, str | None], list[Group]] = {}
-    for group in ordered_groups(report):
-        key = (group.data, group.context)
-        found.setdefault(key if sizes[key] > 1 else (group.data, None), []).append(group)
-    return list(found.values())
-
-
-def section_name(groups: list[Group]) -> str:
-    """Data set and base configuration that the groups of a section share."""
-    places = list(dict.fromkeys(place(group) for group in groups))
-    return places[0] if len(places) == 1 else place(replace(groups[0], context=""))
-
-
-def section_rows(groups: list[Group]) -> list[tuple[str, ...]]:
-    """The cells of a section under :data:`RUN_HEADINGS`."""
-    told_apart = len({group.context for group in groups}) > 1
-    rows = []
-    for group in groups:
-        name, *cells = run_cells(group)
-        label = f"{name} {group.context}" if told_apart and group.context else name
-        rows.append((label, *cells))
-    return rows
-
-
-def run_cells(group: Group) -> tuple[str, ...]:
-    """The row of one experiment under :data:`RUN_HEADINGS`; costs are means over seeds."""
-    spread, ends = "", ONE_SEED
-    if len(group.seeds) > 1:
-        spread = "" if group.deviation is None else f"{100 * group.deviation:.1f}"
-        ends = ""
-        if group.low is not None and group.high is not None:
-            # Student's interval knows of no least and largest error.
-            ends = f"[{100 * max(0.0, group.low):.1f}, {100 * min(1.0, group.high):.1f}]"
-    mean = fmean(group.top1) if group.mean is None else group.mean
-    return (
-        group.experiment,
-        str(len(group.seeds)),
-        percent(mean),
-        spread,
-        ends,
-        "n/a" if group.classes <= 5 else percent(fmean(group.top5)),
-        f"{fmean(group.epochs):.0f}",
-        f"{fmean(group.images_per_second):,.0f}",
-        duration(fmean(group.train_seconds)),
-        gibibytes(max(group.peak_memory_bytes)),
-    )
-
-
-def gibibytes(size: int) -> str:
-    """GiB with one decimal, two below one."""
-    value = size / 2**30
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
-
-
-def spread(group: Group) -> str:
-    """How much the seeds of one experiment differ, in a sentence."""
-    deviation = ""
-    if group.deviation is not None:
-        deviation = f"; standard deviation {100 * group.deviation:.1f} points"
-    each = f"{100 * min(group.top1):.1f} to {100 * max(group.top1):.1f} %"
-    if len(group.seeds) <= FEW_SEEDS:
-        named = ", ".join(map(str, group.seeds))
-        each = f"seeds {named}: {', '.join(f'{100 * error:.1f}' for error in group.top1)} %"
-    return (
-        f"{group.experiment} on {place(group)}: {percent(fmean(group.top1))} over"
-        f" {count(len(group.seeds), 'seed')}{deviation}; {each}."
-    )
-
-
-def spreads(report: Report) -> list[str]:
-    """The sentences of the groups that changes were compared with, or that are named baseline."""
-    bases = {f.claim.baseline for f in was_run(report)} | {"baseline"}
-    known = [g for g in ordered_groups(report) if g.experiment in bases and len(g.seeds) > 1]
-    if report.groups and not known:
-        ran = any(group.experiment in bases for group in report.groups)
-        reason = "The baseline ran with one seed" if ran else "No baseline ran"
-        return [f"{reason}, so its spread over seeds is not known."]
-    return [spread(group) for group in known]
-
-
-def total_cost(report: Report) -> str:
-    """Number of runs and their training time together."""
-    rows = report.strategies or report.groups
-    runs = sum(len(row.seeds) for row in rows)
-    seconds = sum(sum(row.train_seconds) for row in rows)
-    return f"{count(runs, 'run')}, {duration(seconds)} of training in all"
-
-
-def commands(report: Report) -> dict[str, list[str]]:
-    """Each distinct command with its rows: claims, experiments, claims that were not run."""
-    rows: dict[str, list[str]] = {}
-    for finding in was_run(report):
-        name = f"{claim_name(finding.claim)} on {place(finding)}"
-        rows.setdefault(finding.command, []).append(name)
-    for group in ordered_groups(report):
-        rows.setdefault(group.command, []).append(f"{group.experiment} on {place(group)}")
-    for finding in was_not_run(report):
-        rows.setdefault(finding.command, []).append(f"not yet run: {claim_name(finding.claim)}")
-    return {command: list(dict.fromkeys(names)) for command, names in rows.items() if command}
+def banner(report: Report) -> str:
+    """What to say first where runs saw drawn images; empty where none did."""
+    drawn = dict.fromkeys(cell.data for cell in report.cells if cell.synthetic)
+    if not drawn:
+        return ""
+    every = all(cell.synthetic for cell in report.cells)
+    subject = "These runs" if every else f"The runs on {', '.join(drawn)}"
+    return f"{subject} saw images drawn by the program, not photos: they say nothing about photos."

@@ -29,6 +29,11 @@ _CONFIG: _Kinds = {
     "seed": int, "experiment": str, "data": dict, "model": dict, "optim": dict, "trainer": dict,
     "strategy": dict,
 }  # fmt: skip
+_CONFIG_GROUPS: Mapping[str, _Kinds] = {
+    "model": {"name": str},
+    "optim": {"lr": _NUMBER},
+    "trainer": {"num_nodes": int, "accelerator": str},
+}
 _RESULT: _Kinds = {
     "metrics": dict, "experiment": str, "data": str, "seed": int, "status": str, "epochs": int,
     "train_seconds": _NUMBER, "images_per_second": _NUMBER, "peak_memory_bytes": int, "views": str,
@@ -87,10 +92,13 @@ def read_config(folder: Path) -> dict[str, Any] | None:
         content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
     try:
         json.dumps(content)  # nothing but numbers, strings, lists and dicts, and no circles
-        return _checked(file, content, _CONFIG, "seed", "experiment")
+        _checked(file, content, _CONFIG, "seed", "experiment")
+        for group, kinds in _CONFIG_GROUPS.items():
+            _checked(file, content.get(group, {}), kinds)
     except (TypeError, ValueError, RecursionError, UnusableRunError) as error:
         way_out = "set hydra.run.dir=<another folder>"
         raise UnusableRunError(file, "is not of a run", way_out) from error
+    return dict(content)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:

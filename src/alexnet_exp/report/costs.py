@@ -1,0 +1,211 @@
+"""Every run in tables: errors and spread by experiment, strategies side by side, cost, commands."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from alexnet_exp.console import percent
+from alexnet_exp.report.commands import command
+from alexnet_exp.report.findings import Report
+from alexnet_exp.report.measures import FEW_CLASSES
+from alexnet_exp.report.pairing import Cell
+from alexnet_exp.report.results import Placement, Run
+from alexnet_exp.report.statistics import mean_interval
+from alexnet_exp.report.wording import ONE_SEED, claim_name, count, place, was_not_run, was_run
+
+FEW_SEEDS = 10
+"""Up to here each seed's error is named."""
+
+RUN_HEADINGS = (
+    "experiment", "seeds", "top-1 error", "sd", "95 % interval", "top-5 error", "epochs",
+    "images/s", "training", "peak GiB",
+)  # fmt: skip
+STRATEGY_HEADINGS = (
+    "experiment", "strategy", "devices", "seeds", "counted", "top-1 error", "largest difference",
+    "images/s", "training",
+)  # fmt: skip
+
+STRATEGIES_EXPLAINED = (
+    "Strategy and devices have no bearing on what is computed, so runs that differ in nothing else"
+    " are one configuration, and one run of each seed is counted above. Largest difference: of the"
+    " test error, to the same seed under another strategy or on other devices, in points. images/s"
+    " and training time are means over seeds."
+)
+
+Rows = list[tuple[str, ...]]
+
+
+def ordered_cells(report: Report) -> list[Cell]:
+    """By data set and base configuration, the baseline first in each."""
+    bases = _baselines(report)
+    keys = list(dict.fromkeys((cell.data, cell.context) for cell in report.cells))
+    return sorted(
+        report.cells,
+        key=lambda cell: (
+            keys.index((cell.data, cell.context)),
+            cell.experiment != "baseline",
+            cell.experiment not in bases,
+        ),
+    )
+
+
+def _baselines(report: Report) -> set[str]:
+    """Experiments that changes are compared with."""
+    return {finding.claim.baseline for finding in report.findings} | {"baseline"}
+
+
+def sections(report: Report) -> list[tuple[str, str, Rows]]:
+    """Tables of runs, one for each data set and base configuration.
+
+    Base configurations with one experiment each, such as the learning rates of a sweep, share
+    one table of their data set.
+
+    Returns:
+        Of each its name, the hardware and the rows under :data:`RUN_HEADINGS`.
+    """
+    sizes = Counter((cell.data, cell.context) for cell in report.cells)
+    found: dict[tuple[str, str | None], list[Cell]] = {}
+    for cell in ordered_cells(report):
+        alone = sizes[cell.data, cell.context] == 1
+        found.setdefault((cell.data, None if alone else cell.context), []).append(cell)
+    tables = []
+    for cells in found.values():
+        several = len({cell.context for cell in cells}) > 1
+        name = place(replace(cells[0], words=()) if several else cells[0])
+        hardware = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
+        tables.append((name, hardware, [_run_row(cell, several) for cell in cells]))
+    return tables
+
+
+def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
+    """The row of one experiment under :data:`RUN_HEADINGS`; costs are means over seeds."""
+    spread, ends = "", ONE_SEED
+    top1 = mean_interval([run.top1_error for run in cell.runs.values()])
+    if top1.deviation is not None and top1.low is not None and top1.high is not None:
+        spread = f"{100 * top1.deviation:.1f}"
+        # Student's interval knows of no least and largest error.
+        ends = f"[{100 * max(0.0, top1.low):.1f}, {100 * min(1.0, top1.high):.1f}]"
+    top5 = fmean(run.result["metrics"]["test/top5_error"] for run in cell.runs.values())
+    name = f"{cell.experiment} {cell.context}" if with_context else cell.experiment
+    return (
+        name.strip(),
+        str(len(cell.runs)),
+        percent(top1.mean),
+        spread,
+        ends,
+        "n/a" if cell.first.result["classes"] <= FEW_CLASSES else percent(top5),
+        f"{fmean(cell.each('epochs')):.0f}",
+        f"{fmean(cell.each('images_per_second')):,.0f}",
+        _duration(fmean(cell.each("train_seconds"))),
+        _gibibytes(max(cell.each("peak_memory_bytes"))),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """Seconds, minutes or hours, whichever is short to read."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _gibibytes(size: float) -> str:
+    """GiB with one decimal, two below one."""
+    value = size / 2**30
+    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
+
+
+def strategies(report: Report) -> dict[str, Rows]:
+    """One row for each experiment, strategy and number of devices; none where all are alike.
+
+    Returns:
+        By data set and base configuration, the rows under :data:`STRATEGY_HEADINGS`.
+    """
+    found: dict[str, Rows] = {}
+    if len({placement for cell in report.cells for placement in cell.placed}) > 1:
+        for cell in report.cells:
+            rows = [_strategy_row(cell, *one) for one in cell.placed.items()]
+            found.setdefault(place(cell), []).extend(rows)
+    return found
+
+
+def _strategy_row(cell: Cell, placement: Placement, runs: Mapping[int, Run]) -> tuple[str, ...]:
+    difference = largest_difference(cell, placement)
+    rate, seconds = (
+        fmean(run.result[name] for run in runs.values())
+        for name in ("images_per_second", "train_seconds")
+    )
+    return (
+        cell.experiment,
+        placement.strategy,
+        f"{placement.devices}{f' on {placement.nodes} nodes' if placement.nodes > 1 else ''}",
+        str(len(runs)),
+        str(sum(cell.runs[seed] is run for seed, run in runs.items())),
+        percent(fmean(run.top1_error for run in runs.values())),
+        "" if difference is None else f"{100 * difference:.2f}",
+        f"{rate:,.0f}",
+        _duration(seconds),
+    )
+
+
+def largest_difference(cell: Cell, placement: Placement) -> float | None:
+    """Of the test error of a seed to that of the same seed elsewhere, fraction."""
+    differences = [
+        abs(run.top1_error - runs[seed].top1_error)
+        for other, runs in cell.placed.items()
+        for seed, run in cell.placed[placement].items()
+        if other != placement and seed in runs
+    ]
+    return max(differences, default=None)
+
+
+def spreads(report: Report) -> list[str]:
+    """How much the seeds of each baseline differ, in sentences."""
+    ran = {f.claim.baseline for findings in was_run(report).values() for f in findings}
+    bases = ran | {"baseline"}
+    known = [c for c in ordered_cells(report) if c.experiment in bases and len(c.runs) > 1]
+    if report.cells and not known:
+        one = any(cell.experiment in bases for cell in report.cells)
+        reason = "The baseline ran with one seed" if one else "No baseline ran"
+        return [f"{reason}, so its spread over seeds is not known."]
+    return [_spread(cell) for cell in known]
+
+
+def _spread(cell: Cell) -> str:
+    errors = [run.top1_error for run in cell.runs.values()]
+    top1 = mean_interval(errors)
+    assert top1.deviation is not None
+    each = f"{100 * min(errors):.1f} to {100 * max(errors):.1f} %"
+    if len(errors) <= FEW_SEEDS:
+        named = ", ".join(map(str, cell.runs))
+        each = f"seeds {named}: {', '.join(f'{100 * error:.1f}' for error in errors)} %"
+    return (
+        f"{cell.experiment} on {place(cell)}: {percent(top1.mean)} over"
+        f" {count(len(errors), 'seed')}; standard deviation {100 * top1.deviation:.1f} points;"
+        f" {each}."
+    )
+
+
+def total_cost(report: Report) -> str:
+    """Number of runs and their training time together."""
+    runs: Sequence[Run] = [
+        run for cell in report.cells for own in cell.placed.values() for run in own.values()
+    ]
+    seconds = sum(run.result["train_seconds"] for run in runs)
+    return f"{count(len(runs), 'run')}, {_duration(seconds)} of training in all"
+
+
+def commands(report: Report) -> dict[str, list[str]]:
+    """Each distinct command with its rows: claims, experiments, claims that were not run."""
+    rows: dict[str, dict[str, None]] = {}
+    for name, findings in was_run(report).items():
+        for finding in findings:
+            rows.setdefault(finding.command, {})[f"{claim_name(finding.claim)} on {name}"] = None
+    for cell in ordered_cells(report):
+        again = command(list(cell.runs.values()))
+        rows.setdefault(again, {})[f"{cell.experiment} on {place(cell)}"] = None
+    for finding in was_not_run(report):
+        rows.setdefault(finding.command, {})[f"not yet run: {claim_name(finding.claim)}"] = None
+    return {command: list(names) for command, names in rows.items() if command}

@@ -1,0 +1,105 @@
+"""A report as files: report.md for people, results.csv for programs, report.html with figures."""
+
+import csv
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from alexnet_exp.report import costs, wording
+from alexnet_exp.report.findings import Finding, Report
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+_OF_CLAIM = {
+    "claim": "name", "factor": "factor", "change": "change", "baseline_experiment": "baseline",
+    "changed_experiment": "changed", "metric": "metric", "kind": "kind", "published": "figure",
+    "published_text": "figure_text", "published_on": "data", "source": "source",
+}  # fmt: skip
+COLUMNS = (
+    "claim", "factor", "change", "baseline_experiment", "changed_experiment", "data", "context",
+    "metric", "kind", "n_seeds", "seeds", "images", "baseline", "changed", "difference", "low",
+    "high", "p_value", "p_holm", "published", "published_text", "published_on", "source",
+    "verdict", "size", "note", "not_applicable", "synthetic", "command",
+)  # fmt: skip
+
+
+def write_csv(report: Report, path: Path) -> None:
+    """One row per finding, all digits.
+
+    Errors, their differences and intervals are fractions; for ``metric`` epochs or time,
+    ``baseline`` and ``changed`` are epochs or seconds per epoch and ``difference`` is their ratio.
+    What is unknown is empty.
+    """
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for finding in report.findings:
+            writer.writerow(_field(finding, column) for column in COLUMNS)
+
+
+def _field(finding: Finding, column: str) -> object:
+    if column in _OF_CLAIM:
+        return getattr(finding.claim, _OF_CLAIM[column])
+    if column == "n_seeds":
+        return len(finding.seeds)
+    value = getattr(finding, column)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+
+
+def write_markdown(report: Report, path: Path) -> None:
+    """The whole report as Markdown."""
+    _write(report, path, "report.md.jinja")
+
+
+def write_page(report: Report, path: Path) -> None:
+    """The report as one HTML page that needs nothing else: no script, no request, no other file.
+
+    Tables become cards on a screen of 640 px or less and figures have a second layout there;
+    on paper (A4) rows, figures and commands are not cut.
+    """
+    from alexnet_exp.report.plots import figures  # matplotlib takes a second
+
+    _write(report, path, "page.html.jinja", figures=figures(report))
+
+
+def methods() -> list[str]:
+    """How the figures of a report were made, and where they may mislead: paragraphs."""
+    text = (_TEMPLATES / "methods.txt").read_text(encoding="utf-8")
+    return [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+
+
+def _write(report: Report, path: Path, template: str, **more: Any) -> None:
+    made = _environment(template.endswith(".md.jinja")).get_template(template)
+    text = made.render(report=report, words=wording, costs=costs, methods=methods(), **more)
+    path.write_text(text, encoding="utf-8")
+
+
+@cache
+def _environment(markdown: bool) -> Environment:
+    """Templates whose every value is escaped; ``| safe`` is for what is not to be."""
+    made = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=not markdown,
+        finalize=_in_markdown if markdown else None,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["minus"] = wording.minus
+    return made
+
+
+def _in_markdown(value: object) -> object:
+    """Text that Markdown neither takes for HTML nor for the end of a cell."""
+    if isinstance(value, Markup):
+        return value
+    text = str(value)
+    for sign, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+        text = text.replace(sign, escaped)
+    return " ".join(text.split())

@@ -1,0 +1,137 @@
+"""A matplotlib figure as SVG that can stand in a page among others.
+
+Each is drawn twice, for a page or paper and for a phone. Text stays text. Ink is
+``currentColor`` and the colors have the same contrast with white and with black, so that a
+figure suits a light and a dark page; shapes and dashes tell apart what colors do, for print
+without color.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+INK = "#1f2328"
+"""Text and axes; becomes the color of the text around the figure."""
+
+# Blue and vermilion of Okabe and Ito, the blue lighter, and a gray: all have a contrast of
+# 3.9 or more with white and with a dark page.
+BLUE, ORANGE, GRAY = "#2f7fd0", "#d55e00", "#808080"
+
+# None is wider than the DejaVu Sans that matplotlib measures with, so nothing overlaps.
+_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+WIDE, NARROW = 7.4, 3.75
+"""Inches: the column of the page, and a phone of 390 px less its margins."""
+
+_STYLE = {
+    "svg.fonttype": "none",
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8.5,
+    "ytick.labelsize": 8.5,
+    "legend.fontsize": 9,
+    "legend.frameon": False,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.linewidth": 0.8,
+    "ytick.major.size": 0,
+    "ytick.minor.size": 0,
+    "xtick.major.size": 3,
+    "axes.grid": False,
+    "axes.axisbelow": True,
+    "grid.color": GRAY,
+    "grid.alpha": 0.35,
+    "grid.linewidth": 0.6,
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes:
+        name: Unique in the report.
+        title: A few words.
+        caption: How to read it.
+        svg: For a width of about 700 px.
+        narrow_svg: For a width of about 360 px.
+    """
+
+    name: str
+    title: str
+    caption: str
+    svg: str
+    narrow_svg: str
+
+
+def draw_both(
+    name: str, title: str, caption: str, alt: str, draw: Callable[[float], Canvas]
+) -> Figure:
+    """Draw at both widths.
+
+    Args:
+        name: Unique in the report.
+        title: A few words.
+        caption: How to read it.
+        alt: The same for those who cannot see it.
+        draw: From the width in inches.
+    """
+    svgs = []
+    for width in (WIDE, NARROW):
+        # The salt makes matplotlib's ids unique on the page, and the same each time.
+        with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"{name} {width}"}):  # type: ignore[arg-type]
+            svgs.append(_to_svg(draw(width), title, alt))
+    return Figure(name, title, caption, *svgs)
+
+
+def inches(axes: Axes) -> float:
+    """Width of the axes."""
+    return axes.get_window_extent().width / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+
+
+def beside(axes: Axes, at: float, y: float, text: str, **style: str) -> None:
+    """Text ``at`` inches from the left end of the axes, on row ``y``."""
+    x = at / inches(axes)
+    axes.text(x, y, text, transform=axes.get_yaxis_transform(), **style)  # type: ignore[arg-type]
+
+
+def _to_svg(canvas: Canvas, title: str, description: str) -> str:
+    """The figure as one ``<svg>`` element with the ink and font of the page around it."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    canvas.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    drawing = buffer.getvalue().partition("<svg")[2].partition(">")[2]
+    for pattern, replacement in (
+        (r"<style.*?</style>", ""),  # it would reach beyond the figure
+        (r' id="[\w.]+_\d+"', ""),  # nothing refers to these, and they are in every figure
+        (r"xlink:href", "href"),
+        (INK, "currentColor"),
+        (r"font-family: [^;\"]*; ", ""),
+        (r"(?<=[\d-])\.(\d\d)\d+(?=[ \"),])", r".\1"),  # hundredths of a point
+        (r"\n *", r"\n"),
+    ):
+        drawing = re.sub(pattern, replacement, drawing)
+    width, height = 72 * canvas.get_size_inches()
+    # Not larger than drawn, up to the width of the column: type has one size on the whole page.
+    style = (
+        f"max-width: {1.4 * width:.0f}px; font-family: {_FONTS}; stroke-linejoin: round;"
+        " stroke-linecap: butt"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img"'
+        f' aria-label="{escape(title)}" style="{style}"><desc>{escape(description)}</desc>{drawing}'
+    )

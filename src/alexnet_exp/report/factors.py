@@ -1,0 +1,113 @@
+"""What an experiment changes, and what else tells configurations apart, in few words."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from alexnet_exp.config import compose, composing, leaves
+
+Fields = Mapping[str, Any]
+"""Values of a configuration by dotted path."""
+
+ABSENT = "absent"
+
+# Presets, each of which stands for many fields.
+_PRESETS = {
+    "recipe": "recipe",
+    "model": "model.name",
+    "augmentation": "augmentation.name",
+    "optim": "optim.name",
+}
+_DIGEST = 8
+
+
+@cache
+def factor_fields(experiment: str) -> Fields:
+    """What ``+experiment=`` changes: dotted paths, with the values that they have without it.
+
+    Args:
+        experiment: One, or several joined by ``+``. Of one that the configuration tree does not
+            have, such as a user's own, nothing is known, so it has no fields.
+    """
+    if experiment == "baseline":
+        return {}
+    try:
+        with_factor = _composed(f"+experiment={chosen(experiment)}")
+    except HydraException:
+        return {}
+    without = _composed()
+    return {
+        path: without.get(path, ABSENT)
+        for path in with_factor.keys() | without.keys()
+        if path != "experiment" and with_factor.get(path, ABSENT) != without.get(path, ABSENT)
+    }
+
+
+def chosen(experiment: str) -> str:
+    """The value of the override that chooses an experiment, or several: ``[no_dropout,no_lrn]``."""
+    return f"[{experiment.replace('+', ',')}]" if "+" in experiment else experiment
+
+
+@cache
+def _composed(*overrides: str) -> dict[str, Any]:
+    """Every field of a configuration; the paper's recipe hides none of what a factor sets."""
+    with composing():
+        composed = compose(["recipe=paper", *overrides])
+    plain: Any = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
+    return dict(leaves(plain))
+
+
+def contexts(runs: Sequence[tuple[str, Fields]]) -> list[tuple[str, ...]]:
+    """For each experiment and its fields the overrides that tell it from the others.
+
+    What an experiment changes does not tell it apart: it is the experiment.
+    """
+    presets = [_presets(experiment, fields) for experiment, fields in runs]
+    varied = [name for i, name in enumerate(_PRESETS) if len({own[i] for own in presets}) > 1]
+    alike = defaultdict(list)
+    for own, run in zip(presets, runs, strict=True):
+        alike[own].append(run)
+    paths = {own: _varied_fields(members) for own, members in alike.items()}
+    words = []
+    for own, (experiment, fields) in zip(presets, runs, strict=True):
+        named = dict(zip(_PRESETS, own, strict=True))
+        less = paths[own] - factor_fields(experiment).keys()
+        fewer = (f"{path}={_value(fields, path)}" for path in sorted(less))
+        words.append((*(f"{name}={named[name]}" for name in varied), *fewer))
+    return words
+
+
+def _presets(experiment: str, fields: Fields) -> tuple[str, ...]:
+    """Names of the presets, as they would be without the experiment."""
+    without = {**fields, **factor_fields(experiment)}
+    return tuple(show(without.get(path, ABSENT)) for path in _PRESETS.values())
+
+
+def _varied_fields(runs: Sequence[tuple[str, Fields]]) -> set[str]:
+    """Paths in which they differ, each left out where it is what the experiment changes."""
+    values: dict[str, set[str]] = defaultdict(set)
+    every = set().union(*(fields for _, fields in runs))
+    for experiment, fields in runs:
+        for path in every - factor_fields(experiment).keys():
+            values[path].add(_value(fields, path))
+    return {path for path, found in values.items() if len(found) > 1}
+
+
+def _value(fields: Fields, path: str) -> str:
+    text = show(fields.get(path, ABSENT))
+    return text[:_DIGEST] if path == "data.fingerprint" else text
+
+
+def show(value: Any) -> str:
+    """A value as it is written in an override."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(show, value))}]"
+    return str(value)

@@ -1,0 +1,119 @@
+"""A report on the screen."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import JustifyMethod
+from rich.table import Table
+from rich.text import Text
+
+from alexnet_exp.console import console
+from alexnet_exp.report.claims import Kind
+from alexnet_exp.report.costs import (
+    RUN_HEADINGS,
+    STRATEGY_HEADINGS,
+    sections,
+    strategies,
+    total_cost,
+)
+from alexnet_exp.report.findings import Finding, Report, Verdict
+from alexnet_exp.report.wording import (
+    banner,
+    claim_name,
+    not_applicable,
+    published,
+    summary,
+    value,
+    verdict,
+    was_not_run,
+    was_run,
+)
+
+STYLES = {Verdict.reproduced: "green", Verdict.contradicted: "red", Verdict.not_resolved: "yellow"}
+WIDE = 130
+"""Columns of a screen from which on the notes stand in the table."""
+
+SHOWN = 5
+"""Refused pairings and left-out folders on the screen; report.md has all."""
+
+
+def show(report: Report) -> None:
+    """Print claims and runs."""
+    console.print(Text(f"\nReport of {report.runs}", style="bold"), soft_wrap=True)
+    if report.synthetic:
+        console.print(Text(banner(report), style="bold yellow"))
+    console.print(Text(summary(report)))
+    for name, findings in was_run(report).items():
+        _show_findings(name, findings)
+    if not_applicable(report):
+        console.print(Text(f"n/a (top-5 error on five classes or fewer): {not_applicable(report)}"))
+    left = len(was_not_run(report))
+    if left:
+        console.print(Text(f"not run: {left} published claims, which report.md lists"))
+    kept = [
+        i
+        for i, heading in enumerate(RUN_HEADINGS)
+        if console.width >= WIDE or heading not in ("top-5 error", "epochs")
+    ]
+    for name, _, rows in sections(report):
+        fewer = [[row[i] for i in kept] for row in rows]
+        _show_rows(f"runs on {name}", [RUN_HEADINGS[i] for i in kept], fewer)
+    for name, rows in strategies(report).items():
+        _show_rows(f"strategies on {name}", STRATEGY_HEADINGS, rows)
+    if report.cells:
+        console.print(Text(f"{total_cost(report)}; images/s, training and peak memory are per run"))
+    _show_list("pairings refused", report.refused[:SHOWN], len(report.refused))
+    _show_list("folders left out", report.skipped[:SHOWN], len(report.skipped))
+
+
+def _show_findings(name: str, findings: list[Finding]) -> None:
+    wide = console.width >= WIDE
+    table = _table(f"{name}: points of error, with a 95 % interval")
+    table.add_column("claim", min_width=20)
+    table.add_column("published", justify="right")
+    table.add_column("measured", justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right")
+    table.add_column("verdict", min_width=len(Verdict.not_resolved))
+    if wide:
+        table.add_column("why")
+    for finding in findings:
+        claim = finding.claim
+        inside = claim.kind in (Kind.experiment, Kind.views)  # their unit stands in the title
+        cells = (
+            claim_name(claim),
+            claim.figure_text if inside else published(claim),
+            value(finding),
+            str(len(finding.seeds)),
+        )
+        style = STYLES.get(finding.verdict, "")
+        why = [Text(finding.note)] if wide else []
+        table.add_row(*map(Text, cells), Text(verdict(finding), style=style), *why)
+    console.print(table)
+    if not wide:
+        open_ones = [f for f in findings if f.size or f.verdict is not Verdict.reproduced]
+        _show_list("why", [f"{claim_name(f.claim)}: {f.note}" for f in open_ones])
+
+
+def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = _table(title)
+    for heading in headings:
+        side: JustifyMethod = "left" if heading in ("experiment", "strategy") else "right"
+        table.add_column("\n".join(heading.rsplit(" ", 1)), justify=side, no_wrap=True)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+
+
+def _table(title: str) -> Table:
+    gap = 2 if console.width >= WIDE else 1
+    console.print(Text(f"\n{title}", style="bold"))
+    return Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
+
+
+def _show_list(title: str, items: Sequence[str], total: int = 0) -> None:
+    if not items:
+        return
+    console.print(Text(f"{title}:", style="bold"))
+    for item in items:
+        console.print(Text(f"  {item}"))
+    if total > len(items):
+        console.print(Text(f"  and {total - len(items)} more, all in report.md"))
