@@ -53,61 +53,49 @@ class Claim:
     """One published figure.
 
     Errors and their differences are fractions, positive where the change makes things worse.
+
+    Attributes:
+        name: Unique, such as ``no_lrn/top1``.
+        factor: What the claim is about, such as ``normalization``.
+        change: What is changed, in words: ``no LRN``.
+        baseline: Experiment of the unchanged network.
+        changed: Experiment of the changed one; for views and levels the same as ``baseline``.
+        metric: What is measured.
+        kind: How the two sides are compared.
+        figure: Published difference of error (fraction), ratio, or error; None where prose.
+        figure_text: The same as published: ``+1.37``, ``> +1``, ``substantial overfitting``.
+        source: Where it was published: section of the paper, run of the authors' code.
+        data: What the published figure was measured on.
+        others: What later work measured for the same change, with its name.
+        rough: Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``.
+        at_least: Whether ``rough`` is a lower bound, as in ``> +1``: then nothing is larger.
+        four_layers: The four-layer networks for CIFAR-10 (``model.name``) that it is about; none:
+            AlexNet.
+        sweep: Preset of conf/sweep that measures it; empty where an experiment will do.
+        data_name: ``data.name`` of runs on the published data; empty where it is not said.
+        views: For levels: ``ten`` or ``one``.
+        not_measured: Why no command of this program measures it; empty where one does.
     """
 
     name: str
-    """Unique, such as ``no_lrn/top1``."""
-
     factor: str
-    """What the claim is about, such as ``normalization``."""
-
     change: str
-    """What is changed, in words: ``no LRN``."""
-
     baseline: str = "baseline"
-    """Experiment of the unchanged network."""
-
     changed: str
-    """Experiment of the changed network; for views and levels the same as ``baseline``."""
-
     metric: Metric = Metric.top1
     kind: Kind = Kind.experiment
-
     figure: float | None = None
-    """Published difference of error (fraction), ratio of epochs, or error; None where prose."""
-
     figure_text: str
-    """The same as published: ``+1.37``, ``> +1``, ``substantial overfitting``."""
-
     source: str
-    """Where it was published: section of the paper, run of the authors' code."""
-
     data: str = "ILSVRC"
-    """What the published figure was measured on."""
-
     others: str = ""
-    """What later work measured for the same change, with its name; empty if nobody did."""
-
     rough: float | None = None
-    """Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``."""
-
     at_least: bool = False
-    """Whether ``rough`` is a lower bound, as in ``> +1``: then nothing is larger."""
-
     four_layers: tuple[str, ...] = ()
-    """The four-layer networks for CIFAR-10 (``model.name``) that it is about; none: AlexNet."""
-
     sweep: str = ""
-    """The preset of conf/sweep that measures it; empty where an experiment with seeds will do."""
-
     data_name: str = ""
-    """``data.name`` of runs on the published data; empty where it is not said."""
-
     views: str = ""
-    """For levels: ``ten`` or ``one``."""
-
     not_measured: str = ""
-    """Why no command of this program measures it; empty where one does."""
 
     @property
     def sign(self) -> int:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -29,34 +30,7 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-seri
 WIDE, NARROW = 7.4, 3.75
 """Inches: the column of the page, and a phone of 390 px less its margins."""
 
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 9,
-    "xtick.labelsize": 8.5,
-    "ytick.labelsize": 8.5,
-    "legend.fontsize": 9,
-    "legend.frameon": False,
-    "text.color": INK,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.spines.left": False,
-    "axes.linewidth": 0.8,
-    "ytick.major.size": 0,
-    "ytick.minor.size": 0,
-    "xtick.major.size": 3,
-    "axes.grid": False,
-    "axes.axisbelow": True,
-    "grid.color": GRAY,
-    "grid.alpha": 0.35,
-    "grid.linewidth": 0.6,
-}
+_STYLE = Path(__file__).with_name("templates") / "figure.mplstyle"
 
 
 @dataclass(frozen=True)
@@ -93,7 +67,7 @@ def draw_both(
     svgs = []
     for width in (WIDE, NARROW):
         # The salt makes matplotlib's ids unique on the page, and the same each time.
-        with matplotlib.rc_context({**_STYLE, "svg.hashsalt": f"{name} {width}"}):  # type: ignore[arg-type]
+        with matplotlib.rc_context({"svg.hashsalt": f"{name} {width}"}, _STYLE):
             svgs.append(_to_svg(draw(width), title, alt))
     return Figure(name, title, caption, *svgs)
 

@@ -26,82 +26,80 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What the runs say of one claim, on one data set with one base configuration."""
+    """What the runs say of one claim, on one data set with one base configuration.
+
+    Attributes:
+        claim: What was published.
+        verdict: What the runs say of it.
+        note: Why: what would resolve it, whether the published figure lies inside.
+        data: Name of the data set; empty where nothing was run.
+        context: What else tells this base configuration from others, such as model=one_gpu.
+        synthetic: Whether the images are drawn.
+        seeds: Those that both sides have.
+        images: Test images.
+        baseline: Mean over seeds of the metric (errors as fractions, epochs as they are, seconds).
+        changed: The same with the change.
+        difference: changed - baseline; for ``Kind.speed`` and ``Kind.time`` their ratio.
+        low: Ends of the 95 % interval of ``difference``; None with one seed.
+        high: The other end.
+        p_value: Two-sided, for no difference.
+        p_holm: Corrected for all claims of the report that have a p-value.
+        size: Set where the interval leaves out the published size; None for levels and for a
+            change that goes the other way.
+        not_applicable: Top-5 error on five classes or fewer.
+        command: Reproduces this row.
+        components: Variances from which follows what would resolve a claim about errors.
+        log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
+        remarks: What a reader has to know besides the verdict.
+        unfit: Why the numbers allow no verdict, whatever they are.
+    """
 
     claim: Claim
     verdict: Verdict = Verdict.not_run
     note: str = ""
-    """Why this verdict: what would resolve it, whether the published figure lies inside."""
-
     data: str = ""
-    """Name of the data set; empty where nothing was run."""
-
     context: str = ""
-    """What else tells this base configuration from others in the report, such as model=one_gpu."""
-
     synthetic: bool = False
     seeds: tuple[int, ...] = ()
     images: int = 0
-    """Test images."""
-
     baseline: float | None = None
-    """Mean over seeds of the metric (errors as fractions, epochs as they are, seconds)."""
-
     changed: float | None = None
     difference: float | None = None
-    """changed - baseline; for ``Kind.speed`` and ``Kind.time`` their ratio."""
-
     low: float | None = None
-    """Ends of the 95 % interval of ``difference``; None with one seed."""
-
     high: float | None = None
     p_value: float | None = None
     p_holm: float | None = None
-    """Corrected for all claims of the report that have a p-value."""
-
     size: Size | None = None
-    """Set where the interval leaves out the published size; None for levels and for a change
-    that goes the other way."""
-
     not_applicable: bool = False
-    """Top-5 error on five classes or fewer."""
-
     command: str = ""
-    """Reproduces this row."""
-
     components: Components | None = None
-    """Variances from which follows what would resolve a claim about errors."""
-
     log_deviation: float | None = None
-    """The same for a ratio: standard deviation of its logarithm over seeds."""
-
     remarks: tuple[str, ...] = ()
-    """What a reader has to know besides the verdict."""
-
     unfit: tuple[str, ...] = ()
-    """Why the numbers allow no verdict, whatever they are."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found in a folder of runs."""
+    """Everything that was found in a folder of runs.
+
+    Attributes:
+        runs: The folder.
+        made: When the report was made, ISO 8601.
+        findings: At least one of each claim.
+        cells: The runs.
+        refused: Pairings that were refused, each naming the two runs and what differs besides the
+            factor.
+        skipped: Folders that were left out, each with the reason.
+        environment: Versions, hardware and git revision that the runs recorded.
+    """
 
     runs: str
-    """The folder."""
-
     made: str
-    """When the report was made, ISO 8601."""
-
     findings: tuple[Finding, ...]
     cells: tuple[Cell, ...]
     refused: tuple[str, ...] = ()
-    """Pairings that were refused, each naming the two runs and what differs besides the factor."""
-
     skipped: tuple[str, ...] = ()
-    """Folders that were left out, each with the reason: unfinished, diverged, damaged, older."""
-
     environment: tuple[str, ...] = ()
-    """Versions, hardware and git revision that the runs recorded."""
 
     @property
     def synthetic(self) -> bool:

@@ -13,16 +13,9 @@ from numpy.typing import NDArray
 from alexnet_exp.config import leaves
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.report.claims import Metric
+from alexnet_exp.runs import read
 from alexnet_exp.runs.identity import bearing
-from alexnet_exp.runs.read import (
-    UnusableRunError,
-    read_config,
-    read_diverged,
-    read_environment,
-    read_metrics,
-    read_predictions,
-    read_result,
-)
+from alexnet_exp.runs.read import UnusableRunError
 
 Wrong = dict[Metric, NDArray[np.bool_]]
 _STRATEGIES = tuple(name.value for name in StrategyName)
@@ -176,7 +169,7 @@ def read_runs(folders: Iterable[Path]) -> Found:
     for folder in folders:
         try:
             run = read_run(folder)
-            message = None if run else read_diverged(folder)
+            message = None if run else read.read_diverged(folder)
             if message:
                 diverged.append(_identity(folder))
         except UnusableRunError as error:
@@ -201,7 +194,7 @@ def read_run(folder: Path) -> Run | None:
     Raises:
         UnusableRunError: A file is damaged or not of a run.
     """
-    result = read_result(folder)
+    result = read.read_result(folder)
     if result is None:
         return None
     file = folder / "result.json"
@@ -214,7 +207,7 @@ def read_run(folder: Path) -> Run | None:
         raise UnusableRunError(
             file, f"is not of a run: it lacks {', '.join(lacking or ['epochs'])}"
         )
-    columns = read_predictions(folder)
+    columns = read.read_predictions(folder)
     test = np.flatnonzero(columns["split"] == "test")
     test = test[np.argsort(columns["index"][test], kind="stable")]
     if not len(test):
@@ -235,13 +228,13 @@ def read_run(folder: Path) -> Run | None:
         center_wrong=None if center is None else _wrong(center[test], labels),
         train_curve=train_curve,
         val_curve=val_curve,
-        environment=read_environment(folder) or {},
+        environment=read.read_environment(folder) or {},
         written=file.stat().st_mtime,
     )
 
 
 def _identity(folder: Path) -> Identity:
-    content = read_config(folder)
+    content = read.read_config(folder)
     if content is None:
         raise UnusableRunError(folder / "config.yaml", "is missing")
     fields = dict(leaves(bearing(content)))
@@ -257,7 +250,7 @@ def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
 
 def _curves(folder: Path) -> list[tuple[float, ...]]:
     """Top-1 training and validation error by epoch."""
-    rows = {int(row["epoch"]): row for row in read_metrics(folder)}
+    rows = {int(row["epoch"]): row for row in read.read_metrics(folder)}
     file, columns = folder / "metrics.csv", ("train/top1_error", "val/top1_error")
     if not rows or not all(name in row for row in rows.values() for name in columns):
         raise UnusableRunError(file, "is missing, or holds no errors")

@@ -7,26 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.console import console
+from alexnet_exp.report import costs, wording
 from alexnet_exp.report.claims import Kind
-from alexnet_exp.report.costs import (
-    RUN_HEADINGS,
-    STRATEGY_HEADINGS,
-    sections,
-    strategies,
-    total_cost,
-)
 from alexnet_exp.report.findings import Finding, Report, Verdict
-from alexnet_exp.report.wording import (
-    banner,
-    claim_name,
-    not_applicable,
-    published,
-    summary,
-    value,
-    verdict,
-    was_not_run,
-    was_run,
-)
+from alexnet_exp.report.wording import claim_name
 
 STYLES = {Verdict.reproduced: "green", Verdict.contradicted: "red", Verdict.not_resolved: "yellow"}
 WIDE = 130
@@ -40,27 +24,31 @@ def show(report: Report) -> None:
     """Print claims and runs."""
     console.print(Text(f"\nReport of {report.runs}", style="bold"), soft_wrap=True)
     if report.synthetic:
-        console.print(Text(banner(report), style="bold yellow"))
-    console.print(Text(summary(report)))
-    for name, findings in was_run(report).items():
+        console.print(Text(wording.banner(report), style="bold yellow"))
+    console.print(Text(wording.summary(report)))
+    for name, findings in wording.was_run(report).items():
         _show_findings(name, findings)
-    if not_applicable(report):
-        console.print(Text(f"n/a (top-5 error on five classes or fewer): {not_applicable(report)}"))
-    left = len(was_not_run(report))
+    if wording.not_applicable(report):
+        console.print(
+            Text(f"n/a (top-5 error on five classes or fewer): {wording.not_applicable(report)}")
+        )
+    left = len(wording.was_not_run(report))
     if left:
         console.print(Text(f"not run: {left} published claims, which report.md lists"))
     kept = [
         i
-        for i, heading in enumerate(RUN_HEADINGS)
+        for i, heading in enumerate(costs.RUN_HEADINGS)
         if console.width >= WIDE or heading not in ("top-5 error", "epochs")
     ]
-    for name, _, rows in sections(report):
+    for name, _, rows in costs.sections(report):
         fewer = [[row[i] for i in kept] for row in rows]
-        _show_rows(f"runs on {name}", [RUN_HEADINGS[i] for i in kept], fewer)
-    for name, rows in strategies(report).items():
-        _show_rows(f"strategies on {name}", STRATEGY_HEADINGS, rows)
+        _show_rows(f"runs on {name}", [costs.RUN_HEADINGS[i] for i in kept], fewer)
+    for name, rows in costs.strategies(report).items():
+        _show_rows(f"strategies on {name}", costs.STRATEGY_HEADINGS, rows)
     if report.cells:
-        console.print(Text(f"{total_cost(report)}; images/s, training and peak memory are per run"))
+        console.print(
+            Text(f"{costs.total_cost(report)}; images/s, training and peak memory are per run")
+        )
     _show_list("pairings refused", report.refused[:SHOWN], len(report.refused))
     _show_list("folders left out", report.skipped[:SHOWN], len(report.skipped))
 
@@ -80,13 +68,13 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
         inside = claim.kind in (Kind.experiment, Kind.views)  # their unit stands in the title
         cells = (
             claim_name(claim),
-            claim.figure_text if inside else published(claim),
-            value(finding),
+            claim.figure_text if inside else wording.published(claim),
+            wording.value(finding),
             str(len(finding.seeds)),
         )
         style = STYLES.get(finding.verdict, "")
         why = [Text(finding.note)] if wide else []
-        table.add_row(*map(Text, cells), Text(verdict(finding), style=style), *why)
+        table.add_row(*map(Text, cells), Text(wording.verdict(finding), style=style), *why)
     console.print(table)
     if not wide:
         open_ones = [f for f in findings if f.size or f.verdict is not Verdict.reproduced]
