@@ -97,6 +97,8 @@ class _Command:
         self.started = True
         try:
             config = to_config(raw)
+            if config.sweep.dry_run:
+                raise UserError("sweep.dry_run=true lists the jobs of a sweep: add -m")
             hydra_config = HydraConfig.get()
             name = str(hydra_config.job.config_name)
             notes = check_overrides(config, list(hydra_config.overrides.task), name)

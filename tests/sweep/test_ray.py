@@ -1,4 +1,4 @@
-"""Ray for real, with CPU slots: two jobs at once, four in all, one failing; stops and deaths."""
+"""Ray for real, with CPU slots: two jobs at once, one failing; the long tests stop and kill."""
 
 import json
 import os
@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet_exp.errors import SweepStoppedError, UserError
+from alexnet_exp.sweep import ray_nodes
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
+from alexnet_exp.sweep.process import Ending
 from alexnet_exp.sweep.ray import RayBackend, demand
-from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs
-from tests.sweep.test_engine import gone, wait_for
+from tests.sweep.pretend import FAIL, WAIT, finish, gone, pretend_jobs, wait_for
 
-# Two of the three meet, so that jobs one at a time would never end.
+# They wait for each other, so that jobs one at a time would never end.
 MEET = """
 import json, os, time
 from pathlib import Path
@@ -27,6 +29,11 @@ while len(list(Path.cwd().parent.glob("*/begun"))) < 2:
 json.dump({"metrics": {"test/top1_error": 0}, "epochs": 1,
            "threads": os.environ["OMP_NUM_THREADS"]}, open("result.json", "w"))
 """
+
+
+NODES = {
+    "eight": {"GPU": 8.0, "CPU": 64.0}, "head": {"CPU": 2.0}, "small": {"GPU": 1.0, "CPU": 1.0},
+}  # fmt: skip
 
 
 def backend(**changes: object) -> RayBackend:
@@ -48,12 +55,12 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("clean")
-def test_two_at_once_four_in_all_one_failing(compose_config, tmp_path: Path) -> None:
-    scripts = {"a": MEET, "b": FAIL, "c": MEET, "d": MEET}
-    jobs = pretend_jobs(compose_config(), tmp_path, scripts, dict.fromkeys("abcd", 120))
+def test_two_at_once_three_in_all_one_failing(compose_config, tmp_path: Path) -> None:
+    scripts = {"a": MEET, "b": FAIL, "c": MEET}
+    jobs = pretend_jobs(compose_config(), tmp_path, scripts, dict.fromkeys("abc", 120))
     outcomes = run_sweep(jobs, backend(), False, tmp_path)
     states = [outcome.state for outcome in outcomes]
-    assert states == [State.finished, State.failed, State.finished, State.finished]
+    assert states == [State.finished, State.failed, State.finished]
     assert outcomes[1].reason == "exit code 3"
     assert outcomes[1].lines[-1] == "something went wrong"
     results = [outcome.result for outcome in outcomes if outcome.result]
@@ -61,14 +68,14 @@ def test_two_at_once_four_in_all_one_failing(compose_config, tmp_path: Path) -> 
 
 
 @pytest.mark.usefixtures("clean")
+@pytest.mark.long
 def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path: Path) -> None:
-    tell = f"import os; print(os.getpid(), flush=True); {WAIT}"
-    jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abcd", tell))
+    jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abcd", WAIT))
     logs = [tmp_path / name / "log.txt" for name in "abcd"]
 
     def running() -> list[int]:
         lines = [log.read_text().splitlines() for log in logs if log.exists()]
-        return [int(part[1]) for part in lines if len(part) > 2]
+        return [int(part[1]) for part in lines if len(part) > 1]
 
     pressed: list[float] = []
 
@@ -97,56 +104,75 @@ def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path: Path
     assert json.loads((tmp_path / "b" / "result.json").read_text())["epochs"] == 1
 
 
-def test_demand_of_a_job_fits_one_machine() -> None:
-    eight, head, small = {"GPU": 8.0, "CPU": 64.0}, {"CPU": 2.0}, {"GPU": 1.0, "CPU": 1.0}
-    assert demand([eight], 1, True, None, None) == {"num_gpus": 1.0, "num_cpus": 8}
-    assert demand([eight], 1, True, 0.5, None) == {"num_gpus": 0.5, "num_cpus": 4}
-    assert demand([eight], 1, True, 2, 3) == {"num_gpus": 2, "num_cpus": 3}
-    assert demand([head], 1, True, None, None) == {"num_gpus": 0.0, "num_cpus": 1}
-    assert demand([head, small], 1, True, None, None) == {"num_gpus": 1.0, "num_cpus": 1}
-    for nodes, gpus, cpus, message in (
-        ([head], 1, None, r"gpus_per_job=1 .*no machine .*\(2 CPUs, 0 GPUs\)"),
-        ([head], 0, 4, r"cpus_per_job=4: no machine"),
-        ([eight, eight], 9, 1, r"gpus_per_job=9 .*no machine"),
-        ([head, small], 1, 2, r"no machine that Ray has here holds both"),
-        ([eight], 1.5, 1, r"gpus_per_job=1.5 must be a share"),
-    ):
-        with pytest.raises(UserError, match=message):
-            demand(nodes, 1, True, gpus, cpus)
+@pytest.mark.parametrize(
+    ("nodes", "asked", "gpus", "cpus"),
+    [
+        (["eight"], (1, True, None, None), 1, 8),
+        (["eight"], (1, True, 0.5, None), 0.5, 4),
+        (["eight"], (1, True, 2, 3), 2, 3),
+        (["eight"], (4, True, None, None), 4, 32),
+        (["eight"], (4, True, 4, 3), 4, 3),
+        (["eight"], (4, False, None, None), 0, 4),
+        (["eight"], (2, False, 1, 2), 1, 2),
+        (["head"], (1, True, None, None), 0, 1),
+        (["head"], (2, True, None, None), 0, 2),
+        (["head", "small"], (1, True, None, None), 1, 1),
+    ],
+)
+def test_a_job_holds_gpus_and_cores_by_its_devices(nodes, asked, gpus, cpus) -> None:
+    assert demand([NODES[name] for name in nodes], *asked) == {"num_gpus": gpus, "num_cpus": cpus}
 
 
-def test_demand_follows_the_devices_of_a_job() -> None:
-    eight, head = {"GPU": 8.0, "CPU": 64.0}, {"CPU": 2.0}
-    assert demand([eight], 4, True, None, None) == {"num_gpus": 4.0, "num_cpus": 32}
-    assert demand([eight], 4, True, 4, 3) == {"num_gpus": 4, "num_cpus": 3}
-    assert demand([eight], 4, False, None, None) == {"num_gpus": 0.0, "num_cpus": 4}
-    assert demand([head], 2, True, None, None) == {"num_gpus": 0.0, "num_cpus": 2}
-    assert demand([eight], 2, False, 1, 2) == {"num_gpus": 1, "num_cpus": 2}
-    with pytest.raises(UserError, match=r"gpus_per_job=1 is less than trainer\.devices=2"):
-        demand([eight], 2, True, 1, None)
-    with pytest.raises(UserError, match=r"trainer\.devices=4 takes .*no machine"):
-        demand([head], 4, True, None, None)
+@pytest.mark.parametrize(
+    ("nodes", "asked", "message"),
+    [
+        (["head"], (1, 1, None), r"gpus_per_job=1 .*no machine .*\(2 CPUs, 0 GPUs\)"),
+        (["head"], (1, 0, 4), r"cpus_per_job=4: no machine"),
+        (["eight", "eight"], (1, 9, 1), r"gpus_per_job=9 .*no machine"),
+        (["head", "small"], (1, 1, 2), r"no machine that Ray has here holds both"),
+        (["eight"], (1, 1.5, 1), r"gpus_per_job=1.5 must be a share"),
+        (["eight"], (2, 1, None), r"gpus_per_job=1 is less than trainer\.devices=2"),
+        (["head"], (4, None, None), r"trainer\.devices=4 takes .*no machine"),
+    ],
+)
+def test_a_job_that_would_wait_forever_is_refused(nodes, asked, message: str) -> None:
+    devices, gpus, cpus = asked
+    with pytest.raises(UserError, match=message):
+        demand([NODES[name] for name in nodes], devices, True, gpus, cpus)
+
+
+def test_cluster_without_enough_machines_is_named() -> None:
+    nodes = [{"CPU": 8.0, "GPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}]
+    ray_nodes.check_nodes(nodes, {"num_cpus": 8, "num_gpus": 2}, 2)
+    with pytest.raises(UserError, match=r"num_nodes=2: of Ray's 3 machines 1 have 8 CPUs and 4"):
+        ray_nodes.check_nodes(nodes, {"num_cpus": 8, "num_gpus": 4}, 2)
+
+
+def test_first_machine_that_fails_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wait(tasks: list[Ending], num_returns: int) -> tuple[list[Ending], list[Ending]]:
+        ordered = sorted(tasks, key=lambda ending: ending.seconds)
+        return ordered[:1], ordered[1:]
+
+    monkeypatch.setattr(ray_nodes, "ray", SimpleNamespace(wait=wait, get=lambda ending: ending))
+    well, later = Ending(0, 5.0), Ending(0, 9.0)
+    killed, lost = Ending(-9, 2.0, "killed by SIGKILL"), Ending(1, 3.0, "exit code 1")
+    assert ray_nodes.first_failure([later, well]) is later  # type: ignore[list-item]
+    ended = ray_nodes.first_failure([lost, killed])  # type: ignore[list-item]
+    assert (ended.returncode, ended.reason) == (-9, "machine 1: killed by SIGKILL")
 
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.long
 def test_a_job_of_two_devices_holds_two_cores(compose_config, tmp_path: Path) -> None:
     """One core for each of its processes, so that another job waits; on two it would meet it."""
-    script = (
-        "import json, os, time; from pathlib import Path; Path('begun').touch(); time.sleep(1);"
-        " json.dump({'metrics': {'test/top1_error': 0}, 'epochs': 1, 'threads':"
-        " os.environ['OMP_NUM_THREADS'], 'begun': len(list(Path.cwd().parent.glob('*/begun')))},"
-        " open('result.json', 'w'))"
-    )
     config = compose_config("strategy=ddp", "trainer.devices=2")
-    jobs = pretend_jobs(config, tmp_path, {"a": script, "b": script}, {"a": 120, "b": 120})
+    jobs = pretend_jobs(config, tmp_path, dict.fromkeys("ab", finish(1.0)))
     made = backend()
     made.check(jobs)
     outcomes = run_sweep(jobs, made, False, tmp_path)
-    results = [outcome.result for outcome in outcomes if outcome.result]
-    assert sorted((result["threads"], result["begun"]) for result in results) == [
-        ("2", 1), ("2", 2),
-    ]  # fmt: skip
+    first, second = sorted(outcome.result["times"] for outcome in outcomes if outcome.result)
+    assert first[1] <= second[0]
+    assert {o.result["OMP_NUM_THREADS"] for o in outcomes if o.result} == {"2"}
     config.trainer.num_nodes = 2
     with pytest.raises(UserError, match=r"trainer\.num_nodes=2: of Ray's 1 machines 1 have"):
         made.check(jobs)

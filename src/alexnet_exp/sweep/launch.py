@@ -70,10 +70,8 @@ def launch(
         return []
     backend = make_backend(backend_name, settings, extra, folder)
     try:
-        on_login_node = backend_name == "slurm"
-        jobs, notes = plan_jobs(
-            context, base, job_overrides, first, None if on_login_node else pack
-        )
+        packs = None if backend_name == "slurm" else pack  # not on a login node
+        jobs, notes = plan_jobs(context, base, job_overrides, first, packs)
         backend.check([job for job in jobs if job.state not in LEFT_ALONE])
     except BaseException:
         backend.close()

@@ -61,6 +61,11 @@ def plan_jobs(
     for number, overrides in enumerate(job_overrides, first):
         job = compose(overrides, number)
         jobs.append(job)
+        try:
+            check_devices(job.config)
+        except PlacementError as error:
+            job.state, job.reason = State.left_out, str(error)
+            continue
         same = _less_seed(overrides)
         if same not in checked:
             checked[same] = check_overrides(job.config, list(overrides))
@@ -165,7 +170,6 @@ def _fit(job: Job, stores: dict[str, Store], pack: Pack | None) -> None:
     asked = config.trainer.precision, config.trainer.channels_last
     model = config.model
     try:
-        check_devices(config)
         if pack is not None:
             key = repr(config.data)
             if key not in stores:
