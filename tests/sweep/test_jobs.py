@@ -31,7 +31,7 @@ def start(config: Config, folder: Path, *, checkpoint: bool = False) -> RunFolde
     """A run that was begun and has let go of its folder."""
     run = RunFolder(folder)
     run.start(config)
-    run._held.close()
+    run.held.release()
     if checkpoint:
         torch.save({}, run.last)
     return run
@@ -63,7 +63,7 @@ def test_finished_half_done_and_diverged_jobs_are_told_apart(look, tmp_path: Pat
     held = RunFolder(job.folder)
     held.start(job.config)
     assert look().state == State.elsewhere
-    held._held.close()
+    held.held.release()
     run.record_divergence("the loss is nan")
     diverged = look()
     assert (diverged.state, diverged.reason) == (State.diverged, "the loss is nan")

@@ -11,6 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from alexnet_exp.config import Config, to_config
+from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import OtherRunError, PlacementError, UserError
 from alexnet_exp.experiments import check_overrides
@@ -58,7 +59,8 @@ def plan_jobs(
     owners: dict[Path, Job] = {}
     jobs: list[Job] = []
     changed: list[str] = []
-    for number, overrides in enumerate(job_overrides, first):
+    for number, given in enumerate(job_overrides, first):
+        overrides = [as_hydra(item) for item in given]  # a preset's, too
         job = compose(overrides, number)
         jobs.append(job)
         try:
@@ -68,7 +70,7 @@ def plan_jobs(
             continue
         same = _less_seed(overrides)
         if same not in checked:
-            checked[same] = check_overrides(job.config, list(overrides))
+            checked[same] = check_overrides(job.config, overrides)
         other = owners.setdefault(job.folder, job)
         if other is not job:
             raise UserError(
@@ -126,6 +128,7 @@ class _Composer:
         composed = self._composed.get(same)
         if composed is None or not (seeds and seeds[-1].isdecimal()):
             composed = self._loader.load_sweep_config(self._base, list(overrides))
+            composed.experiment = str(composed.experiment)  # which asks Hydra's node
             self._composed[same] = composed
         else:
             composed.seed = int(seeds[-1])
