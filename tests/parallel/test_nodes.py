@@ -22,7 +22,7 @@ import pytest
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.team import Place, place
-from alexnet_exp.sweep.process import SCRUBBED, child_environment
+from alexnet_exp.sweep.process import child_environment
 
 TRAIN = ("-m", "alexnet_exp.train")
 TINY = (
@@ -55,13 +55,9 @@ TORCHRUN = {
 @pytest.fixture
 def ranks(monkeypatch: pytest.MonkeyPatch) -> Any:
     """``ranks(variables)`` sets what a launcher would; all of another one is removed."""
-    for name in [*SCRUBBED, *os.environ]:
-        if name in SCRUBBED or name.startswith(("TORCHELASTIC_", "SLURM_")):
-            monkeypatch.delenv(name, raising=False)
 
     def put(variables: Mapping[str, str]) -> None:
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(os, "environ", child_environment() | variables)
 
     return put
 
@@ -69,7 +65,8 @@ def ranks(monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_place_under_srun_is_the_tasks(compose_config, ranks) -> None:
     ranks(STEP)
     config = compose_config("strategy=ddp", "trainer.devices=2", "trainer.num_nodes=2")
-    assert place(config) == Place(3, 4, 1, 1, "n1", 15000 + 1234, False)
+    assert place(config) == Place(3, 4, 1, 1)
+    assert (os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"]) == ("n1", str(15000 + 1234))
 
 
 def test_batch_script_is_no_rank(compose_config, ranks) -> None:
@@ -81,7 +78,14 @@ def test_batch_script_is_no_rank(compose_config, ranks) -> None:
 def test_torchrun_that_srun_started_decides(compose_config, ranks) -> None:
     ranks({**STEP, "SLURM_STEP_NUM_TASKS": "2", **TORCHRUN})
     config = compose_config("strategy=ddp", "trainer.devices=2", "trainer.num_nodes=2")
-    assert place(config) == Place(3, 4, 1, 1, "10.0.0.1", 29500, False)
+    assert place(config) == Place(3, 4, 1, 1)
+    assert os.environ["MASTER_ADDR"] == "10.0.0.1"
+
+
+def test_several_machines_without_a_starter_are_told_how(compose_config, ranks) -> None:
+    ranks({})
+    with pytest.raises(UserError, match=r"torchrun --nnodes=2 .*--nproc-per-node=4"):
+        place(compose_config("strategy=ddp", "trainer.devices=4", "trainer.num_nodes=2"))
 
 
 @pytest.mark.parametrize(("variables", "starter"), [(STEP, "srun"), (TORCHRUN, "torchrun")])
@@ -95,12 +99,9 @@ def test_other_number_of_processes_is_one_message(
         place(compose_config())
 
 
-def test_sweep_job_in_a_slurm_step_is_no_rank(compose_config, ranks, monkeypatch) -> None:
+def test_sweep_job_in_a_slurm_step_is_no_rank(compose_config, ranks) -> None:
     ranks(STEP)
-    kept = child_environment()
-    for name in STEP:
-        if name not in kept:
-            monkeypatch.delenv(name)
+    ranks({})
     assert place(compose_config()) == Place()
 
 

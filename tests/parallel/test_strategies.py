@@ -1,29 +1,45 @@
 """What a strategy asks of network and devices, and how it cuts weights and masks."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch._C._distributed_c10d import HashStore
 from torch.nn import functional as F
 
 from alexnet_exp.config import Config
-from alexnet_exp.errors import PlacementError
+from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.parallel.data_parallel import sent_in_bf16
 from alexnet_exp.parallel.layout import BatchNormOverProcesses, PartOfDropout, Share
 from alexnet_exp.parallel.parts import Rows
-from alexnet_exp.parallel.strategies import check, make_strategy
+from alexnet_exp.parallel.placement import check, device_ids, lightning_devices
+from alexnet_exp.parallel.strategies import make_strategy
+from alexnet_exp.parallel.team import place
 
 
 @pytest.fixture
 def alone() -> Iterator[None]:
     """One process that has met nobody."""
-    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     yield
     dist.destroy_process_group()
+
+
+Machine = Callable[[int], None]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """``machine(gpus)``: one with so many GPUs."""
+
+    def pretend(gpus: int) -> None:
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+
+    return pretend
 
 
 def checked(compose_config, *overrides: str) -> None:
@@ -66,6 +82,7 @@ def checked(compose_config, *overrides: str) -> None:
             ("overflow", "bf16-mixed"),
         ),
         (("strategy=fsdp", "trainer.precision=64-true"), ("fp64", "32-true")),
+        (("strategy=fsdp", "optim._target_=torch.optim.Adafactor"), ("Adafactor", "strategy=ddp")),
         (("strategy=fsdp", "strategy.bf16_gradients=true"), ("strategy=ddp", "fsdp")),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=128"), ("126 or 129",)),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=2"), ("data.batch_size=3",)),
@@ -95,6 +112,46 @@ def test_what_does_not_fit_names_what_would(
 )
 def test_what_fits_is_let_through(compose_config, overrides: tuple[str, ...]) -> None:
     checked(compose_config, *overrides)
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "ids"),
+    [
+        (("strategy=ddp", "trainer.devices=2"), 0, [0, 1]),
+        (("strategy=ddp", "trainer.devices=-1"), 0, [0]),
+        (("strategy=ddp", "trainer.devices=auto"), 0, [0]),
+        (("strategy=ddp", "trainer.devices=[0,1]"), 0, [0, 1]),
+        (("strategy=ddp", "trainer.devices=-1"), 4, [0, 1, 2, 3]),
+        (("strategy=ddp", "trainer.devices=auto"), 4, [0, 1, 2, 3]),
+        (("strategy=ddp", "trainer.devices=[3,1]"), 4, [3, 1]),
+        (("trainer.devices=auto",), 4, [0]),
+        (("strategy=ddp", "trainer.devices=-1", "trainer.accelerator=cpu"), 4, [0]),
+    ],
+)
+def test_devices_are_a_number_all_or_some(
+    compose_config, given: tuple[str, ...], gpus: int, ids: list[int], machine: Machine
+) -> None:
+    machine(gpus)
+    config = compose_config(*given)
+    assert device_ids(config) == ids
+    on_gpu = gpus > 0 and "trainer.accelerator=cpu" not in given
+    assert lightning_devices(config) == (ids if on_gpu else len(ids))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("trainer.devices=-1",), "trainer.devices=-1: strategy=single runs on one device"),
+        (("strategy=ddp", "trainer.devices=5"), "torch finds 4 GPUs"),
+        (("strategy=ddp", "trainer.devices=[0,4]"), r"trainer.devices=\[0, 4\]: torch finds 4"),
+    ],
+)
+def test_devices_that_are_not_there_are_one_message(
+    compose_config, given: tuple[str, ...], message: str, machine: Machine
+) -> None:
+    machine(4)
+    with pytest.raises(UserError, match=message):
+        place(compose_config(*given))
 
 
 def test_parts_of_dropout_are_those_of_one_device() -> None:
@@ -169,22 +226,15 @@ def test_joining_takes_back_cutting() -> None:
 
 
 @pytest.mark.usefixtures("alone")
-@pytest.mark.parametrize("in_bf16", [True, False])
-def test_gradients_are_rounded_once_where_they_are_sent_in_bf16(
-    compose_config, in_bf16: bool
-) -> None:
-    config = compose_config("strategy=ddp", f"strategy.bf16_gradients={in_bf16}")
-    strategy = make_strategy(config)
+def test_gradients_are_rounded_once_where_they_are_sent_in_bf16() -> None:
     plain = nn.Linear(7, 3)
     wrapped = nn.parallel.DistributedDataParallel(copy.deepcopy(plain))
-    strategy.model = wrapped
-    strategy._register_ddp_hooks()
+    wrapped.register_comm_hook(None, sent_in_bf16)
     x = torch.randn(5, 7)
     plain(x).square().sum().backward()
     wrapped(x).square().sum().backward()
     for ours, whole in zip(wrapped.parameters(), plain.parameters(), strict=True):
-        expected = whole.grad.bfloat16().float() if in_bf16 else whole.grad
-        assert torch.equal(ours.grad, expected)
+        assert torch.equal(ours.grad, whole.grad.bfloat16().float())
 
 
 @pytest.mark.usefixtures("alone")

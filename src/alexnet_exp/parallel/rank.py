@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from alexnet_exp.errors import FAILED, INTERRUPTED, DivergedError, UserError
+from alexnet_exp.hardware import end_with_parent, importing, is_out_of_memory, keep_freed_memory
 
 TASK, RESULT = "task.pickle", "result.json"
 """Files in the folder of a launch: what to do, and what has come out."""
@@ -29,13 +30,12 @@ _BACKENDS = ("gloo/", "NCCL")
 def main() -> None:
     """``python -m alexnet_exp.parallel.rank <folder of the launch> <process that launched>``."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # no traceback of a half-made import
-    from alexnet_exp.hardware import end_with_parent, keep_freed_memory  # imports torch
-
     end_with_parent(int(sys.argv[2]))
+    keep_freed_memory()
     folder = Path(sys.argv[1])
     module, name, arguments, sys.argv = pickle.loads((folder / TASK).read_bytes())
-    keep_freed_memory()
-    entry = getattr(import_module(module), name)
+    with importing():
+        entry = getattr(import_module(module), name)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         result = entry(*arguments)
@@ -65,8 +65,6 @@ def _end(code: int) -> NoReturn:
 
 
 def _kind(error: BaseException) -> str:
-    from alexnet_exp.hardware import is_out_of_memory
-
     if isinstance(error, DivergedError):
         return "diverged"
     if isinstance(error, UserError):
@@ -78,7 +76,7 @@ def _kind(error: BaseException) -> str:
 
 def _is_lost(error: BaseException | None) -> bool:
     """Whether it comes of another process that has gone or does not answer."""
-    from torch.distributed import DistError
+    from torch.distributed import DistError  # imported by now
 
     while error is not None:
         told = isinstance(error, RuntimeError) and any(name in str(error) for name in _BACKENDS)

@@ -12,7 +12,8 @@ import torch
 import torch.distributed as dist
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from torch.distributed import HashStore, PrefixStore, Store, TCPStore  # type: ignore[attr-defined]
+from torch.distributed import HashStore, PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
@@ -37,17 +38,12 @@ class Place:
     Attributes:
         rank, size: Among all.
         local_rank, node: On its machine, and which machine that is.
-        address, port: Where they meet.
-        has_host: Whether somebody else keeps the meeting place open; else rank 0 does.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
     node: int = 0
-    address: str = "127.0.0.1"
-    port: int = 0
-    has_host: bool = False
 
     @property
     def is_first(self) -> bool:
@@ -59,9 +55,6 @@ def place(config: Config) -> Place | None:
     """This process's place, by what started it; None where it has to start the processes itself.
 
     torchrun, srun and ``launch`` start every process of a machine.
-
-    Args:
-        config: ``strategy``, ``trainer`` and ``model`` of it.
 
     Raises:
         PlacementError: The strategy can't have these devices.
@@ -113,19 +106,22 @@ def _refuse_missing_gpus(config: Config, needed: int) -> None:
 
 
 def _started_by() -> tuple[str, Place] | None:
-    """Who started this process as one of several, and its place."""
-    variables = os.environ
-    if "TORCHELASTIC_RUN_ID" in variables:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK")
-        rank, size, local_rank, node = (int(variables[name]) for name in names)
-        hosted = variables.get("TORCHELASTIC_USE_AGENT_STORE", "True") == "True"
-        address, port = variables["MASTER_ADDR"], int(variables["MASTER_PORT"])
-        return "torchrun", Place(rank, size, local_rank, node, address, port, hosted)
-    if (size := int(variables.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
-        slurm = SLURMEnvironment(auto_requeue=False)
-        rank, local_rank, node = slurm.global_rank(), slurm.local_rank(), slurm.node_rank()
-        return "srun", Place(rank, size, local_rank, node, slurm.main_address, slurm.main_port)
-    return None
+    """Who started this process as one of several, and its place, as the environment has it."""
+    variables, starter = os.environ, "torchrun"
+    if "TORCHELASTIC_RUN_ID" not in variables:
+        if int(variables.get("SLURM_STEP_NUM_TASKS", "1")) < 2:
+            return None
+        starter, slurm = "srun", SLURMEnvironment(auto_requeue=False)
+        variables |= {
+            "RANK": str(slurm.global_rank()),
+            "WORLD_SIZE": variables["SLURM_STEP_NUM_TASKS"],
+            "LOCAL_RANK": str(slurm.local_rank()),
+            "GROUP_RANK": str(slurm.node_rank()),
+            "MASTER_ADDR": slurm.main_address,
+            "MASTER_PORT": str(slurm.main_port),
+        }
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "GROUP_RANK")
+    return starter, Place(*(int(variables[name]) for name in names))
 
 
 @dataclass(frozen=True)
@@ -157,11 +153,7 @@ class Team:
 
 @contextlib.contextmanager
 def meet(config: Config, here: Place) -> Iterator[Team]:
-    """Connect the processes of a run, until the end of the block.
-
-    Args:
-        config: ``trainer`` and ``strategy`` of it.
-        here: This process.
+    """Connect the processes of a run, of which this is one, until the end of the block.
 
     Raises:
         UserError: Some on other machines did not come in time.
@@ -195,32 +187,22 @@ def _store(here: Place, config: Config) -> Store:
     if here.size == 1:
         return HashStore()
     several = config.trainer.num_nodes > 1
-    seconds = config.strategy.timeout + _START
+    seconds = config.strategy.timeout + (_MACHINES if several else _START)
     if config.logger.wandb or config.logger.others:
         seconds += _LOGGERS
-    if several:
-        seconds += _MACHINES
     expect_progress(seconds)
     patience = timedelta(seconds=seconds)
     try:
-        store = TCPStore(
-            here.address,
-            here.port,
-            here.size,
-            is_master=here.is_first and not here.has_host,
-            timeout=patience,
-            wait_for_workers=False,
-        )
-        # A name of its own for every time that the same processes meet, or are started again.
-        name = f"{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{next(_meetings)}"
-        meeting = PrefixStore(name, store)
+        store, _, _ = next(rendezvous("env://", timeout=patience))
+        # A name of its own for every time that the same processes meet.
+        meeting = PrefixStore(str(next(_meetings)), store)
         meeting.set(f"here/{here.rank}", "")
         meeting.wait([f"here/{rank}" for rank in range(here.size)], patience)
     except (dist.DistNetworkError, dist.DistStoreError) as error:
         if not several:
             raise  # whoever started them says which is missing
         raise UserError(
-            f"not all {here.size} processes of the run met at {here.address}:{here.port} within"
+            f"not all {here.size} processes of the run met at {os.environ['MASTER_ADDR']} within"
             f" {seconds:.0f} s: see whether each machine runs the same command and reaches that"
             f" address ({str(error).splitlines()[0]})"
         ) from error
@@ -235,11 +217,7 @@ def make_plugins(config: Config, here: Place) -> list[LightningEnvironment]:
 class RankEnvironment(LightningEnvironment):
     """Tells Lightning which of the processes this one is; they have met already.
 
-    Lightning's own for torchrun and SLURM would look for variables that are not always there, and
-    would have SLURM queue a run again.
-
-    Args:
-        here: This process.
+    Its own for torchrun and SLURM look for more variables and may have SLURM queue a run again.
     """
 
     def __init__(self, here: Place) -> None:
