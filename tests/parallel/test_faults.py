@@ -18,6 +18,7 @@ from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import DivergedError, RankError, UserError
 from alexnet_exp.parallel.launch import run_processes, to_blame
 from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.runs.read import read_config, read_diverged, read_result
 from alexnet_exp.training.fit import train
 from alexnet_exp.training.settle import settle
 from tests.conftest import ComposeConfig
@@ -198,7 +199,7 @@ def test_training_that_raises_or_diverges_leaves_what_it_should(
     given, path = (*TINY, *TWO, f"data.stores={stores}"), bench.folder / "run"
     with pytest.raises(DivergedError, match="diverged: ") as caught:
         train(compose_config(*given, "optim.lr=1e10"), path)
-    assert RunFolder(path).divergence() == str(caught.value)
+    assert read_diverged(path) == str(caught.value)
     bench.break_training(1, "on_train_batch_start", "mistake")
     with pytest.raises(UserError, match=r"^set this=that$"):
         train(compose_config(*given), bench.folder / "other")
@@ -220,7 +221,7 @@ def test_run_that_another_command_is_in_keeps_its_files(
     with pytest.raises(UserError, match="another process is running"):
         train(config, path)
     assert partial.exists()
-    assert run.recorded_config() is not None
+    assert read_config(path) is not None
 
 
 # -- which process is to blame ---------------------------------------------------------------------
@@ -353,7 +354,7 @@ def test_run_killed_at_random_moments_ends_as_an_undisturbed_one(
     assert disturbances >= 5
     code, printed = finish(start(disturbed, stores, *overrides))
     assert code == 0, printed
-    first, second = (RunFolder(path).finished() for path in (whole, disturbed))
+    first, second = (read_result(path) for path in (whole, disturbed))
     assert first is not None
     assert second is not None
     for field in ("metrics", "best_epoch", "epochs", "steps", "config_hash"):
