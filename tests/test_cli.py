@@ -73,7 +73,7 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("word", "word: an override has the form name=value"),
         ("data.synthetic_images=3", "data.synthetic_images=3 must be at least 15"),
         ("+dropout=0", "+dropout: there is no such field"),
-        ("+trainer.max_epoch=2", "+trainer.max_epoch: there is no such field; did you mean max_ep"),
+        ("+trainer.max_epoch=2", "trainer.max_epoch: there is no such field; did you mean max_ep"),
         ("+model.conv.conv1.kernels=9", "+model.conv.conv1.kernels: there is no such field"),
         ("data.root=a(b", "two pairs of quotes, \"data.root='a(b'\""),
         ("data.stores=/proc/none/x", "set data.stores=<a folder of yours>"),

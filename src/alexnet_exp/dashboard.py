@@ -127,7 +127,7 @@ def main() -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the view as JSON, no network")
     arguments = parser.parse_args()
-    try:
+    with cli.answering("the dashboard was not saved"):
         settings = _settings(arguments.settings)
         if arguments.dry_run:
             settings.setdefault("entity", "team")
@@ -138,10 +138,6 @@ def main() -> None:
             print(dashboard._model.model_dump_json(by_alias=True, exclude_none=True, indent=2))
         else:
             print(f"dashboard: {save_dashboard(dashboard)}")
-    except UserError as error:
-        cli.mistake(str(error))
-    except KeyboardInterrupt:
-        cli.interrupted("the dashboard was not saved")
 
 
 def _settings(words: list[str]) -> dict[str, str]:

@@ -4,21 +4,22 @@
 """
 
 from pathlib import Path
+from typing import Any
 
 from alexnet_exp import cli
-from alexnet_exp.config import Config
-from alexnet_exp.console import console
-from alexnet_exp.data.store.store import prepare
-from alexnet_exp.runs.folder import RunFolder
 
 
-def pack(config: Config, folder: Path) -> None:
+def pack(config: Any, folder: Path) -> None:
     """Pack the data set and say what is in the store.
 
     Args:
         config: Configuration, of which ``data`` is used.
         folder: Run folder that Hydra made; nothing is put into it.
     """
+    from alexnet_exp.console import console
+    from alexnet_exp.data.store.store import prepare
+    from alexnet_exp.runs.folder import RunFolder
+
     RunFolder(folder).discard()
     store = prepare(config.data)
     counts = ", ".join(f"{count:,} {split}" for split, count in store.counts.items())

@@ -1,7 +1,7 @@
 """Keys beyond the schema: further arguments of Lightning's Trainer, optimizers and loggers."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -10,7 +10,12 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet_exp.config.bearing import REFUSED_ARGUMENTS
+from alexnet_exp.config.schema import Config
+from alexnet_exp.config.training import LoggerConfig, OptimConfig, TrainerConfig
 from alexnet_exp.errors import UserError
+
+OPEN = {"trainer": "arguments", "optim": "arguments", "logger": "others"}
+"""Groups that take keys beyond their schema, with the field that keeps them."""
 
 
 def fold_added(composed: DictConfig) -> DictConfig:
@@ -20,7 +25,7 @@ def fold_added(composed: DictConfig) -> DictConfig:
         UserError: Nothing takes an added field.
     """
     folded = composed.copy()
-    for group, below in (("trainer", "arguments"), ("optim", "arguments"), ("logger", "others")):
+    for group, below in OPEN.items():
         node = folded.get(group)
         if not isinstance(node, DictConfig):
             continue
@@ -29,70 +34,55 @@ def fold_added(composed: DictConfig) -> DictConfig:
             for name in [str(name) for name in node if name not in known]:
                 node[below][name] = node.pop(name)
     for path, names in _added(folded, ""):
-        raise UserError(f"+{path}: there is no such field{_did_you_mean(path, names)}")
+        raise _no_field(f"+{path}", names)
     return folded
 
 
-def check_arguments(trainer: dict[str, Any], own: list[str]) -> None:
-    """Look whether Lightning's Trainer takes these arguments.
-
-    Args:
-        trainer: Further arguments.
-        own: Fields of ``trainer`` that are not among them.
+def check_arguments(config: Config) -> None:
+    """Look whether whoever is given further arguments takes them, and can be imported.
 
     Raises:
-        UserError: It does not, or one would break a promise.
+        UserError: It does not, it can't, or an argument would break a promise.
     """
-    if not trainer:
+    _check_trainer(config.trainer)
+    _check_optimizer(config.optim)
+    for group, items in (("callbacks", config.callbacks), ("logger", config.logger.others)):
+        for name, item in items.items():
+            if not isinstance(item, dict) or "_target_" not in item:
+                own = get_close_matches(name, [item.name for item in fields(LoggerConfig)], 3)
+                meant = f"did you mean {' or '.join(own)}? " if own and group == "logger" else ""
+                raise UserError(
+                    f"{group}.{name}: there is no such field; {meant}A class of your own is"
+                    f" +{group}.{name}._target_=<module>.<class>"
+                )
+            find(str(item["_target_"]), f"{group}.{name}")
+
+
+def _check_trainer(trainer: TrainerConfig) -> None:
+    for name in trainer.arguments:
+        if name in REFUSED_ARGUMENTS:
+            raise UserError(f"trainer.{name} is not taken: {REFUSED_ARGUMENTS[name]}")
+    if not trainer.arguments:
         return
     from lightning import Trainer  # seconds, which most configurations do not need
 
-    known = {*inspect.signature(Trainer.__init__).parameters} - {"self"}
-    for name in trainer:
-        if name in REFUSED_ARGUMENTS:
-            raise UserError(f"+trainer.{name} is not taken: {REFUSED_ARGUMENTS[name]}")
+    own = {item.name for item in fields(TrainerConfig)} - {"arguments"}
+    known = own | inspect.signature(Trainer.__init__).parameters.keys() - {"self"}
+    for name in trainer.arguments:
         if name not in known:
-            names = sorted({*own, *known} - REFUSED_ARGUMENTS.keys() - {"arguments"})
-            raise UserError(
-                f"+trainer.{name}: there is no such field{_did_you_mean(name, names, own)}"
-            )
+            raise _no_field(f"trainer.{name}", sorted(known - REFUSED_ARGUMENTS.keys()))
 
 
-def check_optimizer(target: str | None, arguments: dict[str, Any], own: list[str]) -> None:
-    """Look whether the optimizer can be had and takes these arguments.
-
-    Raises:
-        UserError: It can't, or it does not.
-    """
-    if target is None:
-        for name in arguments:
-            raise UserError(f"+optim.{name}: there is no such field{_did_you_mean(name, own)}")
+def _check_optimizer(optim: OptimConfig) -> None:
+    own = [item.name for item in fields(OptimConfig)]
+    if optim._target_ is None:
+        for name in optim.arguments:
+            raise _no_field(f"optim.{name}", own)
         return
-    known = inspect.signature(find(target, "optim")).parameters
-    if any(item.kind is item.VAR_KEYWORD for item in known.values()):
-        return
-    for name in arguments:
-        if name not in known:
-            names = sorted(known.keys() - {"self", "params"})
-            raise UserError(
-                f"+optim.{name}: {target} has no such argument{_did_you_mean(name, names)}"
-            )
-
-
-def check_targets(group: str, items: dict[str, Any], own: list[str]) -> None:
-    """Look whether each entry of ``callbacks`` or ``logger`` names a class that can be imported.
-
-    Raises:
-        UserError: One does not.
-    """
-    for name, item in items.items():
-        if not isinstance(item, dict) or "_target_" not in item:
-            hint = _did_you_mean(name, own) if own else ""
-            raise UserError(
-                f"{group}.{name}: there is no such field{hint}; a class of your own is"
-                f" +{group}.{name}._target_=<module>.<class>"
-            )
-        find(item["_target_"], f"{group}.{name}")
+    known = inspect.signature(find(optim._target_, "optim")).parameters
+    if not any(item.kind is item.VAR_KEYWORD for item in known.values()):
+        for name in optim.arguments.keys() - known.keys():
+            raise _no_field(f"optim.{name}", sorted({*own, *known} - {"params", "arguments"}))
 
 
 def find(target: str, path: str) -> Any:
@@ -108,9 +98,31 @@ def find(target: str, path: str) -> Any:
         raise UserError(f"{path}._target_={target} can't be imported: {reason}") from error
 
 
-def _did_you_mean(path: str, names: list[str], otherwise: list[str] | None = None) -> str:
-    close = get_close_matches(path.rpartition(".")[2], names, 3) or otherwise or names
-    return f"; did you mean {' or '.join(close)}?"
+def nearest(name: str, own: Iterable[str]) -> list[str]:
+    """Names that may have been meant: of the same group, else with their group of another."""
+    own = list(own)
+    close = get_close_matches(name, own, 3)
+    if close:
+        return close
+    paths = list(_paths(Config))
+    ends = {path.rpartition(".")[2] for path in paths}
+    meant = [name] if name in ends else get_close_matches(name, ends, 2)
+    return [path for path in paths if path.rpartition(".")[2] in meant] or own
+
+
+def _paths(schema: Any, path: str = "") -> Iterator[str]:
+    """Every field below a group, with its group."""
+    for item in fields(schema):
+        if is_dataclass(item.type):
+            yield from _paths(item.type, f"{path}{item.name}.")
+        else:
+            yield f"{path}{item.name}"
+
+
+def _no_field(path: str, names: Iterable[str]) -> UserError:
+    hints = nearest(path.rpartition(".")[2].lstrip("+"), names)
+    meant = f"; did you mean {' or '.join(hints)}?" if hints else ""
+    return UserError(f"{path}: there is no such field{meant}")
 
 
 def _added(node: DictConfig, path: str) -> Iterator[tuple[str, list[str]]]:

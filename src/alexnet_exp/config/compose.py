@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from alexnet_exp.config.arguments import OPEN
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.config.schema import Config
 
@@ -31,7 +32,7 @@ def register() -> None:
     schema = OmegaConf.structured(
         Config(experiment="${experiment_name:}", model=ModelConfig(conv={}))
     )
-    for group in ("trainer", "optim", "logger"):  # a file may add arguments of a library
+    for group in OPEN:  # a file may add arguments of a library
         OmegaConf.set_struct(schema[group], False)
     store = ConfigStore.instance()
     store.store(name="alexnet_exp_schema", node=schema)
