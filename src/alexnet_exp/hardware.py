@@ -45,12 +45,11 @@ def keep_freed_memory() -> bool:
 @contextmanager
 def importing() -> Iterator[None]:
     """Collect no garbage in the block: modules stay, and looking through them takes a tenth of the
-    time that importing torch and Lightning takes. What is there by then is never looked through.
+    time that importing torch and Lightning takes.
     """
     gc.disable()
     try:
         yield
-        gc.freeze()
     finally:
         gc.enable()
 

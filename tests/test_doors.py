@@ -1,0 +1,249 @@
+"""What a user of Lightning takes home: the network, the module, the data; into a notebook."""
+
+import json
+import math
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import lightning as L
+import numpy as np
+import pytest
+import torch
+import torchvision
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers.logger import DummyLogger
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from alexnet_exp import Classifier, StoreDataModule, load_config, predict, prepare
+from alexnet_exp.errors import UserError
+from alexnet_exp.evaluate import evaluate
+
+
+def trainer(**options: Any) -> L.Trainer:
+    """A plain one of Lightning's, that writes nothing unless it is asked to."""
+    quiet: dict[str, Any] = {"logger": False, "enable_checkpointing": False,
+                             "enable_progress_bar": False, "enable_model_summary": False,
+                             "accelerator": "cpu"}  # fmt: skip
+    return L.Trainer(**(quiet | options))
+
+
+@pytest.fixture(scope="module")
+def moved(trained_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run in another place; its configuration names a folder of stores that's gone."""
+    folder = tmp_path_factory.mktemp("elsewhere") / "run"
+    shutil.copytree(trained_run.folder, folder)
+    file = folder / "checkpoints" / "best.ckpt"
+    content = torch.load(file, weights_only=True)
+    content["hyper_parameters"]["config"]["data"]["stores"] = str(folder.parent / "gone")
+    torch.save(content, file)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def photos(trained_run: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The test images as PNG files in class folders; the names are the rows of the store."""
+    folder, store = tmp_path_factory.mktemp("photos"), trained_run.store
+    for row in store.indices("test"):
+        place = folder / store.classes[store.labels[row]]
+        place.mkdir(exist_ok=True)
+        Image.fromarray(store.images[np.array([row])][0]).save(place / f"{row}.png")
+    return folder
+
+
+# Checkpoints
+
+
+def test_a_checkpoint_is_a_classifier(trained_run: SimpleNamespace) -> None:
+    best = trained_run.folder / "checkpoints" / "best.ckpt"
+    loaded = Classifier.load_from_checkpoint(best)
+    store = trained_run.store
+    assert loaded.class_names == store.classes
+    assert np.array_equal(loaded.statistics["mean"].numpy(), store.mean)
+    assert np.array_equal(loaded.statistics["covariance"].numpy(), store.covariance)
+    images = torch.randn(4, 3, 64, 64)
+    logits = loaded.eval()(images)
+    assert logits.shape == (4, 5)
+    assert torch.equal(Classifier.load(trained_run.folder)(images), logits)
+    assert torch.equal(loaded.probabilities(images), logits.softmax(1))
+
+
+def test_a_plain_trainer_predicts_probabilities(trained_run: SimpleNamespace) -> None:
+    classifier = Classifier.load(trained_run.folder)
+    module = StoreDataModule(classifier.config, trained_run.store)
+    found = trainer().predict(classifier, datamodule=module)
+    assert found is not None
+    saved = np.load(trained_run.folder / "predictions.npz")
+    expected = saved["top5_probability"][saved["split"] == "test"]
+    top5 = torch.cat(found).sort(dim=1, descending=True, stable=True).values  # type: ignore[arg-type]
+    np.testing.assert_allclose(top5[:, :5].numpy(), expected, atol=1e-6)
+
+
+def test_a_run_is_evaluated_without_its_store(
+    moved: Path, trained_run: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is packed again from the source that the checkpoint names."""
+    assert evaluate(moved, [], progress=False)["metrics"] == trained_run.result["metrics"]
+    shutil.rmtree(moved.parent / "gone")
+
+
+def test_photos_are_predicted_as_the_evaluation_had_them(
+    moved: Path, photos: Path, trained_run: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    saved = np.load(trained_run.folder / "predictions.npz")
+    known = {row: (top5, values) for row, top5, values in zip(
+        saved["index"], saved["top5"], saved["top5_probability"], strict=True
+    )}  # fmt: skip
+    one = next(photos.glob("*/*.png"))
+    monkeypatch.setattr("sys.argv", ["predict", str(moved), str(one), str(photos), "--json"])
+    predict.main()
+    found = json.loads(capsys.readouterr().out)
+    assert len(found) == 1 + len(trained_run.store.indices("test"))
+    for photo in found:
+        top5, values = known[int(Path(photo["photo"]).stem)]
+        names = [trained_run.store.classes[label] for label in top5]
+        assert [item["name"] for item in photo["classes"]] == names
+        probabilities = [item["probability"] for item in photo["classes"]]
+        np.testing.assert_allclose(probabilities, values, atol=1e-6)
+    assert not (moved.parent / "gone").exists()
+    monkeypatch.setattr("sys.argv", ["predict", str(moved), str(one)])
+    predict.main()
+    assert f"{names[0]} " in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"nowhere\.jpg does not exist"):
+        predict.predict(moved, [photos / "nowhere.jpg"])
+
+
+def test_other_photos_are_evaluated_by_the_names_of_their_folders(
+    moved: Path, photos: Path, trained_run: SimpleNamespace, tmp_path: Path
+) -> None:
+    found = evaluate(moved, ["evaluation.batch_size=40"], photos, progress=False)
+    expected = trained_run.result["metrics"]
+    for name in ("loss", "top1_error", "top5_error"):
+        assert found["metrics"][f"photos/{name}"] == pytest.approx(expected[f"test/{name}"])
+    assert found["images"] == {"photos": 25}
+    # Two classes of five: labels are the checkpoint's, not positions in the folder.
+    for name in ("rose", "tulip"):
+        shutil.copytree(photos / name, tmp_path / "two" / name)
+    two = evaluate(moved, [], tmp_path / "two", progress=False)
+    saved = np.load(trained_run.folder / "predictions.npz")
+    names = np.array(trained_run.store.classes)[saved["label"]]
+    mine = (saved["split"] == "test") & np.isin(names, ["rose", "tulip"])
+    wrong = saved["top5"][mine, 0] != saved["label"][mine]
+    assert two["images"] == {"photos": mine.sum()}
+    assert two["metrics"]["photos/top1_error"] == pytest.approx(wrong.mean(), abs=1e-6)
+    (tmp_path / "two" / "tulip").rename(tmp_path / "two" / "cactus")
+    with pytest.raises(UserError, match="no class of the checkpoint: cactus; its classes are dais"):
+        evaluate(moved, [], tmp_path / "two", progress=False)
+    (tmp_path / "two" / "rose" / "broken.png").write_bytes(b"nothing")
+    (tmp_path / "two" / "cactus").rename(tmp_path / "two" / "tulip")
+    with pytest.raises(UserError, match=r"can't read .*broken\.png"):
+        evaluate(moved, [], tmp_path / "two", progress=False)
+
+
+# Training under a Trainer of one's own
+
+
+class Kept(DummyLogger):
+    """Keeps what is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[tuple[int | None, dict[str, float]]] = []
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.rows.append((step, metrics))
+
+
+def test_images_and_labels_of_any_loader_train_a_classifier() -> None:
+    config = load_config(
+        "model=cifar_small", "model.width=.1", "optim.schedule=cosine", "optim.lr=.01",
+        "optim.warmup_steps=3",
+    )  # fmt: skip
+    images, labels = torch.randn(24, 3, 32, 32), torch.arange(24) % 3
+    loader = DataLoader([*zip(images, labels, strict=True)], batch_size=4)
+    torch.manual_seed(0)
+    classifier, logger = Classifier(config, ["a", "b", "c"]), Kept()
+    fit = trainer(max_epochs=2, logger=logger, log_every_n_steps=1,
+                  callbacks=[LearningRateMonitor("step")])  # fmt: skip
+    fit.fit(classifier, loader)
+    rates = [row["lr-PaperSGD/pg1"] for _, row in logger.rows if "lr-PaperSGD/pg1" in row]
+    expected = [.005 * (1 + math.cos(math.pi * step / 12)) * min(1, (step + 1) / 3)
+                for step in range(12)]  # fmt: skip
+    assert rates == pytest.approx(expected, rel=1e-12)
+    (tested,) = trainer().test(classifier, loader, verbose=False)
+    error = (classifier.eval()(images).argmax(1) != labels).float().mean().item()
+    assert tested["test/top1_error"] == pytest.approx(error, abs=1e-6)
+
+
+def test_a_plain_trainer_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    """The schedule's state is Lightning's ``lr_schedulers``."""
+    config = load_config(
+        "model=cifar_small", "model.width=.1", "optim.schedule=plateau", "optim.patience=1",
+        "optim.drops=1",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    loader = DataLoader([(torch.randn(3, 32, 32), i % 3) for i in range(12)], batch_size=4)
+    config.optim.lr = 1e-12  # nothing is learned: the second epoch ends the plateau
+    classifier = Classifier(config, ["a", "b", "c"])
+    first = trainer(max_epochs=2)
+    first.fit(classifier, loader, loader)
+    first.save_checkpoint(tmp_path / "two.ckpt")
+    state = torch.load(tmp_path / "two.ckpt", weights_only=True)["lr_schedulers"]
+    assert [one["drops"] for one in state] == [1]
+    assert state[0]["last_epoch"] == 6
+    second = trainer(max_epochs=9)
+    second.fit(Classifier(config, ["a", "b", "c"]), loader, loader, ckpt_path=tmp_path / "two.ckpt")
+    assert second.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-13)
+    assert second.current_epoch == 3, "the third epoch is no better: the last plateau ends the run"
+
+
+class ResNet(L.LightningModule):
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.network = torchvision.models.resnet18(num_classes=classes)
+        self.losses: list[float] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        loss = F.cross_entropy(self.network(images / 60), labels)
+        self.losses.append(loss.item())
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(self.parameters(), 1e-3)
+
+
+def test_a_resnet_of_torchvision_learns_from_our_store(tiny) -> None:
+    config = tiny("model.input_size=32", "augmentation=none")
+    torch.manual_seed(0)
+    resnet = ResNet(len(prepare(config.data, progress=False).classes))
+    trainer(max_epochs=3).fit(resnet, datamodule=StoreDataModule(config))
+    assert np.mean(resnet.losses[-5:]) < 0.7 * np.mean(resnet.losses[:5])
+
+
+def test_batches_come_without_a_trainer(tiny, trained_run: SimpleNamespace) -> None:
+    store, rows = trained_run.store, trained_run.store.indices("val")
+    module = StoreDataModule(tiny())
+    images, labels = next(iter(module.train_dataloader()))
+    assert (images.shape, images.dtype, labels.shape) == ((16, 3, 64, 64), torch.float32, (16,))
+    images, labels = next(iter(module.val_dataloader()))
+    center = (store.images[rows].astype(np.float32) - store.mean)[:, 4:68, 4:68]
+    np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), center, atol=1e-4)
+    assert labels.tolist() == store.labels[rows].tolist()
+
+
+def test_the_network_alone_is_a_module() -> None:
+    from alexnet_exp import AlexNet
+    from alexnet_exp.config.model import ModelConfig
+
+    network = AlexNet.from_name("cifar_small", classes=7, normalization="none")
+    assert isinstance(network, nn.Module)
+    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 7)
+    with torch.device("meta"):
+        paper = AlexNet(ModelConfig(classes=10, input_channels=3))
+    assert paper.classifier.fc8.weight.shape == (10, 4096)
