@@ -49,22 +49,19 @@ def bench(run: BenchRun, folder: Path) -> None:
     parts = [part for part in Part if part in settings.parts]
     if settings.profile == "gpu" and not torch.cuda.is_available():
         raise UserError("profile=gpu needs a GPU, and there is none: set profile=cpu")
-    file = folder / "bench.json"
-    recorded = recorded_bench(file, run.model.name)
     if Part.kernels in parts and not (torch.cuda.is_available() and gpu.INSTALLED):
         raise UserError("bench.parts: kernels are for an NVIDIA GPU with Triton; leave them out")
-    cases: list[Subject] = []
-    if {Part.throughput, Part.options, Part.stages} & {*parts}:
-        pairs = product(settings.batches, settings.stores)
-        cases = [Subject(run.run_config(), *pair) for pair in pairs]
-    variants: dict[str, Subject] = {}
+    file = folder / "bench.json"
+    recorded = recorded_bench(file, run.model.name)
+    pairs = product(settings.batches, settings.stores)
+    cases = [Subject(run.run_config(), *pair) for pair in pairs]
     if Part.options in parts:
         given = list(HydraConfig.get().overrides.task)
         variants = {" ".join(one): with_changes(run, given, one) for one in settings.variants}
     course = Course(sum(windows(settings)[part] for part in parts), settings.seconds)
     measures: dict[Part, Callable[[], dict[str, Any]]] = {
         Part.throughput: lambda: throughput.measure(settings, cases, course),
-        Part.parallel: lambda: strategy_steps.measure(run.run_config(), course),
+        Part.parallel: lambda: strategy_steps.measure(run, cases[0], course),
         Part.options: lambda: options.measure(settings, cases[0], variants, course),
         Part.stages: lambda: stages.measure(settings, cases[0], course),
         Part.kernels: lambda: kernels.measure(settings, course),
@@ -77,7 +74,7 @@ def bench(run: BenchRun, folder: Path) -> None:
         found = measures[part]()
         whole[part] = {"load": load, "git_revision": here["git_revision"], **found}
         if part == Part.throughput:
-            whole |= throughput.headline(found)
+            whole |= throughput.headline(found["cases"][0])
         file.write_text(json.dumps(whole, indent=1) + "\n")
     console.print(f"written: {file}", soft_wrap=True)
 
@@ -101,16 +98,11 @@ def recorded_bench(file: Path, model: str) -> dict[str, Any]:
     Raises:
         UserError: It is damaged, or of another network.
     """
-    if not file.exists():
-        return {}
     try:
-        recorded: dict[str, Any] = json.loads(file.read_text())
-        other = recorded["model"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{file} can't be read as a benchmark ({error!r}): delete it, and"
-            " python -m alexnet_exp.bench writes a new one"
-        ) from error
+        recorded: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+        other = recorded["model"] if recorded else model
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{file} can't be read as a benchmark ({error!r}): delete it") from error
     if other != model:
         raise UserError(f"{file} is of model={other}: set hydra.run.dir=<another folder>")
     return recorded

@@ -96,17 +96,18 @@ class Course:
     """
 
     def __init__(self, windows: float, seconds: float) -> None:
-        self._windows, self._done = windows, 0.0
-        self._took, self._guessed = 0.0, windows * seconds
+        self.windows_left, self._window = windows, seconds
+        self._done = self._took = 0.0
 
     def take(self, name: str, windows: float, measure: Callable[[], T]) -> T:
         """The value of one measurement, which takes about so many windows."""
-        rate = self._took / self._done if self._done else self._guessed / self._windows
-        say(f"{name} (about {max(0.0, rate * (self._windows - self._done)):.0f} s left)")
+        rate = self._took / self._done if self._done else self._window
+        say(f"{name} (about {rate * self.windows_left:.0f} s left)")
         begin = time.perf_counter()
         value = measure()
         self._took += time.perf_counter() - begin
         self._done += windows
+        self.windows_left -= windows
         return value
 
     def take_turns(
@@ -126,12 +127,8 @@ class Course:
 
 def series(values: Sequence[float]) -> dict[str, Any]:
     """Median, spread and every round."""
-    return {
-        "median": median(values),
-        "min": min(values),
-        "max": max(values),
-        "rounds": list(values),
-    }
+    spread = {"median": median(values), "min": min(values), "max": max(values)}
+    return spread | {"rounds": list(values)}
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> float:

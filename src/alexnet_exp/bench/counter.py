@@ -3,11 +3,10 @@
 import os
 import socket
 import struct
-from pathlib import Path
+from contextlib import suppress
 
 # struct tcp_info of linux/tcp.h (since 4.19): tcpi_bytes_sent, tcpi_bytes_retrans.
-_BYTES_SENT, _BYTES_RESENT = 200, 208
-_SOCKETS = Path("/proc/self/fd")
+_SENT_AND_RESENT = struct.Struct("200x2Q")
 
 
 def tcp_bytes_sent() -> int:
@@ -18,26 +17,15 @@ def tcp_bytes_sent() -> int:
     sends through such sockets, NCCL does not.
 
     Raises:
-        OSError: Not Linux, or a kernel older than 4.19.
+        struct.error: A kernel older than Linux 4.19.
     """
     total = 0
-    for entry in os.listdir(_SOCKETS):
-        try:
-            if not os.readlink(_SOCKETS / entry).startswith("socket:"):
-                continue
-            with socket.socket(fileno=os.dup(int(entry))) as connection:
-                total += _sent(connection)
-        except FileNotFoundError:  # closed since it was listed
-            continue
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(entry))) as connection:
+                    if connection.family in (socket.AF_INET, socket.AF_INET6):
+                        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+                        sent, resent = _SENT_AND_RESENT.unpack_from(info)
+                        total += sent - resent
     return total
-
-
-def _sent(connection: socket.socket) -> int:
-    tcp = connection.family in (socket.AF_INET, socket.AF_INET6)
-    if not tcp or connection.type != socket.SOCK_STREAM:
-        return 0
-    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
-    if len(info) < _BYTES_RESENT + 8:
-        raise OSError("this kernel does not count the bytes of a socket (Linux 4.19 and newer do)")
-    sent, resent = (struct.unpack_from("Q", info, at)[0] for at in (_BYTES_SENT, _BYTES_RESENT))
-    return int(sent - resent)

@@ -34,23 +34,26 @@ def measure(bench: BenchConfig, course: Course) -> dict[str, Any]:
         The ``kernels`` of bench.json.
     """
     device, least = torch.device("cuda"), bench.seconds / 8
-    rate = 2 * COPIED / seconds(partial(_copy, device), 2 * COPIED, least)
+    rate = 2 * COPIED / seconds(lambda: _bytes(COPIED, device).clone, 2 * COPIED, least)
 
-    def measure_all(batch: int) -> Iterator[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+
+    def measure_all(batch: int) -> None:
         for name, size, prepare in cases(batch, device):
             taken, copied = seconds(prepare, size, least), size / rate
-            yield {
-                "kernel": f"{name}, batch {batch}",
-                "microseconds": 1e6 * taken,
-                "megabytes": size / 1e6,
-                "copied_microseconds": 1e6 * copied,
-                "ratio": taken / copied,
-            }
+            found.append(
+                {
+                    "kernel": f"{name}, batch {batch}",
+                    "microseconds": 1e6 * taken,
+                    "megabytes": size / 1e6,
+                    "copied_microseconds": 1e6 * copied,
+                    "ratio": taken / copied,
+                }
+            )
             torch.cuda.empty_cache()
 
-    found = []
     for batch in bench.batches:
-        found += course.take(f"kernels, batch {batch}", WINDOWS, lambda b=batch: [*measure_all(b)])
+        course.take(f"kernels, batch {batch}", WINDOWS, partial(measure_all, batch))
     title = f"Kernels on {torch.cuda.get_device_name()}, where a copy moves {rate / 1e12:.2f} TB/s"
     rows = [
         [name, *(f"{value:.2f}" for value in values)] for name, *values in map(dict.values, found)
@@ -71,8 +74,8 @@ def cases(batch: int, device: torch.device) -> Iterator[tuple[str, int, Callable
         size = 2 * prod(shape)
         yield f"{name} forward", 2 * size, partial(_forward, shape, device)
         yield f"{name} backward", 3 * size, partial(_backward, shape, device)
-    shape = (STORED_IMAGES, STORED_SIDE, STORED_SIDE, COLORS)
-    images = torch.randint(256, shape, dtype=torch.uint8, device=device)
+    images = _bytes(STORED_IMAGES * STORED_SIDE**2 * COLORS, device)
+    images = images.view(-1, STORED_SIDE, STORED_SIDE, COLORS)
     # A byte read and two written each; the mean image stays in the cache.
     yield "crop", 3 * batch * COLORS * INPUT_SIDE**2, partial(_crop, images, batch)
 
@@ -92,8 +95,8 @@ def seconds(prepare: Callable[[], Work], size: int, least: float) -> float:
     return seconds_of(graph.replay, kept[0].device, least) / len(kept)
 
 
-def _copy(device: torch.device) -> Work:
-    return torch.randint(256, (COPIED,), dtype=torch.uint8, device=device).clone
+def _bytes(count: int, device: torch.device) -> Tensor:
+    return torch.randint(256, (count,), dtype=torch.uint8, device=device)
 
 
 def _maps(shape: tuple[int, ...], device: torch.device) -> Tensor:

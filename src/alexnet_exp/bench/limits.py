@@ -1,12 +1,19 @@
-"""What this machine could do at most: arithmetic and memory."""
+"""What to compare with: arithmetic and memory of this machine, and torch's own response norm."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
 
+import lightning as L
 import torch
+from torch import Tensor
 
-from alexnet_exp.bench.clock import seconds_of
+from alexnet_exp.bench.clock import ratio, seconds_of, series
+from alexnet_exp.bench.plain import torchs_norm
 from alexnet_exp.hardware import activation_dtype
 from alexnet_exp.network.alexnet import LayerPlan
+from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.training.classifier import Classifier
 
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = {"cpu": 2**28, "cuda": 2**31}  # bytes, more than any cache
@@ -20,13 +27,7 @@ _PASSES_OVER_ACTIVATIONS, _BYTES_PER_PARAMETER = 3.75, 30
 def measured_limits(device: torch.device, precision: str, seconds: float) -> dict[str, float]:
     """Rates of large matrix products, in the run's precision and in fp32, and of a large copy.
 
-    Args:
-        device: That computes.
-        precision: As in ``trainer.precision``.
-        seconds: Least time of each measurement.
-
-    Returns:
-        ``flops_per_second``, ``fp32_flops_per_second`` and ``bytes_per_second`` (read and written).
+    Each is measured for ``seconds``; the bytes per second are read and written.
     """
     side = _SIDE.get(device.type, 2048)
 
@@ -50,11 +51,10 @@ def images_per_second(
     """Ceiling of training: arithmetic and memory one after the other, and nothing else.
 
     Args:
-        layers: Of ``alexnet_exp.network.alexnet.plan``.
+        layers: Of the network.
         batch: Images of a step.
         precision: As in ``trainer.precision``; activations of fp32 are twice as many bytes.
-        flops: Per second.
-        bandwidth: Bytes per second.
+        flops, bandwidth: Operations and bytes per second.
     """
     # A third forward, two thirds backward, but nobody needs the gradient of the images.
     macs = 3 * sum(layer.macs for layer in layers) - layers[0].macs
@@ -63,3 +63,64 @@ def images_per_second(
     parameters = sum(layer.parameters for layer in layers)
     seconds = batch * (2 * macs / flops + moved / bandwidth)
     return batch / (seconds + parameters * _BYTES_PER_PARAMETER / bandwidth)
+
+
+def compare_norms(
+    trainer: L.Trainer, classifier: Classifier, batch: int, rounds: int, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """Forward and backward of every norm layer beside torch's own, on inputs of its shape.
+
+    In the run's precision and memory format, and in fp32 contiguous. torch's function gets each
+    tower's maps as an image of its own, so that it need not move anything.
+
+    Args:
+        trainer, classifier: As training has set them up.
+        batch: Number of images.
+        rounds: Turns that both have.
+        seconds: Least time of each measurement.
+
+    Yields:
+        What was normalized, the path that computed it, series of milliseconds, and ``ratio``.
+    """
+    precision: Any = trainer.precision_plugin
+    own = (activation_dtype(classifier.config.trainer.precision), classifier.memory_format)
+    plain = (torch.float32, torch.contiguous_format)
+    shapes = {layer.name: layer for layer in classifier.network.plan}
+    for name, module in classifier.network.features.named_children():
+        if not isinstance(module, LocalResponseNorm):
+            continue
+        shape = (batch, shapes[name].outputs, shapes[name].size, shapes[name].size)
+        for dtype, memory_format in dict.fromkeys((own, plain)):
+            mixed = (dtype, memory_format) == own
+            context = precision.train_step_context if mixed else nullcontext
+            x = torch.randn(shape, device=classifier.device).mul_(20).relu_().to(dtype)
+            x = x.contiguous(memory_format=memory_format)
+            y = x.reshape(batch * module.towers, -1, *shape[2:])
+            y = y.contiguous(memory_format=memory_format)
+            both = _passes(module, x, context), _passes(torchs_norm(module), y, context)
+            times = [
+                [1e3 * seconds_of(passes, x.device, seconds) for passes in both]
+                for _ in range(rounds)
+            ]
+            ours, torchs = zip(*times, strict=True)
+            yield {
+                "layer": name,
+                "shape": list(shape),
+                "dtype": str(dtype).removeprefix("torch."),
+                "memory_format": str(memory_format).removeprefix("torch.").removesuffix("_format"),
+                "path": str(module.path(x)),
+                "milliseconds": series(ours),
+                "torch_milliseconds": series(torchs),
+                "ratio": ratio(ours, torchs),
+            }
+
+
+def _passes(norm: Callable[[Tensor], Tensor], x: Tensor, context: Any) -> Callable[[], object]:
+    x = x.clone().requires_grad_()
+
+    def forward() -> Tensor:
+        with context():
+            return norm(x)
+
+    gradient = torch.ones_like(forward())  # torch's function answers in fp32 under autocast
+    return lambda: torch.autograd.grad(forward(), x, gradient)

@@ -9,7 +9,6 @@ and bottom, a layer of its own in both, is under 1 % of a step.
 
 import io
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, DataLoader
 
@@ -38,23 +37,9 @@ _PREFETCHED = 2  # batches for each worker, DataLoader's default
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class PlainNorm(nn.Module):
-    """``F.local_response_norm`` of each tower, with the constants of ``norm``: (N, C, H, W)."""
-
-    def __init__(self, norm: LocalResponseNorm) -> None:
-        super().__init__()
-        self.towers = norm.towers
-        # torch divides alpha by the size.
-        self.constants = norm.size, norm.alpha * norm.size, norm.beta, norm.k
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Normalize."""
-        towers = x.reshape(len(x) * self.towers, -1, *x.shape[2:])
-        return self.of_towers(towers).reshape(x.shape)
-
-    def of_towers(self, x: Tensor) -> Tensor:
-        """Normalize (N * towers, C / towers, H, W)."""
-        return F.local_response_norm(x, *self.constants)
+def torchs_norm(norm: LocalResponseNorm) -> nn.LocalResponseNorm:
+    """torch's own with the same constants, for the maps of one tower; it divides alpha by size."""
+    return nn.LocalResponseNorm(norm.size, norm.alpha * norm.size, norm.beta, norm.k)
 
 
 def plain_network(model: ModelConfig) -> AlexNet:
@@ -62,53 +47,46 @@ def plain_network(model: ModelConfig) -> AlexNet:
     network = AlexNet(model)
     for name, module in list(network.features.named_children()):
         if isinstance(module, LocalResponseNorm):
-            setattr(network.features, name, PlainNorm(module))
+            apart = nn.Unflatten(1, (module.towers, -1)), nn.Flatten(0, 1)
+            together = nn.Unflatten(0, (-1, module.towers)), nn.Flatten(1, 2)
+            setattr(network.features, name, nn.Sequential(*apart, torchs_norm(module), *together))
     return network
 
 
-class Plain:
-    """The plain training loop.
+def measure_plain(config: Config, folder: Path, device: torch.device, seconds: float) -> float:
+    """Images/s of the plain training loop.
 
     Args:
         config: ``model``, ``optim`` and ``data`` of it, settled.
         folder: Class folders with images.
         device: Where it trains.
+        seconds: Least time.
     """
-
-    def __init__(self, config: Config, folder: Path, device: torch.device) -> None:
-        self.config, self.folder, self.device = config, folder, device
-        self.network = plain_network(config.model).to(device).train()
-        optim = config.optim
-        rates = {"momentum": optim.momentum, "weight_decay": optim.weight_decay}
-        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=optim.lr, **rates)
-
-    def measure(self, seconds: float) -> float:
-        """Images/s of training."""
-        # The batches that workers have ready when it begins are those of any moment.
-        window = Window(seconds, self.device, max(WARM_UP, _WORKERS * _PREFETCHED))
-        for images, labels in self._batches():
-            loss = F.cross_entropy(self.network(images), labels)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            if window.tick(len(labels)):
-                break
-        return window.images_per_second
-
-    def _batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """(N, C, s, s) float32 and (N,) int64 on the device."""
-        images = image_folder(self.folder, self.config)
-        loader: Any = DataLoader(
-            ConcatDataset([images] * -(-_EPOCH // len(images))),
-            batch_size=self.config.data.batch_size,
-            shuffle=True,
-            num_workers=_WORKERS,
-            pin_memory=self.device.type == "cuda",
-            drop_last=True,
-        )
-        for pixels, labels in loader:
-            x, y = (part.to(self.device, non_blocking=True) for part in (pixels, labels))
-            yield x, y
+    network = plain_network(config.model).to(device).train()
+    optim = config.optim
+    optimizer = torch.optim.SGD(
+        network.parameters(), optim.lr, optim.momentum, weight_decay=optim.weight_decay
+    )
+    images = image_folder(folder, config)
+    loader: Any = DataLoader(
+        ConcatDataset([images] * -(-_EPOCH // len(images))),
+        batch_size=config.data.batch_size,
+        shuffle=True,
+        num_workers=_WORKERS,
+        pin_memory=device.type == "cuda",
+        drop_last=True,
+    )
+    # The batches that workers have ready when it begins are those of any moment.
+    window = Window(seconds, device, max(WARM_UP, _WORKERS * _PREFETCHED))
+    for pixels, labels in loader:
+        pixels, labels = (part.to(device, non_blocking=True) for part in (pixels, labels))
+        loss = F.cross_entropy(network(pixels), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if window.tick(len(labels)):
+            break
+    return window.images_per_second
 
 
 def image_folder(folder: Path, config: Config) -> Any:
@@ -132,18 +110,14 @@ def image_folder(folder: Path, config: Config) -> Any:
     )
 
 
-def jpeg_folder(store: Store, stores: Path, progress: bool) -> Path:
+def jpeg_folder(store: Store, stores: str, progress: bool) -> Path:
     """Class folders with up to 5000 training images of the store, JPEG of quality 95.
 
-    They are written once. Photos have the store's size already, so that plain PyTorch has less to
-    decode and to resize than from the files of the data set.
-
-    Args:
-        store: The packed images.
-        stores: Folder in which they get a folder of their own.
-        progress: Show how far it is.
+    Written once, into ``stores``. Photos have the store's size already, so that plain PyTorch has
+    less to decode and to resize than from the files of the data set.
     """
-    folder = stores / "jpeg" / f"{store.path.name}-{store.meta['fingerprint'][:8]}"
+    folder = Path(stores).expanduser() / "jpeg"
+    folder /= f"{store.path.name}-{store.meta['fingerprint'][:8]}"
     if folder.exists():
         return folder
     partial = folder.with_name(folder.name + ".partial")

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import chain, repeat
 from typing import Any
 
 import lightning as L
@@ -13,9 +12,9 @@ from torch.nn import functional as F
 from alexnet_exp.bench.clock import Course, seconds_of, series
 from alexnet_exp.bench.plain import as_jpeg
 from alexnet_exp.bench.show import show, spread
-from alexnet_exp.bench.subject import Subject
-from alexnet_exp.bench.within_trainer import (
+from alexnet_exp.bench.subject import (
     Batch,
+    Subject,
     instead_of_training,
     measure_evaluation,
     step,
@@ -30,8 +29,6 @@ from alexnet_exp.training.classifier import Classifier
 WINDOWS, EVALUATION = 8.0, 3.0  # that stages and JPEG files take, and one evaluation
 _JPEGS = 64
 
-Layer = Callable[[Tensor], Tensor]
-
 
 def measure(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any]:
     """All of it, for one case.
@@ -42,18 +39,11 @@ def measure(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any]
     short = bench.seconds / 16
 
     def timed(trainer: L.Trainer, module: Classifier) -> list[dict[str, Any]]:
-        loader = chain.from_iterable(repeat(trainer.train_dataloader))
+        loader: Any = iter(trainer.train_dataloader)  # type: ignore[arg-type]  # it does not end
         read = seconds_of(lambda: next(loader), case.device, short)
         return [_stage("input", read), *network_stages(trainer, module, next(loader), short)]
 
-    def evaluate(views: Views) -> float:
-        return measure_evaluation(case, views, bench.seconds)
-
     stages = course.take("stages", WINDOWS / 2, lambda: instead_of_training(case, timed))
-    jpeg = course.take("JPEG files", WINDOWS / 2, lambda: jpeg_decoding(case.once, 4 * short))
-    turns = {f"evaluation, views: {views}": partial(evaluate, views) for views in Views}
-    rates = course.take_turns(bench.rounds, EVALUATION, turns)
-    evaluation = {str(views): series(rate) for views, rate in zip(Views, rates, strict=True)}
     whole = stages[-1]["forward"]
     rows = [
         [name, f"{forward:,.2f}", f"{backward:,.2f}", f"{100 * (forward + backward) / whole:.1f} %"]
@@ -61,10 +51,17 @@ def measure(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any]
     ]
     title = f"Milliseconds of each stage, run by itself and not compiled, {case.name}"
     show(title, ["stage", "forward", "backward", "of the whole step"], rows)
-    size = f"{jpeg['side']} px JPEG of {jpeg['bytes_per_image'] / 1e3:,.0f} kB, decoded by a core"
-    rows = [[f"evaluation, views: {views}", spread(rate)] for views, rate in evaluation.items()]
+    jpeg = course.take("JPEG files", WINDOWS / 2, lambda: jpeg_decoding(case.once, 4 * short))
+    turns = {
+        f"evaluation, views: {views}": partial(measure_evaluation, case, views, bench.seconds)
+        for views in Views
+    }
+    rates = [*map(series, course.take_turns(bench.rounds, EVALUATION, turns))]
+    rows = [[name, spread(rate)] for name, rate in zip(turns, rates, strict=True)]
+    size = f"JPEG of {jpeg['side']} px and {jpeg['bytes_per_image'] / 1e3:,.0f} kB, by a core"
     rows.append([size, f"{jpeg['images_per_second_per_core']:,.0f}"])
     show("Besides", ["what", "images/s"], rows)
+    evaluation = dict(zip(map(str, Views), rates, strict=True))
     return {"stages": stages, "evaluation": evaluation, "jpeg": jpeg}
 
 
@@ -85,7 +82,7 @@ def network_stages(
         ``stage``, ``forward`` and ``backward`` (0 where there is no such thing).
     """
     # Every call has a context of its own: within one, weights are rounded to bf16 once.
-    context: Any = trainer.precision_plugin.train_step_context  # type: ignore[attr-defined]
+    context: Any = trainer.precision_plugin.train_step_context
     (x, labels), network = batch, classifier.network
     smoothing = classifier.config.optim.label_smoothing
     x = x.to(classifier.dtype).contiguous(memory_format=classifier.memory_format)
@@ -93,14 +90,15 @@ def network_stages(
     def loss(logits: Tensor) -> Tensor:
         return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
 
-    def forward(layer: Layer, x: Tensor) -> Tensor:
+    def forward(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         with context():
             return layer(x)
 
     def timed(work: Callable[..., object], *arguments: Any, **more: Any) -> float:
         return seconds_of(partial(work, *arguments, **more), x.device, seconds)
 
-    for name, layer in [*layer_groups(network), ("loss", loss)]:
+    layers: list[tuple[str, Any]] = [*layer_groups(network), ("loss", loss)]
+    for name, layer in layers:
         y = forward(layer, x)
         parameters = layer.parameters() if isinstance(layer, nn.Module) else ()
         wanted = [one for one in (x, *parameters) if one.requires_grad]
@@ -134,19 +132,14 @@ def _stage(name: str, forward: float, backward: float = 0.0) -> dict[str, Any]:
 
 
 def jpeg_decoding(store: Store, seconds: float) -> dict[str, Any]:
-    """Bytes and decoding rate of one core for the store's images as JPEG files.
-
-    Args:
-        store: The packed images.
-        seconds: Least time of the measurement.
-    """
-    indices = store.indices("train")
-    chosen = indices[:: max(1, len(indices) // _JPEGS)][:_JPEGS]
-    files = [as_jpeg(store.images[index]) for index in chosen]
+    """Bytes and decoding rate of one core for some of the store's images as JPEG files."""
+    rows = store.indices("train")
+    files = [as_jpeg(store.images[row]) for row in rows[:: max(1, len(rows) // _JPEGS)][:_JPEGS]]
     side, channels = store.images.shape[2:]
 
-    def decode_all() -> list[object]:
-        return [decode(data, "benchmark", channels) for data in files]
+    def decode_all() -> None:
+        for data in files:
+            decode(data, "benchmark", channels)
 
     taken = seconds_of(decode_all, torch.device("cpu"), seconds)
     return {

@@ -2,9 +2,7 @@
 
 import tempfile
 import warnings
-from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -17,11 +15,12 @@ from torch.utils.data import DataLoader
 from alexnet_exp.bench.clock import Course, now_on
 from alexnet_exp.bench.counter import tcp_bytes_sent
 from alexnet_exp.bench.show import show
-from alexnet_exp.bench.subject import IMAGENET_CLASSES
+from alexnet_exp.bench.subject import Subject
 from alexnet_exp.config import Config
+from alexnet_exp.config.bench import BenchRun
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import say
-from alexnet_exp.errors import PlacementError, UserError
+from alexnet_exp.errors import PlacementError
 from alexnet_exp.hardware import cores, uses_gpu
 from alexnet_exp.network.alexnet import plan
 from alexnet_exp.parallel.launch import run_processes
@@ -29,7 +28,7 @@ from alexnet_exp.parallel.placement import check
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
 from alexnet_exp.parallel.team import Place, make_plugins, meet, place
 from alexnet_exp.training.classifier import Classifier
-from alexnet_exp.training.settle import make_trainer, settle_hardware
+from alexnet_exp.training.settle import make_trainer
 
 WINDOWS = 25.0  # that all of it takes
 
@@ -38,71 +37,50 @@ WARM_UP, STEPS, ROUNDS = 2, 3, 2
 count, in each round; and how many times every strategy has its turn."""
 
 
-@dataclass(frozen=True)
-class Observation:
-    """Steps of one strategy.
-
-    Attributes:
-        strategy, devices, batch: What was run; the batch is global.
-        seconds: Of the fastest step; the slowest device counts.
-        sent: Bytes that each device sent in a step, mean over devices and steps; None where the
-            kernel does not see them (NCCL).
-    """
-
-    strategy: str
-    devices: int
-    batch: int
-    seconds: float
-    sent: float | None
-
-
-def measure(config: Config, course: Course) -> dict[str, Any]:
+def measure(run: BenchRun, case: Subject, course: Course) -> dict[str, Any]:
     """Steps of every strategy that can lay the network over all devices of this machine.
 
     Those are its GPUs, or two processes of its CPU.
 
     Args:
-        config: ``model``, ``optim``, ``trainer``, ``strategy`` and ``data.batch_size`` of it.
+        run: ``strategy`` and ``data.batch_size`` of it.
+        case: What is trained.
         course: Of the benchmark.
 
     Returns:
         The ``parallel`` of bench.json.
-
-    Raises:
-        UserError: The network does not fit its input.
     """
-    settle_hardware(config)
-    model = config.model
-    model.classes = model.classes or IMAGENET_CLASSES
-    model.input_channels = model.input_channels or config.data.channels
-    gpus = torch.cuda.device_count() if uses_gpu(config.trainer.accelerator) else 0
-    devices = gpus or min(2, cores())
+    config = deepcopy(case.config)
+    config.strategy, config.data.batch_size = run.strategy, run.data.batch_size
+    devices = torch.cuda.device_count() if case.device.type == "cuda" else min(2, cores())
     found = course.take("steps of every strategy", WINDOWS, lambda: observe(config, devices))
-    alone = found[0].seconds
     rows = [
-        [one.strategy, f"{one.devices}", f"{1e3 * one.seconds:.0f}", f"{alone / one.seconds:.2f}",
-         "-" if one.sent is None else f"{one.sent / 1e6:.3f}"]
+        [one["strategy"], f"{one['devices']}", f"{1e3 * one['seconds']:.0f}",
+         f"{found[0]['seconds'] / one['seconds']:.2f}",
+         "-" if one["sent"] is None else f"{one['sent'] / 1e6:.3f}"]
         for one in found
     ]  # fmt: skip
     title = f"Steps on {config.data.batch_size} images, {config.trainer.precision}"
     heads = ["strategy", "devices", "ms", "times as fast", "MB sent by each"]
     show(f"{title} (single: every device by itself, all at once)", heads, rows)
-    return {"precision": config.trainer.precision, "observed": [asdict(one) for one in found]}
+    return {"precision": config.trainer.precision, "observed": found}
 
 
-def observe(config: Config, devices: int) -> list[Observation]:
+def observe(config: Config, devices: int) -> list[dict[str, Any]]:
     """Train on random images, with the strategies in turn.
 
     Under ``single`` each device trains by itself, all at once.
 
     Args:
-        config: As for ``measure``; classes, channels and precision set.
+        config: Settled.
         devices: Processes on this machine.
 
-    Raises:
-        UserError: The network does not fit its input.
+    Returns:
+        ``strategy``, ``devices``, ``batch`` (global), ``seconds`` of the fastest step (the slowest
+        device counts), and bytes ``sent`` by each device in a step, mean over devices and steps;
+        None where the kernel does not see them (NCCL).
     """
-    strategies = list(fitting(config, devices))
+    strategies = fitting(config, devices)
     first = under(config, strategies[-1], devices)
     if devices == 1:
         turns = _in_turns(first, Path())["turns"]
@@ -112,34 +90,29 @@ def observe(config: Config, devices: int) -> list[Observation]:
     found = []
     for number, strategy in enumerate(strategies):
         mine = turns[number :: len(strategies)]
-        seconds = min(max(taken for taken, _ in turn) for turn in mine)
         counts = [sent for turn in mine for _, sent in turn]
-        sent = None if None in counts else mean(counts)
-        of = 1 if strategy == StrategyName.single else devices
-        found.append(Observation(str(strategy), of, config.data.batch_size, seconds, sent))
+        found.append(
+            {
+                "strategy": str(strategy),
+                "devices": 1 if strategy == StrategyName.single else devices,
+                "batch": config.data.batch_size,
+                "seconds": min(max(taken for taken, _ in turn) for turn in mine),
+                "sent": None if None in counts else mean(counts),
+            }
+        )
     return found
 
 
-def fitting(config: Config, devices: int) -> Iterator[StrategyName]:
-    """The strategies that can lay network and batch over these devices, single first.
-
-    Raises:
-        UserError: The network does not fit its input.
-    """
-    yield StrategyName.single
-    try:
-        layers = plan(config.model)
-    except ValueError as error:
-        raise UserError(str(error)) from error
-    for strategy in StrategyName:
-        if strategy != StrategyName.single and devices > 1:
-            own = under(config, strategy, devices)
-            try:
-                check(own, layers)
-            except PlacementError as error:
-                say(f"{strategy} is left out: {error}")
-            else:
-                yield strategy
+def fitting(config: Config, devices: int) -> list[StrategyName]:
+    """The strategies that can lay network and batch over these devices, single first."""
+    found = [StrategyName.single]
+    for strategy in [name for name in StrategyName if name not in found and devices > 1]:
+        try:
+            check(under(config, strategy, devices), plan(config.model))
+            found.append(strategy)
+        except PlacementError as error:
+            say(f"{strategy} is left out: {error}")
+    return found
 
 
 def under(config: Config, strategy: StrategyName, devices: int) -> Config:
@@ -151,31 +124,26 @@ def under(config: Config, strategy: StrategyName, devices: int) -> Config:
 
 def _in_turns(config: Config, folder: Path) -> dict[str, Any]:
     """What one process does; by turn and process, seconds of a step and bytes sent in it."""
-    here = place(config)
+    here, on_gpu = place(config), uses_gpu(config.trainer.accelerator)
     assert here is not None
     found = []
-    for strategy in [*fitting(config, here.size)] * ROUNDS:
+    for strategy in fitting(config, here.size) * ROUNDS:
         own, ours = under(config, strategy, here.size), here
         if strategy == StrategyName.single:  # on a GPU of its own
-            on_gpu = uses_gpu(config.trainer.accelerator)
             ours, own.trainer.devices = Place(), [here.local_rank] if on_gpu else 1
         with meet(own, ours):
-            found.append(_steps(own, ours))
+            found.append(_steps(own, ours, on_gpu))
         if here.is_first:
             say(f"{strategy}: {1e3 * found[-1][0]:.0f} ms a step")
     with meet(config, here) as team:
         return {"turns": list(zip(*team.gather(found), strict=True))}
 
 
-def _steps(config: Config, here: Place) -> tuple[float, float | None]:
+def _steps(config: Config, here: Place, on_gpu: bool) -> tuple[float, float | None]:
     """Seconds of the fastest of a few steps on the same random images, and bytes sent in each."""
-    model = config.model
-    assert model.classes is not None
-    assert model.input_channels is not None
     warnings.filterwarnings("ignore", message=".*have no `val_dataloader`.*")
     L.seed_everything(config.seed, verbose=False)
     classifier = Classifier(config)
-    on_gpu = uses_gpu(config.trainer.accelerator)
     times: list[float] = []
     sent: list[int] = []
 
@@ -183,28 +151,24 @@ def _steps(config: Config, here: Place) -> tuple[float, float | None]:
         times.append(now_on(module.device))
         sent.append(0 if on_gpu else tcp_bytes_sent())
 
+    reader = LambdaCallback(on_train_batch_start=read, on_train_batch_end=read)
     trainer = make_trainer(
         config,
         max_steps=WARM_UP + STEPS,
         strategy=make_strategy(config),
-        callbacks=[
-            *make_callbacks(config, classifier.network),
-            LambdaCallback(on_train_batch_start=read, on_train_batch_end=read),
-        ],
+        callbacks=[*make_callbacks(config, classifier.network), reader],
         plugins=make_plugins(config, here),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
     )
+    model: Any = config.model
     towers = model.towers if config.strategy.name == StrategyName.towers else 1
     images, side = config.data.batch_size * towers // here.size, model.input_size
-    batch = (
-        torch.randn(images, model.input_channels, side, side),
-        torch.randint(model.classes, (images,)),
-    )
-    batches: list[Any] = [batch] * (WARM_UP + STEPS)
-    trainer.fit(classifier, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+    x = torch.randn(images, model.input_channels, side, side)
+    batches: Any = [(x, torch.randint(model.classes, (images,)))] * (WARM_UP + STEPS)
+    trainer.fit(classifier, DataLoader(batches, batch_size=None))
     begins, ends = times[2 * WARM_UP :: 2], times[2 * WARM_UP + 1 :: 2]
     fastest = min(end - begin for begin, end in zip(begins, ends, strict=True))
     return fastest, None if on_gpu else (sent[-1] - sent[2 * WARM_UP]) / STEPS

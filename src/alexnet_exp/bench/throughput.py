@@ -6,12 +6,11 @@ from typing import Any
 import torch
 
 from alexnet_exp.bench.clock import Course, ratio, series
-from alexnet_exp.bench.limits import images_per_second, measured_limits
-from alexnet_exp.bench.norms import compare_norms
-from alexnet_exp.bench.plain import Plain
+from alexnet_exp.bench.limits import compare_norms, images_per_second, measured_limits
+from alexnet_exp.bench.plain import jpeg_folder, measure_plain
 from alexnet_exp.bench.show import show, spread
-from alexnet_exp.bench.subject import Subject
-from alexnet_exp.bench.within_trainer import (
+from alexnet_exp.bench.subject import (
+    Subject,
     instead_of_training,
     measure_end_to_end,
     measure_input,
@@ -19,6 +18,8 @@ from alexnet_exp.bench.within_trainer import (
 )
 from alexnet_exp.config import to_plain
 from alexnet_exp.config.bench import BenchConfig
+
+WINDOWS, REST = 4.0, (1.5, 10.0)  # that one path takes, and ceilings and LRN
 
 PATHS = {
     "model": "network alone",
@@ -34,8 +35,6 @@ RATIOS = {
     "input_over_model": ("input", "model"),
 }
 
-WINDOWS, REST = 4.0, (1.5, 10.0)  # that one path takes, and ceilings and LRN
-
 
 def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dict[str, Any]:
     """Each case, its main ratios on the screen as soon as they are there, then ceilings and LRN.
@@ -48,18 +47,40 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
     config, device = first.config, first.device
     precision = config.trainer.precision
     limits = course.take("ceilings", REST[0], lambda: measured_limits(device, precision, seconds))
-    rates = limits["flops_per_second"], limits["bytes_per_second"]
+    rows = [
+        [words, f"{limits[name] / 1e9:,.0f} {unit}"]
+        for words, name, unit in (
+            ("matrix product in the run's precision", "flops_per_second", "GFLOP/s"),
+            ("matrix product in fp32", "fp32_flops_per_second", "GFLOP/s"),
+            ("copy, read and written", "bytes_per_second", "GB/s"),
+        )
+    ]
     for case, record in zip(cases, records, strict=True):
+        rates = limits["flops_per_second"], limits["bytes_per_second"]
         ceiling = images_per_second(case.layers, case.batch, precision, *rates)
         fractions = {path: record[path]["median"] / ceiling for path in ("model", "end_to_end")}
         record |= {"ceiling": ceiling, "fractions": fractions}
-    show_limits(limits, records)
+        rows.append([f"{case.name}: product and copy in turn", f"{ceiling:,.1f} images/s"])
+        rows += [
+            [f"{case.name}: {PATHS[path]} / that", f"{fractions[path]:.2f}"] for path in fractions
+        ]
+    show("Ceilings measured here", ["what", "rate"], rows)
 
     def norms(trainer: Any, module: Any) -> list[dict[str, Any]]:
         return list(compare_norms(trainer, module, first.batch, bench.rounds, seconds / 4))
 
     found = course.take("LRN", REST[1], lambda: instead_of_training(first, norms, first.batches))
-    show_norms(found)
+    rows = [
+        [
+            f"{norm['layer']}, {norm['dtype']}, {norm['memory_format']}: {norm['path']}",
+            f"{norm['milliseconds']['median']:,.2f}",
+            f"{norm['torch_milliseconds']['median']:,.2f}",
+            f"{norm['ratio']:.3f}",
+        ]
+        for norm in found
+    ]
+    title = "Local response norm beside F.local_response_norm, both passes"
+    show(title, ["layer", "ms", "torch, ms", "ratio"], rows)
     return {
         "profile": bench.profile,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
@@ -79,12 +100,13 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
 
 def measure_case(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any]:
     """Images/s of all paths, in turn, and their ratios; shown at once."""
-    plain = Plain(case.config, case.jpegs, case.device)
+    config, seconds = case.config, bench.seconds
+    files = jpeg_folder(case.once, config.data.stores, config.trainer.progress)
     turns = {
-        "model": lambda: measure_network(case, bench.seconds),
-        "input": lambda: measure_input(case, bench.seconds),
-        "end_to_end": lambda: measure_end_to_end(case, bench.seconds),
-        "plain": lambda: plain.measure(bench.seconds),
+        "model": lambda: measure_network(case, seconds),
+        "input": lambda: measure_input(case, seconds),
+        "end_to_end": lambda: measure_end_to_end(case, seconds),
+        "plain": lambda: measure_plain(config, files, case.device, seconds),
     }
     named = {f"{case.name}: {PATHS[path]}": turn for path, turn in turns.items()}
     values = course.take_turns(bench.rounds, WINDOWS, named)
@@ -94,7 +116,6 @@ def measure_case(bench: BenchConfig, case: Subject, course: Course) -> dict[str,
         for name, (over, under) in RATIOS.items()
     ]
     rows += [[f"{words}, images/s", spread(record[path])] for path, words in PATHS.items()]
-    config = case.config
     title = f"{case.name}, {case.device.type}, {config.trainer.precision}, data={config.data.name}"
     show(title, ["medians of the rounds", "(least to most)"], rows)
     return record
@@ -110,41 +131,7 @@ def case_record(batch: int, store: str, values: Mapping[str, Sequence[float]]) -
     }
 
 
-def headline(found: Mapping[str, Any]) -> dict[str, float]:
-    """The figures of the first case that stand at the top of bench.json."""
-    case = found["cases"][0]
+def headline(case: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of one case that stand at the top of bench.json."""
     figures = {f"{path}_images_per_second": float(case[path]["median"]) for path in PATHS}
     return figures | {name: float(case[name]) for name in RATIOS}
-
-
-def show_limits(limits: Mapping[str, float], cases: Sequence[Mapping[str, Any]]) -> None:
-    """Rates, and what they would allow."""
-    rows = [
-        [what, f"{limits[name] / 1e9:,.0f} {unit}"]
-        for what, name, unit in (
-            ("matrix product in the run's precision", "flops_per_second", "GFLOP/s"),
-            ("matrix product in fp32", "fp32_flops_per_second", "GFLOP/s"),
-            ("copy, read and written", "bytes_per_second", "GB/s"),
-        )
-    ]
-    for case in cases:
-        name = f"batch {case['batch']}, {case['store']}"
-        rows.append([f"{name}: product and copy in turn", f"{case['ceiling']:,.1f} images/s"])
-        for path, fraction in case["fractions"].items():
-            rows.append([f"{name}: {PATHS[path]} / that", f"{fraction:.2f}"])
-    show("Ceilings measured here", ["what", "rate"], rows)
-
-
-def show_norms(norms: Sequence[Mapping[str, Any]]) -> None:
-    """A row for each layer and kind of input."""
-    rows = [
-        [
-            f"{norm['layer']}, {norm['dtype']}, {norm['memory_format']}: {norm['path']}",
-            f"{norm['milliseconds']['median']:,.2f}",
-            f"{norm['torch_milliseconds']['median']:,.2f}",
-            f"{norm['ratio']:.3f}",
-        ]
-        for norm in norms
-    ]
-    title = "Local response norm beside F.local_response_norm, both passes"
-    show(title, ["layer", "ms", "torch, ms", "ratio"], rows)

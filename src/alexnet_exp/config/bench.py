@@ -60,12 +60,11 @@ class BenchConfig:
         for name in ("parts", "batches", "stores"):
             if not getattr(self, name):
                 raise ValueError(f"bench.{name}=[] leaves nothing to measure: name one at least")
-        if any(batch < 1 for batch in self.batches):
+        if min(self.batches) < 1:
             raise ValueError(f"bench.batches={self.batches} must be sizes from 1 on")
-        if self.rounds < 1:
-            raise ValueError(f"bench.rounds={self.rounds} must be at least 1")
-        if self.seconds <= 0:
-            raise ValueError(f"bench.seconds={self.seconds} must be greater than 0")
+        for name in ("rounds", "seconds"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"bench.{name}={getattr(self, name)} must be greater than 0")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The parts of the benchmark of one device; no test asserts a time."""
+"""The measurements one by one; no test asserts a time."""
 
 from pathlib import Path
 from statistics import median
@@ -10,44 +10,32 @@ import torch
 from lightning import seed_everything
 from PIL import Image
 from torch import nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from alexnet_exp.bench import window as clock
-from alexnet_exp.bench.limits import images_per_second, jpeg_decoding
-from alexnet_exp.bench.plain import PlainNorm, image_folder, jpeg_folder, plain_network
-from alexnet_exp.bench.record import case_record, headline, ratio, take_turns
-from alexnet_exp.bench.short_run import short_run
+from alexnet_exp.bench import clock, kernels
+from alexnet_exp.bench.clock import Course, Window, ratio
+from alexnet_exp.bench.limits import images_per_second
+from alexnet_exp.bench.plain import image_folder, jpeg_folder, plain_network
 from alexnet_exp.bench.stages import layer_groups
-from alexnet_exp.bench.steps import step
-from alexnet_exp.bench.window import Window
-from alexnet_exp.bench.within_trainer import EndlessStore, at_first_step, augmented_batches
-from alexnet_exp.config import Config
-from alexnet_exp.data.store.store import Store, prepare
-from alexnet_exp.errors import UserError
+from alexnet_exp.bench.subject import Subject, instead_of_training, step
+from alexnet_exp.bench.throughput import case_record, headline
+from alexnet_exp.config.bench import StoreKind
 from alexnet_exp.network.alexnet import AlexNet, plan
 from alexnet_exp.network.lrn import LocalResponseNorm
 from alexnet_exp.training.classifier import Classifier
-from alexnet_exp.training.settle import make_trainer, settle
+from alexnet_exp.training.settle import make_trainer
 from tests.conftest import ComposeConfig
 
 TINY = (
-    "model.width=0.05", "model.fc=[64,64]", "model.input_size=67", "model.input_channels=3",
-    "data.image_size=72", "data.synthetic_images=60", "data.batch_size=8", "trainer=cpu",
-    "trainer.precision=32-true",
+    "model.width=0.05", "model.fc=[64,64]", "model.input_size=67", "data.image_size=72",
+    "data.synthetic_images=60", "trainer=cpu", "trainer.precision=32-true",
+    "trainer.progress=false",
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("stores")
-
-
-def tiny(compose_config: ComposeConfig, stores: Path, *more: str) -> tuple[Config, Store]:
+def tiny(compose_config: ComposeConfig, stores: Path, *more: str) -> Subject:
     config = compose_config(*TINY, f"data.stores={stores}", *more)
-    store = prepare(config.data, progress=False)
-    settle(config, store)
-    return config, store
+    return Subject(config, 8, StoreKind.mapped)
 
 
 def test_window_counts_steps_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,15 +60,31 @@ def test_a_window_that_never_began_has_no_rate() -> None:
         _ = window.images_per_second
 
 
-def test_measurements_take_turns() -> None:
+def test_measurements_take_turns_and_say_what_is_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: now)
     order: list[str] = []
-    values = take_turns(
-        "test",
-        {name: lambda name=name: float(order.append(name) or len(order)) for name in "ab"},
-        rounds=3,
-    )
+
+    def measure(name: str, taken: float) -> float:
+        nonlocal now
+        now += taken
+        order.append(name)
+        return now
+
+    course = Course(windows=10, seconds=2)
+    turns = {"a": lambda: measure("a", 5.0), "b": lambda: measure("b", 1.0)}
+    assert course.take_turns(3, 1.0, turns) == [[5, 11, 17], [6, 12, 18]]
+    assert course.take("c", 4.0, lambda: "found") == "found"
     assert order == list("ababab")
-    assert values == {"a": [1.0, 3.0, 5.0], "b": [2.0, 4.0, 6.0]}
+    said = capsys.readouterr().err.splitlines()
+    # A window is 2 s at first, then 5 s, then the mean of 5 and 1.
+    assert said[:3] == [
+        "a, round 1 of 3 (about 20 s left)", "b, round 1 of 3 (about 45 s left)",
+        "a, round 2 of 3 (about 24 s left)",
+    ]  # fmt: skip
+    assert said[-1] == "c (about 12 s left)"
 
 
 def test_ratios_are_medians_of_those_within_a_round() -> None:
@@ -115,7 +119,7 @@ def test_the_plain_network_computes_the_same(compose_config: ComposeConfig, pres
             nn.init.kaiming_normal_(parameter)
     plain.load_state_dict(ours.state_dict())
     assert not any(isinstance(module, LocalResponseNorm) for module in plain.modules())
-    norms = sum(isinstance(module, PlainNorm) for module in plain.modules())
+    norms = sum(isinstance(module, nn.LocalResponseNorm) for module in plain.modules())
     assert norms == sum(isinstance(module, LocalResponseNorm) for module in ours.modules())
     images = 50 * torch.randn(2, 3, model.input_size, model.input_size)
     with torch.no_grad():
@@ -124,16 +128,10 @@ def test_the_plain_network_computes_the_same(compose_config: ComposeConfig, pres
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_plain_norm_is_torchs_own_for_each_tower() -> None:
-    norm = LocalResponseNorm(12, towers=2, alpha=0.1)
-    x = 3 * torch.randn(2, 12, 4, 5)
-    towers = [F.local_response_norm(part, 5, 0.5, 0.75, 2.0) for part in x.chunk(2, 1)]
-    assert torch.allclose(PlainNorm(norm)(x), torch.cat(towers, 1), rtol=1e-6)
-
-
-def test_drawn_images_are_written_as_jpeg_once(compose_config: ComposeConfig, stores: Path) -> None:
-    config, store = tiny(compose_config, stores, "trainer.progress=false")
-    folder = jpeg_folder(config, store)
+def test_images_are_written_as_jpeg_once(compose_config: ComposeConfig, stores: Path) -> None:
+    subject = tiny(compose_config, stores)
+    config, store = subject.config, subject.once
+    folder = jpeg_folder(store, str(stores), progress=False)
     files = sorted(folder.rglob("*.jpg"))
     assert {int(file.stem) for file in files} == set(store.indices("train").tolist())
     for file in files[::7]:
@@ -147,7 +145,7 @@ def test_drawn_images_are_written_as_jpeg_once(compose_config: ComposeConfig, st
             assert errors.argmin() == index
             assert errors[index] < 8  # color is stored at half of the resolution
     stamp = files[0].stat().st_mtime_ns
-    assert jpeg_folder(config, store) == folder
+    assert jpeg_folder(store, str(stores), progress=False) == folder
     assert files[0].stat().st_mtime_ns == stamp
     images = image_folder(folder, config)
     assert len(images) == len(files)
@@ -157,40 +155,22 @@ def test_drawn_images_are_written_as_jpeg_once(compose_config: ComposeConfig, st
     assert label == 0
 
 
-@pytest.mark.parametrize("inside", ["", "photos", "train"])
-def test_image_files_of_the_user_are_read_where_they_lie(
-    compose_config: ComposeConfig, tmp_path: Path, inside: str
+@pytest.mark.parametrize("fuse", [True, False])
+def test_layers_are_grouped_as_the_paper_names_them(
+    compose_config: ComposeConfig, stores: Path, fuse: bool
 ) -> None:
-    root = tmp_path / "root"
-    for part in ("train", "val") if inside == "train" else (inside,):
-        for name in ("lily", "rose"):
-            (root / part / name).mkdir(parents=True)
-            for number in range(6):
-                pixels = np.random.default_rng(number).integers(0, 255, (80, 90, 3), np.uint8)
-                Image.fromarray(pixels).save(root / part / name / f"{number}.jpg")
-    config, store = tiny(
-        compose_config, tmp_path / "stores", "data=imagefolder", f"data.root={root}",
-        "data.batch_size=4", "data.val_fraction=.2", "data.test_fraction=.2",
-    )  # fmt: skip
-    assert jpeg_folder(config, store) == root / inside
-    store.meta["skipped"]["lily/0.jpg"] = "torn"
-    assert jpeg_folder(config, store).is_relative_to(tmp_path / "stores")
-
-
-def test_layers_are_grouped_as_the_paper_names_them(compose_config: ComposeConfig) -> None:
-    model = compose_config(*TINY, "model.classes=10").model
-    network = AlexNet(model).eval()
+    subject = tiny(compose_config, stores, f"speed.fuse={fuse}")
+    network = subject.classifier.network.eval()
     groups = list(layer_groups(network))
     assert [name for name, _ in groups] == [
         "conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5",
         "fc6", "drop6", "fc7", "drop7", "fc8",
     ]  # fmt: skip
-    images = torch.randn(2, 3, 67, 67)
+    x = images = torch.randn(2, 3, 67, 67)
     planned = {layer.name: layer for layer in network.plan}
-    x = images
     for name, layers in groups:
         x = layers(x)
-        if name in planned:
+        if name in planned and name != "pool5":
             assert x.shape[1] == planned[name].outputs
     assert torch.equal(x, network(images))
 
@@ -199,16 +179,18 @@ def test_steps_of_the_model_are_those_of_training(
     compose_config: ComposeConfig, stores: Path
 ) -> None:
     """The same weights to the bit after three steps, by Lightning and by the benchmark."""
-    config, store = tiny(
-        compose_config, stores, "model.dropout=0", "optim.lr=0.01", "optim.schedule=constant",
-        "optim.warmup_steps=0", "optim.clip_norm=0.5",
-    )  # fmt: skip
-    batches = augmented_batches(config, EndlessStore.of(store), 3)
-    assert batches[0]["images"].shape == (8, 3, 67, 67)
+    subject = tiny(
+        compose_config, stores, "model.dropout=0", "optim.warmup_steps=0", "optim.clip_norm=0.5"
+    )
+    subject.config.optim.lr = 0.01
+    batches = subject.batches + subject.batches[:1]
+    assert batches[0][0].shape == (8, 3, 67, 67)
+    assert batches[0][1].shape == (8,)
     found: list[dict[str, torch.Tensor]] = []
     for by_hand in (False, True):
         seed_everything(0, verbose=False)
-        classifier = Classifier(config, store.classes)
+        subject.forget()
+        classifier = subject.classifier
         start = {name: p.clone() for name, p in classifier.named_parameters()}
         if by_hand:
 
@@ -216,10 +198,10 @@ def test_steps_of_the_model_are_those_of_training(
                 for number, batch in enumerate(batches):
                     step(trainer, module, batch, number)
 
-            at_first_step(config, classifier, batches, run)
+            instead_of_training(subject, run, batches)
         else:
             trainer = make_trainer(
-                config, max_epochs=1, logger=False, enable_checkpointing=False,
+                subject.config, max_epochs=1, logger=False, enable_checkpointing=False,
                 enable_progress_bar=False, limit_val_batches=0, gradient_clip_val=0.5,
             )  # fmt: skip
             trainer.fit(classifier, DataLoader(batches, batch_size=None))
@@ -232,8 +214,8 @@ def test_steps_of_the_model_are_those_of_training(
 def test_an_endless_store_has_every_image_as_often(
     compose_config: ComposeConfig, stores: Path
 ) -> None:
-    _, store = tiny(compose_config, stores)
-    endless = EndlessStore.of(store)
+    subject = tiny(compose_config, stores)
+    store, endless = subject.once, subject.store
     for split in ("train", "val", "test"):
         counts = np.bincount(endless.indices(split), minlength=len(store.labels))
         assert set(np.flatnonzero(counts)) == set(store.indices(split))
@@ -249,26 +231,18 @@ def test_the_ceiling_is_arithmetic_and_memory_in_turn(
     layers = plan(model)
     flops, bandwidth = 1e12, 5e10
     seconds = 128 * (4.136e9 / flops + 9.4e6 * factor / bandwidth) + 1.83e9 / bandwidth
-    found = images_per_second(layers, 2, 128, precision, flops, bandwidth)
+    found = images_per_second(layers, 128, precision, flops, bandwidth)
     assert found == pytest.approx(128 / seconds, rel=0.005)
 
 
-def test_jpeg_figures_are_of_the_stores_images(compose_config: ComposeConfig, stores: Path) -> None:
-    _, store = tiny(compose_config, stores)
-    found = jpeg_decoding(store, 0.01)
-    assert (found["side"], found["quality"]) == (72, 95)
-    assert 0 < found["bytes_per_image"] < 72 * 72 * 3
-    assert found["images"] == len(store.indices("train"))
-    assert found["images_per_second_per_core"] > 0
-
-
-def test_the_run_of_its_own_tells_memory(
-    compose_config: ComposeConfig, stores: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config, _ = tiny(compose_config, stores)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    found = short_run([*TINY, f"data.stores={stores}"], config)
-    assert found["peak_memory_bytes"] > 2**27
-    assert set(found) == {"peak_memory_bytes", "first_step_seconds"}
-    with pytest.raises(UserError, match=r"alexnet_exp.train .* failed: .*model.droput"):
-        short_run([*TINY, "model.droput=0"], config)
+def test_kernels_count_each_byte_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "STORED_IMAGES", 1)
+    found = {name: size for name, size, _ in kernels.cases(2, torch.device("cpu"))}
+    norm1, norm2 = 2 * 290_400 * 2, 2 * 186_624 * 2  # images, activations, bytes of bf16
+    assert found == {
+        "norm1 forward": 2 * norm1,
+        "norm1 backward": 3 * norm1,
+        "norm2 forward": 2 * norm2,
+        "norm2 backward": 3 * norm2,
+        "crop": 2 * 224 * 224 * 3 * (1 + 2),
+    }

@@ -1,0 +1,80 @@
+"""Bytes that leave each process in a step, counted by the kernel, against sums by hand."""
+
+import pytest
+
+from alexnet_exp.bench.strategy_steps import observe
+from alexnet_exp.config.training import StrategyName
+from alexnet_exp.network.alexnet import LayerPlan, plan
+from tests.conftest import ComposeConfig
+
+IMAGES = 16
+
+# What gloo puts before each message, and its messages from each of K processes for a collective, in
+# units of K - 1.
+HEADER = 48
+REDUCED, GATHERED, EXCHANGED = 12, 6, 3
+
+
+def expected(
+    strategy: str, layers: list[LayerPlan], devices: int, size: int
+) -> tuple[float, float]:
+    """Payload of a step by ring algorithms (Patarasuk and Yuan 2009), and messages.
+
+    An all-reduce is a reduce-scatter and an all-gather, each of which sends all but one process's
+    share; gloo's reduce-scatter in torch is an all-reduce.
+
+    Args:
+        strategy: ddp, fsdp, towers or one_weird_trick.
+        layers: Of the network.
+        devices: Processes.
+        size: Bytes of an activation.
+    """
+    conv = [layer for layer in layers if layer.kind == "conv"]
+    fc = [layer for layer in layers if layer.kind == "fc"]
+    weights = 4 * sum(layer.parameters for layer in layers)
+    rest = (devices - 1) / devices
+    inputs = sum(layer.inputs for layer in fc)
+    if strategy == "ddp":
+        return 2 * rest * weights, REDUCED * (devices - 1)
+    if strategy == "fsdp":  # all convolutions, and each fully connected layer; rows are padded
+        rows = [(-(-layer.outputs // devices) * devices, layer) for layer in conv + fc]
+        padded = sum(4 * count * layer.parameters // layer.outputs for count, layer in rows)
+        units = 1 + len(fc)
+        return (1 + 1 + 2) * rest * padded, units * (2 * GATHERED + REDUCED) * (devices - 1)
+    if strategy == "towers":  # pairs, which meet at conv3 and each fully connected layer
+        pairs, images = devices // 2, IMAGES * 2 / devices
+        seen = conv[2].inputs * conv[2].size ** 2 + inputs
+        activations = images * size * ((1 + 2) * seen + fc[-1].outputs) / 2
+        messages = 4 * (GATHERED + REDUCED) + GATHERED
+        gradients = 2 * (pairs - 1) / pairs * weights / 2
+        return activations + gradients, messages + REDUCED * (pairs - 1)
+    logits = 2 * IMAGES * fc[-1].outputs / devices
+    gradients = 2 * 4 * sum(layer.parameters for layer in conv)
+    sent = rest * (size * ((1 + 2) * IMAGES * inputs + logits) + gradients)
+    messages = 3 * (GATHERED + REDUCED) + 2 * EXCHANGED + REDUCED
+    return sent, messages * (devices - 1)
+
+
+@pytest.mark.parametrize(
+    ("devices", "precision"),
+    [(2, "bf16-mixed"), pytest.param(4, "32-true", marks=pytest.mark.long)],
+)
+def test_steps_send_what_a_sum_by_hand_says(
+    compose_config: ComposeConfig, devices: int, precision: str
+) -> None:
+    """To the byte, in real processes; all averaged gradients of a small network are one message."""
+    config = compose_config(
+        "model=paper", "model.classes=10", "model.input_channels=3", "model.width=.0625",
+        "model.input_size=67", f"data.batch_size={IMAGES}", "trainer.accelerator=cpu",
+        f"trainer.precision={precision}", "trainer.channels_last=false",
+    )  # fmt: skip
+    layers, size = plan(config.model), 2 if precision == "bf16-mixed" else 4
+    found = {one["strategy"]: one for one in observe(config, devices)}
+    assert set(found) == {str(name) for name in StrategyName}
+    single = found.pop("single")
+    assert (single["sent"], single["devices"]) == (0, 1)
+    for name, one in found.items():
+        payload, messages = expected(name, layers, devices, size)
+        assert one["sent"] == payload + HEADER * messages, name
+        assert (one["devices"], one["batch"]) == (devices, IMAGES)
+        assert one["seconds"] > 0
