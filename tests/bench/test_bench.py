@@ -143,7 +143,7 @@ def check_stages(found: dict[str, Any]) -> None:
         "one": 2, "ten": 2,
     }  # fmt: skip
     jpeg = found["jpeg"]
-    assert (jpeg["side"], jpeg["images"]) == (72, 42)
+    assert (jpeg["side"], jpeg["images"]) == (72, 45)
     assert 0 < jpeg["bytes_per_image"] < 72 * 72 * 3
     assert jpeg["images_per_second_per_core"] > 0
 
