@@ -32,7 +32,7 @@ class _SweepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from alexnet_exp.sweep.launch import launch
+        from alexnet_exp.sweep.multirun import launch
 
         return launch(
             self._command, self._context, self._config, job_overrides, initial_job_idx,

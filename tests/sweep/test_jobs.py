@@ -12,7 +12,7 @@ from alexnet_exp import cli
 from alexnet_exp.config import Config
 from alexnet_exp.errors import OtherRunError, PlacementError
 from alexnet_exp.runs.folder import RunFolder
-from alexnet_exp.sweep import launch, planning
+from alexnet_exp.sweep import multirun, planning
 from alexnet_exp.sweep.engine import Backend
 from alexnet_exp.sweep.jobs import Job, Outcome, State, quoted
 from alexnet_exp.sweep.planning import folder_name
@@ -138,7 +138,7 @@ def planned(
             jobs.extend(planned)
             return [Outcome(job, ending) for job in planned]
 
-        monkeypatch.setattr(launch, "run_sweep", record)
+        monkeypatch.setattr(multirun, "run_sweep", record)
         monkeypatch.setattr(sys, "argv", ["train", *overrides, *small])
         code = 0
         try:

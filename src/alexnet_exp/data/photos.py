@@ -5,7 +5,7 @@ from pathlib import Path
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.decode import Pixels, decode, resize_and_crop
 from alexnet_exp.data.sources.files import Files, require_readable
-from alexnet_exp.data.sources.layout import list_classes
+from alexnet_exp.data.sources.folders import list_classes
 from alexnet_exp.errors import UserError
 
 

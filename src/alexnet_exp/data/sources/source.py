@@ -14,7 +14,7 @@ from alexnet_exp.data.decode import DecodeError, Pixels, decode
 from alexnet_exp.data.sources import arrays, synthetic
 from alexnet_exp.data.sources.download import fetch
 from alexnet_exp.data.sources.files import Files, require_readable, unpack
-from alexnet_exp.data.sources.layout import Listing, list_folders, list_imagenet
+from alexnet_exp.data.sources.folders import Listing, list_folders, list_imagenet
 from alexnet_exp.data.sources.split import (
     TAIL_BYTES,
     Entry,
