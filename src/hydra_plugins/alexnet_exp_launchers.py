@@ -12,47 +12,25 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 
-class _SweepLauncher(Launcher):
+class SweepLauncher(Launcher):
     """Hands the jobs of a multirun to the command that was started.
 
     Args:
-        settings: Fields of ``hydra.launcher``.
+        backend: processes, ray or slurm.
+        settings: The other fields of ``hydra.launcher``.
     """
 
-    backend = ""
-
-    def __init__(self, **settings: Any) -> None:
-        self._settings = settings
+    def __init__(self, backend: str, **settings: Any) -> None:
+        self._chosen = backend, settings
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
-        self._context, self._command, self._config = hydra_context, task_function, config
+        self._given = task_function, hydra_context, config
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         from alexnet_exp.sweep.multirun import launch
 
-        return launch(
-            self._command, self._context, self._config, job_overrides, initial_job_idx,
-            self.backend, self._settings,
-        )  # fmt: skip
-
-
-class ProcessLauncher(_SweepLauncher):
-    """Processes on this machine."""
-
-    backend = "processes"
-
-
-class RayLauncher(_SweepLauncher):
-    """A Ray cluster, or Ray on this machine."""
-
-    backend = "ray"
-
-
-class SlurmLauncher(_SweepLauncher):
-    """SLURM, through submitit."""
-
-    backend = "slurm"
+        return launch(*self._given, job_overrides, initial_job_idx, *self._chosen)

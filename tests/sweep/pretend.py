@@ -50,7 +50,7 @@ class Pretend(Job):
         """The script's process."""
         self.folder.mkdir(parents=True, exist_ok=True)
         arguments = ("-c", self.script)
-        return ChildSpec(self.name, self.folder, arguments, self.timeout, cwd=str(self.folder))
+        return ChildSpec(self.folder, arguments, self.timeout, cwd=str(self.folder))
 
 
 def pretend_jobs(

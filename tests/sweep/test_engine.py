@@ -168,7 +168,7 @@ def test_job_is_its_own_session_and_nobodys_rank(
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("KEPT", "yes")
     script = "import json, os; print(json.dumps([os.getpid(), os.getsid(0), dict(os.environ)]))"
-    job = Child(ChildSpec("a", tmp_path, ("-c", script)), child_environment(threads=3))
+    job = Child(ChildSpec(tmp_path, ("-c", script)), child_environment(threads=3))
     wait_for(lambda: job.poll() is not None)
     pid, session, environment = json.loads((tmp_path / "log.txt").read_text().splitlines()[-1])
     assert pid == session == job.pid
@@ -183,7 +183,7 @@ def test_job_takes_its_own_children_along(tmp_path: Path) -> None:
         "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c',"
         "'import time; time.sleep(600)']); print(p.pid, flush=True); sys.exit(1)"
     )
-    job = Child(ChildSpec("a", tmp_path, ("-c", script)), child_environment())
+    job = Child(ChildSpec(tmp_path, ("-c", script)), child_environment())
     wait_for(lambda: job.poll() is not None)
     orphan = int((tmp_path / "log.txt").read_text().splitlines()[-1])
     wait_for(lambda: gone(orphan), 5)
@@ -194,7 +194,7 @@ def test_job_ends_with_a_sweep_that_was_killed(tmp_path: Path) -> None:
     script = (
         "import sys, time; from pathlib import Path;"
         "from alexnet_exp.sweep.process import Child, ChildSpec, child_environment;"
-        f"c = Child(ChildSpec('a', Path({str(tmp_path)!r}), ('-c', {HANG!r})),"
+        f"c = Child(ChildSpec(Path({str(tmp_path)!r}), ('-c', {HANG!r})),"
         "child_environment()); print(c.pid, flush=True); time.sleep(99)"
     )
     sweep = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)

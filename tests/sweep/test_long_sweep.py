@@ -1,4 +1,4 @@
-"""Sweeps that are stopped at random moments, and Ray from the command line; takes many minutes."""
+"""Sweeps that are stopped at random moments; takes many minutes."""
 
 import os
 import random
@@ -115,22 +115,3 @@ def test_sweep_stopped_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pa
         one, other = read_predictions(whole / name), read_predictions(stopped / name)
         assert all(np.array_equal(one[column], other[column]) for column in one)
     assert not list(stopped.rglob("*.partial*"))
-
-
-def test_ray_from_the_command_line_one_job_failing(tmp_path: Path) -> None:
-    broken = tmp_path / "runs" / "synthetic" / "multirun" / "no_lrn" / "seed_0"
-    broken.mkdir(parents=True)
-    (broken / "checkpoints").write_text("a file where a folder should be")
-    overrides = (
-        "+experiment=baseline,no_lrn", "seed=0,1", *TINY, "trainer.max_epochs=2",
-        "hydra/launcher=ray", "hydra.launcher.num_cpus=2",
-    )  # fmt: skip
-    code, printed = finish(sweep(tmp_path, *overrides))
-    assert code == 1, printed
-    assert "3 finished, 1 failed" in printed or "1 failed, 3 finished" in printed
-    assert f"can't write the run folder {broken}" in printed.replace("\n", "")
-    (broken / "checkpoints").unlink()
-    code, printed = finish(sweep(tmp_path, *overrides))
-    assert code == 0, printed
-    assert "3 skipped" in printed
-    assert "1 finished" in printed

@@ -73,7 +73,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def backend(folder: Path, **changes: object) -> SlurmBackend:
-    return SlurmBackend((), folder, **{**SETTINGS, **changes})  # type: ignore[arg-type]
+    return SlurmBackend((), folder, {**SETTINGS, **changes})
 
 
 def options(script: Path) -> list[str]:
@@ -139,7 +139,7 @@ def test_on_several_nodes_each_task_is_torchruns(
             "SLURM_NODEID": "1", "SLURM_JOB_NODELIST": "gpu-[07-08]"}  # fmt: skip
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    _Task(ChildSpec("a", tmp_path, ("-m", "alexnet_exp.train", "seed=1")), 2, 4)()
+    _Task(ChildSpec(tmp_path, ("-m", "alexnet_exp.train", "seed=1")), 2, 4)()
     assert ran == [
         ("-m", "torch.distributed.run", "--nnodes=2", "--node-rank=1", "--nproc-per-node=4",
          "--master-addr=gpu-07", "--master-port=15007", "-m", "alexnet_exp.train", "seed=1")
@@ -178,7 +178,7 @@ def test_job_without_a_result_holds_up_no_other(tmp_path: Path) -> None:
 
 def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
     """Or a job that SLURM queues again would be counted as failed."""
-    task = _Task(ChildSpec("a", tmp_path, ("-c", WAIT)), 1, 1)
+    task = _Task(ChildSpec(tmp_path, ("-c", WAIT)), 1, 1)
     process = multiprocessing.get_context("spawn").Process(target=task)
     process.start()
     log = tmp_path / "log.txt"

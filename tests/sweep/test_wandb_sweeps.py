@@ -10,16 +10,14 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from copy import deepcopy
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
-from PIL import Image
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, load_sweep_config
 from wandb.wandb_agent import Agent
 
@@ -67,18 +65,9 @@ def test_sweep_fits_the_published_schema(file: Path) -> None:
     VALIDATOR.validate(load(file))
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda sweep: sweep.update(method="byes"),
-        lambda sweep: sweep["early_terminate"].pop("min_iter"),
-        lambda sweep: sweep["parameters"]["optim.lr"].pop("max"),
-        lambda sweep: sweep["parameters"].update({"+experiment": {"values": ["tanh"]}}),
-    ],
-)
-def test_the_schema_refuses_a_wrong_file(spoil: Callable[[dict[str, Any]], None]) -> None:
+def test_the_schema_refuses_a_wrong_file() -> None:
     sweep = load(FOLDER / "learning_rate.yaml")
-    spoil(sweep)
+    del sweep["early_terminate"]["min_iter"]
     with pytest.raises(jsonschema.ValidationError):
         VALIDATOR.validate(sweep)
 
@@ -122,36 +111,15 @@ def test_hyperband_ends_runs_before_their_last_epoch() -> None:
     assert stopping["min_iter"] * stopping["eta"] < epochs
 
 
-def photos(root: Path, classes: int, size: int) -> Path:
-    """CIFAR's layout of class folders, of random pixels."""
-    for split, count in (("train", 6), ("test", 2)):
-        for label in range(classes):
-            folder = root / split / f"class_{label}"
-            folder.mkdir(parents=True)
-            for i in range(count):
-                seed = [label, i, len(split)]
-                pixels = np.random.default_rng(seed).integers(0, 256, (size, size, 3), np.uint8)
-                Image.fromarray(pixels).save(folder / f"{i}.png")
-    return root
-
-
 @pytest.mark.parametrize(
-    "name",
-    ["ablations", *(pytest.param(file.stem, marks=pytest.mark.long) for file in SWEEPS[1:])],
+    "stem", ["ablations", pytest.param("learning_rate", marks=pytest.mark.long)]
 )
 def test_the_agents_first_command_runs(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent itself builds and starts it; only what makes it small is added at its end."""
-    sweep = load(FOLDER / f"{name}.yaml")
+    sweep = load(FOLDER / f"{stem}.yaml")
     tiny = [*TINY, "trainer.max_epochs=1", f"hydra.run.dir={tmp_path / 'run'}"]
-    if name == "activation":
-        tiny = [
-            f"data.root={photos(tmp_path / 'cifar', classes=10, size=32)}",
-            "data.batch_size=10",
-            "trainer.accelerator=cpu",
-            *tiny[-2:],
-        ]
     environment = {
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(Path(alexnet_exp.__file__).parents[1]),
@@ -183,7 +151,7 @@ def test_the_agents_first_command_runs(
     read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*-run456")))
     assert read.run.sweep_id == "sweep123"
     assert read.run.run_group == result["experiment"]
-    assert name in read.run.tags
+    assert stem in read.run.tags
     logged = [row["val/top1_error"] for row in read.rows if "val/top1_error" in row]
     assert len(logged) == 1
     assert 0 <= logged[0] <= 1

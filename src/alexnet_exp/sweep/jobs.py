@@ -145,7 +145,7 @@ class Job:
             "-m", "alexnet_exp.train", *extra, *self.overrides, *self.settled,
             "hydra.mode=RUN", f"hydra.run.dir={quoted(self.folder)}",
         )  # fmt: skip
-        return ChildSpec(self.name, self.folder, arguments, self.config.sweep.job_timeout)
+        return ChildSpec(self.folder, arguments, self.config.sweep.job_timeout)
 
 
 @dataclass

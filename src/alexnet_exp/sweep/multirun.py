@@ -99,11 +99,11 @@ def make_backend(
         if name == "ray":
             from alexnet_exp.sweep.ray import RayBackend
 
-            return RayBackend(extra, **settings)
+            return RayBackend(extra, settings)
         if name == "slurm":
             from alexnet_exp.sweep.slurm import SlurmBackend
 
-            return SlurmBackend(extra, folder, **settings)
+            return SlurmBackend(extra, folder, settings)
     except ImportError as error:
         raise UserError(
             f"hydra/launcher={name} needs a package that is missing ({error}):"

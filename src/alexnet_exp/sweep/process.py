@@ -38,9 +38,6 @@ _SCRUBBED_PREFIXES = ("TORCHELASTIC_", "SLURM_STEP_", "ALEXNET_EXP_")
 class ChildSpec:
     """What is needed to run one job, on this machine or another."""
 
-    name: str
-    """For messages: ``no_lrn/seed_0``."""
-
     folder: Path
     """Run folder; the job's output goes to ``log.txt`` in it."""
 

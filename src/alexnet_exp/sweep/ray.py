@@ -13,7 +13,7 @@ from ray.exceptions import RayError
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import Ending, child_environment
-from alexnet_exp.sweep.ray_nodes import check_nodes, run_on_nodes, run_there
+from alexnet_exp.sweep.ray_nodes import run_on_nodes, run_there
 
 # Of the environment of this process, what jobs on another machine need too.
 _CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_", "GLOO_", "NCCL_")
@@ -26,37 +26,22 @@ class RayBackend:
 
     Args:
         extra: Arguments that come before the overrides of every job.
-        address: Of an existing cluster, ``auto``, or None: ``RAY_ADDRESS``, else Ray is started
-            on this machine.
-        gpus_per_job: GPUs of a job, fractions share one; None: its ``trainer.devices`` where there
-            are GPUs and it may use them, else 0.
-        cpus_per_job: Cores of a job; None: with GPUs its share of the cores, else its
-            ``trainer.devices``.
-        num_cpus: Cores that a Ray started here may use; None: all.
-        num_gpus: GPUs likewise.
+        settings: Fields of ``conf/hydra/launcher/ray.yaml``, which says what they mean.
 
     Raises:
-        UserError: There is no such cluster.
+        UserError: One is wrong, or there is no such cluster.
     """
 
-    def __init__(
-        self,
-        extra: tuple[str, ...],
-        address: str | None,
-        gpus_per_job: float | None,
-        cpus_per_job: float | None,
-        num_cpus: int | None,
-        num_gpus: int | None,
-    ) -> None:
-        self._extra = extra
-        _check_numbers(
-            gpus_per_job=gpus_per_job, cpus_per_job=cpus_per_job, num_cpus=num_cpus,
-            num_gpus=num_gpus,
-        )  # fmt: skip
-        existing = address or os.environ.get("RAY_ADDRESS")
+    def __init__(self, extra: tuple[str, ...], settings: Mapping[str, Any]) -> None:
+        self._extra, self._settings = extra, settings
+        for name in ("gpus_per_job", "cpus_per_job", "num_cpus", "num_gpus"):
+            _check_number(name, settings[name])
+        existing = settings["address"] or os.environ.get("RAY_ADDRESS")
+        own: dict[str, Any] = {}
         if existing:
             _refuse_silence(existing)
-        own: dict[str, Any] = {} if existing else {"num_cpus": num_cpus, "num_gpus": num_gpus}
+        else:
+            own = {name: settings[name] for name in ("num_cpus", "num_gpus")}
         try:
             ray.init(
                 address=existing or "local",
@@ -71,16 +56,14 @@ class RayBackend:
                 f" ({str(error).splitlines()[0]}); without it Ray is started on this machine"
             ) from error
         self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._gpus_per_job, self._cpus_per_job = gpus_per_job, cpus_per_job
         self._open: list[ray.ObjectRef[Ending]] = []
         self._ended: set[ray.ObjectRef[Ending]] = set()
         self._asked = 0.0
-        self._run, self._run_on_nodes = ray.remote(run_there), ray.remote(run_on_nodes)
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError for a job that the machines of the cluster can't hold."""
         for job in jobs:
-            check_nodes(self._nodes, self._demand(job), job.config.trainer.num_nodes)
+            self._demand(job)
 
     def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
         """All: Ray keeps the queue."""
@@ -96,18 +79,19 @@ class RayBackend:
         carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
         spec, demand = job.spec(self._extra), self._demand(job)
         machines = job.config.trainer.num_nodes
-        if machines > 1:
-            there = self._run_on_nodes.options(max_retries=0, num_cpus=0)
-            return there.remote(spec, machines, job.devices(here=False), demand, carried)
-        return self._run.options(max_retries=0, **demand).remote(spec, carried)
+        if machines == 1:
+            return ray.remote(run_there).options(max_retries=0, **demand).remote(spec, carried)
+        there = ray.remote(run_on_nodes).options(max_retries=0, num_cpus=0)
+        return there.remote(spec, machines, job.devices(here=False), demand, carried)
 
     def _demand(self, job: Job) -> dict[str, float]:
         return demand(
             self._nodes,
+            job.config.trainer.num_nodes,
             job.devices(here=False),
             job.config.trainer.accelerator != "cpu",
-            self._gpus_per_job,
-            self._cpus_per_job,
+            self._settings["gpus_per_job"],
+            self._settings["cpus_per_job"],
         )
 
     def has_ended(self, ending: "ray.ObjectRef[Ending]") -> bool:
@@ -150,15 +134,13 @@ class RayJob:
         ray.cancel(self._ending, force=False, recursive=False)
 
 
-def _check_numbers(**settings: object) -> None:
-    """Every field is a number of at least 0, whole where Ray wants it so, or null."""
-    for name, value in settings.items():
-        kinds = int if name.startswith("num_") else (int, float)
-        if value is not None and (not isinstance(value, kinds) or value < 0):
-            what = "whole number" if kinds is int else "number"
-            raise UserError(
-                f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null"
-            )
+def _check_number(name: str, value: object) -> None:
+    """Of at least 0, whole where Ray wants it so, or null."""
+    kinds, what = (int, float), "number"
+    if name.startswith("num_"):
+        kinds, what = (int,), "whole number"
+    if value is not None and (not isinstance(value, kinds) or value < 0):
+        raise UserError(f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null")
 
 
 def _refuse_silence(address: str) -> None:
@@ -181,23 +163,25 @@ def _refuse_silence(address: str) -> None:
 
 def demand(
     nodes: Sequence[Mapping[str, float]],
+    machines: int,
     devices: int,
     on_gpus: bool,
     gpus_per_job: float | None,
     cpus_per_job: float | None,
 ) -> dict[str, float]:
-    """What a job holds while it runs.
+    """What a job holds while it runs, on each of its machines.
 
     Args:
-        nodes: CPU and GPU of every machine; a job runs on one.
-        devices: Of the job.
+        nodes: CPU and GPU of every machine of the cluster.
+        machines: Of the job.
+        devices: Of the job on each.
         on_gpus: Whether it uses GPUs where there are any.
         gpus_per_job: As asked for.
         cpus_per_job: As asked for.
 
     Raises:
-        UserError: No machine has that much, so that the job would wait forever, or it has more
-            devices than GPUs.
+        UserError: Fewer machines have that much, so that the job would wait forever, or it has
+            more devices than GPUs.
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) > 0]
     gpus = gpus_per_job
@@ -217,11 +201,13 @@ def demand(
     if cpus is None:
         shares = [node.get("CPU", 0) / node["GPU"] * gpus for node in with_gpus]
         cpus = max(1, int(min(shares))) if gpus and shares else devices
-    if not any(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes):
+    fitting = sum(node.get("GPU", 0) >= gpus and node.get("CPU", 0) >= cpus for node in nodes)
+    if fitting < machines:
         there = "; ".join(f"{n.get('CPU', 0):g} CPUs, {n.get('GPU', 0):g} GPUs" for n in nodes)
         raise UserError(
-            f"a job with trainer.devices={devices} takes hydra.launcher.gpus_per_job={gpus:g}"
-            f" hydra.launcher.cpus_per_job={cpus:g}: no machine that Ray has here holds both"
-            f" ({there}); lower them"
+            f"a job with trainer.num_nodes={machines} trainer.devices={devices} takes"
+            f" hydra.launcher.gpus_per_job={gpus:g} hydra.launcher.cpus_per_job={cpus:g} on each of"
+            f" its machines: {fitting or 'none'} of those that Ray has here ({there}) can hold"
+            " that. Lower them, or set hydra.launcher.address=<a larger cluster>"
         )
     return {"num_gpus": gpus, "num_cpus": cpus}

@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,34 +12,7 @@ from ray.util import get_node_ip_address
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.process import GRACE, ChildSpec, Ending, child_environment, run_child
-
-
-def check_nodes(
-    nodes: Sequence[Mapping[str, float]], demand: Mapping[str, float], wanted: int
-) -> None:
-    """Look whether enough machines hold a job's share.
-
-    Args:
-        nodes: CPU and GPU of every machine.
-        demand: ``num_cpus`` and ``num_gpus`` on each machine of the job.
-        wanted: ``trainer.num_nodes`` of the job.
-
-    Raises:
-        UserError: There are fewer, so that the job would wait forever.
-    """
-    fitting = [
-        node
-        for node in nodes
-        if node.get("CPU", 0) >= demand["num_cpus"] and node.get("GPU", 0) >= demand["num_gpus"]
-    ]
-    if len(fitting) < wanted:
-        raise UserError(
-            f"trainer.num_nodes={wanted}: of Ray's {len(nodes)} machines {len(fitting)} have"
-            f" {demand['num_cpus']:g} CPUs and {demand['num_gpus']:g} GPUs: set trainer.num_nodes"
-            " or trainer.devices to less, or hydra.launcher.address=<a larger cluster>"
-        )
 
 
 def run_on_nodes(

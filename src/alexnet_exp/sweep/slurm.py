@@ -19,6 +19,9 @@ from alexnet_exp.sweep.process import ChildSpec, Ending, child_environment, run_
 # Seconds in which a shared file system shows a result that was written on another machine.
 _FILE_LAG = 15.0
 
+# SLURM's own default where they are null.
+_NAMED = ("partition", "account", "qos", "constraint")
+
 
 class SlurmBackend:
     """A backend that submits every job to SLURM, those that need the same as one array.
@@ -29,53 +32,31 @@ class SlurmBackend:
     Args:
         extra: Arguments that come before the overrides of every job.
         folder: Of the sweep, on a file system that the nodes see too.
-        gpus_per_job: GPUs of a job on each node; None: its ``trainer.devices``, with
-            trainer.accelerator=cpu none; 0: none is asked for.
-        cpus_per_device: Cores for each device of a job.
-        mem_gb: Memory of a job on each node in GiB.
-        timeout_min: Minutes after which SLURM ends a job.
-        array_parallelism: Jobs at once.
-        setup: Shell lines before each job.
-        additional: Further options of sbatch.
-        named: partition, account, qos, constraint; None: SLURM's default.
+        settings: Fields of ``conf/hydra/launcher/slurm.yaml``, which says what they mean.
 
     Raises:
         UserError: There is no SLURM here.
     """
 
-    def __init__(
-        self,
-        extra: tuple[str, ...],
-        folder: Path,
-        gpus_per_job: int | None,
-        cpus_per_device: int,
-        mem_gb: float,
-        timeout_min: int,
-        array_parallelism: int,
-        setup: list[str],
-        additional: Mapping[str, Any],
-        **named: str | None,
-    ) -> None:
-        self._extra = extra
-        self._gpus_per_job, self._cpus_per_device = gpus_per_job, cpus_per_device
+    def __init__(self, extra: tuple[str, ...], folder: Path, settings: Mapping[str, Any]) -> None:
+        self._extra, self._settings = extra, settings
         try:
-            self.executor = submitit.SlurmExecutor(folder / "slurm")
+            self._executor = submitit.SlurmExecutor(folder / "slurm")
         except RuntimeError as error:
             raise UserError(
                 "hydra/launcher=slurm: there is no sbatch on this machine; run it on a login node,"
                 " or without hydra/launcher=slurm"
             ) from error
-        options = {name: value for name, value in named.items() if value is not None}
-        self.executor.update_parameters(
+        self._executor.update_parameters(
             job_name="alexnet_exp",
             ntasks_per_node=1,
-            mem=f"{round(1024 * mem_gb)}M",
-            time=timeout_min,
-            array_parallelism=array_parallelism,
-            setup=setup,
+            mem=f"{round(1024 * settings['mem_gb'])}M",
+            time=settings["timeout_min"],
+            array_parallelism=settings["array_parallelism"],
+            setup=list(settings["setup"]),
             srun_args=["--kill-on-bad-exit=1"],  # a node that is lost ends the others
-            additional_parameters=dict(additional),
-            **options,
+            additional_parameters=dict(settings["additional"]),
+            **{name: settings[name] for name in _NAMED if settings[name] is not None},
         )
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -114,20 +95,21 @@ class SlurmBackend:
         return [handles[job] for job in jobs]
 
     def _gpus(self, job: Job) -> int:
-        if self._gpus_per_job is not None:
-            return self._gpus_per_job
+        asked: int | None = self._settings["gpus_per_job"]
+        if asked is not None:
+            return asked
         return 0 if job.config.trainer.accelerator == "cpu" else job.devices(here=False)
 
     def _submit(self, jobs: Sequence[Job], nodes: int, devices: int, gpus: int) -> list["SlurmJob"]:
-        self.executor.update_parameters(
+        self._executor.update_parameters(
             nodes=nodes,
-            cpus_per_task=self._cpus_per_device * devices,
+            cpus_per_task=self._settings["cpus_per_device"] * devices,
             gres=f"gpu:{gpus}" if gpus else None,
         )
         tasks = [_Task(job.spec(self._extra), nodes, devices) for job in jobs]
         try:
-            with self.executor.batch():
-                submitted = [self.executor.submit(task) for task in tasks]
+            with self._executor.batch():
+                submitted = [self._executor.submit(task) for task in tasks]
             return [SlurmJob(job) for job in submitted]
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise UserError(f"SLURM refused the jobs: {error}; see hydra.launcher.*") from error
