@@ -1,5 +1,6 @@
 """Tests that take minutes: a killed process goes on, a built wheel works."""
 
+import json
 import os
 import signal
 import subprocess
@@ -76,8 +77,17 @@ def test_wheel_holds_the_configuration_and_runs_anywhere(tmp_path: Path) -> None
     with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
         wheel.extractall(site)
     assert (site / "alexnet_exp" / "conf" / "config.yaml").is_file()
-    command = [sys.executable, "-m", "alexnet_exp.train", *TINY, "trainer.max_epochs=1"]
+    assert (site / "alexnet_exp" / "sweeps" / "ablations.yaml").is_file()
+    own = empty / "my_conf" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text("# @package _global_\nmodel: {dropout: 0.25}\n")
+    command = [
+        sys.executable, "-m", "alexnet_exp.train", "--config-dir", "my_conf",
+        "experiment=mine+no_lrn", *TINY, "trainer.max_epochs=1",
+    ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(site)}
     run = subprocess.run(command, cwd=empty, text=True, capture_output=True, env=environment)
     assert run.returncode == 0, run.stderr
-    assert list((empty / "runs").rglob("result.json"))
+    (result,) = (empty / "runs").rglob("result.json")
+    assert json.loads(result.read_text())["experiment"] == "mine+no_lrn"
+    assert result.parents[2].name == "mine+no_lrn"

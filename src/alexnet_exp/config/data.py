@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from alexnet_exp.config.bearing import neutral
+from alexnet_exp.config.rules import require
 
 
 class Layout(StrEnum):
@@ -99,43 +100,33 @@ class DataConfig:
     def __post_init__(self) -> None:
         if self.root == "":
             raise ValueError("data.root is empty: pass a folder or an archive, or leave it out")
-        if self.upscale_to is not None and self.upscale_to < 1:
-            raise ValueError(f"data.upscale_to={self.upscale_to} must be at least 1 or null")
-        if not 0 <= self.max_undecodable < 1:
-            raise ValueError(f"data.max_undecodable={self.max_undecodable} must lie in [0, 1)")
-        if self.workers is not None and self.workers < 0:
-            raise ValueError(f"data.workers={self.workers} must not be negative")
-        if self.image_size < 1:
-            raise ValueError(f"data.image_size={self.image_size} must be at least 1")
-        if self.channels not in (1, 3):
-            raise ValueError(f"data.channels={self.channels} must be 1 (gray) or 3 (RGB)")
-        if not 0 < self.subset <= 1:
-            raise ValueError(f"data.subset={self.subset} must lie in (0, 1]: data.subset=1 is all")
-        if self.batch_size < 1:
-            raise ValueError(f"data.batch_size={self.batch_size} must be at least 1")
-        for name in ("val_fraction", "test_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"data.{name}={getattr(self, name)} must lie between 0 and 1")
+        drawn = self.source == Layout.synthetic
+        share = "must lie between 0 and 1"
+        for name, holds, rule in (
+            ("upscale_to", self.upscale_to is None or self.upscale_to >= 1,
+             "must be at least 1 or null"),
+            ("max_undecodable", 0 <= self.max_undecodable < 1, "must lie in [0, 1)"),
+            ("workers", self.workers is None or self.workers >= 0, "must not be negative"),
+            ("image_size", self.image_size >= 1, "must be at least 1"),
+            ("channels", self.channels in (1, 3), "must be 1 (gray) or 3 (RGB)"),
+            ("subset", 0 < self.subset <= 1, "must lie in (0, 1]: data.subset=1 is all"),
+            ("batch_size", self.batch_size >= 1, "must be at least 1"),
+            ("val_fraction", 0 < self.val_fraction < 1, share),
+            ("test_fraction", 0 < self.test_fraction < 1, share),
+            ("name", re.fullmatch(r"\w[\w.+-]*", self.name) is not None,
+             "names folders: use letters, digits and . _ + - alone"),
+            ("synthetic_seed", self.synthetic_seed >= 0, "must not be negative"),
+            ("synthetic_images", not drawn or self.synthetic_images >= 15,
+             "must be at least 15: each of the five kinds needs three, one for each split"),
+            ("root", not drawn or self.root is None,
+             "is not used by data=synthetic, which draws its images: add data=flowers,"
+             " data=imagefolder, data=imagenet, ..."),
+            ("resident", self.resident in ("auto", "always", "never"),
+             "must be auto, always or never"),
+        ):  # fmt: skip
+            require(holds, f"data.{name}", getattr(self, name), rule)
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 "data.val_fraction + data.test_fraction must leave images to train on"
                 f" (now {self.val_fraction} + {self.test_fraction})"
             )
-        if not re.fullmatch(r"\w[\w.+-]*", self.name):
-            raise ValueError(
-                f"data.name={self.name} names folders: use letters, digits and . _ + - alone"
-            )
-        if self.synthetic_seed < 0:
-            raise ValueError(f"data.synthetic_seed={self.synthetic_seed} must not be negative")
-        if self.source == Layout.synthetic and self.synthetic_images < 15:
-            raise ValueError(
-                f"data.synthetic_images={self.synthetic_images} must be at least 15: each of the"
-                " five kinds needs three, one for each split"
-            )
-        if self.source == Layout.synthetic and self.root is not None:
-            raise ValueError(
-                f"data.root={self.root} is not used by data=synthetic, which draws its images:"
-                " add data=flowers, data=imagefolder, data=imagenet, ..."
-            )
-        if self.resident not in ("auto", "always", "never"):
-            raise ValueError(f"data.resident={self.resident} must be auto, always or never")

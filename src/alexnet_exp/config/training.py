@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any
 
 from alexnet_exp.config.bearing import neutral
+from alexnet_exp.config.rules import require
 
 
 class Views(StrEnum):
@@ -74,16 +75,13 @@ class AugmentationConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if not 0 < self.min_scale <= 1:
-            raise ValueError(f"augmentation.min_scale={self.min_scale} must lie in (0, 1]")
-        if self.max_aspect < 1:
-            raise ValueError(f"augmentation.max_aspect={self.max_aspect} must be at least 1")
-        if self.color_noise_std < 0:
-            raise ValueError(
-                f"augmentation.color_noise_std={self.color_noise_std} must not be negative"
-            )
-        if self.scale <= 0:
-            raise ValueError(f"augmentation.scale={self.scale} must be greater than 0")
+        for name, holds, rule in (
+            ("min_scale", 0 < self.min_scale <= 1, "must lie in (0, 1]"),
+            ("max_aspect", self.max_aspect >= 1, "must be at least 1"),
+            ("color_noise_std", self.color_noise_std >= 0, "must not be negative"),
+            ("scale", self.scale > 0, "must be greater than 0"),
+        ):
+            require(holds, f"augmentation.{name}", getattr(self, name), rule)
 
 
 @dataclass
@@ -143,25 +141,23 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.lr <= 0:
-            raise ValueError(f"optim.lr={self.lr} must be greater than 0")
         if self.schedule == Schedule.steps and not self.milestones:
             raise ValueError("optim.schedule=steps needs optim.milestones=[epoch, ...]")
-        if any(milestone < 1 for milestone in self.milestones):
-            raise ValueError(f"optim.milestones={self.milestones} must be epochs from 1 on")
-        if not 0 <= self.momentum < 1:
-            raise ValueError(f"optim.momentum={self.momentum} must lie in [0, 1)")
-        if self.factor <= 1:
-            raise ValueError(f"optim.factor={self.factor} must be greater than 1")
-        if self.patience < 1:
-            raise ValueError(f"optim.patience={self.patience} must be at least 1")
-        if not 0 <= self.label_smoothing < 1:
-            raise ValueError(f"optim.label_smoothing={self.label_smoothing} must lie in [0, 1)")
-        if self.clip_norm is not None and self.clip_norm <= 0:
-            raise ValueError(f"optim.clip_norm={self.clip_norm} must be greater than 0 or null")
-        for name in ("weight_decay", "bias_lr_factor", "drops", "warmup_steps"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"optim.{name}={getattr(self, name)} must not be negative")
+        clip = self.clip_norm
+        for name, holds, rule in (
+            ("lr", self.lr > 0, "must be greater than 0"),
+            ("milestones", all(one >= 1 for one in self.milestones), "must be epochs from 1 on"),
+            ("momentum", 0 <= self.momentum < 1, "must lie in [0, 1)"),
+            ("factor", self.factor > 1, "must be greater than 1"),
+            ("patience", self.patience >= 1, "must be at least 1"),
+            ("label_smoothing", 0 <= self.label_smoothing < 1, "must lie in [0, 1)"),
+            ("clip_norm", clip is None or clip > 0, "must be greater than 0 or null"),
+            ("weight_decay", self.weight_decay >= 0, "must not be negative"),
+            ("bias_lr_factor", self.bias_lr_factor >= 0, "must not be negative"),
+            ("drops", self.drops >= 0, "must not be negative"),
+            ("warmup_steps", self.warmup_steps >= 0, "must not be negative"),
+        ):
+            require(holds, f"optim.{name}", getattr(self, name), rule)
 
 
 @dataclass
@@ -210,44 +206,37 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.accelerator not in ("auto", "cpu", "gpu", "cuda", "mps"):
-            raise ValueError(
-                f"trainer.accelerator={self.accelerator} must be auto, cpu, gpu or mps"
-            )
-        _check_devices(self.devices)
-        for name in ("num_nodes", "max_epochs", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"trainer.{name}={getattr(self, name)} must be at least 1")
-        if self.limit_train_batches is not None and self.limit_train_batches < 1:
-            raise ValueError(
-                f"trainer.limit_train_batches={self.limit_train_batches} must be at least 1 or null"
-            )
-        enough = self.stop_at_train_error
-        if enough is not None and not 0 <= enough < 1:
-            raise ValueError(f"trainer.stop_at_train_error={enough} must lie in [0, 1) or be null")
-        allowed = (
-            "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true",
-            "32", "16", "64", "bf16",
-        )  # fmt: skip
-        if self.precision not in allowed:
-            raise ValueError(
-                f"trainer.precision={self.precision} must be one of {', '.join(allowed)}"
-            )
+        steps, enough = self.limit_train_batches, self.stop_at_train_error
+        for name, holds, rule in (
+            ("accelerator", self.accelerator in _ACCELERATORS, "must be auto, cpu, gpu or mps"),
+            ("devices", _are_devices(self.devices), _DEVICES),
+            ("num_nodes", self.num_nodes >= 1, "must be at least 1"),
+            ("max_epochs", self.max_epochs >= 1, "must be at least 1"),
+            ("checkpoint_every", self.checkpoint_every >= 1, "must be at least 1"),
+            ("limit_train_batches", steps is None or steps >= 1, "must be at least 1 or null"),
+            ("stop_at_train_error", enough is None or 0 <= enough < 1,
+             "must lie in [0, 1) or be null"),
+            ("precision", self.precision in _PRECISIONS,
+             f"must be one of {', '.join(_PRECISIONS)}"),
+        ):  # fmt: skip
+            require(holds, f"trainer.{name}", getattr(self, name), rule)
 
 
-def _check_devices(devices: Any) -> None:
-    """Raise ValueError unless it is a number from 1 on, -1, auto or a list of different numbers."""
+_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+_PRECISIONS = (
+    "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true",
+    "32", "16", "64", "bf16",
+)  # fmt: skip
+_DEVICES = "must be at least 1, or -1 or auto for all there are, or a list such as [0,1]"
+
+
+def _are_devices(devices: Any) -> bool:
+    """Whether it is a number from 1 on, -1, auto or a list of different numbers."""
     numbers = devices if isinstance(devices, list) else [devices]
     whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
     if isinstance(devices, list):
-        right = whole and min(numbers, default=-1) >= 0 and len({*numbers}) == len(numbers)
-    else:
-        right = devices == "auto" or (whole and (devices == -1 or devices >= 1))
-    if not right:
-        raise ValueError(
-            f"trainer.devices={devices} must be at least 1, or -1 or auto for all there are, or a"
-            " list of their numbers such as [0,1]"
-        )
+        return whole and min(numbers, default=-1) >= 0 and len({*numbers}) == len(numbers)
+    return devices == "auto" or (whole and (devices == -1 or devices >= 1))
 
 
 class Compile(StrEnum):
@@ -293,11 +282,8 @@ class SpeedConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.prefetch < 1:
-            raise ValueError(
-                f"speed.prefetch={self.prefetch} must be at least 1 (data.workers=0 reads nothing"
-                " ahead)"
-            )
+        rule = "must be at least 1 (data.workers=0 reads nothing ahead)"
+        require(self.prefetch >= 1, "speed.prefetch", self.prefetch, rule)
 
 
 @dataclass
@@ -318,10 +304,9 @@ class StrategyConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.bucket_mb <= 0:
-            raise ValueError(f"strategy.bucket_mb={self.bucket_mb} must be greater than 0")
-        if self.timeout <= 0:
-            raise ValueError(f"strategy.timeout={self.timeout} must be greater than 0")
+        for name in ("bucket_mb", "timeout"):
+            value = getattr(self, name)
+            require(value > 0, f"strategy.{name}", value, "must be greater than 0")
 
 
 @dataclass
@@ -351,8 +336,8 @@ class LoggerConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.mode not in ("online", "offline", "disabled"):
-            raise ValueError(f"logger.mode={self.mode} must be online, offline or disabled")
+        known = self.mode in ("online", "offline", "disabled")
+        require(known, "logger.mode", self.mode, "must be online, offline or disabled")
 
 
 @dataclass
@@ -367,5 +352,6 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        if self.batch_size < 1:
-            raise ValueError(f"evaluation.batch_size={self.batch_size} must be at least 1")
+        require(
+            self.batch_size >= 1, "evaluation.batch_size", self.batch_size, "must be at least 1"
+        )
