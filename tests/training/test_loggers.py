@@ -1,33 +1,27 @@
 """W&B offline and TensorBoard: what is written, also by a continued run, and the messages."""
 
-import csv
 import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from click.testing import CliRunner
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers.logger import DummyLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.cli import cli as wandb_cli
 
 from alexnet_exp.config import to_plain
 from alexnet_exp.errors import UserError
+from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.training.callbacks import StepSeed
 from alexnet_exp.training.fit import train
 
-TINY = (
-    "model.width=0.02",
-    "model.fc=[16,16]",
-    "model.input_size=64",
-    "data.image_size=64",
-    "data.synthetic_images=60",
-    "data.batch_size=8",
-    "trainer.max_epochs=2",
-    "trainer.accelerator=cpu",
-)
+SMALL = ("model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "data.synthetic_images=60",
+         "data.batch_size=8", "trainer.max_epochs=2", "trainer.progress=true")  # fmt: skip
 
 
 def wandb_records(part: Path) -> Iterator[Any]:
@@ -88,25 +82,78 @@ def read_wandb(part: Path) -> SimpleNamespace:
     return read
 
 
-def test_tensorboard_holds_every_epoch_and_the_final_errors(
-    compose_config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+class Kept(DummyLogger):
+    """A logger of somebody else's, which keeps what it is given."""
+
+    made: ClassVar[list["Kept"]] = []
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place, self.rows, self.ended = place, [], ""
+        Kept.made.append(self)
+
+    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.rows.append(metrics)
+
+    def finalize(self, status: str) -> None:
+        self.ended = status
+
+
+class Counting(Callback):
+    """A callback of somebody else's."""
+
+    steps: ClassVar[int] = 0
+
+    def __init__(self, by: int) -> None:
+        self.by = by
+
+    def on_train_batch_end(self, *arguments: Any) -> None:
+        Counting.steps += self.by
+
+
+def test_loggers_and_callbacks_of_ones_own_stand_beside_tensorboard(
+    tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stores = f"data.stores={tmp_path / 'stores'}"
-    result = train(compose_config(*TINY, stores, "logger=tensorboard"), tmp_path / "run")
+    here = "tests.training.test_loggers"
+    config = tiny(
+        *SMALL, "logger=tensorboard", f"+logger.mine._target_={here}.Kept",
+        "+logger.mine.place=a shelf", f"+callbacks.mine._target_={here}.Counting",
+        "+callbacks.mine.by=2", "callbacks=lr_monitor", "optim.schedule=steps",
+        "optim.milestones=[1]", "optim.warmup_steps=0",
+    )  # fmt: skip
+    result = train(config, tmp_path / "run")
+    assert Counting.steps == 2 * result["steps"] == 20
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
-    assert len(events.Scalars("val/top1_error")) == 2
+    rows = read_metrics(tmp_path / "run")
+    for name in ("val/top1_error", "train/loss", "lr"):
+        logged = [event.value for event in events.Scalars(name)]
+        assert logged == pytest.approx([row[name] for row in rows], rel=1e-6)
     final = events.Scalars("final/test/top1_error")[-1].value
     assert final == pytest.approx(result["metrics"]["test/top1_error"], abs=1e-6)
     assert "tensorboard --logdir" in capsys.readouterr().out
+    (mine,) = Kept.made
+    assert (mine.place, mine.ended) == ("a shelf", "success")
+    losses = [row["train/loss"] for row in mine.rows if "train/loss" in row]
+    assert losses == pytest.approx([row["train/loss"] for row in rows], rel=1e-6)
+    assert mine.rows[-1]["final/test/top1_error"] == result["metrics"]["test/top1_error"]
+    assert "final/test/top5_error" not in mine.rows[-1]  # of five classes
+    rates = [row["lr-PaperSGD/pg1"] for row in mine.rows if "lr-PaperSGD/pg1" in row]
+    assert rates == pytest.approx([config.optim.lr, config.optim.lr / 10], rel=1e-12)
+
+
+def test_a_logger_that_cant_be_made_leaves_no_run(tiny, tmp_path: Path) -> None:
+    config = tiny(*SMALL, "+logger.mine._target_=tests.training.test_loggers.Kept")
+    with pytest.raises(UserError, match=r"^logger\.mine can't be made: .*place"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
-    compose_config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stores = f"data.stores={tmp_path / 'stores'}"
-    overrides = (*TINY, stores, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]",
+    overrides = (*SMALL, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]",
                  "sweep.name=lrs")  # fmt: skip
-    config = compose_config(*overrides)
+    config = tiny(*overrides)
     result = train(config, tmp_path / "run")
     written = tmp_path / "run" / "wandb"
     assert f"wandb sync {written}" in capsys.readouterr().out.replace("\n", "")
@@ -120,11 +167,10 @@ def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
 
     epochs = [row for row in read.rows if "val/top1_error" in row]
     logged = [{k: v for k, v in row.items() if not k.startswith("_")} for row in epochs]
-    with (tmp_path / "run" / "metrics.csv").open(newline="") as file:
-        expected = [
-            {k: float(v) for k, v in row.items() if k not in ("step", "seconds")}
-            for row in csv.DictReader(file)
-        ]
+    expected = [
+        {name: value for name, value in row.items() if name not in ("step", "seconds")}
+        for row in read_metrics(tmp_path / "run")
+    ]
     assert logged == [pytest.approx(row, rel=1e-6) for row in expected]
 
     assert read.summary["final/test/top1_error"] == result["metrics"]["test/top1_error"]
@@ -140,11 +186,10 @@ def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
 
 
 def test_a_continued_run_is_one_run_at_wandb_and_logs_no_epoch_twice(
-    compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stores = f"data.stores={tmp_path / 'stores'}"
     longer = ("trainer.max_epochs=4", "trainer.checkpoint_every=2")
-    config = compose_config(*TINY, *longer, stores, "logger=wandb", "logger.mode=offline")
+    config = tiny(*SMALL, *longer, "logger=wandb", "logger.mode=offline")
 
     def stop(self, trainer, *arguments) -> None:
         if trainer.current_epoch == 3:  # the third is logged, and has no checkpoint
@@ -173,13 +218,12 @@ def test_a_continued_run_is_one_run_at_wandb_and_logs_no_epoch_twice(
 
 
 def test_wandb_without_a_key_says_what_to_do(
-    compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("WANDB_API_KEY", raising=False)
     monkeypatch.delenv("WANDB_MODE", raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    stores = f"data.stores={tmp_path / 'stores'}"
     with pytest.raises(UserError, match=r"logger\.mode=offline"):
-        train(compose_config(*TINY, stores, "logger=wandb"), tmp_path / "run")
+        train(tiny(*SMALL, "logger=wandb"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
