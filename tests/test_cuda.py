@@ -14,7 +14,7 @@ from alexnet_exp.data.store.store import prepare
 from alexnet_exp.data.stream import Stream
 from alexnet_exp.training.fit import train
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = pytest.mark.cuda
 
 # Maps of a tower are multiples of eight, as the kernels want them.
 BASE = (

@@ -13,10 +13,10 @@ BF16 = 1.001 * 2**-8
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run every test with and without a compiler; float64 and other powers do without."""
     name: str = request.param
-    if name == "compiled" and cpu.kernels() is None:
+    if name == "compiled" and cpu.why_not() is not None:
         pytest.skip(f"{cpu.why_not()}")
     if name == "plain":
-        monkeypatch.setattr(cpu, "kernels", lambda: None)
+        monkeypatch.setattr(cpu, "supports_lrn", lambda x, beta: False)
     return name
 
 
@@ -128,25 +128,25 @@ def test_autocast_does_not_round_float32() -> None:
 @pytest.mark.parametrize("shape", [(3, 16, 5, 7), (2, 96, 19, 19), (70, 10, 1, 1), (1, 6, 40, 9)])
 @pytest.mark.parametrize("size", [1, 3, 5, 7])
 @pytest.mark.parametrize("relu", [False, True])
-def test_every_path_gives_the_same_bits_in_float32(
+def test_float32_is_off_by_a_few_roundings(
     memory_format: torch.memory_format, shape: tuple[int, ...], size: int, relu: bool, way: str
 ) -> None:
+    """Of each path against the formula in float64: a result is rounded some ten times."""
     x = maps(*shape, dtype=torch.float32).contiguous(memory_format=memory_format)
-    weight = maps(*shape, dtype=torch.float32, spread=1.0).flip(0)
-
-    def run(norm: LocalResponseNorm) -> tuple[Tensor, Tensor]:
-        leaf = x.clone().requires_grad_()
-        out = norm(leaf)
-        out.backward(weight)
-        assert leaf.grad is not None
-        return out, leaf.grad
-
-    norm, plain = LocalResponseNorm(shape[1], 2, size), LocalResponseNorm(shape[1], 2, size)
-    norm.relu = plain.relu = relu
-    plain.fast = False
+    weight = torch.empty_like(x).copy_(maps(*shape, spread=1.0).flip(0))
+    norm = LocalResponseNorm(shape[1], 2, size)
+    norm.relu = relu
     assert norm.path(x).name == way
-    for ours, theirs in zip(run(norm), run(plain), strict=True):
-        assert torch.equal(ours, theirs)
+    leaf = x.clone().requires_grad_()
+    out = norm(leaf)
+    (grad,) = torch.autograd.grad(out, leaf, weight)
+    wide = x.double().requires_grad_()
+    exact = written_out(wide.relu() if relu else wide, 2, size, 1e-4, 0.75, 2.0)
+    (exact_grad,) = torch.autograd.grad(exact, wide, weight.double())
+    assert out.is_contiguous(memory_format=memory_format)
+    assert grad.is_contiguous(memory_format=memory_format)
+    torch.testing.assert_close(out.double(), exact, rtol=6e-7, atol=0)
+    torch.testing.assert_close(grad.double(), exact_grad, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

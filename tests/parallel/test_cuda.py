@@ -11,7 +11,7 @@ from alexnet_exp.training.fit import train
 from tests.parallel.test_equality import BASE, distance, rows
 
 GPUS = torch.cuda.device_count()
-pytestmark = pytest.mark.skipif(GPUS == 0, reason="needs a GPU")
+pytestmark = pytest.mark.cuda
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

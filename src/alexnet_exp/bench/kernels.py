@@ -15,8 +15,7 @@ from torch import Tensor
 from alexnet_exp.bench.clock import Course, seconds_of
 from alexnet_exp.bench.show import show
 from alexnet_exp.config.bench import BenchConfig
-from alexnet_exp.network.kernels import lrn_op as lrn
-from alexnet_exp.network.kernels.crop_op import crop
+from alexnet_exp.network.kernels import gpu
 
 WINDOWS = 5.0  # that a batch size takes
 ALPHA, K = 1e-4, 2.0
@@ -105,7 +104,7 @@ def _maps(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def _forward(shape: tuple[int, ...], device: torch.device) -> Work:
-    return partial(lrn.lrn, _maps(shape, device), 2, ALPHA, K, relu=True)
+    return partial(gpu.lrn, _maps(shape, device), 2, ALPHA, K, relu=True)
 
 
 def _backward(shape: tuple[int, ...], device: torch.device) -> Work:
@@ -122,4 +121,4 @@ def _crop(images: Tensor, batch: int) -> Work:
     mean = 255 * torch.rand(images.shape[1:], device=device)
     noise = torch.randn(batch, COLORS, device=device)
     place = (rows, top, left, flip, mean, noise, 1.0, INPUT_SIDE, torch.bfloat16)
-    return partial(crop, images, *place)
+    return partial(gpu.crop, images, *place)

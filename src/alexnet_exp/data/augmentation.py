@@ -10,8 +10,7 @@ from torch.nn import functional as F
 from alexnet_exp.config.training import AugmentationConfig, Views
 from alexnet_exp.data.draws import normal, uniform
 from alexnet_exp.data.pixels import InMemory, Pixels
-from alexnet_exp.network.kernels import cpu
-from alexnet_exp.network.kernels import crop_op as triton_crop
+from alexnet_exp.network.kernels import cpu, gpu
 
 
 class Draws:
@@ -121,19 +120,12 @@ class Augmentation:
         resized = self.config.min_scale < 1 and self.config.crops
         if resized or not self.fast or self.upscale_to is not None:
             return self._train_in_torch(self._enlarge(pixels.gather(rows)), draws, resized, dtype)
-        kernels = cpu.kernels() if pixels.device.type == "cpu" else None
-        scale, size = self.config.scale, self.input_size
-        if kernels is not None:
-            known = dtype if dtype in (torch.float32, torch.bfloat16) else torch.float32
-            return kernels.crop(
-                pixels.addresses(rows), draws.top, draws.left, draws.flip, self.mean, draws.noise,
-                scale, size, known,
-            ).to(dtype)  # fmt: skip
-        if isinstance(pixels, InMemory) and triton_crop.supports(pixels.images):
-            return triton_crop.crop(
-                pixels.images, rows, draws.top, draws.left, draws.flip, self.mean, draws.noise,
-                scale, size, dtype,
-            )  # fmt: skip
+        place = (draws.top, draws.left, draws.flip, self.mean, draws.noise, self.config.scale)
+        size = self.input_size
+        if cpu.supports_crop(pixels.device):
+            return cpu.crop(pixels.addresses(rows), *place, size, dtype)
+        if isinstance(pixels, InMemory) and gpu.supports_crop(pixels.images, size, dtype):
+            return gpu.crop(pixels.images, rows, *place, size, dtype)
         return self._train_in_torch(pixels.gather(rows), draws, resized, dtype)
 
     def _train_in_torch(

@@ -14,7 +14,7 @@ from alexnet_exp.config.training import Compile, StrategyName
 from alexnet_exp.console import say
 from alexnet_exp.hardware import activation_dtype, is_out_of_memory, uses_gpu
 from alexnet_exp.network.alexnet import AlexNet, LayerPlan
-from alexnet_exp.network.kernels import cpu, gpu
+from alexnet_exp.network.kernels import build, cpu, gpu
 from alexnet_exp.network.lrn import LocalResponseNorm
 
 
@@ -209,6 +209,6 @@ def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
 
 def _can_compile() -> bool:
     """Triton compiles what launches its kernels with the machine's C compiler."""
-    with suppress(cpu.NotCompiledError):
-        return gpu.INSTALLED and bool(cpu.find_compiler())
+    with suppress(build.NotCompiledError):
+        return gpu.INSTALLED and bool(build.find_compiler())
     return False

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alexnet_exp.network.kernels.crop_op import crop
+from alexnet_exp.network.kernels.gpu import crop
 from tests.network.kernels.formulas import cut
 
 
@@ -51,13 +51,6 @@ def test_rounds_at_the_end_alone() -> None:
     assert torch.equal(crop(**tensors(arguments), dtype=torch.float16), exact.half())
     bf16 = crop(**tensors(arguments), dtype=torch.bfloat16)  # cut off here, rounded on a GPU
     assert ((bf16.float() - exact).abs() <= 2.0**-7 * exact.abs()).all()
-
-
-def test_pads_channels_with_zeros() -> None:
-    arguments = drawn(24, 17, 3, True)
-    got = crop(**tensors(arguments), dtype=torch.float32, channels=4)
-    assert np.array_equal(got[:, :3].numpy(), cut(**arguments))
-    assert not got[:, 3].any()
 
 
 def test_takes_columns_of_a_matrix_of_draws() -> None:

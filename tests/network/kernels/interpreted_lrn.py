@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alexnet_exp.network.kernels import lrn_triton
-from alexnet_exp.network.kernels.lrn_op import lrn
+from alexnet_exp.network.kernels.gpu import lrn
 from tests.network.kernels.formulas import with_gradient
 
 # torch before 2.12 wraps no interpreted kernel.

@@ -63,7 +63,7 @@ def test_crop_reads_and_writes_neighbors() -> None:
     types = dict.fromkeys(("rows_pointer", "top_pointer", "left_pointer"), "*i64")
     types |= {"images_pointer": "*u8", "mean_pointer": "*fp32", "noise_pointer": "*fp32"}
     types |= {"out_pointer": "*bf16", "flip_pointer": "*i1", "scale": "fp32", "side": "i32"}
-    constants: dict[str, Any] = {"SIZE": 224, "STORED": 3, "WRITTEN": 3, "NOISE": False}
+    constants: dict[str, Any] = {"SIZE": 224, "CHANNELS": 3, "NOISE": False}
     constants |= {"B": crop_triton.BLOCK, "LINES": crop_triton.LINES}
     assembly = ptx(kernel, types, constants)
     runs = 6  # of 128 elements, to a line of 3 * 224

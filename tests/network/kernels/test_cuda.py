@@ -5,12 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from alexnet_exp.network.kernels.crop_op import crop
-from alexnet_exp.network.kernels.crop_op import supports as supports_crop
-from alexnet_exp.network.kernels.lrn_op import lrn, supports
+from alexnet_exp.network.kernels.gpu import crop, lrn, supports_crop, supports_lrn
 from tests.network.kernels.formulas import cut, with_gradient
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = pytest.mark.cuda
 
 SHAPES = [(8, 96, 55, 55), (5, 256, 27, 27)]
 ROUNDING = {torch.float32: 0.0, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
@@ -39,7 +37,7 @@ def close(got: Tensor, exact: Tensor) -> bool:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_lrn_agrees_with_float64(shape: tuple[int, ...], dtype: torch.dtype, relu: bool) -> None:
     x, grad = drawn(shape, dtype).requires_grad_(), drawn(shape, dtype)
-    assert supports(x, 2, 5, 0.75)
+    assert supports_lrn(x, 2, 5, 0.75)
     poison(x)
     y = lrn(x, 2, 1e-2, 2.0, relu)
     y.backward(grad)
@@ -68,7 +66,7 @@ def test_lrn_under_autocast() -> None:
     pixels = drawn((2, 3, 227, 227), torch.float32)
     with torch.autocast("cuda", torch.bfloat16):
         maps = convolution(pixels)
-        assert supports(maps, 2, 5, 0.75)
+        assert supports_lrn(maps, 2, 5, 0.75)
         y = lrn(maps, 2, 1e-4, 2.0, relu=True)
         assert y.dtype == torch.bfloat16
         loss = y.float().square().sum()
@@ -140,8 +138,8 @@ def test_crop_is_bitwise_what_numpy_cuts(channels: int) -> None:
     }
     exact = torch.from_numpy(cut(**arguments, scale=1 / 58, size=size)).cuda()
     given = {name: torch.from_numpy(value).cuda() for name, value in arguments.items()}
-    assert supports_crop(given["images"])
     for dtype in ROUNDING:
+        assert supports_crop(given["images"], size, dtype)
         got = crop(**given, scale=1 / 58, size=size, dtype=dtype)
         assert torch.equal(got, exact.to(dtype))
         assert got.is_contiguous(memory_format=torch.channels_last)

@@ -4,9 +4,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from alexnet_exp.network.kernels import crop_op as crop
 from alexnet_exp.network.kernels import gpu
-from alexnet_exp.network.kernels import lrn_op as lrn
 
 
 def channels_last(*shape: int, dtype: torch.dtype = torch.bfloat16) -> torch.Tensor:
@@ -19,38 +17,40 @@ def _a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     properties = type("Properties", (), {"major": 9})()
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
     monkeypatch.setattr(gpu, "INSTALLED", True)
+    monkeypatch.setattr(gpu, "_check_lrn", lambda *kind: True)
+    monkeypatch.setattr(gpu, "_check_crop", lambda *kind: True)
 
 
 @pytest.mark.usefixtures("_a_gpu")
 def test_lrn_says_what_it_supports(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeTensorMode():
         x = channels_last(2, 96, 5, 5)
-        assert lrn.supports(x, 2, 5, 0.75)
-        assert lrn.supports(channels_last(2, 8, 5, 5, dtype=torch.float32), 1, 5, 0.75)
-        assert not lrn.supports(torch.empty(2, 96, 5, 5, dtype=x.dtype), 2, 5, 0.75), "on the CPU"
-        assert not lrn.supports(
+        assert gpu.supports_lrn(x, 2, 5, 0.75)
+        assert gpu.supports_lrn(channels_last(2, 8, 5, 5, dtype=torch.float32), 1, 5, 0.75)
+        assert not gpu.supports_lrn(torch.empty(2, 96, 5, 5, dtype=x.dtype), 2, 5, 0.75), (
+            "on the CPU"
+        )
+        assert not gpu.supports_lrn(
             torch.empty_like(x, memory_format=torch.contiguous_format), 2, 5, 0.75
         )
-        assert not lrn.supports(x.double(), 2, 5, 0.75)
-        assert not lrn.supports(x, 1, 3, 0.75), "another window"
-        assert not lrn.supports(x, 1, 5, 0.5), "another power"
-        assert not lrn.supports(x, 8, 5, 0.75), "twelve maps a tower"
-        assert not lrn.supports(x[0], 2, 5, 0.75)
+        assert not gpu.supports_lrn(x.double(), 2, 5, 0.75)
+        assert not gpu.supports_lrn(x, 1, 3, 0.75), "another window"
+        assert not gpu.supports_lrn(x, 1, 5, 0.5), "another power"
+        assert not gpu.supports_lrn(x, 8, 5, 0.75), "twelve maps a tower"
+        assert not gpu.supports_lrn(x[0], 2, 5, 0.75)
         monkeypatch.setattr(gpu, "INSTALLED", False)
-        assert not lrn.supports(x, 2, 5, 0.75)
+        assert not gpu.supports_lrn(x, 2, 5, 0.75)
 
 
 @pytest.mark.usefixtures("_a_gpu")
 def test_crop_says_what_it_supports(monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeTensorMode():
         images = torch.empty(4, 8, 8, 3, dtype=torch.uint8, device="cuda")
-        assert crop.supports(images)
-        assert not crop.supports(images.cpu())
-        assert not crop.supports(images.float())
-        assert not crop.supports(images[:, :, ::2])
-        assert not crop.supports(images[:, :4]), "not square"
+        assert gpu.supports_crop(images, 7, torch.bfloat16)
+        for other in (images.cpu(), images.float(), images[:, :, ::2], images[:, :4]):
+            assert not gpu.supports_crop(other, 7, torch.bfloat16)
         monkeypatch.setattr(gpu, "INSTALLED", False)
-        assert not crop.supports(images)
+        assert not gpu.supports_crop(images, 7, torch.bfloat16)
 
 
 def test_lrn_keeps_shape_dtype_and_memory_format() -> None:
@@ -58,7 +58,7 @@ def test_lrn_keeps_shape_dtype_and_memory_format() -> None:
     with FakeTensorMode():
         x = torch.empty(2, 96, 5, 7).to(memory_format=torch.channels_last).requires_grad_()
         with torch.autocast("cpu", torch.bfloat16):
-            y = lrn.lrn(x, 2, 1e-4, 2.0, relu=True)
+            y = gpu.lrn(x, 2, 1e-4, 2.0, relu=True)
         (grad,) = torch.autograd.grad(y, x, torch.empty(2, 96, 5, 7))
         for tensor in (y, grad):
             assert tensor.shape == x.shape
@@ -77,7 +77,7 @@ def test_lrn_is_one_node_of_a_compiled_graph(dynamic: bool) -> None:
 
     x = torch.empty(2, 96, 5, 7).to(memory_format=torch.channels_last)
     network = torch.compile(
-        lambda x: lrn.lrn(x, 2, 1e-4, 2.0), backend=backend, fullgraph=True, dynamic=dynamic
+        lambda x: gpu.lrn(x, 2, 1e-4, 2.0), backend=backend, fullgraph=True, dynamic=dynamic
     )
     network(x)
-    assert [str(node) for node in nodes] == ["alexnet_exp.network.lrn.default"]
+    assert [str(node) for node in nodes] == ["alexnet_exp.lrn.default"]

@@ -1,9 +1,9 @@
 /* Local response normalization (section 3.3) and the cropping of section 4.1, for CPUs.
 
-   Compiled when first used, by whatever C compiler the machine has (kernels/cpu.py). Every value is
-   rounded in the same order as by the torch operations that these functions stand in for, so in
-   float32 the results are equal to the last bit; contraction to fused multiply-adds is switched
-   off for the same reason. bfloat16 is read and written, and computed in float32. */
+   Compiled when first used, by whatever C compiler the machine has (kernels/build.py). Cropping
+   rounds in the order of the torch operations that it stands in for, so in float32 its pixels are
+   equal to the last bit; contraction to fused multiply-adds is switched off for that. bfloat16 is
+   read and written, and computed in float32. */
 
 #include <math.h>
 #include <stdint.h>

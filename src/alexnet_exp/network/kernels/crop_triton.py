@@ -1,4 +1,4 @@
-"""The kernel of crop.py, apart from it because it needs Triton to be imported."""
+"""The kernel of ``gpu.crop``, apart from it because it needs Triton to be imported."""
 
 # mypy: disable-error-code="no-untyped-def, assignment"
 # ruff: noqa: N803, RUF005  # Triton's constants are upper case, and it has no starred tuples
@@ -28,14 +28,13 @@ def crop_kernel(
     scale,
     side,
     SIZE: tl.constexpr,  # pixels
-    STORED: tl.constexpr,  # channels of the images
-    WRITTEN: tl.constexpr,  # channels of the output
+    CHANNELS: tl.constexpr,
     NOISE: tl.constexpr,  # whether there is noise
     B: tl.constexpr,
     LINES: tl.constexpr,
 ):
     """Some lines of one output image, in the order of their memory."""
-    width: tl.constexpr = SIZE * WRITTEN
+    width: tl.constexpr = SIZE * CHANNELS
     programs: tl.constexpr = (SIZE + LINES - 1) // LINES  # of an image
     n = (tl.program_id(0) // programs).to(tl.int64)
     first = tl.program_id(0) % programs * LINES
@@ -43,23 +42,22 @@ def crop_kernel(
 
     flip = tl.load(flip_pointer + n)
     corner = (tl.load(top_pointer + n) + first) * side + tl.load(left_pointer + n)
-    corner = (corner + tl.where(flip, SIZE - 1, 0)) * STORED
-    step = tl.where(flip, -STORED, STORED)
-    image = images_pointer + tl.load(rows_pointer + n) * side * side * STORED + corner
+    corner = (corner + tl.where(flip, SIZE - 1, 0)) * CHANNELS
+    step = tl.where(flip, -CHANNELS, CHANNELS)
+    image = images_pointer + tl.load(rows_pointer + n) * side * side * CHANNELS + corner
     mean = mean_pointer + corner
     out = out_pointer + (n * SIZE + first) * width
     for start in tl.static_range(0, width, B):
         element = start + tl.arange(0, B)
-        channel = element % WRITTEN
-        place = element // WRITTEN * step + channel
+        channel = element % CHANNELS
+        place = element // CHANNELS * step + channel
         inside = element < width
-        stored = inside & (channel < STORED)
         if NOISE:
-            noise = tl.load(noise_pointer + n * STORED + channel, mask=stored, other=0.0)
+            noise = tl.load(noise_pointer + n * CHANNELS + channel, mask=inside, other=0.0)
         pixels = ()
         for line in tl.static_range(LINES):
-            there = stored & (line * width + element < left_over)
-            at = place + line * side * STORED
+            there = inside & (line * width + element < left_over)
+            at = place + line * side * CHANNELS
             pixel = tl.load(image + at, mask=there, other=0).to(tl.float32)
             pixel -= tl.load(mean + at, mask=there, other=0.0)
             if NOISE:

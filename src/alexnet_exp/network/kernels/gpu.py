@@ -1,18 +1,184 @@
-"""Whether Triton's kernels can run, asked without importing Triton."""
+"""Calls the Triton kernels: response normalization and cropping, one pass over memory each.
 
+Triton itself is imported by what runs alone: it may not be installed.
+"""
+
+from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from alexnet_exp.network.kernels.selfcheck import agrees, check_crop, check_lrn
+
 INSTALLED = find_spec("triton") is not None
+DTYPES = (torch.bfloat16, torch.float16, torch.float32)
 
 
-def runs_triton(x: Tensor) -> bool:
-    """Whether Triton is installed and ``x`` lies on an NVIDIA GPU since Ampere."""
+def supports_lrn(x: Tensor, towers: int, size: int, beta: float) -> bool:
+    """Whether ``lrn`` can normalize ``x``.
+
+    It can where Triton is installed, on NVIDIA GPUs since Ampere, for channels-last tensors in
+    bf16, fp16 or fp32 whose towers have a multiple of eight maps each, with windows of five maps
+    and a power of .75.
+    """
+    return (
+        x.is_cuda
+        and x.dtype in DTYPES
+        and x.dim() == 4
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and x.shape[1] % (8 * towers) == 0
+        and size == 5
+        and beta == 0.75
+        and _lrn_agrees(x.device, x.dtype, int(x.shape[1]), towers)
+    )
+
+
+def supports_crop(images: Tensor, size: int, dtype: torch.dtype) -> bool:
+    """Whether ``crop`` can cut squares of ``size`` pixels from ``images``.
+
+    It can where Triton is installed, on NVIDIA GPUs since Ampere, from (M, S, S, C) uint8 in
+    contiguous memory.
+    """
+    return (
+        images.is_cuda
+        and images.dtype == torch.uint8
+        and images.dim() == 4
+        and images.shape[1] == images.shape[2]
+        and images.is_contiguous()
+        and _crop_agrees(images.device, dtype, images.shape[1], size, images.shape[3])
+    )
+
+
+def lrn(x: Tensor, towers: int, alpha: float, k: float, relu: bool = False) -> Tensor:
+    """Local response normalization with beta .75 (section 3.3); differentiable once.
+
+    ``b_i = a_i / (k + alpha * sum_j a_j^2) ** .75`` over five maps, computed in float32. Forward
+    it reads x and writes y; backward it reads x and the gradient and writes a gradient; nothing
+    else is kept.
+
+    Args:
+        x: (N, C, H, W), one that ``supports_lrn`` accepts.
+        towers: Number of equal runs of maps that are normalized apart.
+        alpha, k: Constants of the formula; ``alpha`` is not divided by five.
+        relu: Whether a is max(x, 0) instead of x.
+
+    Returns:
+        (N, C, H, W) in the dtype and the memory format of ``x``.
+    """
+    from alexnet_exp.network.kernels.lrn_triton import normalize
+
+    return normalize(x, towers, alpha, k, relu)
+
+
+def crop(
+    images: Tensor,
+    rows: Tensor,
+    top: Tensor,
+    left: Tensor,
+    flip: Tensor,
+    mean: Tensor,
+    noise: Tensor | None,
+    scale: float,
+    size: int,
+    dtype: torch.dtype,
+) -> Tensor:
+    """Cut a square out of each image, flip it, subtract the mean, add noise, and scale.
+
+    ``out[n, c, y, x] = (images[r, t + y, l + x', c] - mean[t + y, l + x', c] + noise[n, c]) * s``
+    with r, t, l the n-th of ``rows``, ``top``, ``left``, s the ``scale``, and x' counted from the
+    right where ``flip``; in float32, rounded at the end. The same as data/augmentation.py computes
+    without resized crops.
+
+    Args:
+        images: (M, S, S, C) uint8, which ``supports_crop`` accepts: a store or a batch of it.
+        rows: (N,) int64, which images.
+        top, left: (N,) int64 upper left corners, 0 to S - size. They are not checked.
+        flip: (N,) bool.
+        mean: (S, S, C) float32 mean image, in gray levels.
+        noise: (N, C) float32 shift of all pixels of an image, in gray levels, or None.
+        scale: Factor of the result.
+        size: Side of the crops in pixels.
+        dtype: Of the result: bf16, fp16 or float32.
+
+    Returns:
+        (N, C, size, size) in channels-last memory.
+    """
+    from alexnet_exp.network.kernels.crop_triton import BLOCK, LINES, crop_kernel
+
+    side, channels = images.shape[1], images.shape[3]
+    out = torch.empty(len(rows), size, size, channels, dtype=dtype, device=images.device)
+    programs = -(-size // LINES)  # of an image
+    crop_kernel[(len(rows) * programs,)](
+        images,
+        rows.contiguous(),
+        top.contiguous(),
+        left.contiguous(),
+        flip.contiguous(),
+        mean.contiguous(),
+        mean if noise is None else noise.contiguous(),
+        out,
+        scale,
+        side,
+        SIZE=size,
+        CHANNELS=channels,
+        NOISE=noise is not None,
+        B=BLOCK,
+        LINES=LINES,
+    )
+    return out.permute(0, 3, 1, 2)
+
+
+@torch.compiler.assume_constant_result
+def _lrn_agrees(device: torch.device, dtype: torch.dtype, channels: int, towers: int) -> bool:
+    return _runs_triton(device) and _check_lrn(device, dtype, channels, towers)
+
+
+def _crop_agrees(
+    device: torch.device, dtype: torch.dtype, side: int, size: int, channels: int
+) -> bool:
+    return _runs_triton(device) and _check_crop(device, dtype, side, size, channels)
+
+
+def _runs_triton(device: torch.device) -> bool:
+    """Whether Triton is installed and ``device`` is an NVIDIA GPU since Ampere."""
     return (
         INSTALLED
-        and x.is_cuda
         and torch.version.hip is None
-        and torch.cuda.get_device_properties(x.device).major >= 8
+        and torch.cuda.get_device_properties(device).major >= 8
     )
+
+
+@cache
+def _check_lrn(device: torch.device, dtype: torch.dtype, channels: int, towers: int) -> bool:
+    """With the sizes of the network's own layer, so that nothing is compiled for this alone."""
+
+    def check() -> None:
+        x = torch.empty(2, channels, 17, 17, dtype=dtype, device=device)
+        x = x.contiguous(memory_format=torch.channels_last)
+        check_lrn(lambda x: lrn(x, towers, 1e-2, 2.0, relu=True), x, towers)
+
+    key = _key("lrn", device, dtype, channels, towers)
+    return agrees("LRN by Triton", key, check)
+
+
+@cache
+def _check_crop(
+    device: torch.device, dtype: torch.dtype, side: int, size: int, channels: int
+) -> bool:
+    def check() -> None:
+        check_crop(lambda *given: crop(*given, size, dtype), device, side, size, channels)
+
+    key = _key("crop", device, dtype, side, size, channels)
+    return agrees("cropping by Triton", key, check)
+
+
+def _key(kernel: str, device: torch.device, *sizes: Any) -> str:
+    """Of what the numbers of a compiled kernel depend on."""
+    import triton
+
+    source = Path(__file__).with_name(f"{kernel}_triton.py").read_text()
+    versions = torch.__version__, triton.__version__, torch.version.cuda
+    return str((source, *versions, torch.cuda.get_device_properties(device).name, *sizes))

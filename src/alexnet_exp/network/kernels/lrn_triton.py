@@ -1,4 +1,4 @@
-"""The kernels of lrn.py and the operators around them, apart from it because they need Triton.
+"""The kernels of ``gpu.lrn`` and the operators around them, apart as they need Triton.
 
 In channels-last memory the maps of a pixel lie side by side, so the tensor is one long row of
 groups of 16 bytes, and a window of five maps reaches no further than the groups beside its own. A
@@ -207,7 +207,7 @@ def backward_kernel(
 
 @triton_op("alexnet_exp::lrn", mutates_args={})
 def normalize(x: Tensor, towers: int, alpha: float, k: float, relu: bool) -> Tensor:
-    """The operator behind ``lrn.lrn``."""
+    """The operator behind ``gpu.lrn``."""
     y = torch.empty_like(x, memory_format=torch.channels_last)
     grid, groups, sizes = _launch(x, towers)
     wrap_triton(forward_kernel)[grid](x, y, groups, alpha, k, RELU=relu, **sizes)
