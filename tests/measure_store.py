@@ -34,7 +34,7 @@ class Squares(Source):
     """Gradients in a color that the number of the image decides: cheap, and none like another."""
 
     def __init__(self, config: DataConfig, images: int) -> None:
-        super().__init__(config, progress=False)
+        super().__init__(config, "drawn squares", progress=False)
         self.images = images
         size = config.image_size
         self._ramp = np.add.outer(np.arange(size), np.arange(size)).astype(np.uint8)[:, :, None]
@@ -44,26 +44,17 @@ class Squares(Source):
         return [f"class {label:03d}" for label in range(CLASSES)]
 
     @property
-    def where(self) -> str:
-        return "drawn squares"
+    def entries(self) -> Sequence[Entry]:
+        return [Entry(f"{i:08d}", i % CLASSES, "all", i) for i in range(self.images)]
+
+    def identity(self) -> str:
+        return f"{self.images} squares"
 
     def load(self, item: Item) -> Pixels:
         number = int(item.name)
         color = (np.array([number, number >> 8, number >> 16]) & 255).astype(np.uint8)
         square: Pixels = self._ramp * np.uint8(1 + number % 3) + color
         return square
-
-    def _identity(self) -> str:
-        return f"{self.images} squares"
-
-    def _entries(self) -> Sequence[Entry]:
-        return [Entry(f"{i:08d}", i % CLASSES, "all", 0) for i in range(self.images)]
-
-    def _groups(self) -> list[int]:
-        return list(range(self.images))
-
-    def _read(self, name: str, last: int | None) -> bytes:
-        raise AssertionError("squares are not compared")
 
 
 def resident() -> tuple[float, float]:

@@ -1,5 +1,4 @@
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,22 +17,6 @@ COVARIANCE = torch.tensor(
     [[4900.0, 4300.0, 3800.0], [4300.0, 4600.0, 4200.0], [3800.0, 4200.0, 5200.0]],
     dtype=torch.float64,
 )
-
-
-class ElsewhereName(str):
-    """Names the CPU, but does not say so."""
-
-    type = "elsewhere"
-
-
-class Elsewhere(torch.Tensor):
-    """Images on the CPU that are taken for images on a GPU."""
-
-    device = ElsewhereName("cpu")  # type: ignore[assignment]
-
-
-def elsewhere(images: Tensor) -> Tensor:
-    return images.as_subclass(Elsewhere)
 
 
 def random_mean(side: int = SIDE, channels: int = 3) -> Tensor:
@@ -104,13 +87,10 @@ def test_with_everything_off_it_is_the_center_minus_the_mean(input_size: int) ->
     assert torch.equal(out, centered.permute(0, 3, 1, 2))
 
 
-@pytest.mark.parametrize("where", [torch.Tensor.clone, elsewhere])
-def test_every_output_is_a_crop_minus_the_mean_of_the_same_place(
-    where: Callable[[Tensor], Tensor],
-) -> None:
+def test_every_output_is_a_crop_minus_the_mean_of_the_same_place() -> None:
     images, mean, index = random_images(50), random_mean(), torch.arange(50)
     fields = {"crops": True, "flips": True}
-    out = augmented(augmentation(mean, **fields), where(images), index, 1)
+    out = augmented(augmentation(mean, **fields), images, index, 1)
     tops, lefts, flips = places(augmented(augmentation(**fields), positions(50), index, 1))
     assert len(set(tops.tolist())) > 5
     for i in range(50):
@@ -148,36 +128,6 @@ def test_full_size_crops_reach_the_last_pixel() -> None:
     for out, top in zip(outs, tops, strict=True):
         assert out.shape == (1, 3, 224, 224)
         assert int(out[0, 0, -1, 0]) == top + 223
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {},
-        {"crops": True},
-        {"flips": True},
-        {"crops": True, "flips": True, "color_noise": True},
-        {"crops": True, "flips": True, "min_scale": 0.3},
-    ],
-)
-def test_cpu_and_other_devices_give_the_same(fields: dict[str, Any]) -> None:
-    images, index = random_images(40), torch.arange(40)
-    cropper = augmentation(random_mean(), **fields)
-    there = augmented(cropper, elsewhere(images), index, 2)
-    assert torch.equal(augmented(cropper, images, index, 2), there)
-    assert there.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_the_other_branch_is_taken_for_other_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: Any, **__: Any) -> Tensor:
-        raise AssertionError("the loop over images was taken")
-
-    cropper = augmentation(crops=True)
-    augmented(cropper, random_images(2), torch.arange(2), 0)
-    monkeypatch.setattr(torch, "empty", refuse)
-    augmented(cropper, elsewhere(random_images(2)), torch.arange(2), 0)
-    with pytest.raises(AssertionError, match="the loop"):
-        augmented(cropper, random_images(2), torch.arange(2), 0)
 
 
 ALL = {"crops": True, "flips": True, "color_noise": True}

@@ -17,7 +17,7 @@ from alexnet_exp.data import decode as decoding
 from alexnet_exp.data.decode import encode_jpeg, resize_and_crop
 from alexnet_exp.data.store import packing
 from alexnet_exp.data.store.images import offsets_path, shard_path
-from alexnet_exp.data.store.store import Store, prepare, store_path
+from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import UserError
 from tests.data.drawn import SIZE, config_of, folder_of, opened, picture
 
@@ -188,13 +188,13 @@ def damage(path: Path, what: str) -> None:
 DAMAGES = {
     "missing": "images-00002.npy",
     "short": r"images-00002\.npy has \d+ bytes",
-    "other dtype": r"images-00002\.npy has int16 instead of uint8",
+    "other dtype": r"images-00002\.npy has .* int16",
     "no array": "magic",
-    "one less": r"images-00002\.npy has \d+ bytes and shape",
-    "count": rf"the shards have \d+ images, meta\.json {COUNT}",
+    "one less": r"images-00002\.npy has \d+ bytes, uint8 and shape",
+    "count": rf"shards: \d+ instead of {COUNT}",
     "no offsets": "offsets-00002.npy",
     "fewer offsets": r"offsets-00002\.npy does not hold \d+ ascending offsets",
-    "larger offsets": r"images-00002\.npy has \d+ bytes and shape",
+    "larger offsets": r"images-00002\.npy has \d+ bytes, uint8 and shape",
     "unsorted offsets": r"offsets-00002\.npy does not hold \d+ ascending offsets",
 }
 
@@ -233,14 +233,3 @@ def test_a_raw_shard_cut_short_while_it_is_open_is_named(tmp_path: Path) -> None
         file.truncate(150)
     with pytest.raises(UserError, match=r"is damaged .*ends too early"):
         store.images.read(17, np.empty((SIZE, SIZE, 3), np.uint8))
-
-
-def test_defaults_keep_the_names_of_stores(tmp_path: Path) -> None:
-    """Finished runs record the fingerprint: stores of before sharding had these."""
-    config = DataConfig(name="synthetic", test_fraction=0.2)
-    assert store_path(config).name == "synthetic-256px-b12f5c4d"
-    assert open_source(config).fingerprint.startswith("bf3a203d2adc4eeb")
-    names = {store_path(config).name}
-    for name, value in (("encoding", Encoding.jpeg), ("subset", 0.5), ("subset", 0.25)):
-        names.add(store_path(DataConfig(**{**config.__dict__, name: value})).name)
-    assert len(names) == 4

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
+from alexnet_exp.data.sampler import TrainSampler
 from alexnet_exp.errors import UserError
 
 IMAGES = np.random.default_rng(0).permutation(1000)[:103]
@@ -89,12 +89,3 @@ def test_batch_must_not_exceed_the_data(world_size: int, advice: int) -> None:
     with pytest.raises(UserError, match=rf"data\.batch_size=128 .*data\.batch_size={advice} "):
         TrainSampler(IMAGES, 128, 0, 0, world_size)
     assert len(TrainSampler(IMAGES, advice, 0, 0, world_size)) == 1
-
-
-@pytest.mark.parametrize("count", [103, 7, 3, 1, 0])
-def test_evaluation_has_every_image_once_in_order(count: int) -> None:
-    sampler = EvaluationSampler(IMAGES[:count], 7)
-    found = list(sampler)
-    assert len(sampler) == len(found)
-    assert all(1 <= len(batch) <= 7 for batch in found)
-    assert [image for batch in found for image in batch] == IMAGES[:count].tolist()

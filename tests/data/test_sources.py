@@ -168,11 +168,7 @@ def test_doubles_are_on_one_side_and_counted(tmp_path: Path) -> None:
         source = opened(config_of(tmp_path, root, split_seed=seed, val_fraction=0.3))
         assert find(source, "rose/copy.png").split == find(source, "daisy/003.png").split
         assert find(source, "daisy/c.png").split == find(source, "daisy/005.png").split
-    assert source.doubles == {
-        "doubles": 2,
-        "doubles_with_other_label": 1,
-        "doubles_across_splits": 0,
-    }
+    assert source.doubles == {"doubles": 2, "doubles_across_splits": 0}
 
 
 @pytest.mark.parametrize("held_out", ["val", "valid", "validation", "test"])
@@ -276,7 +272,6 @@ TABLES = {
         f"ILSVRC2012_val_{i:08d}.JPEG {sorted(BY_ID)[i % 3]}\n" for i in range(1, 7)
     ),
     "map_clsloc.txt": "".join(f"{BY_ID[i - 1]} {i} a_name\n" for i in (2, 1, 3)),
-    "synsets.txt": "".join(f"{wnid} some name\n" for wnid in BY_ID),
 }
 GROUND_TRUTH = "".join(f"{BY_ID.index(sorted(BY_ID)[i % 3]) + 1}\n" for i in range(1, 7))
 
@@ -285,7 +280,7 @@ GROUND_TRUTH = "".join(f"{BY_ID.index(sorted(BY_ID)[i % 3]) + 1}\n" for i in ran
 def test_flat_val_is_labeled_from_a_table(tmp_path: Path, table: str) -> None:
     root = imagenet(tmp_path / "imagenet", flat=True)
     (root / table).write_text(TABLES[table])
-    if table in ("map_clsloc.txt", "synsets.txt"):
+    if table == "map_clsloc.txt":
         (root / "devkit" / "data").mkdir(parents=True)
         truth = root / "devkit" / "data" / "ILSVRC2012_validation_ground_truth.txt"
         truth.write_text(GROUND_TRUTH)
@@ -320,16 +315,23 @@ def test_flat_val_is_labeled_by_the_devkits_meta(tmp_path: Path) -> None:
         ({"truth": GROUND_TRUTH, "meta.mat": "?"}, "meta.mat can't be read"),
         (
             {"truth": GROUND_TRUTH, "synset_words.txt": "".join(f"{w}\n" for w in sorted(BY_ID))},
-            "synset_words.txt is sorted by wnid",
+            "nothing that can be read says which class",
         ),
         (
-            {"truth": "1\n4\n1\n1\n1\n1\n", "synsets.txt": TABLES["synsets.txt"]},
+            {"truth": "1\n4\n1\n1\n1\n1\n", "map_clsloc.txt": TABLES["map_clsloc.txt"]},
             "ground_truth.txt, line 2: '4' is not an ILSVRC2012_ID from 1 to 3",
         ),
-        ({"truth": "1\n2\n", "synsets.txt": TABLES["synsets.txt"]}, "has no line 3"),
+        (
+            {"truth": "1\n2\n", "map_clsloc.txt": TABLES["map_clsloc.txt"]},
+            "ILSVRC2012_val_00000003.JPEG is not in",
+        ),
+        (
+            {"truth": GROUND_TRUTH, "map_clsloc.txt": "kit fox 1"},
+            "map_clsloc.txt, line 1: 'kit fox 1' does not begin with a wnid and its id",
+        ),
         (
             {"val_labels.txt": TABLES["ILSVRC2012_val_labels.txt"].replace(FISH, "n09999999")},
-            "val_labels.txt, line 3: n09999999, the class of val/ILSVRC2012_val_00000003.JPEG",
+            "val_labels.txt: n09999999, the class of val/ILSVRC2012_val_00000003.JPEG, has no",
         ),
         ({"val_labels.txt": "a n01440764\nb 3\n"}, "val_labels.txt, line 2: 'b 3' is not"),
     ],

@@ -16,8 +16,6 @@ from alexnet_exp.network.kernels import cpu, gpu
 class Draws:
     """What is drawn for N images.
 
-    Not one of the collections whose tensors Lightning rounds to the precision of a run.
-
     Args:
         uniform: (N, 6) float64 in [0, 1): flip, top, left, area, aspect, and one to spare.
         top, left: (N,) int64, corner of a crop that is not resized.
@@ -82,12 +80,7 @@ class Augmentation:
         self.components = (vectors * values.clamp(min=0).sqrt()).float()
 
     def draw(self, index: Tensor, epoch: int) -> Draws:
-        """Draw for some images, on the device of ``index``.
-
-        Args:
-            index: (N,) int64 store indices, which key the random numbers.
-            epoch: Epoch, which keys them too.
-        """
+        """Draw for the images of the store that ``index`` (N,) says, on its device."""
         self._to(index.device)
         drawn = uniform(self.seed, epoch, index, 6)
         slack = self.side - self.input_size
@@ -183,13 +176,6 @@ class Augmentation:
     def _crop(self, images: Tensor, top: Tensor, left: Tensor, flip: Tensor) -> Tensor:
         """Crop each image at its own place, flip, and subtract the mean cut out alike."""
         size = self.input_size
-        if images.device.type == "cpu":
-            out = torch.empty(len(images), size, size, images.shape[3])
-            cuts = zip(top.tolist(), left.tolist(), flip.tolist(), strict=True)
-            for i, (y, x, mirrored) in enumerate(cuts):
-                cut = images[i, y : y + size, x : x + size] - self.mean[y : y + size, x : x + size]
-                out[i] = cut.flip(1) if mirrored else cut
-            return out
         steps = torch.arange(size, device=images.device)
         columns = torch.where(flip[:, None], steps.flip(0), steps) + left[:, None]
         rows = top[:, None] + steps
@@ -230,5 +216,4 @@ class Augmentation:
         return pixels.permute(0, 3, 1, 2).to(dtype)
 
     def _to(self, device: torch.device) -> None:
-        if self.mean.device != device:
-            self.mean, self.components = self.mean.to(device), self.components.to(device)
+        self.mean, self.components = self.mean.to(device), self.components.to(device)

@@ -12,8 +12,8 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import Views
 from alexnet_exp.data.augmentation import Augmentation
 from alexnet_exp.data.loader import Loader
-from alexnet_exp.data.pixels import InMemory, Mapped, put_on
-from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
+from alexnet_exp.data.pixels import Mapped, Pixels, put_on
+from alexnet_exp.data.sampler import TrainSampler
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.data.stream import Stream
 from alexnet_exp.hardware import activation_dtype, cores, memory_bytes
@@ -39,7 +39,7 @@ class StoreDataModule(L.LightningDataModule):
     def __init__(self, config: Config, store: Store | None = None) -> None:
         super().__init__()
         self.config = config
-        self._in_place: InMemory | Mapped | None = None
+        self._in_place: Pixels | None = None
         if store is not None:
             self.store = store
 
@@ -101,9 +101,10 @@ class StoreDataModule(L.LightningDataModule):
             split: train, val or test.
             views: Of each image.
         """
-        count = self.augmentation.view_count(views)
-        images = max(1, self.config.evaluation.batch_size // count)
-        return self._loader(EvaluationSampler(self.rows(split), images), views)
+        count = max(1, self.config.evaluation.batch_size // self.augmentation.view_count(views))
+        rows = self.rows(split)
+        batches = [rows[start : start + count] for start in range(0, len(rows), count)]
+        return self._loader(batches, views)
 
     def rows(self, split: str) -> NDArray[np.int64]:
         """Rows of the store that this process evaluates, in the order of its loader.
@@ -117,7 +118,7 @@ class StoreDataModule(L.LightningDataModule):
         return self.store.indices(split)[rank::world_size]
 
     def _loader(
-        self, sampler: TrainSampler | EvaluationSampler, views: Views = Views.one
+        self, sampler: TrainSampler | list[NDArray[np.int64]], views: Views = Views.one
     ) -> Loader:
         device, precision = torch.device("cpu"), "32-true"
         if self.trainer is not None:
@@ -127,7 +128,7 @@ class StoreDataModule(L.LightningDataModule):
         pixels = self._pixels(device)
         return Loader(sampler, self._labels, pixels, self.augmentation, views, dtype)
 
-    def _pixels(self, device: torch.device) -> InMemory | Mapped | Stream:
+    def _pixels(self, device: torch.device) -> Pixels | Stream:
         """All of them where they are augmented, or what reads them ahead."""
         images = self.store.images
         if self._in_place is not None and self._in_place.device == device:

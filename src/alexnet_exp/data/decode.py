@@ -11,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,15 +70,8 @@ def decode(data: bytes, name: str, channels: int = 3) -> Pixels:
 def resize_and_crop(image: Pixels, size: int) -> Pixels:
     """Resize the shorter side to ``size`` pixels (bilinear, antialiased), cut out the center.
 
-    This is section 2 of the paper: "rescaled the image such that the shorter side was of
-    length 256, and then cropped out the central 256 x 256 patch".
-
-    Args:
-        image: uint8 array of shape (height, width, channels).
-        size: side of the square in pixels.
-
-    Returns:
-        uint8 array of shape (size, size, channels).
+    Section 2 of the paper: "rescaled the image such that the shorter side was of length 256, and
+    then cropped out the central 256 x 256 patch". (H, W, C) uint8 to (size, size, C).
     """
     if image.shape[:2] == (size, size):
         return image
@@ -92,28 +85,21 @@ def resize_and_crop(image: Pixels, size: int) -> Pixels:
 
 
 def encode_jpeg(image: Pixels) -> bytes:
-    """Encode a stored square as a JPEG of quality 95, with Pillow's default subsampling (4:2:0).
+    """Encode (height, width, 1 or 3) uint8 as a JPEG of quality 95, chroma halved (4:2:0).
 
     Pillow lets go of Python's lock only where it writes to a file by itself, not to a BytesIO:
     two threads encode 1.7 times as fast as one into files in memory, .9 times into BytesIO.
-
-    Args:
-        image: uint8 array of shape (height, width, 1 or 3).
     """
     if not hasattr(_encoded, "file"):
-        _encoded.file = _memory_file()
+        if hasattr(os, "memfd_create"):
+            _encoded.file = os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
+        else:
+            _encoded.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
     file = _encoded.file
     file.seek(0)
-    Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).save(
-        file, "JPEG", quality=JPEG_QUALITY
-    )
+    square = image if image.shape[2] == 3 else image[:, :, 0]
+    Image.fromarray(square).save(file, "JPEG", quality=JPEG_QUALITY)
     return os.pread(file.fileno(), file.tell(), 0)
-
-
-def _memory_file() -> IO[bytes]:
-    if hasattr(os, "memfd_create"):
-        return os.fdopen(os.memfd_create("jpeg"), "w+b", buffering=0)
-    return tempfile.TemporaryFile(buffering=0)
 
 
 @cache

@@ -5,12 +5,13 @@ from itertools import repeat
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from alexnet_exp.config.training import Views
 from alexnet_exp.data.augmentation import Augmentation, Draws
 from alexnet_exp.data.pixels import InMemory, Pixels
-from alexnet_exp.data.sampler import EvaluationSampler, TrainSampler
+from alexnet_exp.data.sampler import TrainSampler
 from alexnet_exp.data.stream import Stream
 
 DRAWN_AT_ONCE = 64
@@ -19,24 +20,24 @@ much as a large one."""
 
 
 class Loader:
-    """Yields ``(images, labels)``, augmented by a train sampler's epoch or cut into views.
+    """Yields ``(images, labels)``, augmented or cut into views.
 
     Order, labels and random numbers lie on the device already, and so do the pixels where the
     store does: then nothing is copied in a step. A ``Trainer`` tells ``sampler`` its epoch by
-    ``set_epoch``; a loop of your own does the same. It counts when the first batch is drawn.
+    ``set_epoch``; so does a loop of your own. It counts when the first batch is drawn.
 
     Args:
-        sampler: Says which images make up which batch.
+        sampler: Which rows make up which batch; a list of them where nothing is augmented.
         labels: (M,) int64 of all images of the store.
         pixels: Those of all images where they lie on the device, else what reads them.
         augmentation: Makes of them what the network sees.
-        views: Cut where nothing is augmented.
+        views: Cut there.
         dtype: Of the images.
     """
 
     def __init__(
         self,
-        sampler: TrainSampler | EvaluationSampler,
+        sampler: TrainSampler | Sequence[NDArray[np.int64]],
         labels: Tensor,
         pixels: Pixels | Stream,
         augmentation: Augmentation,

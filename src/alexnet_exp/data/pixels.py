@@ -1,7 +1,5 @@
 """Where the pixels of a batch lie when it is augmented."""
 
-from typing import Protocol
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -10,23 +8,6 @@ from alexnet_exp.data.store.images import Images
 from alexnet_exp.data.stream import Stream
 
 _COPIED_BYTES = 64 << 20
-
-
-class Pixels(Protocol):
-    """Stored images (M, S, S, C) uint8 that rows are taken from."""
-
-    @property
-    def device(self) -> torch.device:
-        """Where they lie."""
-        ...
-
-    def gather(self, rows: Tensor) -> Tensor:
-        """A copy of some images: rows (N,) int64 to (N, S, S, C) uint8."""
-        ...
-
-    def addresses(self, rows: Tensor) -> Tensor:
-        """Where those images lie in this process's memory, (N,) int64; on a CPU alone."""
-        ...
 
 
 class InMemory:
@@ -41,11 +22,11 @@ class InMemory:
         self.device = images.device
 
     def gather(self, rows: Tensor) -> Tensor:
-        """A copy of some images."""
+        """A copy of some images: rows (N,) int64 to (N, S, S, C) uint8."""
         return self.images[rows]
 
     def addresses(self, rows: Tensor) -> Tensor:
-        """Where they lie."""
+        """Where those images lie in this process's memory, (N,) int64; on a CPU alone."""
         return self.images.data_ptr() + rows * self.images[0].numel()
 
 
@@ -61,22 +42,19 @@ class Mapped:
         self.device = torch.device("cpu")
 
     def gather(self, rows: Tensor) -> Tensor:
-        """A copy of some images."""
+        """As ``InMemory.gather``."""
         return torch.from_numpy(self._images[rows.numpy()])
 
     def addresses(self, rows: Tensor) -> Tensor:
-        """Where they lie."""
+        """As ``InMemory.addresses``."""
         return torch.from_numpy(self._images.addresses(rows.numpy()))
 
 
-def put_on(images: Images, device: torch.device, threads: int) -> InMemory:
-    """All images of a store in the memory of a device, read or decoded by threads.
+Pixels = InMemory | Mapped
 
-    Args:
-        images: Of the store, raw or encoded.
-        device: Where to.
-        threads: How many read.
-    """
+
+def put_on(images: Images, device: torch.device, threads: int) -> InMemory:
+    """All images of a store in the memory of a device, read or decoded by threads."""
     resident = torch.empty(images.shape, dtype=torch.uint8, device=device)
     rows = max(1, _COPIED_BYTES * len(images) // max(1, images.nbytes))
     pieces = np.split(np.arange(len(images)), range(rows, len(images), rows))

@@ -60,24 +60,3 @@ class TrainSampler:
         for step in range(len(self)):
             start = step * self.batch_size + self.rank * local
             yield order[start : start + local]
-
-
-class EvaluationSampler:
-    """Every image once, in batches of at most ``batch_size``.
-
-    Args:
-        indices: (N,) int64 store indices, of this process.
-        batch_size: Images in one batch.
-    """
-
-    def __init__(self, indices: np.ndarray, batch_size: int) -> None:
-        self.indices, self.batch_size = indices, batch_size
-
-    def __len__(self) -> int:
-        """Number of batches."""
-        return -(-len(self.indices) // self.batch_size)
-
-    def __iter__(self) -> Iterator[NDArray[np.int64]]:
-        """Yield indices, batch by batch, (N,) int64."""
-        for start in range(0, len(self.indices), self.batch_size):
-            yield self.indices[start : start + self.batch_size]

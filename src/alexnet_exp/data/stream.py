@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -16,18 +15,8 @@ from alexnet_exp.data.store.images import Images
 _ROWS_A_TASK = 8
 
 
-@dataclass(frozen=True)
-class _Filling:
-    """A batch in host memory, and the threads' work on it."""
-
-    pixels: Tensor
-    tasks: list[Future[None]]
-
-    def wait(self) -> Tensor:
-        """The pixels, or what went wrong in a thread."""
-        for task in self.tasks:
-            task.result()
-        return self.pixels
+_Filling = tuple[Tensor, list[Future[None]]]
+"""A batch in host memory, and the threads' work on it."""
 
 
 class Stream:
@@ -79,9 +68,9 @@ class Stream:
         for batch in rows:
             filling.append(self._start(batch, pool))
             if len(filling) > self.ahead:
-                yield filling.popleft().wait()
+                yield _wait(*filling.popleft())
         while filling:
-            yield filling.popleft().wait()
+            yield _wait(*filling.popleft())
 
     def _start(self, rows: NDArray[np.int64], pool: ThreadPoolExecutor) -> _Filling:
         # Pinned memory is kept by torch and given out again once the GPU has copied from it.
@@ -94,9 +83,7 @@ class Stream:
             for place in range(start, min(start + _ROWS_A_TASK, len(rows))):
                 self.images.read(int(rows[place]), out[place])
 
-        return _Filling(
-            pixels, [pool.submit(read, start) for start in range(0, len(rows), _ROWS_A_TASK)]
-        )
+        return pixels, [pool.submit(read, start) for start in range(0, len(rows), _ROWS_A_TASK)]
 
     def _copied(self, filled: Iterator[Tensor]) -> Iterator[Tensor]:
         """Batches on the GPU, each copied while the one before it is computed."""
@@ -116,6 +103,13 @@ class Stream:
         here.wait_event(copied)
         pixels.record_stream(here)  # its memory is not given out again before that has read it
         return pixels
+
+
+def _wait(pixels: Tensor, tasks: list[Future[None]]) -> Tensor:
+    """The pixels, or what went wrong in a thread."""
+    for task in tasks:
+        task.result()
+    return pixels
 
 
 @cache

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from alexnet_exp.console import progress_bar
+from alexnet_exp.console import Advance, progress_bar
 from alexnet_exp.data.lock import only_one
 from alexnet_exp.errors import UserError
 
@@ -58,7 +58,7 @@ class _Bar:
 
     def __init__(self, url: str, show: bool, stack: ExitStack) -> None:
         self._url, self._show, self._stack = url, show, stack
-        self._advance = self._begin
+        self._advance: Advance = self._begin
 
     def _begin(self, size: int) -> None:
         what, total = f"downloading {self._url}", self.total or None

@@ -66,13 +66,7 @@ class Files:
         try:
             size = os.fstat(descriptor).st_size
             length = size if last is None else min(last, size)
-            content = os.pread(descriptor, length, size - length)
-            while len(content) < length:  # the kernel gives at most 2 GiB at a time
-                more = os.pread(descriptor, length - len(content), size - length + len(content))
-                if not more:
-                    raise OSError(f"{self.where / name} became shorter while it was read")
-                content += more
-            return content
+            return os.pread(descriptor, length, size - length)
         finally:
             os.close(descriptor)
 
@@ -108,11 +102,7 @@ def _suffix(name: str) -> str:
 
 
 def require_readable(root: Path) -> None:
-    """Check that ``data.root`` is there.
-
-    Raises:
-        UserError: it is not, or this user may not look.
-    """
+    """Raise UserError where ``data.root`` is not there, or this user may not look."""
     try:
         found = root.exists()
     except OSError as error:

@@ -60,9 +60,7 @@ def list_folders(files: Files) -> Listing:
             f"{files.where}: {len(left):,} files are left out, as no images in a class folder:"
             f" {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
         )
-    for folder in pools or [""]:
-        _refuse_empty(files, base + folder, [path for path, _, _ in labeled], base)
-    return _listing(files, base, labeled)
+    return _listing(files, base, labeled, list(pools))
 
 
 def list_imagenet(files: Files) -> Listing:
@@ -95,8 +93,7 @@ def list_imagenet(files: Files) -> Listing:
         classes = sorted({wnid for _, wnid, pool in labeled if pool == "train"})
         labels = imagenet.flat_val_labels(files, flat, classes)
         labeled += [(path, classes[label], "test") for path, label in labels.items()]
-    _refuse_empty(files, base + "train", [path for path, _, _ in labeled], base)
-    return _listing(files, base, labeled)
+    return _listing(files, base, labeled, ["train"])
 
 
 def list_classes(files: Files) -> list[tuple[str, str]]:
@@ -143,23 +140,20 @@ def _split_folders(paths: list[str]) -> dict[str, Pool]:
     return pools
 
 
-def _refuse_empty(files: Files, parent: str, images: list[str], base: str) -> None:
-    """A class folder whose images have all gone, or are of no known kind, would just vanish."""
-    prefix = parent if not parent or parent.endswith("/") else parent + "/"
-    filled = {
-        (base + path).removeprefix(prefix).split("/")[0]
-        for path in images
-        if (base + path).startswith(prefix)
-    }
+def _listing(
+    files: Files, base: str, labeled: list[tuple[str, str, Pool]], splits: list[str]
+) -> Listing:
+    """The listing of images whose class folders lie in those of splits, or in ``base``."""
+    depth = 2 if splits else 1
+    filled = {"/".join(path.split("/")[:depth]) for path, _, _ in labeled}
     for folder in sorted(files.folders):
-        inner = folder.removeprefix(prefix)
-        if folder.startswith(prefix) and "/" not in inner and inner and inner not in filled:
+        inner = folder.removeprefix(base).split("/")
+        is_class = len(inner) == depth and (not splits or inner[0] in splits)
+        if is_class and folder.startswith(base) and "/".join(inner) not in filled:
+            # One whose images have all gone, or are of no known kind, would just vanish.
             raise UserError(
                 f"class folder {files.where / folder} holds no images: add some, or remove it"
             )
-
-
-def _listing(files: Files, base: str, labeled: list[tuple[str, str, Pool]]) -> Listing:
     classes = sorted({name for _, name, pool in labeled if pool in ("all", "train")})
     if len(classes) < 2:
         raise UserError(

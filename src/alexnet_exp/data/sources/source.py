@@ -135,7 +135,7 @@ class Source(ABC):
             Item(entry.name, entry.label, split)
             for entry, split in zip(entries, splits, strict=True)
         ]
-        return items, count_doubles(entries, groups, splits)
+        return items, count_doubles(groups, splits)
 
 
 def open_source(config: DataConfig, unpacked: Path, *, progress: bool = True) -> Source:
@@ -280,7 +280,7 @@ class ArraySource(Source):
         return self._loaded[0]
 
     @cached_property
-    def entries(self) -> Sequence[Entry]:  # type: ignore[override]
+    def entries(self) -> Sequence[Entry]:
         return [
             Entry(f"{split}/{i:05d}", label, "test" if split == "test" else "train", images[0].size)
             for split, (images, labels) in sorted(self._loaded[1].items())

@@ -91,26 +91,16 @@ def _shared(order: Iterable[int], keys: dict[int, Hashable]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def count_doubles(
-    entries: Sequence[Entry], groups: Sequence[int], splits: Sequence[str]
-) -> dict[str, int]:
-    """How many images are copies of another one, the first not counted: in all, under another
-    label, and in val or test with a copy in a split before (where the source has its own splits).
+def count_doubles(groups: Sequence[int], splits: Sequence[str]) -> dict[str, int]:
+    """How many images are copies of another one, the first not counted: in all, and in val or test
+    with a copy in a split before theirs (where the source has its own splits).
     """
     rank = [SPLITS.index(split) for split in splits]
     first_rank: dict[int, int] = {}
     for index, group in enumerate(groups):
         first_rank[group] = min(rank[index], first_rank.get(group, rank[index]))
-    copies = [index for index, group in enumerate(groups) if group != index]
-    return {
-        "doubles": len(copies),
-        "doubles_with_other_label": sum(
-            entries[index].label != entries[groups[index]].label for index in copies
-        ),
-        "doubles_across_splits": sum(
-            rank[index] > first_rank[group] for index, group in enumerate(groups)
-        ),
-    }
+    across = sum(rank[index] > first_rank[group] for index, group in enumerate(groups))
+    return {"doubles": len(groups) - len(first_rank), "doubles_across_splits": across}
 
 
 def assign_splits(

@@ -230,13 +230,11 @@ class _Job:
                 f"{across} val or test images have a byte-identical double on another side: the"
                 f" splits are as they came in {self.source.where}"
             )
-        arrays = {
-            "labels": np.array([item.label for item in items], np.int64),
-            "split": np.array([SPLITS.index(item.split) for item in items], np.uint8),
-            "mean": self.packed.totals.mean_image(),
-        }
-        for name, array in arrays.items():
-            put(self.folder / f"{name}.npy", lambda file, array=array: np.save(file, array))
+        labels = np.array([item.label for item in items], np.int64)
+        splits = np.array([SPLITS.index(item.split) for item in items], np.uint8)
+        put(self.folder / "labels.npy", lambda file: np.save(file, labels))
+        put(self.folder / "split.npy", lambda file: np.save(file, splits))
+        put(self.folder / "mean.npy", lambda file: np.save(file, self.packed.totals.mean_image()))
         names = "".join(item.name.replace("\n", "\\n") + "\n" for item in items)
         content = names.encode("utf-8", "surrogateescape")
         put(self.folder / "names.txt", lambda file: file.write(content))

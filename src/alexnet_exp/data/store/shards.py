@@ -94,9 +94,13 @@ class ShardWriter:
             offsets = np.concatenate([[0], sizes.cumsum()])
             put(offsets_path(self.folder, self.shard), lambda file: np.save(file, offsets))
         noted = json.dumps({"key": key, "skipped": record.skipped, "seconds": record.seconds})
-        arrays = {"sizes": sizes, "count": totals.count, "sums": totals.sums}
-        arrays |= {"products": totals.products, "noted": noted}
-        put(record_path(self.folder, self.shard), lambda file: np.savez(file, **arrays))
+        put(
+            record_path(self.folder, self.shard),
+            lambda file: np.savez(
+                file, noted=noted, sizes=sizes, count=totals.count, sums=totals.sums,
+                products=totals.products,
+            ),
+        )  # fmt: skip
 
     def _header(self, count: int, size: int) -> bytes:
         """NumPy pads it so that the first dimension may change and its length does not."""

@@ -65,21 +65,14 @@ class Store:
         if meta is None:
             raise UserError(f"{path} is not a packed store: run prepare first")
         try:
-            store = cls(
-                path=path,
-                images=Images(
-                    path,
-                    Encoding(meta["encoding"]),
-                    meta["shards"],
-                    meta["image_size"],
-                    meta["channels"],
-                ),
-                labels=np.load(path / "labels.npy"),
-                split=np.load(path / "split.npy"),
-                mean=np.load(path / "mean.npy"),
-                classes=meta["classes"],
-                meta=meta,
+            encoding, size, channels = (
+                Encoding(meta["encoding"]),
+                meta["image_size"],
+                meta["channels"],
             )
+            images = Images(path, encoding, meta["shards"], size, channels)
+            arrays = {name: np.load(path / f"{name}.npy") for name in ("labels", "split", "mean")}
+            store = cls(path, images, classes=meta["classes"], meta=meta, **arrays)
             store._check()
         except (OSError, EOFError, ValueError, KeyError) as error:
             raise UserError(
@@ -88,7 +81,7 @@ class Store:
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Loader processes that are not forked open it again; the images would be copied."""
+        """Processes that are not forked open it again; the images would be copied."""
         return Store.open, (self.path,)
 
     @cached_property
@@ -112,30 +105,24 @@ class Store:
         return {split: len(self.indices(split)) for split in SPLITS}
 
     def _check(self) -> None:
-        count, size, channels = (self.meta[key] for key in ("images", "image_size", "channels"))
-        if len(self.images) != count:
-            raise ValueError(f"the shards have {len(self.images)} images, meta.json {count}")
-        for name, shape, dtype in (
-            ("labels", (count,), np.int64),
-            ("split", (count,), np.uint8),
-            ("mean", (size, size, channels), np.float32),
-            ("covariance", (channels, channels), np.float64),
-        ):
-            array = getattr(self, name)
-            if array.shape != shape or array.dtype != dtype:
-                raise ValueError(
-                    f"{name} has {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}"
-                )
-        if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
-            raise ValueError(
-                f"labels.npy has labels from {self.labels.min()} to {self.labels.max()},"
-                f" meta.json {len(self.classes)} classes"
-            )
+        count, size, channels = self.meta["images"], *self.images.shape[2:]
         counted = {split: sum(of.values()) for split, of in self.meta["counts"].items()}
-        if self.counts != counted:
-            raise ValueError(f"split.npy has {self.counts} images, meta.json {counted}")
-        if not np.isfinite(self.mean).all():
-            raise ValueError("mean.npy holds what is no number")
+        for name, found, wanted in (
+            ("shards", len(self.images), count),
+            ("labels.npy", _kind(self.labels), f"int64 {(count,)}"),
+            ("split.npy", _kind(self.split), f"uint8 {(count,)}"),
+            ("mean.npy", _kind(self.mean), f"float32 {(size, size, channels)}"),
+            ("rgb_covariance", _kind(self.covariance), f"float64 {(channels, channels)}"),
+            ("labels.npy", sorted({*self.labels.tolist()} - {*range(len(self.classes))}), []),
+            ("split.npy", self.counts, counted),
+            ("mean.npy", bool(np.isfinite(self.mean).all()), True),
+        ):
+            if found != wanted:
+                raise ValueError(f"{name}: {found} instead of {wanted}")
+
+
+def _kind(array: np.ndarray) -> str:
+    return f"{array.dtype} {array.shape}"
 
 
 def store_path(config: DataConfig) -> Path:
