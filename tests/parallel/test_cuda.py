@@ -7,8 +7,9 @@ import torch
 from torch.nn import functional as F
 
 from alexnet_exp.parallel.layout import PartOfDropout, Share
+from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.training.fit import train
-from tests.parallel.test_equality import BASE, distance, rows
+from tests.parallel.test_equality import BASE, distance
 
 GPUS = torch.cuda.device_count()
 pytestmark = pytest.mark.cuda
@@ -36,6 +37,8 @@ def test_strategies_train_what_one_gpu_trains(
     train(compose_config(*given), tmp_path / "single")
     changed = (f"strategy={strategy}", f"trainer.devices={devices}")
     train(compose_config(*given, *changed), tmp_path / "several")
-    first, second = (float(rows(tmp_path / n)[0]["train/loss"]) for n in ("single", "several"))
+    first, second = (
+        float(read_metrics(tmp_path / n)[0]["train/loss"]) for n in ("single", "several")
+    )
     assert first == pytest.approx(second, abs=1e-4)
     assert distance(tmp_path / "single", tmp_path / "several") < 1e-4

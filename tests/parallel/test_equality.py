@@ -4,8 +4,6 @@ Dropout and augmentation are on, the learning rate falls by the plateau schedule
 10 validation nor the 25 test images divide by the processes.
 """
 
-import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 
 from alexnet_exp.config import Config
 from alexnet_exp.evaluate import evaluate
+from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.training.fit import train
 from tests.parallel.together import Task, run_together, weights
 
@@ -118,11 +117,6 @@ def runs(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def distance(ours: Path, theirs: Path) -> float:
     """Largest difference of a weight."""
     mine, other = weights(ours), weights(theirs)
@@ -140,12 +134,12 @@ def test_losses_weights_and_counts_are_those_of_one_process(
 ) -> None:
     ours = runs / strategy / variant / str(processes)
     theirs = runs / "single" / variant / "1"
-    assert len(rows(ours)) == len(rows(theirs)) == 5
-    for mine, other in zip(rows(ours), rows(theirs), strict=True):
+    assert len(read_metrics(ours)) == len(read_metrics(theirs)) == 5
+    for mine, other in zip(read_metrics(ours), read_metrics(theirs), strict=True):
         for column in ("epoch", "step", "lr", "train/top1_error", "val/top1_error"):
             assert mine[column] == other[column], column
         for column in ("train/loss", "val/loss"):
-            assert float(mine[column]) == pytest.approx(float(other[column]), abs=CLOSE), column
+            assert mine[column] == pytest.approx(other[column], abs=CLOSE), column
     assert distance(ours, theirs) < CLOSE
     # The optimizer's state and the statistics of batch normalization are larger than 1.
     mine, other = weights(ours), weights(theirs)
@@ -170,12 +164,12 @@ def test_runs_differ_where_anything_else_does(runs: Path) -> None:
     base = runs / "single" / "base" / "1"
     for variant in ("no_dropout", "no_flips", "clipped"):
         assert distance(runs / "single" / variant / "1", base) > 100 * CLOSE, variant
-    assert len({row["lr"] for row in rows(base)}) > 1, "the plateau schedule has not acted"
+    assert len({row["lr"] for row in read_metrics(base)}) > 1, "the plateau schedule has not acted"
 
 
 def test_gradients_sent_in_bf16_train_a_little_otherwise(runs: Path) -> None:
     ours, theirs = runs / "ddp" / "in_bf16" / "2", runs / "ddp" / "base" / "2"
-    first, expected = (float(rows(folder)[0]["train/loss"]) for folder in (ours, theirs))
+    first, expected = (read_metrics(folder)[0]["train/loss"] for folder in (ours, theirs))
     assert first == pytest.approx(expected, rel=1e-2)
     assert distance(ours, theirs) > 10 * CLOSE
 
@@ -184,15 +178,20 @@ def test_gradients_sent_in_bf16_train_a_little_otherwise(runs: Path) -> None:
 def test_any_strategy_goes_on_where_another_stopped(runs: Path, name: str) -> None:
     """And ends where one process ends."""
     whole = runs / "single" / CHANGES[name][0] / "1"
-    assert [row["lr"] for row in rows(runs / name)] == [row["lr"] for row in rows(whole)]
+    assert [row["lr"] for row in read_metrics(runs / name)] == [
+        row["lr"] for row in read_metrics(whole)
+    ]
     assert distance(runs / name, whole) < CLOSE
-    assert json.loads((runs / name / "result.json").read_text())["epochs"] == 5
+    result = read_result(runs / name)
+    assert result is not None
+    assert result["epochs"] == 5
 
 
 @pytest.mark.parametrize("strategy", ["fsdp", "towers", "one_weird_trick"])
 def test_evaluate_reads_the_checkpoint_of_any_strategy(runs: Path, strategy: str) -> None:
     folder = runs / strategy / "base" / "2"
-    recorded = json.loads((folder / "result.json").read_text())
+    recorded = read_result(folder)
+    assert recorded is not None
     assert recorded["strategy"] == strategy
     assert recorded["devices"] == 2
     assert evaluate(folder, [], progress=False)["metrics"] == pytest.approx(recorded["metrics"])

@@ -49,8 +49,10 @@ class Finder:
         run = spec.loader.exec_module
         def exec_module(module):
             run(module)
-            from tests.parallel.broken import fault
-            setattr(module.Watch, where, lambda *args: fault(what))
+            def faulty(*args):
+                from tests.parallel.broken import fault
+                fault(what)
+            setattr(module.Watch, where, faulty)
         spec.loader.exec_module = exec_module
         return spec
 

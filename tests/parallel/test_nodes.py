@@ -4,8 +4,6 @@ Machines are pretended on this one: by processes on the loopback, by network nam
 raylets, and by the nodes of a SLURM where there is one.
 """
 
-import csv
-import json
 import os
 import shutil
 import signal
@@ -22,6 +20,7 @@ import pytest
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.team import Place, place
+from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.sweep.process import child_environment
 
 TRAIN = ("-m", "alexnet_exp.train")
@@ -177,17 +176,14 @@ def wait_for(condition: Any, seconds: float) -> None:
 
 def assert_equal(run: Path, single: Path) -> None:
     """Losses to 1e-5, counted errors exactly."""
-
-    def rows(folder: Path) -> list[dict[str, str]]:
-        with (folder / "metrics.csv").open(newline="") as file:
-            return list(csv.DictReader(file))
-
-    for mine, other in zip(rows(run), rows(single), strict=True):
+    for mine, other in zip(read_metrics(run), read_metrics(single), strict=True):
         for column in ("step", "lr", "train/top1_error", "val/top1_error"):
             assert mine[column] == other[column], column
         for column in ("train/loss", "val/loss"):
-            assert float(mine[column]) == pytest.approx(float(other[column]), abs=1e-5), column
-    ours, theirs = (json.loads(read(folder / "result.json")) for folder in (run, single))
+            assert mine[column] == pytest.approx(other[column], abs=1e-5), column
+    ours, theirs = read_result(run), read_result(single)
+    assert ours is not None
+    assert theirs is not None
     for name in ("val/top1_error", "test/top1_error"):
         assert ours["metrics"][name] == theirs["metrics"][name]
 
@@ -195,6 +191,19 @@ def assert_equal(run: Path, single: Path) -> None:
 def test_torchrun_with_two_processes_equals_one(single: Path, tmp_path: Path) -> None:
     by = torchrun("--standalone", "--nproc-per-node=2")
     finish_all([start(single.parent, tmp_path, "strategy=ddp", "trainer.devices=2", by=by)])
+    assert_equal(tmp_path, single)
+
+
+@pytest.mark.long
+def test_two_processes_as_srun_starts_them_equal_one(single: Path, tmp_path: Path) -> None:
+    step = {
+        **STEP, "SLURM_JOB_ID": str(free_port()), "SLURM_NODELIST": "127.0.0.1",
+        "SLURM_NODEID": "0",
+        "SLURM_NTASKS": "2", "SLURM_STEP_NUM_TASKS": "2",
+    }  # fmt: skip
+    given = (single.parent, tmp_path, "strategy=towers", "trainer.devices=2")
+    ranks = [{"SLURM_PROCID": rank, "SLURM_LOCALID": rank} for rank in "01"]
+    finish_all([start(*given, **(step | rank)) for rank in ranks])
     assert_equal(tmp_path, single)
 
 

@@ -53,62 +53,61 @@ def run_processes(
     """
     size = device_count(config)
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS", cores())) // size)
-    told: int | None = None
-    try:
-        with tempfile.TemporaryDirectory(prefix="alexnet_exp_") as scratch, _as_before():
-            task = (entry.__module__, entry.__name__, (config, folder), sys.argv)
-            Path(scratch, TASK).write_bytes(pickle.dumps(task))
-            heeded = [one for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
-            settings = LaunchConfig(
-                min_nodes=1,
-                max_nodes=1,
-                nproc_per_node=size,
-                run_id=folder.name,
-                rdzv_backend="c10d",
-                rdzv_endpoint="localhost:0",
-                local_addr="127.0.0.1",
-                max_restarts=0,
-                shutdown_timeout=_GRACE,
-                signals_to_handle=",".join(one.name for one in heeded),
-                logs_specs=DefaultLogsSpecs(scratch, dict.fromkeys(range(1, size), Std.ALL)),
-            )
-            sys.stdout.flush()
-            # Each process leads a session of its own, so Ctrl-C comes to this one alone.
-            command = ("-m", "alexnet_exp.parallel.rank", scratch, os.getpid())
-            try:
-                elastic_launch(settings, "env")(
-                    f"OMP_NUM_THREADS={threads}", f"{STACKS}={scratch}", sys.executable, *command
-                )
-            except ChildFailedError as failed:
-                _explain(failed.failures, size, Path(scratch), folder)
-            except SignalException as asked:
-                told = asked.sigval
-            else:
-                result: dict[str, Any] = json.loads(Path(scratch, RESULT).read_text())
-                return result
-        assert told is not None
-        signal.raise_signal(told)  # as if nobody had caught it
-        raise KeyboardInterrupt
-    finally:
-        if not RunFolder(folder).is_running():
-            for pattern in ("*.partial*", "checkpoints/*.partial*"):
-                for partial in folder.glob(pattern):
-                    partial.unlink(missing_ok=True)
+    heeded = [one.name for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    with _as_before(), tempfile.TemporaryDirectory(prefix="alexnet_exp_") as scratch:
+        task = (entry.__module__, entry.__name__, (config, folder), sys.argv)
+        Path(scratch, TASK).write_bytes(pickle.dumps(task))
+        settings = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=size,
+            run_id=folder.name,
+            rdzv_backend="c10d",
+            rdzv_endpoint="localhost:0",
+            local_addr="127.0.0.1",
+            max_restarts=0,
+            shutdown_timeout=_GRACE,
+            signals_to_handle=",".join(heeded),
+            logs_specs=DefaultLogsSpecs(scratch, dict.fromkeys(range(1, size), Std.ALL)),
+        )
+        # Each process leads a session of its own, so Ctrl-C comes to this one alone.
+        variables = (f"OMP_NUM_THREADS={threads}", f"{STACKS}={scratch}")
+        command = (sys.executable, "-m", "alexnet_exp.parallel.rank", scratch, os.getpid())
+        sys.stdout.flush()
+        failures: Mapping[int, ProcessFailure] = {}
+        try:
+            elastic_launch(settings, "env")(*variables, *command)
+        except ChildFailedError as failed:
+            failures = failed.failures
+        finally:
+            if not RunFolder(folder).is_running():
+                for pattern in ("*.partial*", "checkpoints/*.partial*"):
+                    for partial in folder.glob(pattern):
+                        partial.unlink(missing_ok=True)
+        if failures:
+            _explain(failures, size, Path(scratch), folder)
+        result: dict[str, Any] = json.loads(Path(scratch, RESULT).read_text())
+        return result
+    raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
 def _as_before() -> Iterator[None]:
-    """Keep the launcher quiet, and take back what it sets for this whole process."""
+    """Keep the launcher quiet, take back what it sets, let a signal end this process after all."""
     handlers = {number: signal.getsignal(number) for number in _SIGNALS}
-    disabled = logging.root.manager.disable
+    disabled, told = logging.root.manager.disable, None
     logging.disable(logging.ERROR)
     try:
         yield
+    except SignalException as asked:
+        told = asked.sigval
     finally:
         logging.disable(disabled)
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():
                 signal.signal(number, handler)
+    if told is not None:
+        signal.raise_signal(told)
 
 
 def _explain(

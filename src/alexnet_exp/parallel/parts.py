@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -12,16 +12,6 @@ from torch.distributed import ProcessGroup
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from alexnet_exp.network.alexnet import AlexNet
-
-
-class Divided(Protocol):
-    """How one tensor is divided among processes."""
-
-    def cut(self, whole: Tensor) -> Tensor:
-        """This process's part of a whole tensor that it has."""
-
-    def join(self, part: Tensor) -> Tensor:
-        """The whole tensor; every process has to ask for it."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +33,11 @@ class Rows:
         return Rows(tuple(share + (rank < left) for rank in range(group.size())), group)
 
     def cut(self, whole: Tensor) -> Tensor:
-        """This process's rows, in memory of their own."""
+        """This process's rows of a whole tensor that it has, in memory of their own."""
         return whole.split(list(self.sizes))[self.group.rank()].clone()
 
     def join(self, part: Tensor) -> Tensor:
-        """All rows, in ``part``'s memory format."""
+        """All rows, in ``part``'s memory format; every process has to ask for it."""
         most, rest = max(self.sizes), part.shape[1:]
         mine = part.new_zeros(most, *rest)  # equal parts are what every backend gathers
         mine[: len(part)] = part
@@ -74,9 +64,13 @@ class Sharded:
         return distribute_tensor(on_device, mesh, placements, src_data_rank=None)
 
     def join(self, part: Tensor) -> Tensor:
-        """As a plain tensor."""
+        """As a plain tensor; every process has to ask for it."""
         assert isinstance(part, DTensor)
         return part.full_tensor()
+
+
+Divided = Rows | Sharded
+"""How one tensor is divided among processes."""
 
 
 def network_of(strategy: Strategy) -> AlexNet:
