@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from alexnet_exp import cli
+from alexnet_exp import __main__, cli, hydra_main
 from alexnet_exp.config import Config
 from alexnet_exp.errors import UserError
 from alexnet_exp.training.classifier import Classifier
@@ -75,6 +76,12 @@ def photos(root: Path, counts: dict[str, int]) -> Path:
         ("+dropout=0", "+dropout: there is no such field"),
         ("+trainer.max_epoch=2", "trainer.max_epoch: there is no such field; did you mean max_ep"),
         ("+model.conv.conv1.kernels=9", "+model.conv.conv1.kernels: there is no such field"),
+        ("lr=.1", "did you mean optim.lr?"),
+        ("+lr=.1", "+lr: there is no such field; did you mean optim.lr?"),
+        ("width=.5", "did you mean model.width?"),
+        ("epochs=3", "did you mean trainer.max_epochs?"),
+        ("batch_size=8", "did you mean data.batch_size or evaluation.batch_size?"),
+        ("trainer.lr=.1", "trainer.lr: there is no such field; did you mean optim.lr?"),
         ("data.root=a(b", "two pairs of quotes, \"data.root='a(b'\""),
         ("data.stores=/proc/none/x", "set data.stores=<a folder of yours>"),
     ],
@@ -100,6 +107,33 @@ def test_name_of_the_data_is_no_path(command, tmp_path: Path) -> None:
     assert code == 2
     assert "data.name=../elsewhere names folders" in printed
     assert not list(tmp_path.rglob("*.*")), "no file is written there"
+
+
+def test_experiments_of_the_user_have_their_files_names(command, tmp_path: Path) -> None:
+    own = tmp_path / "my_conf" / "experiment"
+    own.mkdir(parents=True)
+    (own / "wide.yaml").write_text("# @package _global_\nmodel: {width: 2, dropout: 0.1}\n")
+    seen: list[tuple[str, Path]] = []
+
+    def task(config: Config, folder: Path) -> None:
+        seen.append((config.experiment, folder.relative_to(tmp_path).parents[1]))
+
+    for given, name in (
+        ("+experiment=wide", "wide"), ("+experiment=[wide,no_lrn]", "no_lrn+wide"),
+        ("experiment=tanh+no_lrn", "no_lrn+tanh"), ("+experiment=no_lrn+two_gpus", "no_lrn"),
+        ("+experiment=two_gpus", "baseline"), ("experiment=baseline+no_lrn", "no_lrn"),
+        ("seed=0", "baseline"),
+    ):  # fmt: skip
+        assert command("--config-dir", "my_conf", given, task=task) == (0, "")
+        assert seen.pop() == (name, Path("runs", "synthetic", name))
+    for given, message in (
+        (("+experiment=wide", "model.dropout=0.2"), "+experiment=wide sets model.dropout=0.1, and"),
+        (("+experiment=[wide,no_dropout]",), "+experiment=wide sets model.dropout=0.1: they can't"),
+        (("+experiment=wide", "+experiment=tanh"), "several at once are experiment=[one,other]"),
+    ):
+        code, printed = command("--config-dir", "my_conf", *given)
+        assert code == 2
+        assert message in printed
 
 
 def test_quoting_as_the_message_says_is_read(command) -> None:
@@ -274,6 +308,30 @@ def test_interruption_before_the_start_leaves_no_folder(command, tmp_path: Path)
     assert code == 130
     assert "interrupted; the same command goes on" in printed
     assert list(tmp_path.iterdir()) == []
+
+
+def test_interruption_while_importing_is_one_line(command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hydra_main, "run", interrupted)
+    assert command() == (130, "\ninterrupted; the same command goes on\n")
+
+
+def test_mistakes_and_help_answer_before_torch_is_imported() -> None:
+    heavy = "[name for name in ('hydra', 'torch', 'lightning') if name in sys.modules]"
+    imports = "import alexnet_exp.cli", "import alexnet_exp.hydra_main"
+    code = f"import sys; {imports[0]}; print({heavy}); {imports[1]}; print({heavy})"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n['hydra']\n"
+
+
+def test_commands_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    __main__.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert "python -m alexnet_exp.train      Train one network and evaluate it" in lines
+    assert len([line for line in lines if line.startswith("python -m alexnet_exp.")]) == 9
+    assert all(len(line) > 35 for line in lines[:9]), "each says what it does"
 
 
 def test_half_precision_on_a_cpu_is_refused(command, tmp_path: Path) -> None:

@@ -3,9 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import hydra
 import pytest
+import yaml
+from hydra.core.global_hydra import GlobalHydra
 
-from alexnet_exp.config import Config, conf_folder, to_plain
+import alexnet_exp
+from alexnet_exp.config import Config, conf_folder, leaves, to_plain
+from alexnet_exp.config.bearing import REFUSED_ARGUMENTS
+from alexnet_exp.errors import UserError
 from alexnet_exp.network.alexnet import AlexNet, plan
 from alexnet_exp.runs.identity import config_hash
 
@@ -74,17 +80,8 @@ FACTORS: dict[str, dict[str, Any]] = {
 SAME_NETWORK = ("baseline", "two_gpus")
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict):
-        found: dict[str, Any] = {}
-        for key, inner in value.items():
-            found |= flat(inner, f"{prefix}.{key}".lstrip("."))
-        return found
-    return {prefix: value}
-
-
 def changes(before: Config, after: Config) -> dict[str, Any]:
-    old, new = flat(to_plain(before)), flat(to_plain(after))
+    old, new = dict(leaves(to_plain(before))), dict(leaves(to_plain(after)))
     return {key: new.get(key) for key in {*old, *new} if old.get(key) != new.get(key)}
 
 
@@ -157,21 +154,110 @@ def test_override_wins_over_recipe_and_experiment(compose_config) -> None:
     assert (config.optim.lr, config.model.dropout) == (0.5, 0.3)
 
 
-def test_config_hash_ignores_what_cannot_change_the_result(compose_config) -> None:
-    base = config_hash(compose_config())
-    assert base == config_hash(compose_config("logger=tensorboard", "data.stores=/elsewhere",
-                                              "trainer.progress=false"))  # fmt: skip
-    assert base != config_hash(compose_config("seed=1"))
-    assert base != config_hash(compose_config("optim.lr=0.004"))
-    laid = ("trainer.devices=4", "trainer.num_nodes=2", "strategy.timeout=9")
-    for strategy in ("ddp", "fsdp", "towers", "one_weird_trick"):
-        assert base == config_hash(compose_config(f"strategy={strategy}", *laid))
-    assert base != config_hash(compose_config("strategy=ddp", "strategy.bf16_gradients=true"))
+SAME_RESULT = (
+    "logger=tensorboard", "logger=[wandb,tensorboard]", "data.stores=/elsewhere",
+    "trainer.progress=false", "+trainer.profiler=simple", "+trainer.arguments.detect_anomaly=true",
+    "callbacks=lr_monitor", "callbacks=[lr_monitor,device_stats]", "trainer.devices=[0,1]",
+    "trainer.devices=auto", "trainer.devices=-1", "trainer.num_nodes=2", "strategy.timeout=9",
+    "strategy=ddp", "strategy=fsdp", "strategy=towers", "strategy=one_weird_trick",
+    "+experiment=two_gpus", "speed.compile=network", "evaluation.batch_size=9", "sweep.name=mine",
+)  # fmt: skip
+ANOTHER_RESULT = (
+    "seed=1", "optim.lr=0.004", "strategy.bf16_gradients=true", "callbacks=early_stopping",
+    "+trainer.accumulate_grad_batches=2", "+trainer.limit_val_batches=2", "optim=adam",
+    "optim._target_=torch.optim.SGD", "+experiment=no_lrn", "evaluation.views=one",
+)  # fmt: skip
 
 
-def test_experiment_files_open_with_question_command_and_figure() -> None:
-    for file in (CONF / "experiment").glob("*.yaml"):
-        lines = Path(file).read_text().splitlines()
-        assert lines[0] == "# @package _global_"
-        assert f"+experiment={file.stem}" in lines[2]
-        assert lines[3].startswith("# Paper: ")
+@pytest.mark.parametrize("override", [*SAME_RESULT, *ANOTHER_RESULT])
+def test_config_hash_is_of_what_bears_on_the_result(compose_config, override: str) -> None:
+    same = config_hash(compose_config()) == config_hash(compose_config(override))
+    assert same == (override in SAME_RESULT)
+
+
+def test_doors_to_lightning_and_torch(compose_config) -> None:
+    trainer = compose_config(
+        "+trainer.accumulate_grad_batches=2", "+trainer.fast_dev_run=true", "trainer.devices=-1",
+        "trainer.min_epochs=3",
+    ).trainer  # fmt: skip
+    added = {"accumulate_grad_batches": 2, "fast_dev_run": True, "min_epochs": 3}
+    assert (trainer.arguments, trainer.devices) == (added, -1)
+    config = compose_config(
+        "callbacks=[lr_monitor,early_stopping]", "callbacks.early_stopping.patience=3",
+        "logger=[wandb,tensorboard]", "+logger.mine._target_=lightning.pytorch.loggers.CSVLogger",
+        "optim._target_=torch.optim.RMSprop", "+optim.alpha=0.9",
+    )  # fmt: skip
+    assert config.callbacks.keys() == {"lr_monitor", "early_stopping"}
+    assert config.callbacks["early_stopping"]["patience"] == 3
+    assert (config.logger.wandb, config.logger.tensorboard) == (True, True)
+    assert config.logger.others.keys() == {"mine"}
+    assert (config.optim._target_, config.optim.arguments) == (
+        "torch.optim.RMSprop", {"alpha": 0.9},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED_ARGUMENTS)
+def test_arguments_that_break_a_promise_are_refused(compose_config, name: str) -> None:
+    with pytest.raises(UserError, match=f"trainer.{name} is not taken: "):
+        compose_config(f"+trainer.{name}=1")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("+trainer.acumulate_grad_batches=2", "did you mean accumulate_grad_batches"),
+        ("trainer.devices=[0,0]", "trainer.devices=[0, 0] must be at least 1, or -1 or auto"),
+        ("trainer.devices=some", "or a list such as [0,1]"),
+        ("+optim.alpha=0.9", "optim.alpha: there is no such field"),
+        (
+            "optim._target_=torch.optim.RMSpro",
+            "optim._target_=torch.optim.RMSpro can't be imported",
+        ),
+        (
+            "+callbacks.mine._target_=no.such.Class",
+            "callbacks.mine._target_=no.such.Class can't be",
+        ),
+        ("+callbacks.mine=3", "a class of your own is +callbacks.mine._target_="),
+        ("logger.tag=[x]", "did you mean tags?"),
+    ],
+)
+def test_doors_that_lead_nowhere(compose_config, override: str, message: str) -> None:
+    with pytest.raises((UserError, ValueError)) as caught:
+        compose_config(override)
+    assert message in str(caught.value)
+
+
+def test_presets_repeat_no_default() -> None:
+    default = dict(leaves(to_plain(Config())))
+    for group in ("augmentation", "data", "evaluation", "logger", "optim", "strategy", "trainer"):
+        for file in (CONF / group).glob("*.yaml"):
+            content = yaml.safe_load(file.read_text())
+            for path, value in leaves({group: content}):
+                label = path.endswith((".name", ".source"))
+                assert label or default.get(path) != value, f"{file}: {path}"
+
+
+def test_load_config_leaves_the_hydra_of_others_alone(tmp_path: Path) -> None:
+    (tmp_path / "theirs.yaml").write_text("a: 1\n")
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(tmp_path), version_base="1.2"):
+        config = alexnet_exp.load_config("experiment=no_lrn+no_dropout", "optim.lr=0.5")
+        assert hydra.compose("theirs") == {"a": 1}
+        assert hydra.version.base_at_least("1.2")
+        assert not hydra.version.base_at_least("1.3")
+    assert (config.experiment, config.optim.lr) == ("no_dropout+no_lrn", 0.5)
+    assert (config.model.dropout, config.model.normalization) == (0.0, "none")
+    with pytest.raises(UserError, match="changes nothing here"):
+        alexnet_exp.load_config("+experiment=no_lrn", "model=torchvision")
+
+
+@pytest.mark.parametrize("group", ["experiment", "sweep"])
+def test_files_open_with_question_command_cost_and_figure(group: str) -> None:
+    for file in (CONF / group).glob("*.yaml"):
+        first, *lines = file.read_text().splitlines()
+        assert first == "# @package _global_"
+        comment = "\n".join(line for line in lines if line.startswith("#"))
+        for part in (f"+{group}={file.stem}", "\n# Cost: ", "\n# Measured: "):
+            assert part in comment, f"{file}: {part}"
+        assert group == "sweep" or "\n# Paper: " in comment
+        assert not any(line.startswith("experiment:") for line in lines) or "two_gpus" in file.stem

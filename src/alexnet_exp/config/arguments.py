@@ -49,11 +49,11 @@ def check_arguments(config: Config) -> None:
     for group, items in (("callbacks", config.callbacks), ("logger", config.logger.others)):
         for name, item in items.items():
             if not isinstance(item, dict) or "_target_" not in item:
-                own = get_close_matches(name, [item.name for item in fields(LoggerConfig)], 3)
-                meant = f"did you mean {' or '.join(own)}? " if own and group == "logger" else ""
+                own = [item.name for item in fields(LoggerConfig)] if group == "logger" else []
+                close = " or ".join(get_close_matches(name, own, 3))
                 raise UserError(
-                    f"{group}.{name}: there is no such field; {meant}A class of your own is"
-                    f" +{group}.{name}._target_=<module>.<class>"
+                    f"{group}.{name}: there is no such field{close and f'; did you mean {close}?'};"
+                    f" a class of your own is +{group}.{name}._target_=<module>.<class>"
                 )
             find(str(item["_target_"]), f"{group}.{name}")
 

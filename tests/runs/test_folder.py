@@ -1,0 +1,127 @@
+"""A run folder is of one run: held while it lasts, gone on with, refused to another."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from alexnet_exp.errors import OtherRunError, UserError
+from alexnet_exp.runs import __main__ as listing
+from alexnet_exp.runs.folder import RunFolder
+from alexnet_exp.runs.identity import bearing, is_neutral
+from alexnet_exp.runs.read import read_config, read_diverged, read_result
+from tests.conftest import ComposeConfig
+
+RESULT = {
+    "metrics": {"val/top1_error": 0.25, "test/top1_error": 0.5}, "epochs": 3, "train_seconds": 7.6,
+}  # fmt: skip
+
+
+def finished(folder: Path, config, keep_last: bool = False) -> RunFolder:
+    run = RunFolder(folder)
+    assert not run.start(config)
+    run.last.write_bytes(b"weights")
+    run.record(RESULT, {}, keep_last)
+    run.held.release()
+    return run
+
+
+def test_a_folder_is_held_until_its_process_ends(
+    compose_config: ComposeConfig, tmp_path: Path
+) -> None:
+    config, folder = compose_config(), tmp_path / "run"
+    child = os.fork()
+    if not child:
+        RunFolder(folder).start(config)
+        os.kill(os.getpid(), 9)
+    os.waitpid(child, 0)
+    assert read_config(folder) is not None
+    assert not RunFolder(folder).is_running(), "its holder is dead"
+    run = RunFolder(folder)
+    run.start(config)
+    assert RunFolder(folder).is_running()
+    with pytest.raises(UserError, match="another process is running in"):
+        RunFolder(folder).start(config)
+
+
+def test_result_is_of_the_same_run(compose_config: ComposeConfig, tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", compose_config())
+    assert run.result(compose_config("logger=tensorboard", "trainer.devices=2")) == RESULT
+    assert not run.last.exists()
+    with pytest.raises(OtherRunError, match=r"optim.lr was 0.002, is 0.5. Set them as they were"):
+        run.result(compose_config("optim.lr=0.5"))
+    added = "trainer.arguments.accumulate_grad_batches was None, is 2"
+    with pytest.raises(OtherRunError, match=added):
+        run.result(compose_config("+trainer.accumulate_grad_batches=2"))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_a_run_goes_further_where_its_schedule_allows(
+    compose_config: ComposeConfig, tmp_path: Path, schedule: str
+) -> None:
+    given = f"optim.schedule={schedule}", "trainer.max_epochs=3"
+    run = finished(tmp_path / "run", compose_config(*given), keep_last=True)
+    longer = compose_config(*given, "trainer.max_epochs=5")
+    if schedule == "cosine":
+        with pytest.raises(OtherRunError, match=r"trainer.max_epochs was 3, is 5"):
+            run.result(longer)
+        return
+    assert run.result(longer) is None
+    assert run.start(longer), "there is a checkpoint to go on from"
+    assert read_result(run.path) is None
+    run.withdraw()
+    assert read_result(run.path) == RESULT, "what was put aside is back"
+    run.held.release()
+    run.start(longer)
+    run.record(RESULT | {"epochs": 5}, {}, keep_last=False)
+    assert run.result(longer) == RESULT | {"epochs": 5}
+    assert not list(run.path.glob("before_*"))
+
+
+def test_what_a_run_wrote_is_withdrawn(
+    compose_config: ComposeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = RunFolder(tmp_path / "runs" / "data" / "run")
+    run.start(compose_config())
+    run.withdraw()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_runs_are_listed(
+    compose_config: ComposeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    finished(tmp_path / "a", compose_config("+experiment=no_lrn", "seed=4"))
+    run = RunFolder(tmp_path / "b")
+    run.start(compose_config())
+    run.record_divergence("the loss is nan")
+    run.held.release()
+    assert read_diverged(run.path) == "the loss is nan"
+    RunFolder(tmp_path / "c").start(compose_config())
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "result.json").write_text("{")
+    assert [listing.row(tmp_path / name, tmp_path)[:8] for name in "abc"] == [
+        ("no_lrn", "synthetic", "4", "finished", "25.0 %", "50.0 %", "3", "8"),
+        ("baseline", "synthetic", "0", "diverged", "", "", "0", ""),
+        ("baseline", "synthetic", "0", "unfinished", "", "", "0", ""),
+    ]
+    assert "result.json is damaged" in listing.row(tmp_path / "d", tmp_path)[3]
+    monkeypatch.setattr("sys.argv", ["runs", str(tmp_path)])
+    listing.main()
+    assert "no_lrn" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["runs", str(tmp_path / "nowhere")])
+    with pytest.raises(SystemExit):
+        listing.main()
+    assert "no run was started in" in capsys.readouterr().err
+
+
+def test_what_bears_on_the_result() -> None:
+    observer, own = "lightning.pytorch.callbacks.LearningRateMonitor", "mine.LearningRateMonitor"
+    plain = {"callbacks": {"a": {"_target_": observer}, "b": {"_target_": own}}, "speed": {"x": 1},
+             "trainer": {"progress": True, "max_epochs": 3}}  # fmt: skip
+    kept = {"callbacks": {"b": {"_target_": own}}, "trainer": {"max_epochs": 3}}
+    assert json.loads(json.dumps(bearing(plain))) == kept
+    paths = ("speed.compile", "speed", "trainer.progress", "trainer.profiler", "trainer.max_epochs")
+    assert [is_neutral(path) for path in paths] == [True, True, True, True, False]
