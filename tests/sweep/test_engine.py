@@ -167,14 +167,21 @@ def test_job_is_its_own_session_and_nobodys_rank(
     for name in ranks:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("KEPT", "yes")
-    script = "import json, os; print(json.dumps([os.getpid(), os.getsid(0), dict(os.environ)]))"
-    job = Child(ChildSpec(tmp_path, ("-c", script)), child_environment(threads=3))
-    wait_for(lambda: job.poll() is not None)
-    pid, session, environment = json.loads((tmp_path / "log.txt").read_text().splitlines()[-1])
+    script = (
+        "import json, os, signal; deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN;"
+        "print(json.dumps([os.getpid(), os.getsid(0), deaf, dict(os.environ)]))"
+    )
+    heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background
+    try:
+        job = Child(ChildSpec(tmp_path, ("-c", script)), child_environment(threads=3))
+        wait_for(lambda: job.poll() is not None)
+    finally:
+        signal.signal(signal.SIGINT, heeded)
+    pid, session, deaf, around = json.loads((tmp_path / "log.txt").read_text().splitlines()[-1])
     assert pid == session == job.pid
-    assert not ranks & set(environment)
-    assert environment["KEPT"] == "yes"
-    assert environment["OMP_NUM_THREADS"] == "3"
+    assert not deaf
+    assert not ranks & set(around)
+    assert (around["KEPT"], around["OMP_NUM_THREADS"]) == ("yes", "3")
 
 
 def test_job_takes_its_own_children_along(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_job_fails_and_the_same_command_goes_on(
     code, shown = sweep("trainer.max_epochs=1")
     assert code == 1, shown
     assert "2 jobs: 1 finished, 1 failed" in shown
-    assert f"can't write the run folder {broken}" in shown
+    assert f"can't write the run folder {broken}" in shown, shown
     (broken / "checkpoints").unlink()
     first = read_metrics(root / "baseline" / "seed_0")[0]
 
