@@ -17,6 +17,7 @@ TINY = (
 )  # fmt: skip
 
 
+@pytest.mark.timeout(900)  # four jobs, of seconds each on idle cores
 def test_a_job_fails_and_the_same_command_goes_on(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
