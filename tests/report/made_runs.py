@@ -12,9 +12,10 @@ import yaml
 from numpy.typing import NDArray
 
 from alexnet_exp.config import to_plain
-from alexnet_exp.training.callbacks import COLUMNS
 
 CLASSES = 10
+COLUMNS = ("epoch", "lr", "train/top1_error", "val/top1_error")
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def wrong_images(seed: int, images: int, error: float) -> NDArray[np.bool_]:
@@ -30,6 +31,7 @@ def write_run(
     wrong_top5: NDArray[np.bool_] | None = None,
     center: NDArray[np.bool_] | None = None,
     seed: int = 0,
+    experiment: str | None = None,
     classes: int = CLASSES,
     fingerprint: str = "0123456789abcdef",
     train_curve: Sequence[float] = (0.9, 0.5, 0.2),
@@ -48,39 +50,39 @@ def write_run(
         wrong_top5: (I,), a subset of ``wrong``; None: half of it.
         center: (I,) top-1 of the center view; None: not recorded.
         seed: Seed.
+        experiment: Name of a user's own, of which the configuration tree knows nothing.
         classes: Number of classes.
         fingerprint: Of the data.
         train_curve: Top-1 training error by epoch.
-        recorded: Overrides in environment.json; None: those of the run.
+        recorded: Overrides of the command in environment.json; None: those of the run.
         written: Modification time of result.json.
         environment: More of environment.json.
         measured: More of result.json.
     """
     config = compose_config(*overrides)
     config.seed = seed
+    config.experiment = experiment or config.experiment
     config.data.fingerprint = fingerprint
     config.model.classes, config.model.input_channels = classes, config.data.channels
     config.trainer.precision = "32-true"
     path.mkdir(parents=True)
     marked = {"config_hash": "0" * 12, **to_plain(config)}
-    (path / "config.yaml").write_text(yaml.safe_dump(marked, sort_keys=False))
+    (path / "config.yaml").write_text(yaml.dump(marked, Dumper=_Dumper, sort_keys=False))
+    given = [*overrides, f"seed={seed}"] if recorded is None else recorded
     known = {
         "git_revision": "0" * 40,
         "python": "3.11",
         "versions": {"torch": "2.9"},
         "cpu": "a processor",
         "gpus": [],
-        "overrides": [*overrides, f"seed={seed}"] if recorded is None else list(recorded),
+        "command": ["train.py", "-m", *given],
     }
     (path / "environment.json").write_text(json.dumps(known | (environment or {})))
     with (path / "metrics.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS)
         rows.writeheader()
         for epoch, error in enumerate(train_curve, start=1):
-            blank = dict.fromkeys(COLUMNS, 1)
-            rows.writerow(
-                {**blank, "epoch": epoch, "train/top1_error": error, "val/top1_error": error}
-            )
+            rows.writerow(dict(zip(COLUMNS, (epoch, 1, error, error), strict=True)))
     top5 = wrong & (np.arange(len(wrong)) % 2 == 0) if wrong_top5 is None else wrong_top5
     write_predictions(path, wrong, top5, center, classes)
     result = {
@@ -97,6 +99,8 @@ def write_run(
         "train_seconds": 10.0 + seed,
         "images_per_second": 100.0 + seed,
         "precision": "32-true",
+        "strategy": str(config.strategy.name),
+        "devices": int(config.trainer.devices) * config.trainer.num_nodes,
         "peak_memory_bytes": 2**30 + seed,
         "views": str(config.evaluation.views),
         "classes": classes,

@@ -1,17 +1,27 @@
-"""A pasted command leads to the runs that it was made from."""
+"""A pasted command leads to the runs that it was made from, or makes those that are missing."""
 
 import shlex
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
-from alexnet_exp.config import conf_folder
+from alexnet_exp.config import composing
+from alexnet_exp.config.compose import as_hydra
+from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.commands import command
-from alexnet_exp.report.results import Run, read_run
+from alexnet_exp.report.results import Run, read_run, read_runs
+from alexnet_exp.runs.read import run_folders
 from tests.report.made_runs import write_run
+
+TRAIN = "python -m alexnet_exp.train"
+PLAIN = f"{TRAIN} -m"
+FLOWERS = ("data=flowers", "data.root=photos/", "optim.lr=0.1", "logger=wandb")
+
+
+def read_all(folder):
+    return list(read_runs(run_folders(folder)).runs)
 
 
 @pytest.fixture
@@ -24,9 +34,11 @@ def swept(tmp_path, compose_config):
         given = [*words, f"seed={seed}", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}"  # a copy: what is recorded counts
         wrong = np.ones(9, bool)
-        return read_run(
+        run = read_run(
             write_run(path, compose_config, *words, wrong=wrong, seed=seed, recorded=given)
         )
+        assert run is not None
+        return run
 
     return make
 
@@ -45,19 +57,52 @@ def folders(line: str, here: Path) -> set[Path]:
         rest = [word for word in words[4:] if not word.startswith(axes)]
         for experiment in experiments:
             for seed in seeds:
-                GlobalHydra.instance().clear()
-                with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-                    config = compose(
-                        "config",
-                        [*rest, f"+experiment={experiment}", f"seed={seed}"],
-                        return_hydra_config=True,
+                given = [*rest, f"+experiment={experiment}", f"seed={seed}"]
+                with composing():
+                    config = hydra.compose(
+                        "config", [as_hydra(word) for word in given], return_hydra_config=True
                     )
                 config.hydra.job.override_dirname = ""  # all else is the same in all jobs
                 found.add(here / config.hydra.sweep.dir / Path(config.hydra.sweep.subdir))
     return found
 
 
-PLAIN = "python -m alexnet_exp.train -m"
+def test_one_command_repeats_both_sides(tmp_path, made) -> None:
+    shared = "data=flowers", "model.fc=[16,16]"
+    for seed in (0, 1):
+        made("a", *shared, "data.root=/a", "+experiment=baseline", seed=seed)
+        made("b", *shared, "data.root=/b", "+experiment=no_lrn", seed=seed)
+    assert command(read_all(tmp_path)) == (
+        f"{PLAIN} data=flowers 'model.fc=[16,16]' +experiment=baseline,no_lrn seed=0,1"
+    )
+
+
+def test_sides_with_other_overrides_have_two_commands(tmp_path, made) -> None:
+    made("baseline", "optim.lr=0.1")
+    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=0)
+    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=1)
+    assert command(read_all(tmp_path)) == (
+        f"{TRAIN} optim.lr=0.1 +experiment=baseline seed=0"
+        f" && {PLAIN} optim.lr=0.2 +experiment=tanh seed=0,1"
+    )
+
+
+def test_several_experiments_at_once_are_chosen_again(tmp_path, made) -> None:
+    made("two", "+experiment=[no_dropout,no_lrn]")
+    made("by_name", "+experiment=[no_dropout,no_lrn]", recorded=["seed=1"], seed=1)
+    assert [command([run]) for run in reversed(read_all(tmp_path))] == [
+        f"{TRAIN} '+experiment=[no_dropout,no_lrn]' seed=0",
+        f"{TRAIN} '+experiment=[no_dropout,no_lrn]' seed=1",
+    ]
+
+
+def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
+    """A preset may have set fields; every override of its own is in the recorded ones."""
+    recorded = ["+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray", "sweep.job_timeout=9"]
+    made("a", "model.dropout=0.3", recorded=[*recorded, "model.dropout=0.3", "seed=7"], seed=7)
+    assert command(read_all(tmp_path)) == (
+        f"{TRAIN} +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,11 +141,6 @@ def test_a_row_leads_back_to_its_sweep(swept, folder, overrides, expected) -> No
     }
 
 
-def test_one_run_of_a_sweep_is_found_again(swept) -> None:
-    line = command([swept(Path("/w/runs/synthetic/multirun"), "no_lrn", seed=3)])
-    assert line == f"{PLAIN} +experiment=no_lrn seed=3"
-
-
 def test_a_value_that_a_sweep_varied_is_in_the_folder(swept) -> None:
     here, folder = Path("/w"), "runs/synthetic/multirun"
     rates = {"baseline": "0.1", "tanh": "0.02"}
@@ -116,21 +156,100 @@ def test_a_value_that_a_sweep_varied_is_in_the_folder(swept) -> None:
 
 
 def test_two_sweeps_need_two_commands(swept) -> None:
-    here = Path("/w")
     runs = [
-        swept(here / "runs/synthetic" / name, experiment, f"sweep.name={name}")
+        swept(Path("/w/runs/synthetic") / name, experiment, f"sweep.name={name}")
         for name, experiment in (("one", "baseline"), ("two", "no_lrn"))
     ]
-    line = command(runs)
-    assert line == (
+    assert command(runs) == (
         f"{PLAIN} sweep.name=one +experiment=baseline seed=0"
         f" && {PLAIN} sweep.name=two +experiment=no_lrn seed=0"
     )
 
 
-def test_loggers_have_no_part_in_a_command(swept) -> None:
-    run = swept(
-        Path("/w/runs/synthetic/multirun"), "no_lrn", "logger=wandb", "logger.mode=offline",
-        "optim.lr=0.1",
-    )  # fmt: skip
-    assert command([run]) == f"{PLAIN} optim.lr=0.1 +experiment=no_lrn seed=0"
+def test_one_run_of_a_sweep_is_found_again_without_its_loggers(swept) -> None:
+    given = ("logger=wandb", "logger.mode=offline", "optim.lr=0.1")
+    run = swept(Path("/w/runs/synthetic/multirun"), "no_lrn", *given, seed=3)
+    assert command([run]) == f"{PLAIN} optim.lr=0.1 +experiment=no_lrn seed=3"
+
+
+@pytest.mark.parametrize(
+    ("experiment", "base", "changed"),
+    [
+        ("one_gpu", "strategy=towers trainer.devices=2 ", ""),
+        ("no_lrn", "strategy=towers trainer.devices=2 ", "strategy=towers trainer.devices=4 "),
+    ],
+)
+def test_commands_keep_the_strategies_of_their_runs(
+    tmp_path, made, experiment: str, base: str, changed: str
+) -> None:
+    for seed in (0, 1):
+        made("base", *base.split(), seed=seed)
+        made("changed", f"+experiment={experiment}", *changed.split(), seed=seed)
+    assert missing(tmp_path)[f"{experiment}/top1"] == (
+        f"{PLAIN} {base}+experiment=baseline seed=0,1"
+        f" && {PLAIN} {changed}+experiment={experiment} seed=0,1"
+    )
+
+
+def missing(folder):
+    return {f.claim.name: f.command for f in make_report(folder).findings}
+
+
+def test_what_is_missing_has_data_overrides_and_seeds_of_the_only_baseline(tmp_path, made) -> None:
+    for seed in (3, 5):
+        made("baseline", *FLOWERS, seed=seed)
+    found = missing(tmp_path)
+    given = f"{PLAIN} data=flowers data.root=photos/ optim.lr=0.1"
+    assert found["no_lrn/top1"] == f"{given} +experiment=baseline,no_lrn seed=3,5"
+    assert found["views/top1"] == f"{given} +experiment=baseline seed=3,5"
+    # Claims on data of their own are not about flowers.
+    assert found["tanh/epochs"] == f"{PLAIN} +sweep=relu_vs_tanh"
+    assert found["level_2012/top1"] == f"{PLAIN} data=imagenet +experiment=baseline seed=0,1,2"
+
+
+def test_what_is_missing_is_asked_for_on_devices_that_fit(tmp_path, made) -> None:
+    made("base", "strategy=towers", "trainer.devices=2")
+    found = missing(tmp_path)
+    assert found["one_gpu/top1"] == f"{PLAIN} +experiment=baseline,one_gpu seed=0"
+    assert found["no_lrn/top1"] == (
+        f"{PLAIN} strategy=towers trainer.devices=2 +experiment=baseline,no_lrn seed=0"
+    )
+
+
+def test_several_baselines_leave_it_to_the_preset(tmp_path, made) -> None:
+    made("one", *FLOWERS)
+    made("two", "data=flowers", "optim.lr=0.2")
+    expected = f"{PLAIN} +experiment=baseline,no_lrn seed=0,1,2"
+    assert missing(tmp_path)["no_lrn/top1"] == expected
+
+
+def test_presets_get_the_folder_of_their_data(tmp_path, made) -> None:
+    made("flowers", *FLOWERS)
+    made("cifar", "data=cifar10", "data.root=my data", "+experiment=no_flips")
+    made("imagenet", "data=imagenet", "data.root=i", "+experiment=no_flips")
+    found = missing(tmp_path)
+    assert found["tanh/epochs"] == f"{PLAIN} +sweep=relu_vs_tanh 'data.root=my data'"
+    assert found["no_lrn_cifar10/top1"] == f"{PLAIN} +sweep=lrn_cifar 'data.root=my data'"
+    level = f"{PLAIN} data=imagenet data.root=i +experiment=baseline seed=0,1,2"
+    assert found["level_2012/top1"] == level
+    assert "data.root" not in found["level_2010_ten/top1"]
+
+
+def sweep_job(overrides, experiment):
+    folder = f"/w/elsewhere/{experiment}/seed_0"
+    words = [*overrides, "seed=0", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
+    return [f"+experiment={experiment}", *words]
+
+
+def test_it_goes_to_the_sweep_of_the_baseline_where_nothing_is_in_the_way(tmp_path, made) -> None:
+    overrides = ["evaluation.views=one"]
+    made("a", *overrides, recorded=sweep_job(overrides, "baseline"))
+    refused = [*overrides, "optim.lr=0.3"]
+    made("b", *refused, "+experiment=no_lrn", recorded=sweep_job(refused, "no_lrn"))
+    found = missing(tmp_path)
+    given = f"{PLAIN} evaluation.views=one"
+    assert found["no_crops/top1"] == (
+        f"{given} hydra.sweep.dir=/w/elsewhere +experiment=baseline,no_crops seed=0"
+    )
+    assert found["no_lrn/top1"] == f"{given} sweep.name=no_lrn +experiment=baseline,no_lrn seed=0"
+    assert found["views/top1"] == f"{PLAIN} sweep.name=views +experiment=baseline seed=0"

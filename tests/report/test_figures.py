@@ -2,18 +2,17 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from matplotlib.figure import Figure as Canvas
 
-from alexnet_exp.report import curves, svg
-from alexnet_exp.report.curves import activation_groups
-from alexnet_exp.report.figures import figures
-from alexnet_exp.report.findings import Metric, Report
+from alexnet_exp.report import curves, drawing
+from alexnet_exp.report.claims import Metric
+from alexnet_exp.report.curves import activation_cells
+from alexnet_exp.report.drawing import Figure
+from alexnet_exp.report.findings import Report
 from alexnet_exp.report.forest import differences
-from alexnet_exp.report.svg import Figure
+from alexnet_exp.report.plots import figures
 from tests.report import drawn_report as drawn
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -71,16 +70,17 @@ def test_forest_plot_says_which_are_smaller() -> None:
 
 
 def test_epochs_without_a_row_leave_a_gap() -> None:
-    groups = tuple(
+    cells = tuple(
         replace(
-            group,
-            train_curves=tuple(
-                (curve[0], float("nan"), *curve[2:]) for curve in group.train_curves
-            ),
+            cell,
+            runs={
+                seed: replace(run, val_curve=(run.val_curve[0], float("nan"), *run.val_curve[2:]))
+                for seed, run in cell.runs.items()
+            },
         )
-        for group in drawn.small().groups
+        for cell in drawn.small().cells
     )
-    figure = curves.learning_curves(replace(drawn.small(), groups=groups), "flowers", 0)
+    figure = curves.learning_curves(replace(drawn.small(), cells=cells), "flowers", 0)
     assert figure is not None
     assert "nan" not in figure.svg.lower()
 
@@ -89,7 +89,7 @@ def test_one_seed_has_a_point_without_a_bar() -> None:
     def bars(report: Report) -> int:
         forest = differences(report, Metric.top1)
         assert forest is not None
-        assert ("one seed" in forest.caption) == (len(report.groups[0].seeds) == 1)
+        assert ("one seed" in forest.caption) == (len(report.cells[0].runs) == 1)
         return forest.svg.count("stroke-width: 1.6")
 
     assert bars(drawn.small(5)) == 1
@@ -109,58 +109,41 @@ def test_learning_curves_have_a_panel_for_each_changed_network(big: dict[str, Fi
 
 def test_activations_are_drawn_when_tanh_or_the_logistic_was_run(big: dict[str, Figure]) -> None:
     assert {"ReLU", "tanh", "logistic", "25 %"} <= set(texts(big["activations-0"].svg))
-    assert activation_groups(drawn.small()) == {}
+    assert activation_cells(drawn.small()) == {}
 
 
-def test_activations_show_the_fastest_learning_rate() -> None:
-    report = drawn.big()
-    tanh = next(group for group in report.groups if group.experiment == "tanh")
-    slow = tuple(tuple(0.9 for _ in curve) for curve in tanh.train_curves)
-    rates = (
-        replace(tanh, context="optim.lr=0.1", train_curves=slow),
-        replace(tanh, context="optim.lr=0.01"),
-    )
-    others = tuple(group for group in report.groups if group.experiment in ("baseline", "sigmoid"))
-    found = activation_groups(replace(report, groups=others + rates, findings=()))
-    assert list(found) == ["flowers"]
-    assert [group.experiment for group in found["flowers"]] == ["baseline", "tanh", "sigmoid"]
-    assert found["flowers"][1].context == "optim.lr=0.01"
+NAN = float("nan")
 
 
+@pytest.mark.parametrize(
+    ("slow", "fast"),
+    [
+        ((0.9, 0.9, 0.9), (0.9, 0.5, 0.2)),
+        ((0.9, 0.8, NAN), (0.9, 0.7, 0.6)),  # an epoch without a row chooses nothing
+    ],
+)
 @pytest.mark.parametrize("first", [0, 1])
-def test_an_epoch_without_a_row_does_not_choose_the_learning_rate(first: int) -> None:
-    report = drawn.big()
-    base, tanh = (
-        next(group for group in report.groups if group.experiment == name)
-        for name in ("baseline", "tanh")
-    )
-    rates = [
-        replace(tanh, context="optim.lr=0.1", train_curves=((0.9, 0.8, float("nan")),)),
-        replace(tanh, context="optim.lr=0.01", train_curves=((0.9, 0.7, 0.6),)),
-    ]
-    groups = (base, rates[first], rates[1 - first])
-    (found,) = activation_groups(replace(report, groups=groups, findings=())).values()
+def test_activations_show_the_fastest_learning_rate(
+    slow: tuple[float, ...], fast: tuple[float, ...], first: int
+) -> None:
+    rates = []
+    for rate, curve in ((0.1, slow), (0.01, fast)):
+        tanh = drawn.cell("tanh", 0, 1, words=(f"optim.lr={rate}",))
+        rates.append(replace(tanh, runs={0: replace(tanh.first, train_curve=curve)}))
+    cells = (drawn.cell("sigmoid", 2), rates[first], drawn.cell("baseline", 1), rates[1 - first])
+    (found,) = activation_cells(drawn.nothing(*cells)).values()
+    assert [cell.experiment for cell in found] == ["baseline", "tanh", "sigmoid"]
     assert found[1].context == "optim.lr=0.01"
 
 
-@pytest.mark.parametrize("width", [svg.WIDE, svg.NARROW])
-def test_the_legend_of_the_activations_covers_no_curve(
-    width: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def kept(*arguments: Any) -> Any:
-        drawings.append(arguments[-1](width))
-        return real(*arguments)
-
-    drawings: list[Canvas] = []
-    real = curves.draw_both
-    monkeypatch.setattr(curves, "draw_both", kept)
-    groups = [
-        replace(group, context="optim.lr=0.0003")
-        for group in drawn.big().groups
-        if group.experiment in curves.ACTIVATIONS
+@pytest.mark.parametrize("width", [drawing.WIDE, drawing.NARROW])
+def test_the_legend_of_the_activations_covers_no_curve(width: float) -> None:
+    cells = [
+        replace(cell, words=("optim.lr=0.0003",))
+        for cell in drawn.big().cells
+        if cell.experiment in curves.ACTIVATIONS
     ]
-    curves.activations("flowers", groups, 0)
-    (canvas,) = drawings
+    canvas = curves.activation_curves(cells, width)
     canvas.draw_without_rendering()
     (legend,) = canvas.legends
     box = legend.get_window_extent()
@@ -169,22 +152,8 @@ def test_the_legend_of_the_activations_covers_no_curve(
     assert 0 <= box.y0 < box.y1 <= canvas.bbox.y1
 
 
-def test_throughput_shows_the_mean_over_seeds(big: dict[str, Figure]) -> None:
-    shown = texts(big["throughput"].svg)
-    for group in drawn.big().groups:
-        mean = sum(group.images_per_second) / len(group.images_per_second)
-        assert f"{mean:,.0f}" in shown
-
-
 def test_figures_without_data_are_left_out() -> None:
     assert figures(drawn.nothing()) == []
-    no_curves = tuple(
-        replace(group, train_curves=((),) * 5, val_curves=((),) * 5, images_per_second=())
-        for group in drawn.small().groups
-    )
-    assert [f.name for f in figures(replace(drawn.small(), groups=no_curves))] == [
-        "differences-top1"
-    ]
 
 
 def test_ids_do_not_clash_and_all_references_are_met(big: dict[str, Figure]) -> None:
@@ -205,11 +174,8 @@ def test_the_same_report_gives_the_same_figures() -> None:
 
 def test_a_long_sweep_says_how_many_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curves, "MOST", 2)
-    monkeypatch.setattr(svg, "MOST", 2)
-    groups = tuple(
-        replace(drawn.group("baseline", 0, 1, 3), context=f"optim.lr=0.{i}") for i in range(5)
-    )
-    figure = curves.learning_curves(replace(drawn.nothing(), groups=groups), "flowers", 0)
+    cells = [drawn.cell("baseline", 0, 1, 3, words=(f"optim.lr=0.{i}",)) for i in range(5)]
+    figure = curves.learning_curves(drawn.nothing(*cells), "flowers", 0)
     assert figure is not None
     assert texts(figure.svg).count("baseline") == 2
     assert figure.caption.endswith("3 more are not drawn.")

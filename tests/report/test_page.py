@@ -4,11 +4,13 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from statistics import fmean, stdev
 
 import pytest
 
+from alexnet_exp.report.costs import commands
+from alexnet_exp.report.documents import write_page
 from alexnet_exp.report.findings import Report
-from alexnet_exp.report.page import write_page
 from tests.report import drawn_report as drawn
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
@@ -87,14 +89,11 @@ def test_every_claim_stands_beside_its_published_figure_interval_and_verdict(big
     assert level[2].startswith("13.4 % [12.2, 14.6]")
 
 
-def test_the_first_paragraph_counts_the_verdicts(big: str) -> None:
-    first = Page(big).text["p"][0]
+def test_the_first_paragraph_counts_and_what_was_not_run_takes_no_rows(big: str) -> None:
+    page = Page(big)
+    first = page.text["p"][0]
     assert "16 published claims" in first
     assert "11 reproduced, 1 contradicted, 4 not resolved, 2 not run, 2 not applicable" in first
-
-
-def test_claims_that_were_not_run_take_no_rows(big: str) -> None:
-    page = Page(big)
     assert "without conv3, top-5; without conv4, top-5 (no such run)" in page.text["li"]
     assert not [row for row in page.cells if "top-5" in row[0]]
 
@@ -102,36 +101,32 @@ def test_claims_that_were_not_run_take_no_rows(big: str) -> None:
 def test_runs_begin_with_the_baseline_and_show_their_cost(big: str) -> None:
     rows = [row for row in Page(big).cells if len(row) == 10]
     assert [row[0] for row in rows] == ["experiment", "baseline", *drawn.CHANGES]
-    group = drawn.big().groups[-1]
-    mean = sum(group.top1) / 5
-    speed = sum(group.images_per_second) / 5
-    assert group.deviation is not None
-    assert rows[1][1:4] == ["5", f"{100 * mean:.1f} %", f"{100 * group.deviation:.1f}"]
+    cell = drawn.big().cells[-1]
+    errors = [run.top1_error for run in cell.runs.values()]
+    speed = sum(cell.each("images_per_second")) / 5
+    assert rows[1][1:4] == ["5", f"{100 * fmean(errors):.1f} %", f"{100 * stdev(errors):.1f}"]
     assert rows[1][5:] == ["n/a", "60", f"{speed:,.0f}", "1.5 h", "3.3"]
 
 
 def test_the_spread_of_the_baseline_comes_before_the_table_of_runs(big: str) -> None:
-    baseline = drawn.big().groups[-1]
-    each = ", ".join(f"{100 * error:.1f}" for error in baseline.top1)
+    baseline = drawn.big().cells[-1]
+    each = ", ".join(f"{100 * run.top1_error:.1f}" for run in baseline.runs.values())
     sentence = next(text for text in Page(big).text["p"] if text.startswith("baseline on flowers"))
     assert f"seeds 0, 1, 2, 3, 4: {each} %." in sentence
     assert big.index(sentence) < big.index('<table class="runs">')
 
 
-def test_nothing_is_fetched(big: str, odd: str) -> None:
+def test_nothing_is_fetched_and_ids_are_unique(big: str, odd: str) -> None:
     for page in (big, odd):
-        for _, name, value in Page(page).attributes:
+        attributes = Page(page).attributes
+        ids = [value for _, name, value in attributes if name == "id"]
+        assert len(ids) == len(set(ids)) > 5
+        for _, name, value in attributes:
             if name in ("src", "href", "action", "data", "srcset", "poster"):
                 assert value.startswith("#")
         assert "<script" not in page
         assert "@import" not in page
         assert all(inner.startswith("#") for inner in re.findall(r"url\(([^)]*)\)", page))
-
-
-def test_ids_are_unique(big: str, odd: str) -> None:
-    for page in (big, odd):
-        ids = [value for _, name, value in Page(page).attributes if name == "id"]
-        assert len(ids) == len(set(ids)) > 5
 
 
 def test_what_comes_from_runs_is_escaped(odd: str) -> None:
@@ -144,8 +139,8 @@ def test_what_comes_from_runs_is_escaped(odd: str) -> None:
 
 def test_commands_can_be_copied(big: str) -> None:
     shown = Page(big).text["code"]
-    for row in (*drawn.big().findings[:16], *drawn.big().groups):
-        assert row.command in shown
+    for command in (*commands(drawn.big()), *(row.command for row in drawn.big().findings[:16])):
+        assert command in shown
     assert len(shown) == len(set(shown))
 
 
@@ -154,7 +149,7 @@ def test_drawn_images_carry_a_banner(big: str, odd: str, tmp_path: Path) -> None
     assert f"These runs {says}" in Page(odd).text["p"][0]
     assert says not in big
     photos, synthetic = drawn.small(), drawn.drawn()
-    mixed = replace(photos, groups=photos.groups + synthetic.groups[:1], findings=())
+    mixed = replace(photos, cells=photos.cells + synthetic.cells[:1], findings=())
     assert f"The runs on synthetic {says}" in Page(html(mixed, tmp_path)).text["p"][0]
 
 

@@ -1,30 +1,14 @@
 """Which runs are set against which, and under what names."""
 
-import pytest
-
-from alexnet_exp.report.commands import command
-from alexnet_exp.report.contexts import contexts
-from alexnet_exp.report.pairing import cells, factor_fields, match
-from alexnet_exp.report.results import read_runs, run_folders
-from tests.report.made_runs import write_run, wrong_images
-
-IMAGES = 20
-
-
-@pytest.fixture
-def made(tmp_path, compose_config):
-    """``made(name, *overrides, seed=0)`` writes one run."""
-
-    def make(name, *overrides, seed=0, images=IMAGES, **more):
-        wrong = wrong_images(seed, images, 0.3)
-        path = tmp_path / name / f"seed_{seed}"
-        return write_run(path, compose_config, *overrides, wrong=wrong, seed=seed, **more)
-
-    return make
+from alexnet_exp.report.factors import factor_fields
+from alexnet_exp.report.pairing import cells, match
+from alexnet_exp.report.results import read_runs
+from alexnet_exp.runs.read import run_folders
+from tests.report.conftest import IMAGES
 
 
 def read_cells(folder):
-    return cells(read_runs(run_folders(folder), lambda: None).runs)
+    return cells(read_runs(run_folders(folder)).runs)
 
 
 def of(found, experiment):
@@ -43,6 +27,9 @@ def test_factor_fields_are_those_that_the_experiment_sets() -> None:
         "model.conv.conv3.channels": 384,
         "model.conv.conv4.channels": 384,
     }
+    assert factor_fields("no_dropout+no_lrn") == {
+        "model.dropout": 0.5, "model.normalization": "lrn",
+    }  # fmt: skip
     assert factor_fields("of_another_program") == {}
 
 
@@ -123,7 +110,7 @@ def test_contexts_name_what_tells_configurations_apart(tmp_path, made) -> None:
     made("c", "+experiment=no_lrn", "optim.lr=0.02")
     made("d", "data=flowers")
     found = read_cells(tmp_path)
-    words = {cell.first.path.parent.name: words for cell, words in contexts(found).items()}
+    words = {cell.first.path.parent.name: cell.words for cell in found}
     assert words == {
         "a": ("optim.lr=0.01",),
         "b": ("optim.lr=0.02",),
@@ -141,9 +128,7 @@ def test_presets_stand_for_their_fields(tmp_path, made) -> None:
     made("one_gpu", "+experiment=one_gpu")
     made("caffenet", "model=caffenet")
     made("narrow", "model=caffenet", "model.width=0.5")
-    words = {
-        cell.first.path.parent.name: words for cell, words in contexts(read_cells(tmp_path)).items()
-    }
+    words = {cell.first.path.parent.name: cell.words for cell in read_cells(tmp_path)}
     assert words == {
         "paper": ("model=paper",),
         "paper_no_lrn": ("model=paper",),
@@ -153,35 +138,15 @@ def test_presets_stand_for_their_fields(tmp_path, made) -> None:
     }
 
 
-def read_all(folder):
-    return list(read_runs(run_folders(folder), lambda: None).runs)
-
-
-def test_one_command_repeats_both_sides(tmp_path, made) -> None:
-    shared = "data=flowers", "model.fc=[16,16]"
-    for seed in (0, 1):
-        made("a", *shared, "data.root=/a", "+experiment=baseline", seed=seed)
-        made("b", *shared, "data.root=/b", "+experiment=no_lrn", seed=seed)
-    assert command(read_all(tmp_path)) == (
-        "python -m alexnet_exp.train -m data=flowers 'model.fc=[16,16]'"
-        " +experiment=baseline,no_lrn seed=0,1"
-    )
-
-
-def test_sides_with_other_overrides_have_two_commands(tmp_path, made) -> None:
-    made("baseline", "optim.lr=0.1")
-    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=0)
-    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=1)
-    assert command(read_all(tmp_path)) == (
-        "python -m alexnet_exp.train optim.lr=0.1 +experiment=baseline seed=0"
-        " && python -m alexnet_exp.train -m optim.lr=0.2 +experiment=tanh seed=0,1"
-    )
-
-
-def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
-    """A preset may have set fields; every override of its own is in the recorded ones."""
-    recorded = ["+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray", "sweep.job_timeout=9"]
-    made("a", "model.dropout=0.3", recorded=[*recorded, "model.dropout=0.3", "seed=7"], seed=7)
-    assert command(read_all(tmp_path)) == (
-        "python -m alexnet_exp.train +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
-    )
+def test_own_experiments_and_several_at_once_tell_nobody_else_apart(tmp_path, made) -> None:
+    made("baseline")
+    made("both", "+experiment=[no_dropout,no_lrn]")
+    made("small", "model.width=0.5", "optim.lr=0.5", experiment="my_small")
+    made("small", "model.width=0.5", "optim.lr=0.1", experiment="my_small", seed=1)
+    words = {(cell.experiment, *cell.runs): cell.words for cell in read_cells(tmp_path)}
+    assert words == {
+        ("baseline", 0): (),
+        ("no_dropout+no_lrn", 0): (),
+        ("my_small", 0): ("optim.lr=0.5",),
+        ("my_small", 1): ("optim.lr=0.1",),
+    }

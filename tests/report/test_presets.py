@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 
+import hydra
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from alexnet_exp.config import conf_folder
+from alexnet_exp.config import composing, conf_folder
 from alexnet_exp.report.__main__ import make_report
-from alexnet_exp.report.claims import CLAIMS
-from alexnet_exp.report.findings import Kind, Report, Verdict
+from alexnet_exp.report.claims import CLAIMS, Kind
+from alexnet_exp.report.findings import Report, Verdict
 from tests.report.made_runs import write_run, wrong_images
 
 IMAGES = 1000
@@ -23,9 +22,8 @@ PRESETS = {
 
 def jobs(preset: str) -> Iterator[tuple[int, list[str]]]:
     """Seed and overrides of two seeds of each job; of learning rates only the first."""
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        content = compose("config", [f"+sweep={preset}"], return_hydra_config=True)
+    with composing():
+        content = hydra.compose("config", [f"+sweep={preset}"], return_hydra_config=True)
     params = content.hydra.sweeper.params
     parser = OverridesParser.create()
     swept = {

@@ -8,29 +8,16 @@ import numpy as np
 import pytest
 
 from alexnet_exp.errors import UserError
-from alexnet_exp.report.__main__ import make_report, parse
+from alexnet_exp.report.__main__ import make_report, parse, write
 from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Size, Verdict
 from alexnet_exp.report.power import needed
-from alexnet_exp.report.statistics import paired_difference
-from tests.report.made_runs import write_run, wrong_images
+from alexnet_exp.report.statistics import mean_interval, paired_difference
+from tests.report.conftest import IMAGES
+from tests.report.made_runs import wrong_images
 
-IMAGES = 400
 SEEDS = (0, 1, 2, 3, 4)
-
-
-@pytest.fixture
-def made(tmp_path, compose_config):
-    """``made(name, *overrides, seed, wrong)`` writes one run."""
-
-    def make(name, *overrides, seed=0, wrong=None, **more):
-        if wrong is None:
-            wrong = base_wrong(seed)
-        path = tmp_path / name / f"seed_{seed}"
-        write_run(path, compose_config, *overrides, wrong=wrong, seed=seed, **more)
-        return wrong
-
-    return make
 
 
 def base_wrong(seed):
@@ -51,10 +38,11 @@ def findings(folder, name):
 
 
 def test_a_difference_is_that_of_the_paired_images(tmp_path, made) -> None:
-    base = [made("baseline", seed=seed) for seed in SEEDS]
-    changed = [
-        made("no_lrn", "+experiment=no_lrn", seed=seed, wrong=worse(seed, 0.1)) for seed in SEEDS
-    ]
+    base = [base_wrong(seed) for seed in SEEDS]
+    changed = [worse(seed, 0.1) for seed in SEEDS]
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+        made("no_lrn", "+experiment=no_lrn", seed=seed, wrong=changed[seed])
     (found,) = findings(tmp_path, "no_lrn/top1")
     assert found.baseline == pytest.approx(np.mean(base))
     assert found.changed == pytest.approx(np.mean(changed))
@@ -75,11 +63,11 @@ def test_a_difference_is_that_of_the_paired_images(tmp_path, made) -> None:
 
 def test_top5_is_compared_by_itself(tmp_path, made) -> None:
     even = np.arange(IMAGES) % 2 == 0
-    base = [made("baseline", seed=seed) & even for seed in SEEDS]
-    changed = [
-        made("no_lrn", "+experiment=no_lrn", seed=seed, wrong=worse(seed, 0.1)) & even
-        for seed in SEEDS
-    ]
+    base = [base_wrong(seed) & even for seed in SEEDS]
+    changed = [worse(seed, 0.1) & even for seed in SEEDS]
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+        made("no_lrn", "+experiment=no_lrn", seed=seed, wrong=worse(seed, 0.1))
     (found,) = findings(tmp_path, "no_lrn/top5")
     assert found.difference == pytest.approx(np.mean(changed) - np.mean(base))
 
@@ -129,9 +117,10 @@ def test_holm_is_over_all_differences_of_the_report(tmp_path, made) -> None:
 
 
 def test_one_seed_has_no_interval(tmp_path, made) -> None:
-    base, changed = made("baseline"), made("tanh", "+experiment=tanh", wrong=worse(0, 0.3))
+    made("baseline")
+    made("tanh", "+experiment=tanh", wrong=worse(0, 0.3))
     (found,) = findings(tmp_path, "tanh/top1")
-    assert found.difference == pytest.approx(changed.mean() - base.mean())
+    assert found.difference == pytest.approx(worse(0, 0.3).mean() - base_wrong(0).mean())
     assert (found.low, found.high, found.p_value) == (None, None, None)
     assert found.verdict is Verdict.not_resolved
     assert found.note.startswith("one seed: no interval; run at least 3 seeds")
@@ -240,7 +229,7 @@ def test_every_claim_is_answered(tmp_path, made) -> None:
     notes = {f.claim.name: f.note for f in report.findings}
     assert notes["no_lrn/top1"] == "no run of no_lrn"
     assert notes["five_networks/top1"] == "no command averages several networks"
-    assert notes["views/top1"].endswith("which did not record the center view by itself")
+    assert notes["views/top1"].endswith("did not record the center view by itself")
     assert notes["level_2012/top1"] == "it was measured on ILSVRC-2012 validation, ten views"
 
 
@@ -394,24 +383,41 @@ def test_levels_compare_on_the_published_data_alone(tmp_path, made, error, verdi
     assert other.verdict is Verdict.not_run
 
 
-def test_groups_hold_every_seed_with_its_cost(tmp_path, made) -> None:
-    errors = [made("baseline", seed=seed).mean() for seed in SEEDS]
+def test_cells_hold_every_seed_with_its_cost(tmp_path, made) -> None:
+    for seed in SEEDS:
+        made("baseline", seed=seed)
     made("no_flips", "+experiment=no_flips")
-    first, second = make_report(tmp_path).groups
-    assert (first.experiment, first.seeds, second.seeds) == ("baseline", SEEDS, (0,))
-    assert first.top1 == pytest.approx(errors)
-    assert first.mean == pytest.approx(fmean(errors))
-    assert first.deviation == pytest.approx(stdev(errors))
+    first, second = make_report(tmp_path).cells
+    assert (first.experiment, tuple(first.runs), tuple(second.runs)) == ("baseline", SEEDS, (0,))
+    errors = [run.top1_error for run in first.runs.values()]
+    assert errors == pytest.approx([base_wrong(seed).mean() for seed in SEEDS])
+    spread = mean_interval(errors)
+    assert (spread.mean, spread.deviation) == pytest.approx((fmean(errors), stdev(errors)))
     t = 2.776445  # Student, 4 degrees of freedom
-    assert first.high - first.low == pytest.approx(2 * t * stdev(errors) / 5**0.5, rel=1e-5)
-    assert first.images_per_second == (100, 101, 102, 103, 104)
-    assert first.train_seconds == (10, 11, 12, 13, 14)
-    assert first.peak_memory_bytes == tuple(2**30 + seed for seed in SEEDS)
-    assert first.train_curves == ((0.9, 0.5, 0.2),) * 5
+    assert spread.high - spread.low == pytest.approx(2 * t * stdev(errors) / 5**0.5, rel=1e-5)
+    assert first.each("images_per_second") == [100, 101, 102, 103, 104]
+    assert first.each("train_seconds") == [10, 11, 12, 13, 14]
+    assert first.each("peak_memory_bytes") == [2**30 + seed for seed in SEEDS]
+    assert [run.train_curve for run in first.runs.values()] == [(0.9, 0.5, 0.2)] * 5
     assert first.hardware == "a processor, 32-true"
-    assert (second.deviation, second.low) == (None, None)
-    assert first.command == "python -m alexnet_exp.train -m +experiment=baseline seed=0,1,2,3,4"
-    assert second.command == "python -m alexnet_exp.train +experiment=no_flips seed=0"
+    train = "python -m alexnet_exp.train"
+    again = [command(list(cell.runs.values())) for cell in (first, second)]
+    assert again == [
+        f"{train} -m +experiment=baseline seed=0,1,2,3,4", f"{train} +experiment=no_flips seed=0",
+    ]  # fmt: skip
+
+
+def test_several_ideas_off_at_once_and_own_experiments_are_listed(tmp_path, made) -> None:
+    made("baseline")
+    made("both", "+experiment=[no_dropout,no_lrn]", wrong=worse(0, 0.2))
+    made("own", "model.width=0.5", experiment="my_small", wrong=worse(0, 0.3))
+    found = make_report(tmp_path)
+    assert {f.verdict for f in found.findings} == {Verdict.not_run}
+    write(found, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    for name, wrong in (("no_dropout+no_lrn", worse(0, 0.2)), ("my_small", worse(0, 0.3))):
+        assert f"| {name} | 1 | {100 * wrong.mean():.1f} % |" in text
+    assert "'+experiment=[no_dropout,no_lrn]' seed=0" in text
 
 
 def test_words_of_the_command(tmp_path) -> None:

@@ -1,27 +1,25 @@
 """What is read back from run folders, and what is left out."""
 
-import csv
 import json
 import os
-from types import SimpleNamespace
-from typing import Any
+import random
 
 import numpy as np
 import pytest
+import yaml
 
-from alexnet_exp.report.figure1 import epochs_to_target
-from alexnet_exp.report.findings import Metric
-from alexnet_exp.report.results import UnusableRunError, read_run, read_runs, run_folders
-from alexnet_exp.runs.folder import RunFolder
-from alexnet_exp.training.callbacks import Epochs
-from alexnet_exp.training.progress import EpochProgress
+from alexnet_exp.report.claims import Metric
+from alexnet_exp.report.ratios import epochs_to_target
+from alexnet_exp.report.results import read_run, read_runs
+from alexnet_exp.runs import read as runs_read
+from alexnet_exp.runs.read import UnusableRunError, run_folders
 from tests.report.made_runs import write_run, wrong_images
 
 IMAGES = 40
 
 
 def read(folder):
-    return read_runs(run_folders(folder), lambda: None)
+    return read_runs(run_folders(folder))
 
 
 def test_errors_are_by_image_in_store_order(tmp_path, compose_config) -> None:
@@ -61,30 +59,8 @@ def test_curves_go_by_the_column_of_epochs(tmp_path, compose_config) -> None:
     assert run.val_curve == pytest.approx((0.9, np.nan, 0.3, 0.2), nan_ok=True)
     assert epochs_to_target(run) == 4
     file.write_text("\n".join([heading, first.replace("1,", "0,", 1)]) + "\n")
-    with pytest.raises(UnusableRunError, match=r"damaged: metrics\.csv .*count from 1"):
+    with pytest.raises(UnusableRunError, match=r"metrics\.csv is damaged .*count from 1"):
         read_run(folder)
-
-
-def test_a_job_killed_while_it_drops_rows_keeps_the_old_ones(
-    tmp_path, compose_config, monkeypatch
-) -> None:
-    folder = write_run(tmp_path / "a", compose_config, wrong=np.ones(9, bool))
-    file = folder / "metrics.csv"
-    before = file.read_text()
-    epochs = Epochs(RunFolder(folder), 8, EpochProgress.__new__(EpochProgress))
-    trainer: Any = SimpleNamespace(current_epoch=2, is_global_zero=True)
-
-    def killed(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(csv.DictWriter, "writerows", killed)
-        with pytest.raises(KeyboardInterrupt):
-            epochs.on_train_start(trainer, None)
-    assert file.read_text() == before
-    epochs.on_train_start(trainer, None)
-    assert file.read_text().splitlines() == before.splitlines()[:3]
-    assert not list(folder.glob("*.partial"))
 
 
 def test_a_folder_may_itself_be_a_run(tmp_path, compose_config) -> None:
@@ -141,17 +117,90 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config
     assert reasons.keys() == set(names) - {"whole"}
     assert reasons["unfinished"] == "unfinished"
     assert reasons["diverged"] == "diverged: train loss is nan"
-    assert reasons["other_result"].startswith("result.json is not of a run: it lacks experiment")
-    for name in ("half_npz", "text_npz", "empty_npz", "no_column"):
-        assert reasons[name] == "predictions.npz is damaged"
     damaged = {
-        "half_result": "result.json", "no_config": "config.yaml", "bad_config": "config.yaml",
-        "no_npz": "predictions.npz",
-        "no_csv": "metrics.csv", "list": "environment.json", "other_npz": "predictions.npz",
+        "half_result": "result.json is damaged (", "no_config": "config.yaml is missing",
+        "other_result": "result.json is damaged (it lacks metrics)",
+        "bad_config": "config.yaml is damaged (",
+        "half_npz": "predictions.npz is damaged (cut off)",
+        "text_npz": "predictions.npz is damaged (cut off)",
+        "empty_npz": "predictions.npz is damaged (cut off)",
+        "no_npz": "predictions.npz can't be read (No such file", "no_csv": "metrics.csv is missing",
+        "no_column": "predictions.npz is damaged (column label)",
+        "list": "environment.json is damaged (not of a run)",
+        "other_npz": "result.json says that its test top-1 error is",
     }  # fmt: skip
-    for name, file in damaged.items():
-        assert reasons[name].startswith("damaged: ")
-        assert file in reasons[name]
+    for name, reason in damaged.items():
+        assert reasons[name].startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("file", "field", "value"),
+    [
+        ("result.json", "metrics", {"test/top1_error": "0.5"}), ("result.json", "seed", "0"),
+        ("result.json", "epochs", 0), ("result.json", "epochs", 2.5),
+        ("result.json", "synthetic", 1), ("result.json", "train_seconds", True),
+        ("result.json", "data", None), ("result.json", "devices", [0, 1]),
+        ("environment.json", "gpus", "H200"), ("environment.json", "command", {}),
+        ("environment.json", "versions", []), ("config.yaml", "seed", "x"),
+        ("config.yaml", "experiment", ["no_lrn"]), ("config.yaml", "trainer", [1]),
+        ("config.yaml", "trainer", {"num_nodes": "two"}), ("config.yaml", "optim", {"lr": "fast"}),
+        ("config.yaml", "model", {"name": 5}),
+    ],
+)  # fmt: skip
+def test_a_field_of_another_type_is_refused_by_its_file(
+    tmp_path, compose_config, file: str, field: str, value: object
+) -> None:
+    folder = write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.4))
+    content = yaml.safe_load((folder / file).read_text())
+    content[field] = value
+    (folder / file).write_text(json.dumps(content))
+    (reason,) = read(tmp_path).skipped
+    assert f"{folder}: {file} is " in reason
+
+
+READERS = {
+    "config.yaml": runs_read.read_config,
+    "result.json": runs_read.read_result,
+    "environment.json": runs_read.read_environment,
+    "metrics.csv": runs_read.read_metrics,
+    "predictions.npz": runs_read.read_predictions,
+}
+
+
+@pytest.mark.parametrize("file", READERS)
+def test_whatever_bytes_are_lost_the_file_is_named(tmp_path, compose_config, file: str) -> None:
+    folder = write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.4))
+    whole, draw, refused = (folder / file).read_bytes(), random.Random(0), []
+    for _ in range(50 if file == "config.yaml" else 300):
+        damaged = bytearray(whole)
+        for _ in range(draw.randint(1, 3)):
+            place = draw.randrange(len(damaged))
+            if draw.random() < 0.7:
+                damaged[place] = draw.randrange(256)
+            else:
+                del damaged[place + 1 :]
+        (folder / file).write_bytes(damaged)
+        try:
+            READERS[file](folder)
+        except UnusableRunError as error:
+            refused.append(error.reason)
+    assert len(refused) > 10
+    assert all(reason.startswith(file) for reason in refused)
+
+
+def test_names_of_files_and_the_row_being_written_are_read(tmp_path, compose_config) -> None:
+    folder = write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.4))
+    with np.load(folder / "predictions.npz") as columns:
+        named = {**columns, "name": np.array([f"{i}.jpg" for i in columns["index"]])}
+    np.savez_compressed(folder / "predictions.npz", **named)
+    assert runs_read.read_predictions(folder)["name"][:2].tolist() == ["0.jpg", "1.jpg"]
+    assert len(read(tmp_path).runs) == 1
+    rows = runs_read.read_metrics(folder)
+    (folder / "metrics.csv").write_text((folder / "metrics.csv").read_text() + "4,1,0.")
+    assert runs_read.read_metrics(folder) == rows
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+    (folder / "metrics.csv").write_text("epoch,lr,val/top1_error\n1,0.1,\n")
+    assert np.isnan(runs_read.read_metrics(folder)[0]["val/top1_error"])
 
 
 def test_five_classes_have_no_top5_error(tmp_path, compose_config) -> None:
@@ -159,19 +208,15 @@ def test_five_classes_have_no_top5_error(tmp_path, compose_config) -> None:
     none = np.zeros_like(wrong)
     folder = write_run(tmp_path / "a", compose_config, wrong=wrong, wrong_top5=none, classes=5)
     run = read_run(folder)
-    assert run.classes == 5
+    assert run.result["classes"] == 5
     assert not run.wrong[Metric.top5].any()
 
 
-def test_overrides_are_recorded_or_those_of_the_command(tmp_path, compose_config) -> None:
-    wrong = np.ones(9, bool)
-    folder = write_run(tmp_path / "a", compose_config, "optim.lr=0.1", wrong=wrong, seed=3)
-    assert read_run(folder).overrides == ["optim.lr=0.1", "seed=3"]
-    known = json.loads((folder / "environment.json").read_text())
-    del known["overrides"]
-    known["command"] = ["train.py", "-m", "seed=3", "optim.lr=0.2"]
-    (folder / "environment.json").write_text(json.dumps(known))
-    assert read_run(folder).overrides == ["seed=3", "optim.lr=0.2"]
+def test_overrides_are_those_of_the_command(tmp_path, compose_config) -> None:
+    folder = write_run(tmp_path / "a", compose_config, "optim.lr=0.1", wrong=np.ones(9, bool))
+    assert read_run(folder).overrides == ["optim.lr=0.1", "seed=0"]
+    (folder / "environment.json").unlink()
+    assert read_run(folder).overrides == []
 
 
 @pytest.mark.parametrize("name", ["events.json", "multirun.yaml", "config.yaml"])

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.chance import chance_error, not_above_chance
+from alexnet_exp.report.claims import CLAIMS, Metric
+from alexnet_exp.report.documents import methods
 from alexnet_exp.report.findings import Finding, Size, Verdict
-from alexnet_exp.report.measures import Measured
-from alexnet_exp.report.methods import METHODS
 from alexnet_exp.report.power import needed, seeds_for_ratio, seeds_for_width
 from alexnet_exp.report.statistics import Components
 from alexnet_exp.report.verdicts import judge
@@ -29,8 +30,6 @@ def judged(
 ) -> Finding:
     finding = Finding(
         BY_NAME[name],
-        Verdict.not_resolved,
-        "",
         data="flowers",
         seeds=tuple(range(seeds)),
         images=images,
@@ -38,8 +37,10 @@ def judged(
         low=low,
         high=high,
         p_value=p_value,
+        components=components,
+        log_deviation=log_deviation,
     )
-    (found,) = judge([Measured(finding, components, log_deviation)])
+    (found,) = judge([finding])
     return found
 
 
@@ -105,7 +106,7 @@ def test_a_wide_level_says_how_many_seeds_would_settle_it() -> None:
 
 
 def test_levels_are_outside_of_holms_correction() -> None:
-    (paragraph,) = (text for text in METHODS if text.startswith("Verdicts on error rates"))
+    (paragraph,) = (text for text in methods() if text.startswith("Verdicts on error rates"))
     assert "within 1 point" in paragraph
     assert "outside Holm's correction" in paragraph
 
@@ -149,3 +150,22 @@ def test_two_seeds_make_it_a_rough_guess() -> None:
     for seeds in (2, 3):
         found = judged("no_lrn/top1", -0.05, 0.08, p_value=0.3, seeds=seeds, components=by_seed)
         assert ("rough guess from two seeds" in found.note) == (seeds == 2)
+
+
+# 400 images: 160 of class 0, 100 of class 1, and 28 of each of five more.
+LABELS = np.repeat(np.arange(7), [160, 100, 28, 28, 28, 28, 28])
+
+
+def test_chance_is_the_most_frequent_class() -> None:
+    assert chance_error(LABELS, Metric.top1) == pytest.approx(1 - 160 / 400)
+    assert chance_error(LABELS, Metric.top5) == pytest.approx(1 - (160 + 100 + 3 * 28) / 400)
+
+
+@pytest.mark.parametrize(("errors", "told"), [(221, True), (220, False), (240, True), (40, False)])
+def test_two_standard_errors_below_chance_are_above_it(errors: int, told: bool) -> None:
+    # 60 % of 400 images: a standard error of 2.449 points, 9.8 images.
+    wrong = np.zeros((3, 400), bool)
+    wrong[:, :errors] = True
+    text = not_above_chance(LABELS, Metric.top1, {"tanh": wrong, "other": np.zeros((1, 400), bool)})
+    assert bool(text) == told
+    assert ("tanh" in text, "other" in text) == (told, False)

@@ -65,13 +65,13 @@ def make_report(folder: Path, progress: bool = False) -> Report:
 
 
 def _nothing(folder: Path, found: Found) -> str:
-    named = [f"\n  {line}" for line in found.skipped[:_NAMED_FOLDERS]]
-    if len(found.skipped) > _NAMED_FOLDERS:
-        named.append(f"\n  and {len(found.skipped) - _NAMED_FOLDERS} more")
-    return (
+    more = len(found.skipped) - _NAMED_FOLDERS
+    named = [*found.skipped[:_NAMED_FOLDERS], *([f"and {more} more"] if more > 0 else [])]
+    return "\n  ".join([
         f"runs={folder}: no finished run in it; the command that started a run finishes it, and"
-        f" {_NEW_RUNS} makes new ones" + "".join(named)
-    )
+        f" {_NEW_RUNS} makes new ones",
+        *named,
+    ])  # fmt: skip
 
 
 _Item = TypeVar("_Item")

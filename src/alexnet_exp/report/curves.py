@@ -14,7 +14,7 @@ from alexnet_exp.report.costs import ordered_cells
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.ratios import RATE, TARGET
+from alexnet_exp.report.ratios import RATE, TARGET, tune
 from alexnet_exp.report.wording import count, place
 
 ACTIVATIONS = {
@@ -87,8 +87,8 @@ def _panels(pairs: _Pairs, width: float) -> Canvas:
     for number, (cell, base) in enumerate(pairs):
         axes = grid.flat[number]
         if base is not None:
-            _curve(axes, _val_curves(base), GRAY, (0, (3, 1.5)))
-        _curve(axes, _val_curves(cell), BLUE, "-")
+            _curve(axes, [run.val_curve for run in base.runs.values()], GRAY, (0, (3, 1.5)))
+        _curve(axes, [run.val_curve for run in cell.runs.values()], BLUE, "-")
         axes.set_title(titles[number], loc="left")
         axes.grid(axis="y")
         if number + columns >= len(pairs):
@@ -107,18 +107,11 @@ def _as_percent(error: float, _: int) -> str:
     return f"{100 * error:g} %"
 
 
-def _val_curves(cell: Cell) -> list[tuple[float, ...]]:
-    return [run.val_curve for run in cell.runs.values()]
-
-
-def _train_curves(cell: Cell) -> list[tuple[float, ...]]:
-    return [run.train_curve for run in cell.runs.values()]
-
-
 def _curve(axes: Axes, curves: Sequence[Sequence[float]], color: str, dashes: object) -> None:
     """Mean over seeds with a band from the lowest to the highest."""
-    values = _as_far_as_all(curves).clip(LEAST, None)
-    epochs = np.arange(1, values.shape[1] + 1)
+    shortest = min(map(len, curves))
+    values = np.array([curve[:shortest] for curve in curves]).clip(LEAST, None)
+    epochs = np.arange(1, shortest + 1)
     if len(values) > 1:
         axes.fill_between(
             epochs, values.min(0), values.max(0), color=color, alpha=0.25, linewidth=0
@@ -127,35 +120,19 @@ def _curve(axes: Axes, curves: Sequence[Sequence[float]], color: str, dashes: ob
     axes.plot(epochs, values.mean(0), color=color, linestyle=dashes, linewidth=1.5, marker=mark)
 
 
-def _as_far_as_all(curves: Sequence[Sequence[float]]) -> np.ndarray:
-    """(seeds, epochs) up to the end of the shortest."""
-    shortest = min(map(len, curves))
-    return np.array([curve[:shortest] for curve in curves])
-
-
 def activation_cells(report: Report) -> dict[str, list[Cell]]:
     """Per data set and configuration, the fastest learning rate of each activation."""
-    found: dict[str, dict[str, Cell]] = {}
+    found: dict[str, dict[str, list[Cell]]] = {}
     for cell in ordered_cells(report):
         if cell.experiment in ACTIVATIONS:
             rest = tuple(word for word in cell.words if not word.startswith(f"{RATE}="))
-            best = found.setdefault(place(replace(cell, words=rest)), {})
-            rival = best.setdefault(cell.experiment, cell)
-            best[cell.experiment] = min(rival, cell, key=_slowness)
+            rates = found.setdefault(place(replace(cell, words=rest)), {})
+            rates.setdefault(cell.experiment, []).append(cell)
     return {
-        name: [best[key] for key in ACTIVATIONS if key in best]
-        for name, best in found.items()
-        if len(best) > 1 and "baseline" in best
+        name: [tune(rates[key]).cell for key in ACTIVATIONS if key in rates]
+        for name, rates in found.items()
+        if len(rates) > 1 and "baseline" in rates
     }
-
-
-def _slowness(cell: Cell) -> tuple[float, float]:
-    """Epochs to 25 % training error, then the last error that all seeds recorded."""
-    mean = _as_far_as_all(_train_curves(cell)).mean(0)
-    reached = np.flatnonzero(mean <= TARGET)
-    known = mean[np.isfinite(mean)]  # an epoch without a row has no error
-    last = float(known[-1]) if len(known) else np.inf
-    return (float(reached[0]) if len(reached) else np.inf, last)
 
 
 def activations(name: str, cells: list[Cell], number: int) -> Figure:
@@ -180,7 +157,7 @@ def activation_curves(cells: list[Cell], width: float) -> Canvas:
     keys = []
     for cell in cells:
         name, color, dashes = ACTIVATIONS[cell.experiment]
-        _curve(axes, _train_curves(cell), color, dashes)
+        _curve(axes, [run.train_curve for run in cell.runs.values()], color, dashes)
         rates = [word for word in cell.words if word.startswith(f"{RATE}=")]
         label = ", ".join([name, *rates])
         keys.append(Line2D([], [], color=color, linestyle=dashes, label=label))  # type: ignore[arg-type]

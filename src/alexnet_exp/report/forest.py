@@ -35,17 +35,12 @@ PUBLISHED = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle"
 
 def differences(report: Report, metric: Metric) -> Figure | None:
     """Forest plot: one row per finding."""
-    sections = {
-        name: [
-            finding
-            for finding in findings
-            if finding.claim.metric is metric
-            and finding.claim.kind in (Kind.experiment, Kind.views)
-            and finding.difference is not None
-        ]
-        for name, findings in was_run(report).items()
-    }
-    sections = {name: members for name, members in sections.items() if members}
+    sections: dict[str, list[Finding]] = {}
+    for name, findings in was_run(report).items():
+        for finding in findings:
+            plotted = finding.claim.kind in (Kind.experiment, Kind.views)
+            if finding.claim.metric is metric and plotted and finding.difference is not None:
+                sections.setdefault(name, []).append(finding)
     rows = [finding for members in sections.values() for finding in members]
     if not rows:
         return None
@@ -75,7 +70,7 @@ def _forest(sections: dict[str, list[Finding]], metric: Metric, width: float) ->
     top, bottom = (0.3, 0.5) if wide else (0.42, 0.5)
     height = top + bottom + pitch * lines
     canvas = Canvas(figsize=(width, height))
-    left, right = (2.3, 2.7) if wide else (0.1, 0.1)
+    left, right = (2.3, 2.9) if wide else (0.1, 0.1)
     axes = canvas.add_axes(
         (left / width, bottom / height, 1 - (left + right) / width, pitch * lines / height)
     )
@@ -90,7 +85,7 @@ def _forest(sections: dict[str, list[Finding]], metric: Metric, width: float) ->
     for name, members in sections.items():
         heading = shorten(name, 60 if wide else 46, placeholder="…")
         beside(axes, -2.2 if wide else 0.0, y + 0.8, heading, weight="bold", va="bottom")
-        ends = np.array((-2.2, 5.0) if wide else (0.0, 3.55)) / inches(axes)
+        ends = np.array((-2.2, 5.1) if wide else (0.0, 3.55)) / inches(axes)
         axes.axhline(y + 0.9, *ends, color=GRAY, linewidth=0.5, clip_on=False)
         if wide:
             _grid(axes, y + 1, y + 1 + len(members))
@@ -99,7 +94,7 @@ def _forest(sections: dict[str, list[Finding]], metric: Metric, width: float) ->
             (_wide_row if wide else _narrow_row)(axes, y, finding, limit)
         y += 1
     if wide:
-        beside(axes, 2.55, 0.8, "measured", va="bottom")
+        beside(axes, 2.35, 0.8, "measured", va="bottom")
         beside(axes, 4.1, 0.8, "published", va="bottom")
     shown = {finding.verdict for finding in findings}
     keys = [
@@ -127,14 +122,8 @@ def _grid(axes: Axes, start: float, end: float) -> None:
 
 def _limit(rows: Sequence[Finding]) -> float:
     """Half the width of the axis in points; a few far rows do not squeeze all others."""
-    reach = [
-        max(
-            100 * abs(end)
-            for end in (row.difference, row.low, row.high, row.claim.figure)
-            if end is not None
-        )
-        for row in rows
-    ]
+    ends = ((row.difference, row.low, row.high, row.claim.figure) for row in rows)
+    reach = [max(100 * abs(end) for end in of_row if end is not None) for of_row in ends]
     usual = 4 * median(reach)
     return 1.12 * max([far for far in reach if far <= usual] or reach) or 1.0
 
@@ -144,7 +133,7 @@ def _wide_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
     _marks(axes, middle, finding, limit)
     beside(axes, -2.2, middle, _lines(claim_name(finding.claim), 31), va="center")
     size = f"\n{finding.size}" if finding.size else ""
-    beside(axes, 2.55, middle, minus(value(finding)) + size, va="center")
+    beside(axes, 2.35, middle, minus(value(finding)) + size, va="center")
     beside(axes, 4.1, middle, _lines(finding.claim.figure_text, 15), va="center")
 
 

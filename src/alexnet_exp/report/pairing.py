@@ -117,7 +117,7 @@ def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
     """
     alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):
-        alike[run.experiment, run.identity.configuration].append(run)
+        alike[run.experiment, run.configuration].append(run)
     by_key = {key: _cell(members) for key, members in alike.items()}
     for lost in diverged:
         cell = by_key.get((lost.experiment, lost.configuration))
@@ -152,7 +152,7 @@ def _cell(runs: Sequence[Run]) -> Cell:
         seed: next(own[seed] for own in placed.values() if seed in own)
         for seed in sorted({run.seed for run in runs})
     }
-    return Cell(runs[0].experiment, runs[0].identity.fields, counted, placed)
+    return Cell(runs[0].experiment, runs[0].fields, counted, placed)
 
 
 def match(

@@ -75,12 +75,11 @@ class Identity:
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Run(Identity):
     """One finished run; errors are of its test images.
 
     Attributes:
         path: Its folder.
-        identity: What it was told to do.
         result: ``result.json``.
         index: (I,) int64, ascending: which images of the store were tested.
         labels: (I,) int64.
@@ -94,7 +93,6 @@ class Run:
     """
 
     path: Path
-    identity: Identity
     result: dict[str, Any]
     index: NDArray[np.int64]
     labels: NDArray[np.int64]
@@ -106,19 +104,9 @@ class Run:
     written: float
 
     @property
-    def experiment(self) -> str:
-        """Name of what was changed."""
-        return self.identity.experiment
-
-    @property
-    def seed(self) -> int:
-        """Seed of the run."""
-        return self.identity.seed
-
-    @property
     def placement(self) -> Placement:
         """Strategy and devices."""
-        return Placement(self.result["strategy"], self.result["devices"], self.identity.nodes)
+        return Placement(self.result["strategy"], self.result["devices"], self.nodes)
 
     @property
     def top1_error(self) -> float:
@@ -135,14 +123,14 @@ class Run:
     def device(self) -> tuple[str, bool]:
         """Processor or GPU that it was trained on, and whether it was a GPU."""
         gpus = self.environment.get("gpus")
-        if self.identity.fields.get("trainer.accelerator") == "cpu" or not gpus:
+        if self.fields.get("trainer.accelerator") == "cpu" or not gpus:
             return self.environment.get("cpu", "unknown processor"), False
         return str(gpus[0]), True
 
     @property
     def hardware(self) -> str:
         """Strategy, number and name of processors or GPUs that trained it, and the precision."""
-        precision = self.identity.fields.get("trainer.precision")
+        precision = self.fields.get("trainer.precision")
         return f"{self.placement.over(*self.device)}, {precision}"
 
 
@@ -178,7 +166,7 @@ def read_runs(folders: Iterable[Path]) -> Found:
         if run is None:
             skipped.append(f"{folder}: {message or 'unfinished'}")
             continue
-        key = (run.experiment, run.seed, run.identity.configuration, run.placement)
+        key = (run.experiment, run.seed, run.configuration, run.placement)
         older, newer = sorted((newest.get(key, run), run), key=lambda run: run.written)
         if older is not newer:
             same = "of the same configuration and seed"
@@ -219,8 +207,8 @@ def read_run(folder: Path) -> Run | None:
         _agree(file, result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
     train_curve, val_curve = _curves(folder)
     return Run(
+        **vars(_identity(folder)),
         path=folder,
-        identity=_identity(folder),
         result=result,
         index=columns["index"][test],
         labels=labels,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from alexnet_exp.report.claims import Claim, Kind
+from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.commands import ENOUGH_SEEDS
 from alexnet_exp.report.findings import Finding, Size, Verdict
 from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
@@ -45,23 +45,20 @@ def _judge(finding: Finding, tests: int) -> Finding:
 
 
 def _verdict(finding: Finding) -> Verdict:
-    if finding.low is None or finding.high is None or finding.difference is None:
+    claim, low, high = finding.claim, finding.low, finding.high
+    if low is None or high is None or finding.difference is None:
         return Verdict.not_resolved
-    if finding.claim.kind is Kind.level:
-        return _level_verdict(finding.claim, finding.low, finding.high)
+    if claim.kind is Kind.level:
+        # By the band around the published figure, so that a wide interval settles nothing.
+        assert claim.figure is not None
+        bottom, top = claim.figure - BAND, claim.figure + BAND
+        if bottom <= low and high <= top:
+            return Verdict.reproduced
+        return Verdict.contradicted if high < bottom or top < low else Verdict.not_resolved
     if finding.p_holm is None or finding.p_holm >= LEVEL:
         return Verdict.not_resolved
-    worse = finding.difference > _neutral(finding.claim)
-    return Verdict.reproduced if worse == (finding.claim.sign > 0) else Verdict.contradicted
-
-
-def _level_verdict(claim: Claim, low: float, high: float) -> Verdict:
-    """By the band around the published figure, so that a wide interval settles nothing."""
-    assert claim.figure is not None
-    bottom, top = claim.figure - BAND, claim.figure + BAND
-    if bottom <= low and high <= top:
-        return Verdict.reproduced
-    return Verdict.contradicted if high < bottom or top < low else Verdict.not_resolved
+    worse = finding.difference > (1 if claim.kind.is_ratio else 0)
+    return Verdict.reproduced if worse == (claim.sign > 0) else Verdict.contradicted
 
 
 def _size(finding: Finding, verdict: Verdict) -> Size | None:
@@ -78,11 +75,6 @@ def _size(finding: Finding, verdict: Verdict) -> Size | None:
     if (side == "above") == (claim.sign > 0):
         return Size.smaller
     return None if claim.at_least else Size.larger
-
-
-def _neutral(claim: Claim) -> float:
-    """What the difference is where the change makes none."""
-    return 1.0 if claim.kind.is_ratio else 0.0
 
 
 def _why(finding: Finding, verdict: Verdict, tests: int) -> list[str]:

@@ -43,9 +43,10 @@ _ENVIRONMENT: _Kinds = {
     "git_revision": (str, type(None)), "python": str, "versions": dict, "cpu": str, "gpus": list,
     "command": list,
 }  # fmt: skip
-_COLUMNS = {"index": ("iu", 1), "label": ("iu", 1), "split": ("U", 1), "top5": ("iu", 2)}
-_MORE_COLUMNS = {
-    "name": ("U", 1), "center_top5": ("iu", 2), "top5_probability": ("f", 2),
+_NEEDED = ("index", "label", "split", "top5")
+_COLUMNS = {  # kinds of NumPy, number of axes
+    "index": ("iu", 1), "label": ("iu", 1), "split": ("U", 1), "name": ("U", 1),
+    "top5": ("iu", 2), "center_top5": ("iu", 2), "top5_probability": ("f", 2),
 }  # fmt: skip
 
 
@@ -178,15 +179,14 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
     file = folder / "predictions.npz"
     with _reading(file), np.load(file) as archive:
         columns = {name: np.asarray(column) for name, column in archive.items()}
-    for name in _COLUMNS.keys() - columns.keys():
-        raise UnusableRunError(file, f"is damaged (it lacks {name})")
-    for name, (kinds, axes) in (_COLUMNS | _MORE_COLUMNS).items():
+    for name, (kinds, axes) in _COLUMNS.items():
         column = columns.get(name)
-        if column is None:
+        if column is None and name not in _NEEDED:
             continue
-        whole = column.dtype.kind in kinds and column.ndim == axes
-        if not whole or len(column) != len(columns["index"]) or 0 in column.shape[1:]:
+        if column is None or column.dtype.kind not in kinds or column.ndim != axes:
             raise UnusableRunError(file, f"is damaged (column {name})")
+        if len(column) != len(columns["index"]) or 0 in column.shape[1:]:
+            raise UnusableRunError(file, f"is damaged (length of column {name})")
     return columns
 
 
