@@ -9,6 +9,12 @@ from alexnet_exp.config import Config
 from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import ChildSpec
 
+# Overrides of a real training that takes as little time as can be.
+TINY = (
+    "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
+    "data.synthetic_images=60", "data.batch_size=8", "trainer.accelerator=cpu",
+)  # fmt: skip
+
 # Also says when it ran, and in which surroundings.
 FINISH = """
 import json, os, time

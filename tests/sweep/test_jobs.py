@@ -18,12 +18,9 @@ from alexnet_exp.sweep.jobs import Job, Outcome, State, quoted
 from alexnet_exp.sweep.planning import folder_name
 from alexnet_exp.sweep.table import show_sweep
 from alexnet_exp.training.fit import train
+from tests.sweep.pretend import TINY
 
-TINY = (
-    "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
-    "data.synthetic_images=60", "data.batch_size=8", "trainer.max_epochs=4",
-    "trainer.accelerator=cpu",
-)  # fmt: skip
+SMALL = (*TINY, "trainer.max_epochs=4")
 ENDED = {"metrics": {"val/top1_error": 0.5, "test/top1_error": 0.25}, "epochs": 4}
 
 
@@ -46,7 +43,7 @@ def look(compose_config, tmp_path: Path):
     """``look(*overrides)``: a job after a look into the folder ``tmp_path / "job"``."""
 
     def found(*overrides: str) -> Job:
-        job = Job(0, "job", overrides, compose_config(*TINY, *overrides), tmp_path / "job")
+        job = Job(0, "job", overrides, compose_config(*SMALL, *overrides), tmp_path / "job")
         job.look()
         return job
 
@@ -127,7 +124,7 @@ def planned(
 ):
     """Plan a sweep in an empty folder; gives exit code, the jobs, standard output and error."""
     monkeypatch.chdir(tmp_path)
-    small = (*TINY, f"data.stores={stores}", "trainer.progress=false")
+    small = (*SMALL, f"data.stores={stores}", "trainer.progress=false")
 
     def run(*overrides: str, ending: State = State.finished) -> tuple[int, list[Job], str, str]:
         jobs: list[Job] = []
@@ -167,7 +164,7 @@ def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path:
     spec = job.spec(())
     assert spec.arguments[:2] == ("-m", "alexnet_exp.train")
     assert spec.arguments[-2:] == ("hydra.mode=RUN", f"hydra.run.dir='{job.folder}'")
-    assert {"+experiment=no_lrn", "seed=1", "optim.lr=0.1", *TINY} <= set(spec.arguments)
+    assert {"+experiment=no_lrn", "seed=1", "optim.lr=0.1", *SMALL} <= set(spec.arguments)
 
 
 def test_several_experiments_of_one_job(planned) -> None:

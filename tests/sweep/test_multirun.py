@@ -8,12 +8,11 @@ import pytest
 from alexnet_exp import cli
 from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.training.fit import train
+from tests.sweep.pretend import TINY
 
-TINY = (
-    "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
-    "data.synthetic_images=60", "data.batch_size=8", "trainer.accelerator=cpu",
-    "trainer.precision=32-true", "trainer.keep_last_checkpoint=true", "optim.schedule=constant",
-    "evaluation.views=one",
+SMALL = (
+    *TINY, "trainer.precision=32-true", "trainer.keep_last_checkpoint=true",
+    "optim.schedule=constant", "evaluation.views=one",
 )  # fmt: skip
 
 
@@ -31,7 +30,7 @@ def test_a_job_fails_and_the_same_command_goes_on(
     (broken / "checkpoints").write_text("a file where a folder should be")
 
     def sweep(*overrides: str) -> tuple[int, str]:
-        common = (*TINY, f"data.stores={stores}", "seed=0", "hydra.launcher.jobs=2")
+        common = (*SMALL, f"data.stores={stores}", "seed=0", "hydra.launcher.jobs=2")
         argv = ["train", "-m", "+experiment=baseline,no_lrn", *common, *overrides]
         monkeypatch.setattr(sys, "argv", argv)
         try:

@@ -24,7 +24,8 @@ from wandb.wandb_agent import Agent
 import alexnet_exp
 from alexnet_exp import load_config
 from alexnet_exp.runs.read import read_config, read_result
-from tests.training.test_loggers import TINY, read_wandb
+from tests.sweep.pretend import TINY
+from tests.training.test_loggers import read_wandb
 
 FOLDER = Path(__file__).parents[2] / "sweeps"
 SWEEPS = sorted(FOLDER.glob("*.yaml"))

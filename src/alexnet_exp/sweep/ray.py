@@ -134,12 +134,12 @@ class RayJob:
         ray.cancel(self._ending, force=False, recursive=False)
 
 
-def _check_number(name: str, value: object) -> None:
+def _check_number(name: str, value: Any) -> None:
     """Of at least 0, whole where Ray wants it so, or null."""
-    kinds, what = (int, float), "number"
-    if name.startswith("num_"):
-        kinds, what = (int,), "whole number"
-    if value is not None and (not isinstance(value, kinds) or value < 0):
+    whole = name.startswith("num_")
+    right = isinstance(value, int if whole else int | float) and value >= 0
+    if value is not None and not right:
+        what = "whole number" if whole else "number"
         raise UserError(f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null")
 
 
