@@ -34,7 +34,7 @@ class Squares(Source):
     """Gradients in a color that the number of the image decides: cheap, and none like another."""
 
     def __init__(self, config: DataConfig, images: int) -> None:
-        super().__init__(config, "drawn squares", progress=False)
+        super().__init__(config, None, Path(), progress=False)
         self.images = images
         size = config.image_size
         self._ramp = np.add.outer(np.arange(size), np.arange(size)).astype(np.uint8)[:, :, None]

@@ -117,7 +117,7 @@ def left(config: DataConfig) -> set[str]:
     return {path.name for path in Path(config.stores).iterdir() if path.suffix != ".lock"}
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_killed_anywhere_again_and_again(
     config: DataConfig, tmp_path: Path, seed: int, kill_packing: Kill
 ) -> None:

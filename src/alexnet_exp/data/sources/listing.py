@@ -20,7 +20,7 @@ def remember_listing(path: Path, source: Source, config: DataConfig) -> None:
     seconds of the listing, or where the store's folder cannot be written.
     """
     files = source.listed
-    if files is None or (len(files.sizes) < LARGE and source.archive is None):
+    if files is None or (len(files.sizes) < LARGE and not source.is_archive):
         return
     if max(files.changed.values()) > files.listed_at - _SETTLED:
         return

@@ -44,17 +44,27 @@ class Source(ABC):
 
     Args:
         config: the data set.
-        where: the folder, archive or address, for messages and the record.
+        root: the folder or archive with the images; None downloads or draws them.
+        unpacked: beside what an archive is unpacked; see ``files.unpack``.
         progress: show bars.
-
-    Attributes:
-        archive: ``data.root`` where it is one, which is unpacked even for the fingerprint.
     """
 
-    archive: Path | None = None
+    may_have_doubles = True
 
-    def __init__(self, config: DataConfig, where: str, *, progress: bool) -> None:
-        self.config, self.where, self.progress = config, where, progress
+    def __init__(
+        self, config: DataConfig, root: Path | None, unpacked: Path, *, progress: bool
+    ) -> None:
+        self.config, self.root, self.unpacked, self.progress = config, root, unpacked, progress
+
+    @property
+    def where(self) -> str:
+        """The folder, archive or address, for messages and the record."""
+        return str(self.root or self.config.url or f"downloaded {self.config.source}")
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether even the fingerprint takes unpacking an archive."""
+        return False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -113,9 +123,10 @@ class Source(ABC):
     @cached_property
     def _divided(self) -> tuple[list[Item], dict[str, int]]:
         entries, config = self.entries, self.config
-        what = f"looking for doubles in {self.where}"
-        with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
-            groups = find_doubles(entries, self.read, advance)
+        what, groups = f"looking for doubles in {self.where}", list(range(len(entries)))
+        if self.may_have_doubles:
+            with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
+                groups = find_doubles(entries, self.read, advance)
         splits = assign_splits(
             entries,
             groups,
@@ -139,18 +150,13 @@ class Source(ABC):
 
 
 def open_source(config: DataConfig, unpacked: Path, *, progress: bool = True) -> Source:
-    """The source that ``config`` describes.
-
-    Args:
-        config: the data set.
-        unpacked: beside what an archive is unpacked; see ``files.unpack``.
-        progress: show bars.
+    """The source that ``config`` describes; the arguments are those of ``Source``.
 
     Raises:
         UserError: ``data.root`` is missing where it is needed, or does not exist.
     """
     if config.source == Layout.synthetic:
-        return SyntheticSource(config, progress=progress)
+        return SyntheticSource(config, None, unpacked, progress=progress)
     root = None if config.root is None else Path(config.root).expanduser()
     if root is not None:
         require_readable(root)
@@ -190,16 +196,9 @@ def parameters(config: DataConfig) -> dict[str, object]:
 class FileSource(Source):
     """Images in class folders, in a folder or an archive, local (``root``) or downloaded."""
 
-    def __init__(
-        self, config: DataConfig, root: Path | None, unpacked: Path, *, progress: bool
-    ) -> None:
-        super().__init__(config, str(root or config.url), progress=progress)
-        self._root, self._unpacked = root, unpacked
-        self.archive = root if root is not None and not root.is_dir() else None
-
     @cached_property
     def _files(self) -> Files:
-        root = self._root
+        root = self.root
         if root is None:
             assert self.config.url is not None  # open_source asks for one of the two
             checksum = self.config.sha256 and f"sha256:{self.config.sha256.lower()}"
@@ -207,7 +206,7 @@ class FileSource(Source):
             root = fetch(self.config.url, checksum, folder, progress=self.progress)
         if root.is_dir():
             return Files(root, root)
-        return Files(unpack(root, self._unpacked, progress=self.progress), root)
+        return Files(unpack(root, self.unpacked, progress=self.progress), root)
 
     @cached_property
     def _listing(self) -> Listing:
@@ -216,7 +215,7 @@ class FileSource(Source):
         listing = list_folders(self._files)
         if self.config.source == Layout.cifar10 and listing.entries[0].pool == "all":
             raise UserError(
-                f"data.root={self._root} holds neither cifar-10-batches-py nor train/ and test/"
+                f"data.root={self.root} holds neither cifar-10-batches-py nor train/ and test/"
                 " with class folders: for other images use data=imagefolder"
             )
         return listing
@@ -230,11 +229,15 @@ class FileSource(Source):
         return self._listing.entries
 
     @property
+    def is_archive(self) -> bool:
+        return self.root is not None and not self.root.is_dir()
+
+    @property
     def listed(self) -> Files | None:
-        return None if self._root is None else self._files
+        return None if self.root is None else self._files
 
     def identity(self) -> str | None:
-        if self._root is None:
+        if self.root is None:
             # The checksum stands for the content: a store can do without the archive.
             return self.config.sha256 or self.config.url
         digest = hashlib.sha256()
@@ -262,18 +265,12 @@ class FileSource(Source):
 class ArraySource(Source):
     """CIFAR-10 and Fashion-MNIST, with train and test splits: val is carved out of train."""
 
-    def __init__(
-        self, config: DataConfig, root: Path | None, unpacked: Path, *, progress: bool
-    ) -> None:
-        super().__init__(config, str(root or f"downloaded {config.source}"), progress=progress)
-        self._root, self._unpacked = root, unpacked
-
     @cached_property
     def _loaded(self) -> tuple[list[str], arrays.Arrays]:
         is_cifar = self.config.source == Layout.cifar10
         load = arrays.load_cifar if is_cifar else arrays.load_fashion
         downloads = downloads_folder(self.config)
-        return load(self._root, downloads, self._unpacked, progress=self.progress)
+        return load(self.root, downloads, self.unpacked, progress=self.progress)
 
     @property
     def classes(self) -> list[str]:
@@ -305,8 +302,11 @@ class ArraySource(Source):
 class SyntheticSource(Source):
     """Flowers that the program draws: image i is of class i modulo the number of classes."""
 
-    def __init__(self, config: DataConfig, *, progress: bool) -> None:
-        super().__init__(config, "the drawn flowers (data.synthetic_images)", progress=progress)
+    may_have_doubles = False
+
+    @property
+    def where(self) -> str:
+        return "the drawn flowers (data.synthetic_images)"
 
     @property
     def classes(self) -> list[str]:
@@ -315,8 +315,7 @@ class SyntheticSource(Source):
     @property
     def entries(self) -> Sequence[Entry]:
         kinds = len(synthetic.CLASSES)
-        # Sizes that differ: no two drawings are the same.
-        return [Entry(f"{i:06d}", i % kinds, "all", i) for i in range(self.config.synthetic_images)]
+        return [Entry(f"{i:06d}", i % kinds, "all", 0) for i in range(self.config.synthetic_images)]
 
     def identity(self) -> str:
         # A few drawings stand for the program that draws: after a change to it, pack again.

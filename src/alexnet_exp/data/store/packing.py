@@ -21,18 +21,17 @@ import torch
 
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.console import Advance, progress_bar, say
-from alexnet_exp.data.decode import (
-    DecodeError,
-    Pixels,
-    decode,
-    decoder_name,
-    encode_jpeg,
-    import_decoders,
-    resize_and_crop,
-)
+from alexnet_exp.data.decode import decoder_name, import_decoders
 from alexnet_exp.data.sources.source import FileSource, Item, Source
 from alexnet_exp.data.sources.split import SPLITS
-from alexnet_exp.data.store.shards import Record, ShardWriter, put, read_record
+from alexnet_exp.data.store.shards import (
+    Chunk,
+    Record,
+    ShardWriter,
+    pack_chunk,
+    put,
+    read_record,
+)
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import cores
 
@@ -45,8 +44,6 @@ _CHUNK_IMAGES = 512
 _JPEG_SHARE = 0.15  # of the raw bytes: photos of ImageNet at quality 95 take .14
 _JPEG_HEADER = 700
 _NAMED = 5  # skipped files named in a message
-
-_Chunk = tuple[bytes | memoryview, Record]
 
 
 class TooLittleSpaceError(UserError):
@@ -80,36 +77,6 @@ def pack(source: Source, config: DataConfig, path: Path, *, progress: bool) -> N
     _replace(job.folder, path)
     if progress:
         say(job.summary(path))
-
-
-def pack_chunk(source: Source, config: DataConfig, start: int, stop: int) -> _Chunk:
-    """The stored bytes of items ``start`` to ``stop``, less those that cannot be decoded."""
-    is_jpeg = config.encoding == Encoding.jpeg
-    images: list[Pixels] = []
-    files: list[bytes] = []
-    train: list[Pixels] = []
-    record = Record.none(config)
-    for index, item in enumerate(source.items[start:stop], start):
-        try:
-            image = resize_and_crop(source.load(item), config.image_size)
-        except DecodeError as error:
-            record.skipped.append((index, error.reason))
-            continue
-        if is_jpeg:
-            files.append(encode_jpeg(image))
-            if item.split == "train":  # as a reader of the store will see it
-                train.append(decode(files[-1], "a stored image", config.channels))
-        else:
-            images.append(image)
-            if item.split == "train":
-                train.append(image)
-    if train:
-        record.totals.add(np.stack(train))
-    if is_jpeg or not images:
-        record.sizes = [len(file) for file in files]
-        return b"".join(files), record
-    record.sizes = [images[0].nbytes] * len(images)
-    return np.stack(images).reshape(-1).data, record
 
 
 class _Job:
@@ -181,9 +148,9 @@ class _Job:
             if flushed is not None:
                 flushed.result()
 
-    def _chunks(self) -> Iterator[tuple[int, int, _Chunk]]:
+    def _chunks(self) -> Iterator[tuple[int, int, Chunk]]:
         """The first and last item of each chunk, and what came of it; a few are worked on."""
-        pending: deque[tuple[int, int, Future[_Chunk]]] = deque()
+        pending: deque[tuple[int, int, Future[Chunk]]] = deque()
         with ThreadPoolExecutor(self.cores) as threads:
             try:
                 start = self.done

@@ -1,4 +1,4 @@
-"""Writing the shards of a store: each is whole, with a record beside it, or not there."""
+"""From items to the shards of a store: each is whole, with a record beside it, or not there."""
 
 import io
 import json
@@ -11,6 +11,14 @@ from typing import IO, Self
 import numpy as np
 
 from alexnet_exp.config.data import DataConfig, Encoding
+from alexnet_exp.data.decode import (
+    DecodeError,
+    Pixels,
+    decode,
+    encode_jpeg,
+    resize_and_crop,
+)
+from alexnet_exp.data.sources.source import Source
 from alexnet_exp.data.store.images import offsets_path, shard_path
 from alexnet_exp.data.store.totals import PixelTotals
 
@@ -42,6 +50,40 @@ class Record:
         self.skipped += other.skipped
         self.seconds += other.seconds
         self.totals.merge(other.totals)
+
+
+Chunk = tuple[bytes | memoryview, Record]
+"""Stored images, one after the other, and what is known of them."""
+
+
+def pack_chunk(source: Source, config: DataConfig, start: int, stop: int) -> Chunk:
+    """The stored bytes of items ``start`` to ``stop``, less those that cannot be decoded."""
+    is_jpeg = config.encoding == Encoding.jpeg
+    images: list[Pixels] = []
+    files: list[bytes] = []
+    train: list[Pixels] = []
+    record = Record.none(config)
+    for index, item in enumerate(source.items[start:stop], start):
+        try:
+            image = resize_and_crop(source.load(item), config.image_size)
+        except DecodeError as error:
+            record.skipped.append((index, error.reason))
+            continue
+        if is_jpeg:
+            files.append(encode_jpeg(image))
+            if item.split == "train":  # as a reader of the store will see it
+                train.append(decode(files[-1], "a stored image", config.channels))
+        else:
+            images.append(image)
+            if item.split == "train":
+                train.append(image)
+    if train:
+        record.totals.add(np.stack(train))
+    if is_jpeg or not images:
+        record.sizes = [len(file) for file in files]
+        return b"".join(files), record
+    record.sizes = [images[0].nbytes] * len(images)
+    return np.stack(images).reshape(-1).data, record
 
 
 def record_path(folder: Path, shard: int) -> Path:

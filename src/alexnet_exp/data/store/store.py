@@ -155,7 +155,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
         return _opened(path)
     source = open_source(config, unpacked, progress=progress)
     # An archive has to be unpacked before it can be compared.
-    if meta is not None and not source.archive and meta["fingerprint"] == source.fingerprint:
+    if meta is not None and not source.is_archive and meta["fingerprint"] == source.fingerprint:
         remember_listing(path, source, config)
         return _opened(path)
     try:
