@@ -4,11 +4,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from enum import StrEnum
 
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config.compose import register_schema
 
 
 class Part(StrEnum):
@@ -80,7 +79,7 @@ class BenchRun(Config):
 
 def register_bench() -> None:
     """Tell Hydra the schema that conf/bench.yaml is merged into, and which profile is its own."""
-    ConfigStore.instance().store(name="bench_schema", node=BenchRun(model=ModelConfig(conv={})))
+    register_schema("bench_schema", BenchRun)
     OmegaConf.register_new_resolver("this_machine", _profile, replace=True)
 
 

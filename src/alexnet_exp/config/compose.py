@@ -25,19 +25,23 @@ def conf_folder() -> Path:
 
 
 def register() -> None:
-    """Tell Hydra the schema that conf/config.yaml is merged into, and the option model=paper.
+    """Tell Hydra the schema that conf/config.yaml is merged into, and the option model=paper."""
+    register_schema("alexnet_exp_schema", Config)
+    ConfigStore.instance().store(group="model", name="paper", node=ModelConfig)
+    OmegaConf.register_new_resolver("experiment_name", _experiment_name, replace=True)
+
+
+def register_schema(name: str, schema: type[Config]) -> None:
+    """Tell Hydra a schema under the name that a primary configuration's defaults have for it.
 
     A preset states all its convolutions: those of the schema would shine through.
     """
-    schema = OmegaConf.structured(
-        Config(experiment="${experiment_name:}", model=ModelConfig(conv={}))
+    node = OmegaConf.structured(
+        schema(experiment="${experiment_name:}", model=ModelConfig(conv={}))
     )
     for group in OPEN:  # a file may add arguments of a library
-        OmegaConf.set_struct(schema[group], False)
-    store = ConfigStore.instance()
-    store.store(name="alexnet_exp_schema", node=schema)
-    store.store(group="model", name="paper", node=ModelConfig)
-    OmegaConf.register_new_resolver("experiment_name", _experiment_name, replace=True)
+        OmegaConf.set_struct(node[group], False)
+    ConfigStore.instance().store(name=name, node=node)
 
 
 def chosen_experiments(overrides: Sequence[str]) -> list[str]:
