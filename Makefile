@@ -49,7 +49,7 @@ report: install  ## The report of finished runs: RUNS=runs/flowers/ablations
 dashboard: install  ## Save a view of all runs at W&B: ENTITY=team ARGS="tag=ablations"
 	$(PYTHON) -m alexnet_exp.dashboard $(if $(ENTITY),entity=$(ENTITY)) $(ARGS)
 
-bench: install  ## Measure this machine in 4 minutes: BENCH=results/bench/mine ARGS="bench.parts=[options,stages]"
+bench: install  ## Measure this machine in 4 minutes: BENCH=results/bench/mine ARGS="bench.parts=[options,evaluation]"
 	$(PYTHON) -m alexnet_exp.bench hydra.run.dir=$(BENCH) $(ARGS)
 
 test: install  ## Run the tests

@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import pytest
 import torch
@@ -16,7 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from alexnet_exp.bench import __main__ as bench
-from alexnet_exp.bench.clock import Course
+from alexnet_exp.bench.clock import Course, ratio
+from alexnet_exp.bench.throughput import PATHS, case_record, headline
 from alexnet_exp.config import Config, conf_folder, to_config
 from alexnet_exp.config.bench import BenchConfig, BenchRun, register_bench
 from alexnet_exp.config.training import StrategyName
@@ -68,7 +67,7 @@ def test_parts_are_recorded_and_others_kept(
     earlier = {"model": "paper", "environment": {}, "parallel": kept}
     (folder / "bench.json").write_text(json.dumps(earlier))
     code, printed = command(
-        *TINY, "bench.parts=[stages,options,throughput]", f"hydra.run.dir={folder}",
+        *TINY, "bench.parts=[evaluation,options,throughput]", f"hydra.run.dir={folder}",
         "bench.variants=[['trainer.channels_last=false']]",
     )  # fmt: skip
     assert code == 0, printed
@@ -82,43 +81,15 @@ def test_parts_are_recorded_and_others_kept(
     assert "/somewhere" not in json.dumps(found)
     measured = found["throughput"]
     [case] = measured["cases"]
-    check_case(case)
-    for name in ("model", "input", "end_to_end", "plain"):
-        assert found[f"{name}_images_per_second"] == case[name]["median"]
-    for name in ("end_to_end_over_plain", "end_to_end_over_model", "input_over_model"):
-        assert found[name] == case[name]
-    assert (case["batch"], case["store"]) == (8, "mapped")
+    rounds = {path: case[path]["rounds"] for path in PATHS}
+    assert {len(values) for values in rounds.values()} == {2}
+    assert min(min(values) for values in rounds.values()) > 0
+    assert case_record(8, "mapped", rounds).items() <= case.items()
+    assert headline(case).items() <= found.items()
     assert (measured["classes"], measured["precision"]) == (1000, "32-true")
     assert measured["ceilings"]["images_per_second"] == case["ceiling"]
     assert measured["fractions"]["model"] == case["model"]["median"] / case["ceiling"]
-    check_norms(measured["lrn"])
-    [variant] = found["options"]["variants"]
-    assert variant["overrides"] == "trainer.channels_last=false"
-    sides = (variant[name] for name in ("images_per_second", "default_images_per_second"))
-    pairs = zip(*(side["rounds"] for side in sides), strict=True)
-    assert variant["ratio"] == pytest.approx(median(a / b for a, b in pairs))
-    check_stages(found["stages"])
-
-
-def check_case(case: dict[str, Any]) -> None:
-    """Ratios are medians of those within a round."""
-    rounds = {name: case[name]["rounds"] for name in ("model", "input", "end_to_end", "plain")}
-    assert {len(values) for values in rounds.values()} == {2}
-    for name, values in rounds.items():
-        assert min(values) > 0
-        assert case[name]["median"] == median(values)
-        assert (case[name]["min"], case[name]["max"]) == (min(values), max(values))
-    for ratio, (over, under) in {
-        "end_to_end_over_plain": ("end_to_end", "plain"),
-        "end_to_end_over_model": ("end_to_end", "model"),
-        "input_over_model": ("input", "model"),
-    }.items():
-        within = [a / b for a, b in zip(rounds[over], rounds[under], strict=True)]
-        assert case[ratio] == pytest.approx(median(within))
-
-
-def check_norms(norms: list[dict[str, Any]]) -> None:
-    """In the run's memory format and in torch's own."""
+    norms = measured["lrn"]
     assert [(norm["layer"], norm["dtype"], norm["memory_format"]) for norm in norms] == [
         (layer, "float32", memory_format)
         for layer in ("norm1", "norm2")
@@ -126,23 +97,16 @@ def check_norms(norms: list[dict[str, Any]]) -> None:
     ]
     for norm in norms:
         ours, torchs = (norm[name]["rounds"] for name in ("milliseconds", "torch_milliseconds"))
-        within = [a / b for a, b in zip(ours, torchs, strict=True)]
-        assert norm["ratio"] == pytest.approx(median(within))
+        assert norm["ratio"] == ratio(ours, torchs)
         assert norm["path"]
-
-
-def check_stages(found: dict[str, Any]) -> None:
-    """Every layer of the paper both ways; evaluation; JPEG files."""
-    stages = {stage["stage"]: stage for stage in found["stages"]}
-    assert list(stages) == [
-        "input", "conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5",
-        "pool5", "fc6", "drop6", "fc7", "drop7", "fc8", "loss", "optimizer", "whole step",
-    ]  # fmt: skip
-    assert all(stages[name]["backward"] > 0 for name in ("conv1", "norm1", "fc8", "loss"))
-    assert {views: len(rate["rounds"]) for views, rate in found["evaluation"].items()} == {
+    [variant] = found["options"]["variants"]
+    assert variant["overrides"] == "trainer.channels_last=false"
+    sides = (variant[name] for name in ("images_per_second", "default_images_per_second"))
+    assert variant["ratio"] == ratio(*(side["rounds"] for side in sides))
+    assert {views: len(found["evaluation"][views]["rounds"]) for views in ("one", "ten")} == {
         "one": 2, "ten": 2,
     }  # fmt: skip
-    jpeg = found["jpeg"]
+    jpeg = measured["jpeg"]
     assert (jpeg["side"], jpeg["images"]) == (72, 45)
     assert 0 < jpeg["bytes_per_image"] < 72 * 72 * 3
     assert jpeg["images_per_second_per_core"] > 0
@@ -156,7 +120,7 @@ def check_stages(found: dict[str, Any]) -> None:
         ("bench.batches=[]", "bench.batches=[] leaves nothing to measure"),
         ("bench.batches=[0]", "bench.batches=[0] must be sizes from 1 on"),
         ("bench.batches=[512]", "data.batch_size=512 is more than the"),
-        ("bench.parts=[model]", "throughput, parallel, options, stages, kernels"),
+        ("bench.parts=[model]", "throughput, parallel, options, evaluation, kernels"),
         ("bench.stores=[resident]", "resident is for a GPU; on a CPU leave mapped"),
         ("bench.round=1", "did you mean rounds"),
         ("profile=tpu", "did you mean"),

@@ -16,7 +16,6 @@ from alexnet_exp.bench import clock, kernels
 from alexnet_exp.bench.clock import Course, Window, ratio
 from alexnet_exp.bench.limits import images_per_second
 from alexnet_exp.bench.plain import image_folder, jpeg_folder, plain_network
-from alexnet_exp.bench.stages import layer_groups
 from alexnet_exp.bench.subject import Subject, instead_of_training, step
 from alexnet_exp.bench.throughput import case_record, headline
 from alexnet_exp.config.bench import StoreKind
@@ -153,26 +152,6 @@ def test_images_are_written_as_jpeg_once(compose_config: ComposeConfig, stores: 
     pixels, label = images[0]
     assert (pixels.shape, pixels.dtype) == ((3, 67, 67), torch.float32)
     assert label == 0
-
-
-@pytest.mark.parametrize("fuse", [True, False])
-def test_layers_are_grouped_as_the_paper_names_them(
-    compose_config: ComposeConfig, stores: Path, fuse: bool
-) -> None:
-    subject = tiny(compose_config, stores, f"speed.fuse={fuse}")
-    network = subject.classifier.network.eval()
-    groups = list(layer_groups(network))
-    assert [name for name, _ in groups] == [
-        "conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5",
-        "fc6", "drop6", "fc7", "drop7", "fc8",
-    ]  # fmt: skip
-    x = images = torch.randn(2, 3, 67, 67)
-    planned = {layer.name: layer for layer in network.plan}
-    for name, layers in groups:
-        x = layers(x)
-        if name in planned and name != "pool5":
-            assert x.shape[1] == planned[name].outputs
-    assert torch.equal(x, network(images))
 
 
 def test_steps_of_the_model_are_those_of_training(

@@ -2,10 +2,9 @@
 
 By default how many images a second one device trains on, beside its network alone, its input
 alone, plain PyTorch and what the hardware allows (*throughput*), and steps of every strategy on all
-devices, GPUs or else two processes of the CPU (*parallel*). ``bench.parts`` chooses these and what
-single options buy (*options*), stages of a step, evaluation and JPEG files (*stages*) and the
-kernels of a GPU (*kernels*). It takes minutes, and the whole machine: beside other work its figures
-are noise. ``--help`` lists what can be chosen.
+devices, GPUs or else two processes of the CPU (*parallel*). ``bench.parts`` chooses among these,
+what single options buy (*options*), the test of a run (*evaluation*) and a GPU's *kernels*. It
+takes minutes, and the whole machine: beside other work figures are noise. ``--help`` lists all.
 
     python -m alexnet_exp.bench bench.parts=[throughput] hydra.run.dir=results/bench/mine
     python -m alexnet_exp.bench model=original profile=cpu trainer.precision=32-true
@@ -23,7 +22,7 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from alexnet_exp import cli
-from alexnet_exp.bench import kernels, options, stages, strategy_steps, throughput
+from alexnet_exp.bench import evaluating, kernels, options, strategy_steps, throughput
 from alexnet_exp.bench.clock import Course
 from alexnet_exp.bench.options import with_changes
 from alexnet_exp.bench.subject import Subject
@@ -63,7 +62,7 @@ def bench(run: BenchRun, folder: Path) -> None:
         Part.throughput: lambda: throughput.measure(settings, cases, course),
         Part.parallel: lambda: strategy_steps.measure(run, cases[0], course),
         Part.options: lambda: options.measure(settings, cases[0], variants, course),
-        Part.stages: lambda: stages.measure(settings, cases[0], course),
+        Part.evaluation: lambda: evaluating.measure(settings, cases[0], course),
         Part.kernels: lambda: kernels.measure(settings, course),
     }
     here = environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]}
@@ -87,7 +86,7 @@ def windows(settings: BenchConfig) -> dict[Part, float]:
         Part.throughput: rounds * paths * throughput.WINDOWS + sum(throughput.REST),
         Part.parallel: strategy_steps.WINDOWS,
         Part.options: rounds * 2 * variants * options.WINDOWS,
-        Part.stages: stages.WINDOWS + rounds * len(Views) * stages.EVALUATION,
+        Part.evaluation: rounds * len(Views) * evaluating.WINDOWS,
         Part.kernels: len(settings.batches) * kernels.WINDOWS,
     }
 
@@ -98,9 +97,11 @@ def recorded_bench(file: Path, model: str) -> dict[str, Any]:
     Raises:
         UserError: It is damaged, or of another network.
     """
+    if not file.exists():
+        return {}
     try:
-        recorded: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
-        other = recorded["model"] if recorded else model
+        recorded: dict[str, Any] = json.loads(file.read_text())
+        other = recorded["model"]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{file} can't be read as a benchmark ({error!r}): delete it") from error
     if other != model:

@@ -1,4 +1,4 @@
-"""What to compare with: arithmetic and memory of this machine, and torch's own response norm."""
+"""What to compare with: arithmetic, memory and JPEG files of this machine, torch's own norm."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from alexnet_exp.bench.clock import ratio, seconds_of, series
-from alexnet_exp.bench.plain import torchs_norm
+from alexnet_exp.bench.plain import as_jpeg, torchs_norm
+from alexnet_exp.data.decode import decode, decoder_name
+from alexnet_exp.data.store.store import Store
 from alexnet_exp.hardware import activation_dtype
 from alexnet_exp.network.alexnet import LayerPlan
 from alexnet_exp.network.lrn import LocalResponseNorm
 from alexnet_exp.training.classifier import Classifier
 
+_JPEGS = 64
 _SIDE = {"cpu": 2048, "cuda": 8192}
 _COPIED = {"cpu": 2**28, "cuda": 2**31}  # bytes, more than any cache
 
@@ -63,6 +66,26 @@ def images_per_second(
     parameters = sum(layer.parameters for layer in layers)
     seconds = batch * (2 * macs / flops + moved / bandwidth)
     return batch / (seconds + parameters * _BYTES_PER_PARAMETER / bandwidth)
+
+
+def jpeg_decoding(store: Store, seconds: float) -> dict[str, Any]:
+    """Bytes and decoding rate of one core for some of the store's images as JPEG files."""
+    rows = store.indices("train")
+    files = [as_jpeg(store.images[row]) for row in rows[:: max(1, len(rows) // _JPEGS)][:_JPEGS]]
+    side, channels = store.images.shape[2:]
+
+    def decode_all() -> None:
+        for data in files:
+            decode(data, "benchmark", channels)
+
+    taken = seconds_of(decode_all, torch.device("cpu"), seconds)
+    return {
+        "side": side,
+        "images": len(files),
+        "decoder": decoder_name(),
+        "bytes_per_image": sum(map(len, files)) / len(files),
+        "images_per_second_per_core": len(files) / taken,
+    }
 
 
 def compare_norms(

@@ -6,7 +6,12 @@ from typing import Any
 import torch
 
 from alexnet_exp.bench.clock import Course, ratio, series
-from alexnet_exp.bench.limits import compare_norms, images_per_second, measured_limits
+from alexnet_exp.bench.limits import (
+    compare_norms,
+    images_per_second,
+    jpeg_decoding,
+    measured_limits,
+)
 from alexnet_exp.bench.plain import jpeg_folder, measure_plain
 from alexnet_exp.bench.show import show, spread
 from alexnet_exp.bench.subject import (
@@ -55,6 +60,9 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
             ("copy, read and written", "bytes_per_second", "GB/s"),
         )
     ]
+    jpeg = jpeg_decoding(first.once, seconds)
+    size = f"JPEG of {jpeg['side']} px and {jpeg['bytes_per_image'] / 1e3:,.0f} kB, by a core"
+    rows.append([size, f"{jpeg['images_per_second_per_core']:,.0f} images/s"])
     for case, record in zip(cases, records, strict=True):
         rates = limits["flops_per_second"], limits["bytes_per_second"]
         ceiling = images_per_second(case.layers, case.batch, precision, *rates)
@@ -93,6 +101,7 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
         "seconds": bench.seconds,
         "cases": records,
         "lrn": found,
+        "jpeg": jpeg,
         "ceilings": limits | {"images_per_second": records[0]["ceiling"]},
         "fractions": records[0]["fractions"],
     }

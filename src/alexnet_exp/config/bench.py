@@ -16,7 +16,7 @@ class Part(StrEnum):
     throughput = "throughput"
     parallel = "parallel"
     options = "options"
-    stages = "stages"
+    evaluation = "evaluation"
     kernels = "kernels"
 
 
@@ -36,11 +36,11 @@ class BenchConfig:
     """Kind of machine; set by profile=cpu or profile=gpu."""
 
     parts: list[Part] = field(default_factory=lambda: [Part.throughput, Part.parallel])
-    """throughput (one device), parallel (strategies), options (``variants``), stages (of a step;
-    evaluation, JPEG files), kernels (of a GPU)."""
+    """throughput (one device), parallel (strategies), options (``variants``), evaluation (the
+    test of a run), kernels (of a GPU)."""
 
     batches: list[int] = field(default_factory=lambda: [128])
-    """Batch sizes on one device; options and stages take the first one."""
+    """Batch sizes on one device; options and evaluation take the first one."""
 
     stores: list[StoreKind] = field(default_factory=lambda: [StoreKind.mapped])
     """resident (in the device's memory), mapped (read from a raw file), jpeg (decoded as read)."""
