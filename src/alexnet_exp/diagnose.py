@@ -1,0 +1,70 @@
+"""Show how a network starts: ``python -m alexnet_exp.diagnose data=flowers data.root=flowers/``.
+
+Two reasons why AlexNet sits at chance show before the first step: layers whose output hardly
+depends on the image, and a learning rate above what the loss's curvature allows.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alexnet_exp import cli
+
+IMAGES = 128
+
+
+def diagnose(config: Any, folder: Path) -> None:
+    """Print signal, gradient and largest stable learning rate of the untrained network."""
+    import lightning as L
+    import numpy as np
+    import torch
+    from rich.table import Table
+
+    from alexnet_exp.config.training import Views
+    from alexnet_exp.console import console
+    from alexnet_exp.data.datamodule import StoreDataModule
+    from alexnet_exp.data.store.store import prepare
+    from alexnet_exp.network.alexnet import AlexNet
+    from alexnet_exp.network.start import layer_signals, sharpness
+    from alexnet_exp.runs.folder import RunFolder
+    from alexnet_exp.training.settle import settle
+
+    RunFolder(folder).discard()
+    store = prepare(config.data)
+    settle(config, store)
+    L.seed_everything(config.seed, verbose=False)
+    network = AlexNet(config.model).eval()
+    order = np.random.default_rng(config.seed).permutation(store.indices("train"))
+    chosen = np.sort(order[:IMAGES])
+    pixels = torch.from_numpy(store.images[chosen])
+    labels = torch.from_numpy(store.labels[chosen])
+    images = StoreDataModule(config, store).augmentation.views(pixels, Views.one)
+
+    table = Table()
+    table.add_column("layer")
+    for heading in ("shared by all images", "differs by image", "gradient"):
+        table.add_column(heading, justify="right")
+    for layer in layer_signals(network, images, labels):
+        figures = (layer.constant, layer.signal, layer.gradient)
+        table.add_row(layer.name, *(f"{figure:.3g}" for figure in figures))
+    console.print(
+        f"model={config.model.name} recipe={config.recipe} data={config.data.name}"
+        f" ({len(store.classes)} classes): before the first step, {len(labels)} images",
+        style="bold", soft_wrap=True,
+    )  # fmt: skip
+    console.print(table)
+    curvature = sharpness(network, images, labels)
+    stable = 2 * (1 + config.optim.momentum) / curvature
+    console.print(
+        f"largest curvature {curvature:.3g}: with momentum {config.optim.momentum:g} steps grow"
+        f" above lr {stable:.2g}; optim.lr={config.optim.lr:g} is"
+        f" {config.optim.lr / stable:.2g} times that"
+    )
+
+
+def main() -> None:
+    """Entry point of ``python -m alexnet_exp.diagnose``."""
+    cli.run(diagnose)
+
+
+if __name__ == "__main__":
+    main()

@@ -6,14 +6,11 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alexnet_exp import cli
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import importing, keep_freed_memory
-
-if TYPE_CHECKING:
-    from alexnet_exp.training.classifier import Classifier
 
 
 def evaluate(
@@ -37,16 +34,17 @@ def evaluate(
     """
     from alexnet_exp.training.classifier import Classifier
     from alexnet_exp.training.progress import EpochProgress
-    from alexnet_exp.training.settle import make_trainer
+    from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
 
     classifier = Classifier.load(path, overrides)
     config = classifier.config
     bar = EpochProgress(config.data.batch_size, progress)
     trainer = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])
-    if photos is None:
-        counts = _test_on_store(trainer, classifier, path, progress)
-    else:
-        counts = _test_on_photos(trainer, classifier, photos)
+    with ctrl_c_raises():
+        if photos is None:
+            counts = _test_on_store(trainer, classifier, path, progress)
+        else:
+            counts = _test_on_photos(trainer, classifier, photos)
     metrics = classifier.test_results()
     if photos is not None:
         metrics = {name.replace("test/", "photos/"): value for name, value in metrics.items()}
@@ -59,9 +57,7 @@ def evaluate(
     }
 
 
-def _test_on_store(
-    trainer: Any, classifier: "Classifier", path: Path, progress: bool
-) -> dict[str, int]:
+def _test_on_store(trainer: Any, classifier: Any, path: Path, progress: bool) -> dict[str, int]:
     """Returns the number of images by split."""
     from alexnet_exp.data.datamodule import StoreDataModule
     from alexnet_exp.data.store.store import prepare
@@ -79,7 +75,7 @@ def _test_on_store(
     return store.counts
 
 
-def _test_on_photos(trainer: Any, classifier: "Classifier", folder: Path) -> dict[str, int]:
+def _test_on_photos(trainer: Any, classifier: Any, folder: Path) -> dict[str, int]:
     """Returns the number of photos; their folders are classes by name."""
     import torch
     from torch.utils.data import DataLoader
@@ -99,7 +95,7 @@ def _test_on_photos(trainer: Any, classifier: "Classifier", folder: Path) -> dic
         labels = torch.tensor([known[name] for _, name in items])
         return classifier.read([photo for photo, _ in items]), labels
 
-    loader = DataLoader(photos, classifier.batch_size, collate_fn=batch)  # type: ignore[arg-type]
+    loader: Any = DataLoader(photos, classifier.batch_size, collate_fn=batch)  # type: ignore[arg-type]
     trainer.test(classifier, loader, verbose=False)
     return {"photos": len(photos)}
 
@@ -111,24 +107,16 @@ def main() -> None:
         description="Count the errors of a checkpoint on validation and test images.",
     )
     parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a run folder (best.ckpt)")
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        help="changes, such as evaluation.views=one data.root=photos/",
-    )
+    changes = "changes, such as evaluation.views=one data.root=photos/"
+    parser.add_argument("overrides", nargs="*", default=[], help=changes)
     parser.add_argument("--photos", type=Path, help="other photos, in a folder for each class")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     given = parser.parse_args()
-    keep_freed_memory()
-    try:
+    with cli.answering("the evaluation has to be started again"):
+        keep_freed_memory()
         with importing():
             from alexnet_exp.training.progress import show_errors
         result = evaluate(given.checkpoint, given.overrides, given.photos, not given.json)
-    except UserError as error:
-        cli.mistake(str(error))
-    except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
-        cli.interrupted("the evaluation has to be started again")
     if given.json:
         print(json.dumps(result, indent=2))
     else:

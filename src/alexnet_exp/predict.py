@@ -35,15 +35,16 @@ def predict(
     from torch.utils.data import DataLoader
 
     from alexnet_exp.training.classifier import Classifier
-    from alexnet_exp.training.settle import make_trainer
+    from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
 
     files = _files(photos)
     classifier = Classifier.load(path, overrides)
     trainer = make_trainer(
         classifier.config, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    loader = DataLoader(files, classifier.batch_size, collate_fn=classifier.read)  # type: ignore[arg-type]
-    found = trainer.predict(classifier, loader)
+    loader: Any = DataLoader(files, classifier.batch_size, collate_fn=classifier.read)  # type: ignore[arg-type]
+    with ctrl_c_raises():
+        found = trainer.predict(classifier, loader)
     assert found is not None
     chosen = torch.cat(found).float().sort(dim=1, descending=True, stable=True)  # type: ignore[arg-type]
     names = classifier.class_names
@@ -89,15 +90,11 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="+", help="photos, and folders of them")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    keep_freed_memory()
-    try:
+    with cli.answering("the prediction has to be started again"):
+        keep_freed_memory()
         with importing():
             import alexnet_exp.training.classifier  # noqa: F401
         found = predict(given.checkpoint, given.photos)
-    except UserError as error:
-        cli.mistake(str(error))
-    except (KeyboardInterrupt, SystemExit):
-        cli.interrupted("the prediction has to be started again")
     if given.json:
         print(json.dumps(found, indent=2))
         return

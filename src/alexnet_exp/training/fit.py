@@ -31,7 +31,7 @@ from alexnet_exp.training.checkpoint import load_checkpoint, refuse_other_networ
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.loggers import Logging, instantiate_all
 from alexnet_exp.training.progress import EpochProgress, announce, show_result
-from alexnet_exp.training.settle import make_trainer, settle
+from alexnet_exp.training.settle import ctrl_c_raises, make_trainer, settle
 
 
 def train(config: Config, path: Path) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def fit_test_and_record(
         "images": store.counts,
         "synthetic": config.data.source == "synthetic",
     }
-    if team.place.is_first and trainer.fast_dev_run:
+    if team.place.is_first and config.trainer.arguments.get("fast_dev_run"):
         run.discard()
         say("trainer.fast_dev_run: every part ran, and nothing is recorded")
     elif team.place.is_first:
@@ -222,7 +222,7 @@ def fit_and_test(
     """Train to the end, from the last checkpoint where there is one, and evaluate the best.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C; Lightning would end the process without a word.
+        KeyboardInterrupt: Ctrl-C.
         UserError: The checkpoint to go on from is damaged or of another network, or Lightning
             refuses what it is given.
     """
@@ -230,10 +230,9 @@ def fit_and_test(
         for file in filter(Path.exists, (run.last, run.best)):
             refuse_other_network(load_checkpoint(file), classifier.config, file)
     try:
-        trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
-        best = run.best if run.best.exists() else None  # steps ran out before a validation
-        trainer.test(classifier, datamodule=module, ckpt_path=best, verbose=False)
-    except SystemExit as stop:
-        raise KeyboardInterrupt from stop
+        with ctrl_c_raises():
+            trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
+            best = run.best if run.best.exists() else None  # steps ran out before a validation
+            trainer.test(classifier, datamodule=module, ckpt_path=best, verbose=False)
     except MisconfigurationException as error:
         raise UserError(f"Lightning refuses this combination: {error}") from error

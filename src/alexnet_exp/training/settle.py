@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
@@ -138,6 +140,15 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
             " or 32-true"
         )
     return made
+
+
+@contextmanager
+def ctrl_c_raises() -> Iterator[None]:
+    """KeyboardInterrupt for what Lightning makes of it, the end of the process without a word."""
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
 
 
 def _quiet_lightning() -> None:
