@@ -12,7 +12,8 @@ import alexnet_exp
 from alexnet_exp.config import Config, conf_folder, leaves, to_plain
 from alexnet_exp.config.bearing import REFUSED_ARGUMENTS
 from alexnet_exp.errors import UserError
-from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.plan import plan
 from alexnet_exp.runs.identity import config_hash
 
 CONF = conf_folder()

@@ -19,8 +19,9 @@ from alexnet_exp.bench.plain import image_folder, jpeg_folder, plain_network
 from alexnet_exp.bench.subject import Subject, instead_of_training, step
 from alexnet_exp.bench.throughput import case_record, headline
 from alexnet_exp.config.bench import StoreKind
-from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.network.plan import plan
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.settle import make_trainer
 from tests.conftest import ComposeConfig

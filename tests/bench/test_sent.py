@@ -4,7 +4,7 @@ import pytest
 
 from alexnet_exp.bench.strategy_steps import observe
 from alexnet_exp.config.training import StrategyName
-from alexnet_exp.network.alexnet import LayerPlan, plan
+from alexnet_exp.network.plan import LayerPlan, plan
 from tests.conftest import ComposeConfig
 
 IMAGES = 16

@@ -20,8 +20,10 @@ from alexnet_exp.config.model import (
     Step,
 )
 from alexnet_exp.errors import UserError
-from alexnet_exp.network.alexnet import AlexNet, LayerPlan, TowerLinear, from_torchvision, plan
+from alexnet_exp.network.alexnet import AlexNet, TowerLinear
 from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
+from alexnet_exp.network.plan import LayerPlan, plan
+from alexnet_exp.network.pretrained import from_torchvision
 
 ModelOf = Callable[..., ModelConfig]
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from alexnet_exp.config import Config
 from alexnet_exp.errors import PlacementError, UserError
-from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.data_parallel import sent_in_bf16
 from alexnet_exp.parallel.layout import BatchNormOverProcesses, PartOfDropout, Share
 from alexnet_exp.parallel.parts import Rows

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Compile
 from alexnet_exp.errors import UserError
-from alexnet_exp.network.alexnet import AlexNet, plan
+from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.kernels import cpu
 from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.network.plan import plan
 from alexnet_exp.training import compute as speed
 from alexnet_exp.training.compute import SpaceToDepthConv, TrainingForward, describe, speed_up
 from alexnet_exp.training.fit import train

@@ -13,8 +13,8 @@ from alexnet_exp.bench.plain import as_jpeg, torchs_norm
 from alexnet_exp.data.decode import decode, decoder_name
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.hardware import activation_dtype
-from alexnet_exp.network.alexnet import LayerPlan
 from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.training.classifier import Classifier
 
 _JPEGS = 64

@@ -22,7 +22,7 @@ from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import say
 from alexnet_exp.errors import PlacementError
 from alexnet_exp.hardware import cores, uses_gpu
-from alexnet_exp.network.alexnet import plan
+from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.placement import check
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy

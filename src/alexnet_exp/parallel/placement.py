@@ -6,7 +6,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.errors import PlacementError
 from alexnet_exp.hardware import uses_gpu
-from alexnet_exp.network.alexnet import LayerPlan
+from alexnet_exp.network.plan import LayerPlan
 
 # Optimizers that look at a whole matrix, of which a device may have a part.
 _WHOLE_MATRIX = ("Adafactor", "LBFGS", "Muon")

@@ -15,7 +15,7 @@ from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import OtherRunError, PlacementError, UserError
 from alexnet_exp.experiments import check_overrides
-from alexnet_exp.network.alexnet import plan
+from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
 from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
 from alexnet_exp.sweep.process import GRACE

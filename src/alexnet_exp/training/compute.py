@@ -13,9 +13,10 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import Compile, StrategyName
 from alexnet_exp.console import say
 from alexnet_exp.hardware import activation_dtype, is_out_of_memory, uses_gpu
-from alexnet_exp.network.alexnet import AlexNet, LayerPlan
+from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.kernels import build, cpu, gpu
 from alexnet_exp.network.lrn import LocalResponseNorm
+from alexnet_exp.network.plan import LayerPlan
 
 
 def speed_up(network: AlexNet, config: Config) -> AlexNet:

@@ -20,7 +20,7 @@ from rich.table import Table
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import console, percent
-from alexnet_exp.network.alexnet import LayerPlan
+from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.training.compute import describe
 
 

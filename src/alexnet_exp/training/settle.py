@@ -14,7 +14,7 @@ from alexnet_exp.config.training import Compile
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.hardware import resolve_precision, uses_gpu
-from alexnet_exp.network.alexnet import LayerPlan, plan
+from alexnet_exp.network.plan import LayerPlan, plan
 from alexnet_exp.parallel.placement import check, device_count, lightning_devices
 
 

@@ -1,0 +1,99 @@
+"""Networks by name, as a notebook builds them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from hydra import compose, initialize
+from hydra.core.global_hydra import GlobalHydra
+
+from alexnet_exp.config import Config
+from alexnet_exp.config.model import ConvConfig, LRNConfig, ModelConfig, Normalization
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.presets import preset
+
+NAMES = [
+    "caffenet", "cifar_lrn", "cifar_small", "d2l", "one_gpu", "original", "paper", "torchvision",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_is_what_the_commands_compose(
+    compose_config: Callable[..., Config], name: str
+) -> None:
+    composed = compose_config(f"model={name}", "~recipe").model
+    assert preset(name) == replace(composed, classes=1000, input_channels=3)
+
+
+def test_the_defaults_are_the_paper() -> None:
+    assert preset("paper") == ModelConfig(classes=1000, input_channels=3)
+
+
+def test_fields_are_changed_as_on_a_command_line(compose_config: Callable[..., Config]) -> None:
+    changed = preset(
+        "caffenet", classes=10, input_channels=1, normalization="pair", fc=[512],
+        lrn={"alpha": 5e-4}, conv={"conv3": {"channels": 100, "pool": "avg"}},
+        order=["pool", "normalization", "activation"], init={"bias_layers": []},
+        dropout_after=[], sees_both_towers=["conv3"],
+    )  # fmt: skip
+    assert changed == compose_config(
+        "model=caffenet", "~recipe", "model.classes=10", "model.input_channels=1",
+        "model.normalization=pair", "model.fc=[512]", "model.lrn.alpha=5e-4",
+        "model.conv.conv3.channels=100", "model.conv.conv3.pool=avg",
+        "model.order=[pool,normalization,activation]", "model.init.bias_layers=[]",
+        "model.dropout_after=[]", "model.sees_both_towers=[conv3]",
+    ).model  # fmt: skip
+    assert preset("paper", lrn=LRNConfig(alpha=1.0)).lrn == LRNConfig(alpha=1.0)
+    assert preset("paper", normalization=Normalization.none) == preset(
+        "paper", normalization="none"
+    )
+
+
+def test_a_network_is_built_by_name() -> None:
+    class Own(AlexNet):
+        """Somebody's subclass."""
+
+    with torch.device("meta"):
+        network = Own.from_name("one_gpu", classes=10, normalization="none")
+    assert type(network) is Own
+    assert sum(p.numel() for p in network.parameters()) == 59_798_312 - 990 * 4097
+    assert "norm1" not in dict(network.features.named_children())
+
+
+def test_a_preset_of_ones_own_inherits_no_convolution(
+    compose_config: Callable[..., Config],
+) -> None:
+    small = compose_config("model=cifar_small", "~recipe").model
+    assert list(small.conv) == ["conv1", "conv2", "conv3"]
+    assert small.conv["conv2"] == replace(
+        ConvConfig(32, kernel=5, padding=2, normalize=True), pool=small.conv["conv2"].pool
+    )
+
+
+def test_somebodys_own_hydra_app_stays_as_it_is() -> None:
+    GlobalHydra.instance().clear()
+    with initialize(version_base="1.3", config_path=None):
+        mine = GlobalHydra.instance().hydra
+        assert preset("original").normalization == Normalization.pair
+        assert GlobalHydra.instance().hydra is mine
+        assert compose(overrides=["+a=1"]) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("papr", {}, r"there is no model 'papr'; did you mean paper\?"),
+        ("vgg", {}, "did you mean caffenet or cifar_lrn or .* or torchvision"),
+        ("paper", {"clases": 10}, r"no field clases; did you mean classes\?"),
+        ("paper", {"lrn": {"alfa": 1}}, r"no field lrn\.alfa; did you mean alpha"),
+        ("paper", {"conv": {"conv3": {"kernl": 1}}}, r"no field conv\.conv3\.kernl; did you mean"),
+        ("paper", {"activation": "swish"}, r"model\.activation: .*'swish'.*relu"),
+        ("paper", {"dropout": "much"}, r"model\.dropout: .*'much'"),
+        ("paper", {"classes": 1}, r"model\.classes=1"),
+        ("paper", {"without": ["conv7"]}, r"model\.without: no layer 'conv7'"),
+    ],
+)
+def test_mistakes_are_named(name: str, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        preset(name, **changes)
