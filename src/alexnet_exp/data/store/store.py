@@ -160,10 +160,15 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
         return _opened(path)
     try:
         with only_one(path, "packing"):
-            _pack_if_changed(source, config, path, progress)
+            try:
+                _pack_if_changed(source, config, path, progress)
+            except (TooLittleSpaceError, OSError, MemoryError):
+                raise  # the machine's, not the data's fault: the next attempt goes on
+            except Exception:
+                shutil.rmtree(partial_path(path), ignore_errors=True)
+                remove_unpacked(unpacked)
+                raise
             remove_unpacked(unpacked)
-    except (TooLittleSpaceError, MemoryError):
-        raise  # the machine's, not the data's fault: the next attempt goes on
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -175,10 +180,6 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
             raise UserError(
                 f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
             ) from error
-        raise
-    except Exception:
-        shutil.rmtree(partial_path(path), ignore_errors=True)
-        remove_unpacked(unpacked)
         raise
     return _opened(path)
 
