@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 
 from alexnet_exp.bench import __main__ as bench
 from alexnet_exp.bench.clock import Course, ratio
 from alexnet_exp.bench.throughput import PATHS, case_record, headline
-from alexnet_exp.config import Config, conf_folder, to_config
+from alexnet_exp.config import Config, compose, composing, to_config
 from alexnet_exp.config.bench import BenchConfig, BenchRun, register_bench
 from alexnet_exp.config.training import StrategyName
 
@@ -196,10 +194,9 @@ def test_a_run_is_composed_as_train_composes_it(
 ) -> None:
     expected = compose_config("trainer=cpu", *overrides)
     register_bench()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    with composing():
         for profile in ("cpu", "gpu"):
-            composed = to_config(compose("bench", overrides=[f"profile={profile}", *overrides]))
+            composed = to_config(compose([f"profile={profile}", *overrides], "bench"))
             assert isinstance(composed, BenchRun)
             assert composed.bench.profile == profile
             expected.trainer.accelerator = profile
