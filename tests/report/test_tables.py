@@ -12,6 +12,7 @@ from alexnet_exp.report import screen as on_screen
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.documents import write_csv, write_markdown
 from alexnet_exp.report.findings import Report, Size, Verdict
+from alexnet_exp.report.statistics import mean_interval
 from tests.report import drawn_report as drawn
 
 
@@ -147,7 +148,9 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
     words = " ".join(text.split())
     assert "11 reproduced, 1 contradicted, 4 not resolved, 2 not run" in words
     assert "14 seeds or 4,100 images would resolve" in words or width > 80
-    assert "[12.7, 13.3]" in text  # not taken for markup
+    errors = [run.top1_error for run in drawn.big().cells[-1].runs.values()]
+    ends = mean_interval(errors)
+    assert f"[{100 * ends.low:.1f}, {100 * ends.high:.1f}]" in text  # not taken for markup
 
 
 def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(
