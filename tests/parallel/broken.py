@@ -16,7 +16,7 @@ from alexnet_exp.parallel.watch import expect_progress
 
 def fault(what: str) -> None:
     """Let this process fail: ``what`` is a signal's number or a word."""
-    print("last words", flush=True)
+    print("last words at", time.time(), flush=True)
     if what == "raise":
         raise ZeroDivisionError("the fault of the test")
     if what == "mistake":
