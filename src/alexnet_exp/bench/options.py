@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import hydra
 import torch
+from hydra.errors import HydraException
 
 from alexnet_exp.bench.clock import Course, ratio, series
 from alexnet_exp.bench.show import show, spread
 from alexnet_exp.bench.subject import Subject, measure_network
-from alexnet_exp.config import to_config
+from alexnet_exp.config import compose, to_config
 from alexnet_exp.config.bench import BenchConfig, BenchRun
 from alexnet_exp.errors import UserError
 
@@ -24,8 +24,8 @@ def with_changes(run: BenchRun, overrides: Sequence[str], changes: Sequence[str]
         UserError: They can't be composed.
     """
     try:
-        composed = to_config(hydra.compose("bench", [*overrides, *changes]))
-    except hydra.errors.HydraException as error:
+        composed = to_config(compose([*overrides, *changes], "bench"))
+    except HydraException as error:
         named, reason = " ".join(changes), str(error).splitlines()[0]
         raise UserError(f"bench.variants: {named} can't be composed: {reason}") from error
     assert isinstance(composed, BenchRun)
