@@ -1,6 +1,5 @@
 """A whole run on a GPU, where there is one: every way to feed it and to compute on it."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from alexnet_exp.data.pixels import InMemory, put_on
 from alexnet_exp.data.store.images import Images
 from alexnet_exp.data.store.store import prepare
 from alexnet_exp.data.stream import Stream
+from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.training.fit import train
 
 pytestmark = pytest.mark.cuda
@@ -25,8 +25,7 @@ BASE = (
 
 
 def losses(folder: Path) -> list[float]:
-    with (folder / "metrics.csv").open(newline="") as file:
-        return [float(row["train/loss"]) for row in csv.DictReader(file)]
+    return [row["train/loss"] for row in read_metrics(folder)]
 
 
 @pytest.mark.parametrize("encoding", ["raw", "jpeg"])

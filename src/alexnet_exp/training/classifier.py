@@ -28,7 +28,7 @@ from alexnet_exp.training.checkpoint import (
 from alexnet_exp.training.compute import TrainingForward, speed_up
 from alexnet_exp.training.metrics import ErrorCounts
 from alexnet_exp.training.optim import PaperSchedule, build_optimizer
-from alexnet_exp.training.settle import settle_hardware
+from alexnet_exp.training.settle import precision_here, settle_hardware
 
 TEST_SPLITS = ("val", "test")
 Batch = Tensor | Sequence[Tensor]
@@ -81,7 +81,7 @@ class Classifier(L.LightningModule):
         self._training_forward: TrainingForward | None = None
         self._val_error: float | None = None
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
-        self.test_errors = nn.ModuleList([ErrorCounts() for _ in TEST_SPLITS])
+        self.test_errors = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
 
     @classmethod
@@ -97,15 +97,11 @@ class Classifier(L.LightningModule):
         """
         content = load_checkpoint(Path(path))
         config = recorded_config(content["hyper_parameters"]["config"], overrides)
-        here = config.trainer
         if not any(override.startswith("trainer.precision=") for override in overrides):
-            # Training may have run on hardware with arithmetic that this one lacks.
-            on_gpu = torch.cuda.is_available()
-            if here.precision == "bf16-mixed" or (here.precision == "16-mixed" and not on_gpu):
-                here.precision = "auto"
+            config.trainer.precision = precision_here(config.trainer.precision)
         settle_hardware(config)
         # However many devices trained it, this is one process.
-        config.strategy, here.devices, here.num_nodes = StrategyConfig(), 1, 1
+        config.strategy, config.trainer.devices, config.trainer.num_nodes = StrategyConfig(), 1, 1
         refuse_other_network(content, config, Path(path))
         classifier = cls(config, content["hyper_parameters"]["class_names"])
         classifier.on_load_checkpoint(content)
@@ -124,14 +120,13 @@ class Classifier(L.LightningModule):
         if self._augmentation is None:
             if len(self.statistics) < 2:
                 raise UserError("this classifier was made without mean image and covariance")
-            model, data = self.config.model, self.config.data
             self._augmentation = Augmentation(
                 self.config.augmentation,
                 self.statistics["mean"],
                 self.statistics["covariance"],
-                model.input_size,
+                self.config.model.input_size,
                 self.config.seed,
-                data.upscale_to,
+                self.config.data.upscale_to,
             )
         try:
             pixels = [read_photo(photo, self.config.data) for photo in photos]
@@ -143,8 +138,8 @@ class Classifier(L.LightningModule):
     @property
     def batch_size(self) -> int:
         """Photos to read at once, so that all views make up ``evaluation.batch_size``."""
-        views = 10 if self.config.evaluation.views == Views.ten else 1
-        return max(1, self.config.evaluation.batch_size // views)
+        evaluation = self.config.evaluation
+        return max(1, evaluation.batch_size // (10 if evaluation.views == Views.ten else 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of (N, C, s, s) images, the mean image subtracted: (N, classes).
@@ -157,8 +152,7 @@ class Classifier(L.LightningModule):
         if self.training and self._training_forward is None:
             # Its modules, if a strategy has replaced any, are those that compute by now.
             self._training_forward = TrainingForward(self.network, self.config)
-        forward = self._training_forward if self.training else self.network
-        assert forward is not None
+        forward: Any = self._training_forward if self.training else self.network
         logits: Tensor = forward(images)
         return logits if logits.dtype == torch.float64 else logits.float()
 
@@ -200,8 +194,7 @@ class Classifier(L.LightningModule):
         """Cross-entropy of one batch."""
         images, labels = batch
         logits = self(images)
-        smoothing = self.config.optim.label_smoothing
-        loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.optim.label_smoothing)
         self.train_errors.update(loss.detach(), logits.detach(), labels)
         return loss
 
@@ -227,9 +220,8 @@ class Classifier(L.LightningModule):
     def on_test_start(self) -> None:
         """Forget an earlier test."""
         self.predictions = {split: [] for split in TEST_SPLITS}
-        for errors in self.test_errors:
-            assert isinstance(errors, ErrorCounts)
-            errors.reset()
+        for split in TEST_SPLITS:
+            self._tested(split).reset()
 
     def test_step(
         self, batch: Sequence[Tensor], batch_idx: int, dataloader_idx: int | None = None
@@ -238,10 +230,8 @@ class Classifier(L.LightningModule):
 
         The first of two loaders gives validation images; one alone gives test images.
         """
-        which = 1 if dataloader_idx is None else dataloader_idx
-        errors = self.test_errors[which]
-        assert isinstance(errors, ErrorCounts)
-        by_view = self._evaluate(errors, batch)
+        split = TEST_SPLITS[1 if dataloader_idx is None else dataloader_idx]
+        by_view = self._evaluate(self._tested(split), batch)
         top5 = _best_first(by_view.mean(1))[:, :5]
         found = {
             "label": batch[1],
@@ -250,11 +240,10 @@ class Classifier(L.LightningModule):
             "center_top5": _best_first(by_view[:, 0])[:, :5],
         }
         columns = {name: column.cpu().numpy() for name, column in found.items()}
-        self.predictions[TEST_SPLITS[which]].append(columns)
+        self.predictions[split].append(columns)
 
     def on_test_epoch_end(self) -> None:
-        """Log loss and errors of test images; those of validation images by ten views are others
-        than those logged in training."""
+        """Log the errors of test images; ``val/...`` are those of training, by one view."""
         results = self.test_results().items()
         self.log_dict({name: value for name, value in results if name.startswith("test/")})
 
@@ -266,11 +255,12 @@ class Classifier(L.LightningModule):
     def test_results(self) -> dict[str, float]:
         """Loss and error rates of the last test, as fractions, by ``<split>/<metric>``."""
         results = {}
-        for split, errors in zip(TEST_SPLITS, self.test_errors, strict=True):
-            assert isinstance(errors, ErrorCounts)
-            if self.predictions.get(split):
-                results.update(_by_split(split, errors))
+        for split in (split for split in TEST_SPLITS if self.predictions.get(split)):
+            results.update(_by_split(split, self._tested(split)))
         return results
+
+    def _tested(self, split: str) -> ErrorCounts:
+        return cast(ErrorCounts, self.test_errors[split])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep mean image and covariance: what prepares an image for the network."""

@@ -133,9 +133,10 @@ class TrainingForward:
 
 
 def _backward_too() -> AbstractContextManager[Any]:
-    """The backward pass is compiled at once: what fails later would be raised out of reach."""
-    if not hasattr(functorch_config, "force_non_lazy_backward_lowering"):
-        return nullcontext()
+    """The backward pass is compiled at once: what fails later would be raised out of reach.
+
+    torch's own setting, which is not public; torch.compile has no option for it.
+    """
     patched: AbstractContextManager[Any] = functorch_config.patch(
         force_non_lazy_backward_lowering=True
     )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import lightning as L
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from alexnet_exp.config import Config
@@ -103,6 +104,13 @@ def settle_hardware(config: Config) -> None:
             "speed.compile=graphs records CUDA graphs, and there is no GPU: set"
             " speed.compile=network or none"
         )
+
+
+def precision_here(precision: str) -> str:
+    """Of a run whose hardware may have had arithmetic that this one lacks: ``auto`` then."""
+    on_gpu = torch.cuda.is_available()
+    lacks = precision == "bf16-mixed" or (precision == "16-mixed" and not on_gpu)
+    return "auto" if lacks else precision
 
 
 def make_trainer(config: Config, **settings: Any) -> L.Trainer:
