@@ -1,7 +1,6 @@
 """Reading ahead: the right pixels in the right order, errors from threads, no threads left."""
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,16 +71,3 @@ def test_no_more_is_read_ahead_than_asked_for(store: Store, monkeypatch) -> None
     next(batches)
     batches.close()
     assert len(read) <= 3 * 8
-
-
-def test_store_is_damaged_while_it_is_read(config: Any, tmp_path: Path, store: Store) -> None:
-    stream = Stream(store.images, CPU, 2, 1)
-
-    def broken(row: int, out: Any) -> None:
-        raise OSError("disk gone")
-
-    stream.images = type(
-        "Broken", (), {"shape": store.images.shape, "read": staticmethod(broken)}
-    )()
-    with pytest.raises(OSError, match="disk gone"):
-        list(stream.batches([np.arange(4)]))

@@ -95,23 +95,14 @@ class StoreDataModule(L.LightningDataModule):
         return self.evaluation_loader("test", self.config.evaluation.views)
 
     def evaluation_loader(self, split: str, views: Views) -> Loader:
-        """Every image of ``split`` once over all processes, in the order of ``rows``.
-
-        Args:
-            split: train, val or test.
-            views: Of each image.
-        """
+        """Every image of train, val or test once over all processes, in the order of ``rows``."""
         count = max(1, self.config.evaluation.batch_size // self.augmentation.view_count(views))
         rows = self.rows(split)
         batches = [rows[start : start + count] for start in range(0, len(rows), count)]
         return self._loader(batches, views)
 
     def rows(self, split: str) -> NDArray[np.int64]:
-        """Rows of the store that this process evaluates, in the order of its loader.
-
-        Args:
-            split: train, val or test.
-        """
+        """Rows of train, val or test that this process evaluates, in the order of its loader."""
         rank, world_size = 0, 1
         if self.trainer is not None:
             rank, world_size = self.trainer.global_rank, self.trainer.world_size

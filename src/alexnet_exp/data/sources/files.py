@@ -32,8 +32,8 @@ class Files:
         where: the folder, or the archive it was unpacked from, for messages.
 
     Attributes:
-        sizes: size in bytes by name; names are relative to the root, parted by ``/``. Only
-            images and tables are listed; hidden files and ``__MACOSX`` are not.
+        sizes: bytes of images and tables by name, relative to the root and parted by ``/``;
+            hidden files and ``__MACOSX`` are not listed.
         folders: names of all folders, empty ones too.
         ignored: names of other files that are not hidden, and of links that lead nowhere.
         changed: when each folder last changed as it was listed (``""`` is the root or the
