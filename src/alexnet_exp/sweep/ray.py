@@ -137,8 +137,8 @@ class RayJob:
 def _check_number(name: str, value: Any) -> None:
     """Of at least 0, whole where Ray wants it so, or null."""
     whole = name.startswith("num_")
-    kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    if value is not None and not (isinstance(value, kinds) and value >= 0):
+    number = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if value is not None and not (number and value >= 0):
         what = "whole number" if whole else "number"
         raise UserError(f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null")
 
