@@ -98,48 +98,23 @@ def test_number_of_parameters(model_of: ModelOf, overrides: list[str], expected:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "convolutions", "total"),
+    ("override", "convolutions", "total"),
     [
-        (
-            ["model=paper"],
-            [
-                55**2 * 96 * 3 * 121,
-                27**2 * 256 * 48 * 25,
-                13**2 * 384 * 256 * 9,
-                13**2 * 384 * 192 * 9,
-                13**2 * 256 * 192 * 9,
-            ],
-            0.7244e9,
-        ),
-        (
-            ["model=paper", "model.towers=1"],
-            [
-                55**2 * 96 * 3 * 121,
-                27**2 * 256 * 96 * 25,
-                13**2 * 384 * 256 * 9,
-                13**2 * 384 * 384 * 9,
-                13**2 * 256 * 384 * 9,
-            ],
-            1.135e9,
-        ),
-        (
-            ["model=torchvision"],
-            [
-                55**2 * 64 * 3 * 121,
-                27**2 * 192 * 64 * 25,
-                13**2 * 384 * 192 * 9,
-                13**2 * 256 * 384 * 9,
-                13**2 * 256 * 256 * 9,
-            ],
-            0.7142e9,
-        ),
+        # side of the map, outputs, inputs that one output sees, kernel
+        ("model=paper", [(55, 96, 3, 11), (27, 256, 48, 5), (13, 384, 256, 3),
+                         (13, 384, 192, 3), (13, 256, 192, 3)], 0.7244e9),
+        ("model.towers=1", [(55, 96, 3, 11), (27, 256, 96, 5), (13, 384, 256, 3),
+                            (13, 384, 384, 3), (13, 256, 384, 3)], 1.135e9),
+        ("model=torchvision", [(55, 64, 3, 11), (27, 192, 64, 5), (13, 384, 192, 3),
+                               (13, 256, 384, 3), (13, 256, 256, 3)], 0.7142e9),
     ],
-)
+)  # fmt: skip
 def test_multiply_accumulates(
-    model_of: ModelOf, overrides: list[str], convolutions: list[int], total: float
+    model_of: ModelOf, override: str, convolutions: list[tuple[int, ...]], total: float
 ) -> None:
-    layers = plan(model_of(*overrides))
-    expected = [*convolutions, 9216 * 4096, 4096 * 4096, 4096 * 1000]
+    layers = plan(model_of(override))
+    expected = [side**2 * out * seen * kernel**2 for side, out, seen, kernel in convolutions]
+    expected += [9216 * 4096, 4096 * 4096, 4096 * 1000]
     assert [layer.macs for layer in layers if layer.kind in ("conv", "fc")] == expected
     assert float(f"{sum(layer.macs for layer in layers):.4g}") == total
 
@@ -211,34 +186,6 @@ def test_conv1_of_the_paper_pads_at_the_right_and_bottom_alone(model_of: ModelOf
     )
 
 
-@pytest.mark.parametrize(
-    ("without", "expected"),
-    [
-        # inputs, outputs, groups of every convolution that is left
-        ("conv3", {"conv4": (256, 384, 1), "conv5": (384, 256, 2)}),
-        ("conv4", {"conv3": (256, 384, 1), "conv5": (384, 256, 2)}),
-        ("conv5", {"conv3": (256, 384, 1), "conv4": (384, 384, 2)}),
-    ],
-)
-def test_without_a_layer_the_next_one_takes_its_place(
-    model_of: ModelOf, without: str, expected: dict[str, tuple[int, int, int]]
-) -> None:
-    config = model_of(f"+experiment=no_{without}")
-    layers = by_name(plan(config))
-    found = {
-        name: (layer.inputs, layer.outputs, layer.groups)
-        for name, layer in layers.items()
-        if layer.kind == "conv"
-    }
-    assert found == {"conv1": (3, 96, 1), "conv2": (96, 256, 2), **expected}
-    assert layers["pool5"].size == 6
-    assert layers["fc6"].inputs == 36 * (384 if without == "conv5" else 256)
-    number = without.removeprefix("conv")
-    assert not {without, f"relu{number}"} & set(names(on_meta(config)))
-    narrow = replace(config, width=0.06)
-    assert AlexNet(narrow)(images(narrow)).shape == (1, 1000)
-
-
 # Least input: from the last pooling back by hand. Three pixels before pool5, 7 before pool2 and 15
 # before pool1 take (15 - 1) * 4 + 11 = 67 pixels at stride 4: less the padding (torchvision: 2 on
 # each side, d2l: 1), or with conv1's ceil one pixel more than 14 outputs take. With pool_ceil two
@@ -259,18 +206,6 @@ def test_least_input_size(model_of: ModelOf, preset: str, least: int) -> None:
     assert logits.shape == (2, 1000)
     assert logits.isfinite().all()
     assert by_name(network.plan)["pool3" if preset == "cifar_small" else "pool5"].size == 1
-
-
-@pytest.mark.parametrize("preset", ["paper", "torchvision", "d2l"])
-@pytest.mark.parametrize("size", [67, 128, 200, 224, 256])
-def test_first_fully_connected_layer_sizes_itself(
-    model_of: ModelOf, preset: str, size: int
-) -> None:
-    config = replace(model_of(f"model={preset}", NARROW), input_size=size)
-    network = AlexNet(config)
-    maps = network.features(images(config))
-    assert network.classifier.get_submodule("fc6").weight.shape[1] == maps[0].numel()
-    assert network(images(config)).shape == (1, 1000)
 
 
 @pytest.mark.parametrize("missing", ["classes", "input_channels"])
@@ -300,33 +235,21 @@ def sensitivity(network: AlexNet, start: str, stop: str, tower: int) -> list[boo
     return [bool(part.abs().max() > 0) for part in leaf.grad.chunk(2, 1)]
 
 
-@pytest.mark.parametrize("tower", [0, 1])
-@pytest.mark.parametrize(
-    ("start", "stop", "communicates"),
-    [
-        ("conv1", "conv2", False),
-        ("conv2", "conv3", True),
-        ("conv3", "conv4", False),
-        ("conv4", "conv5", False),
-        ("conv3", "conv5", False),
-        ("conv5", "fc6", True),
-        ("fc6", "fc7", True),
-        ("fc7", "fc8", True),
-    ],
-)
-def test_towers_communicate_where_the_paper_says(
-    model_of: ModelOf, start: str, stop: str, communicates: bool, tower: int
-) -> None:
-    network = AlexNet(model_of(NARROW, "model.input_size=67", "model.init.scheme=he"))
-    seen = [communicates, communicates]
-    seen[tower] = True
-    assert sensitivity(network, start, stop, tower) == seen
+PAPERS = "[conv3,fc6,fc7]"
 
 
 @pytest.mark.parametrize("tower", [0, 1])
 @pytest.mark.parametrize(
     ("sees_both", "start", "stop", "communicates"),
     [
+        (PAPERS, "conv1", "conv2", False),
+        (PAPERS, "conv2", "conv3", True),
+        (PAPERS, "conv3", "conv4", False),
+        (PAPERS, "conv4", "conv5", False),
+        (PAPERS, "conv3", "conv5", False),
+        (PAPERS, "conv5", "fc6", True),
+        (PAPERS, "fc6", "fc7", True),
+        (PAPERS, "fc7", "fc8", True),
         ("[fc6,fc7]", "conv2", "conv3", False),
         ("[fc6,fc7]", "conv1", "conv5", False),
         ("[fc6,fc7]", "conv5", "fc6", True),
@@ -337,7 +260,7 @@ def test_towers_communicate_where_the_paper_says(
         ("[conv2,fc6,fc7]", "conv1", "conv2", True),
     ],
 )
-def test_sees_both_towers_says_who_communicates(
+def test_towers_communicate_where_the_paper_or_sees_both_towers_says(
     model_of: ModelOf, sees_both: str, start: str, stop: str, communicates: bool, tower: int
 ) -> None:
     overrides = [NARROW, "model.input_size=67", "model.init.scheme=he"]
@@ -412,26 +335,26 @@ def test_torchvision_preset_has_the_modules_of_torchvision(model_of: ModelOf) ->
         assert [repr(module) for module in mine] == [repr(module) for module in leaves]
 
 
-@pytest.mark.parametrize("preset", ["paper", "caffenet", "d2l", "cifar_small"])
-def test_torchvision_weights_do_not_fit_another_preset(model_of: ModelOf, preset: str) -> None:
-    with pytest.raises(ValueError, match="torchvision"):
-        from_torchvision(on_meta(model_of(f"model={preset}")), torchvision_state())
+LACKING = torchvision_state()
+del LACKING["features.0.bias"]
 
 
-def test_torchvision_weights_of_other_classes_name_the_override(model_of: ModelOf) -> None:
-    with pytest.raises(ValueError, match=r"model\.classes=10$"):
-        from_torchvision(on_meta(model_of("model=torchvision")), torchvision_state(10))
-
-
-def test_from_torchvision_counts_layers_on_the_right_side(model_of: ModelOf) -> None:
-    with pytest.raises(ValueError, match="torchvision's alexnet has 8 layers, this has 4"):
-        from_torchvision(on_meta(model_of("model=cifar_small")), torchvision_state())
-
-
-@pytest.mark.parametrize("key", ["layer1.0.conv1.weight", "module.features.0.weight", "fc.bias"])
-def test_weights_of_another_network_are_named(model_of: ModelOf, key: str) -> None:
-    with pytest.raises(ValueError, match=f"{key} is not of torchvision's alexnet"):
-        from_torchvision(on_meta(model_of("model=torchvision")), {key: torch.zeros(1)})
+@pytest.mark.parametrize(
+    ("preset", "state", "message"),
+    [
+        *((preset, torchvision_state(), "use model=torchvision") for preset in ("paper", "d2l")),
+        ("cifar_small", torchvision_state(), "torchvision's alexnet has 8 layers, this has 4"),
+        ("torchvision", torchvision_state(10), r"model\.classes=10$"),
+        ("torchvision", LACKING, r"features\.0\.bias is missing"),
+        *(("torchvision", {key: torch.zeros(1)}, f"{key} is not of torchvision's alexnet")
+          for key in ("layer1.0.conv1.weight", "module.features.0.weight", "fc.bias")),
+    ],
+)  # fmt: skip
+def test_weights_that_do_not_fit_are_refused(
+    model_of: ModelOf, preset: str, state: dict[str, Tensor], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        from_torchvision(on_meta(model_of(f"model={preset}")), state)
 
 
 @pytest.mark.parametrize("preset", ["torchvision", "d2l"])
@@ -453,13 +376,6 @@ def test_normalization_with_nothing_to_act_on_is_refused() -> None:
             init=InitConfig(bias_layers=[]),
             normalization=Normalization.lrn,
         )
-
-
-def test_from_torchvision_missing_key_is_a_value_error(model_of: ModelOf) -> None:
-    state = torchvision_state()
-    del state["features.0.bias"]
-    with pytest.raises(ValueError, match=r"features\.0\.bias"):
-        from_torchvision(on_meta(model_of("model=torchvision")), state)
 
 
 # Initial weights
@@ -867,6 +783,8 @@ def test_widths_divide_by_the_towers(model_of: ModelOf, preset: str) -> None:
         ("order", [Step.pool], "model.order="),
         ("lrn", LRNConfig(size=4), "model.lrn.size=4"),
         ("lrn", LRNConfig(size=-1), "model.lrn.size=-1"),
+        ("init", InitConfig(bias_layers=["fc9"]), "model.init.bias_layers: no layer 'fc9'"),
+        ("init", InitConfig(layer_std={"conv0": 1.0}), "model.init.layer_std: no layer 'conv0'"),
         ("conv", {"conv2": ConvConfig()}, "model.conv"),
         ("conv", {"conv1": ConvConfig(channels=0)}, "model.conv.conv1.channels=0"),
         ("conv", {"conv1": ConvConfig(kernel=0)}, "model.conv.conv1.kernel=0"),
@@ -879,22 +797,6 @@ def test_mistakes_name_the_field(
 ) -> None:
     with pytest.raises(ValueError) as raised:  # noqa: PT011
         replace(model_of(), **{field: value})
-    assert str(raised.value).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"bias_layers": ["fc9"]}, "model.init.bias_layers: no layer 'fc9'"),
-        ({"layer_std": {"conv0": 1.0}}, "model.init.layer_std: no layer 'conv0'"),
-    ],
-)
-def test_mistakes_of_initialization_name_the_field(
-    model_of: ModelOf, change: dict[str, Any], message: str
-) -> None:
-    config = model_of()
-    with pytest.raises(ValueError) as raised:  # noqa: PT011
-        replace(config, init=replace(config.init, **change))
     assert str(raised.value).startswith(message)
 
 
