@@ -41,11 +41,13 @@ def expected(
         padded = sum(4 * count * layer.parameters // layer.outputs for count, layer in rows)
         units = 1 + len(fc)
         return (1 + 1 + 2) * rest * padded, units * (2 * GATHERED + REDUCED) * (devices - 1)
-    if strategy == "towers":  # pairs, which meet at conv3 and each fully connected layer
+    if (
+        strategy == "towers"
+    ):  # pairs, which meet at conv3, each fully connected layer and the logits
         pairs, images = devices // 2, IMAGES * 2 / devices
         seen = conv[2].inputs * conv[2].size ** 2 + inputs
-        activations = images * size * ((1 + 2) * seen + fc[-1].outputs) / 2
-        messages = 4 * (GATHERED + REDUCED) + GATHERED
+        activations = images * size * (1 + 2) * (seen + fc[-1].outputs) / 2
+        messages = 5 * (GATHERED + REDUCED)
         gradients = 2 * (pairs - 1) / pairs * weights / 2
         return activations + gradients, messages + REDUCED * (pairs - 1)
     logits = 2 * IMAGES * fc[-1].outputs / devices
