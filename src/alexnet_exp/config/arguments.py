@@ -29,7 +29,8 @@ def fold_added(composed: DictConfig) -> DictConfig:
         node = folded.get(group)
         if not isinstance(node, DictConfig):
             continue
-        known = [item.name for item in fields(OmegaConf.get_type(node))]
+        schema: Any = OmegaConf.get_type(node)
+        known = [item.name for item in fields(schema)]
         with open_dict(node):
             for name in [str(name) for name in node if name not in known]:
                 node[below][name] = node.pop(name)
