@@ -6,8 +6,9 @@ and its kernels for channels-last memory are slower (README, speed).
 
 import ctypes
 import subprocess
+from collections.abc import Callable
 from ctypes import c_float, c_int, c_int64, c_void_p
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -172,7 +173,8 @@ def _lrn_agrees(key: str | None) -> bool:
             for layout in (torch.contiguous_format, torch.channels_last):
                 for size in (5, 3):
                     x = torch.empty(2, 32, 17, 17, dtype=dtype, device="cpu", memory_format=layout)
-                    check_lrn(lambda x, n=size: lrn(x, 2, n, 1e-2, 2.0, True), x, 2, size)
+                    constants: dict[str, Any] = {"towers": 2, "size": size, "alpha": 1e-2, "k": 2.0}
+                    check_lrn(partial(lrn, **constants, relu=True), x, **constants)
 
     return key is not None and agrees("LRN by compiled C", key, check)
 
@@ -181,11 +183,12 @@ def _lrn_agrees(key: str | None) -> bool:
 def _crop_agrees(key: str | None) -> bool:
     def check() -> None:
         for dtype in DTYPES:
+            cut: Callable[..., Tensor] = partial(crop, size=17, dtype=dtype)
             for channels in (3, 1):
-
-                def crop_rows(images: Tensor, rows: Tensor, *given: Any, to: Any = dtype) -> Tensor:
-                    return crop(images.data_ptr() + rows * images[0].numel(), *given, 17, to)
-
-                check_crop(crop_rows, torch.device("cpu"), 24, 17, channels)
+                check_crop(partial(_crop_rows, cut), torch.device("cpu"), 24, 17, channels)
 
     return key is not None and agrees("cropping by compiled C", key, check)
+
+
+def _crop_rows(cut: Callable[..., Tensor], images: Tensor, rows: Tensor, *given: Any) -> Tensor:
+    return cut(images.data_ptr() + rows * images[0].numel(), *given)

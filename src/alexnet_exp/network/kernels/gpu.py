@@ -3,7 +3,7 @@
 Triton itself is imported by what runs alone: it may not be installed.
 """
 
-from functools import cache
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -169,7 +169,7 @@ def _check_crop(
     device: torch.device, dtype: torch.dtype, side: int, size: int, channels: int
 ) -> bool:
     def check() -> None:
-        check_crop(lambda *given: crop(*given, size, dtype), device, side, size, channels)
+        check_crop(partial(crop, size=size, dtype=dtype), device, side, size, channels)
 
     key = _key("crop", device, dtype, side, size, channels)
     return agrees("cropping by Triton", key, check)
