@@ -64,7 +64,7 @@ def test_draws_and_crops_are_those_of_a_cpu(compose_config, tmp_path: Path) -> N
     [
         ("data.resident=never",), ("data.resident=never", "data.workers=0"),
         ("speed.compile=none",), ("speed.compile=network",), ("speed.kernels=false",),
-        ("speed.fuse=false",), ("speed.space_to_depth=true",), ("speed.fused_optimizer=false",),
+        ("speed.fuse=false",), ("speed.fused_optimizer=false",),
     ],
 )  # fmt: skip
 def test_every_way_trains_the_same(compose_config, tmp_path: Path, way: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ from alexnet_exp.network.kernels import cpu
 from alexnet_exp.network.lrn import LocalResponseNorm
 from alexnet_exp.network.plan import plan
 from alexnet_exp.training import compute as speed
-from alexnet_exp.training.compute import SpaceToDepthConv, TrainingForward, describe, speed_up
+from alexnet_exp.training.compute import TrainingForward, describe, speed_up
 from alexnet_exp.training.fit import train
 from alexnet_exp.training.settle import settle_hardware
 
@@ -189,24 +189,6 @@ def test_rectifiers_become_a_part_of_the_normalization_after_them(compose_config
     original = AlexNet(compose_config("model=original", *PAPER[:2]).model)
     speed_up(original, compose_config("model=original", *PAPER[:2]))
     assert not original.features.norm1.relu  # it pools before it rectifies
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(
-    ("kernel", "stride", "side"), [(11, 4, 227), (11, 4, 230), (5, 2, 32), (7, 3, 40), (4, 4, 64)]
-)
-def test_convolution_over_blocks_is_the_convolution(
-    kernel: int, stride: int, side: int, channels: int
-) -> None:
-    conv = nn.Conv2d(channels, 8, kernel, stride).double()
-    blocks = SpaceToDepthConv(conv)
-    x = torch.randn(2, channels, side, side, dtype=torch.float64)
-    torch.testing.assert_close(blocks(x), conv(x), rtol=1e-12, atol=1e-12)
-    weight = torch.randn_like(conv(x))
-    (ours,), (theirs,) = (
-        torch.autograd.grad((layer(x) * weight).sum(), [conv.weight]) for layer in (blocks, conv)
-    )
-    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-10)
 
 
 @pytest.mark.long

@@ -262,11 +262,6 @@ class SpeedConfig:
     fuse: bool = True
     """Compute the rectifier before a response normalization as a part of it."""
 
-    space_to_depth: bool = False
-    """Compute a first convolution of stride s over blocks of s x s pixels, so that three channels
-    become 3 s^2 and its kernel is smaller: the same sums in another order. On two CPU cores 3 %
-    faster in bf16, no more than rounds differ; on a GPU it was not measured."""
-
     fused_optimizer: bool = True
     """One kernel for the whole step of the optimizer, but for the last bit."""
 

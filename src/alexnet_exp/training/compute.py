@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._functorch import config as functorch_config
-from torch.nn import functional as F
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Compile, StrategyName
@@ -23,15 +22,13 @@ def speed_up(network: AlexNet, config: Config) -> AlexNet:
     """Choose how the network's layers are computed.
 
     Args:
-        network: Changed in place: a convolution over blocks of pixels, rectifiers that become a
-            part of what follows, the paths of normalizations. Names and parameters stay.
+        network: Changed in place: rectifiers that become a part of what follows, the
+            paths of normalizations. Names and parameters stay.
         config: ``speed`` of it.
 
     Returns:
         ``network``.
     """
-    if config.speed.space_to_depth:
-        _compute_first_over_blocks(network)
     before: tuple[str, nn.Module] | None = None
     for name, module in list(network.features.named_children()):
         if isinstance(module, LocalResponseNorm):
@@ -41,57 +38,6 @@ def speed_up(network: AlexNet, config: Config) -> AlexNet:
                 setattr(network.features, before[0], nn.Identity())
         before = name, module
     return network
-
-
-def _compute_first_over_blocks(network: AlexNet) -> None:
-    for name, module in network.features.named_children():
-        if isinstance(module, nn.Conv2d):
-            if SpaceToDepthConv.can_stand_in(module):
-                setattr(network.features, name, SpaceToDepthConv(module))
-            return
-
-
-class SpaceToDepthConv(nn.Conv2d):
-    """A convolution of stride s, computed as one of stride 1 over blocks of s x s pixels.
-
-    The first layer sees three channels, too few for a matrix unit; here it sees 3 s^2, and its
-    kernel is s times smaller on each side. Weights and their names stay those of ``nn.Conv2d``.
-
-    Args:
-        conv: Of stride s > 1, without padding and groups.
-    """
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__(conv.in_channels, conv.out_channels, conv.kernel_size[0], conv.stride[0])
-        self.weight, self.bias = conv.weight, conv.bias
-
-    def reset_parameters(self) -> None:
-        """Draw nothing: torch's generator stays where it is."""
-
-    @staticmethod
-    def can_stand_in(conv: nn.Conv2d) -> bool:
-        """Whether it computes what ``conv`` does."""
-        return (
-            conv.groups == 1
-            and conv.padding == (0, 0)
-            and conv.stride[0] == conv.stride[1] > 1
-            and conv.kernel_size[0] == conv.kernel_size[1]
-        )
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, outputs, h, w)."""
-        block, kernel = self.stride[0], self.kernel_size[0]
-        blocks = -(-kernel // block)  # of the kernel
-        missing = [((side - kernel) // block + blocks) * block - side for side in images.shape[2:]]
-        beyond = blocks * block - kernel
-        images = F.pad(images, (0, missing[1], 0, missing[0]))
-        weight = F.pad(self.weight, (0, beyond, 0, beyond))
-        deep = F.pixel_unshuffle(images, block).contiguous(
-            memory_format=torch.channels_last
-            if self.weight.is_contiguous(memory_format=torch.channels_last)
-            else torch.contiguous_format
-        )
-        return F.conv2d(deep, F.pixel_unshuffle(weight, block), self.bias)
 
 
 class TrainingForward:
@@ -172,8 +118,6 @@ def describe(config: Config, layers: Sequence[LayerPlan]) -> str:
     parts = [config.trainer.precision]
     if config.trainer.channels_last:
         parts.append("channels-last")
-    if speed.space_to_depth:
-        parts.append("conv1 over blocks of pixels")
     chosen = chosen_compile(config)
     if chosen != Compile.none:
         parts.append(f"torch.compile ({chosen})")
