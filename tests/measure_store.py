@@ -6,7 +6,6 @@ Markdown table; asserts nothing.
 """
 
 import argparse
-import json
 import shutil
 import statistics
 import subprocess
@@ -57,27 +56,14 @@ class Squares(Source):
         return square
 
 
-def resident() -> tuple[float, float]:
-    """Private and file-backed memory of this process, in MiB (Linux)."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return tuple(int(status[key].split()[0]) / 1024 for key in ("RssAnon", "RssFile"))  # type: ignore[return-value]
-
-
-def from_disk() -> int:
-    """Bytes that this process had to read from a disk, not from the page cache (Linux)."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return int(dict(line.split(": ") for line in lines)["read_bytes"])
-
-
-def read(path: Path, batches: int) -> dict[str, float]:
-    """Open a store and read batches of it; what that took."""
+def read(path: Path, batches: int) -> str:
+    """Open a store and read batches of it; what that took, as the end of a row (Linux)."""
     begin = time.perf_counter()
     store = Store.open(path)
     opened = time.perf_counter() - begin
     sampler = TrainSampler(store.indices("train"), BATCH, seed=0)
     out = np.empty((BATCH, *store.images.shape[1:]), np.uint8)
     seconds: list[float] = []
-    disk = from_disk()
     epoch = 0
     while len(seconds) < batches:
         sampler.set_epoch(epoch)
@@ -91,19 +77,10 @@ def read(path: Path, batches: int) -> dict[str, float]:
             if len(seconds) == batches:
                 break
     quartiles = statistics.quantiles(seconds, n=4)
-    private, mapped = resident()
-    return {
-        "images": len(store.images),
-        "shards": len(store.meta["shards"]),
-        "megabytes": store.images.stored_bytes / 1e6,
-        "open": 1e3 * opened,
-        "median": 1e3 * quartiles[1],
-        "low": 1e3 * quartiles[0],
-        "high": 1e3 * quartiles[2],
-        "disk": (from_disk() - disk) / 1e6,
-        "private": private,
-        "mapped": mapped,
-    }
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    private = int(status["RssAnon"].split()[0]) / 1024
+    low, median, high = (f"{1e3 * quartile:.2f}" for quartile in quartiles)
+    return f"{1e3 * opened:.1f} | {median} ({low} to {high}) | {private:.0f}"
 
 
 def main() -> None:
@@ -116,14 +93,11 @@ def main() -> None:
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)  # in a process of its own
     settings = parser.parse_args()
     if settings.read is not None:
-        print(json.dumps(read(settings.read, settings.batches)))
+        print(read(settings.read, settings.batches))
         return
     print(f"{settings.side} pixels, batches of {BATCH}, {settings.batches} of each store")
-    print(
-        "| store | images | shards | MB | packed, images/s | open, ms | batch, ms: median"
-        " (quartiles) | from disk, MB | private, MiB | mapped, MiB |"
-    )
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    print("| store | images | open, ms | batch, ms: median (quartiles) | private memory, MiB |")
+    print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=settings.folder) as name:
         for encoding in Encoding:
             for images in settings.images:
@@ -132,18 +106,10 @@ def main() -> None:
                     name="squares", image_size=settings.side, stores=name, encoding=encoding
                 )
                 pack(Squares(config, images), config, path, progress=False)
-                rate = json.loads((path / "meta.json").read_text())["images_per_second"]
                 command = [sys.executable, __file__, "--read", str(path)]
                 command += ["--batches", str(settings.batches)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                row = json.loads(done.stdout)
-                print(
-                    f"| {encoding} | {row['images']:,} | {row['shards']} | {row['megabytes']:,.0f}"
-                    f" | {rate:,.0f} | {row['open']:.1f} | {row['median']:.2f}"
-                    f" ({row['low']:.2f} to {row['high']:.2f}) | {row['disk']:,.0f}"
-                    f" | {row['private']:.0f} | {row['mapped']:.0f} |",
-                    flush=True,
-                )
+                print(f"| {encoding} | {images:,} | {done.stdout.strip()} |", flush=True)
                 shutil.rmtree(path)
 
 

@@ -56,3 +56,8 @@ def contents(path: Path) -> dict[str, object]:
     meta = json.loads((path / "meta.json").read_text())
     held["meta.json"] = {k: v for k, v in meta.items() if k not in TIMES}
     return held
+
+
+def left(config: DataConfig) -> set[str]:
+    """What lies in the folder of stores, but locks."""
+    return {path.name for path in Path(config.stores).iterdir() if path.suffix != ".lock"}

@@ -115,21 +115,6 @@ def test_crops_reach_every_place_alike_and_half_are_mirrored() -> None:
     assert chi_square_score(both) < 4.5
 
 
-def test_full_size_crops_reach_the_last_pixel() -> None:
-    image = torch.zeros(256, 256, 3, dtype=torch.uint8)
-    image[..., 0] = torch.arange(256)[:, None]
-    image[..., 1] = torch.arange(256)
-    mean = torch.zeros(256, 256, 3)
-    count = 200
-    cropper = augmentation(mean, input_size=224, crops=True)
-    outs = [augmented(cropper, image[None], torch.tensor([i]), 0) for i in range(count)]
-    tops = [int(out[0, 0, 0, 0]) for out in outs]
-    assert (min(tops), max(tops)) == (0, 32)
-    for out, top in zip(outs, tops, strict=True):
-        assert out.shape == (1, 3, 224, 224)
-        assert int(out[0, 0, -1, 0]) == top + 223
-
-
 ALL = {"crops": True, "flips": True, "color_noise": True}
 
 
@@ -167,8 +152,7 @@ def test_an_image_does_not_depend_on_its_batch(fields: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("part", ["crops", "flips", "color_noise"])
 def test_epochs_seeds_and_images_differ(part: str) -> None:
-    images = positions(200)
-    index = torch.arange(200)
+    images, index = positions(200), torch.arange(200)
 
     def drawn(seed: int, epoch: int, first: int = 0) -> Tensor:
         cropper = augmentation(seed=seed, **{part: True})
@@ -201,17 +185,6 @@ def test_color_noise_has_the_covariance_of_the_pixels(std: float) -> None:
     # A covariance of normal numbers has the variance (C_ii C_jj + C_ij^2) / n.
     error = ((variances[:, None] * variances + expected**2) / count).sqrt()
     assert ((torch.cov(constants.T) - expected).abs() < 5 * error).all()
-
-
-def test_color_noise_of_gray_images_follows_their_variance() -> None:
-    count = 20_000
-    images = torch.zeros(1, 2, 2, 1, dtype=torch.uint8).expand(count, -1, -1, -1)
-    covariance = torch.tensor([[3600.0]], dtype=torch.float64)
-    mean = torch.zeros(2, 2, 1)
-    noise = augmented(
-        augmentation(mean, covariance, 2, color_noise=True), images, torch.arange(count), 0
-    )
-    assert noise.std().item() == pytest.approx(6.0, rel=5 / math.sqrt(2 * count))
 
 
 @pytest.mark.parametrize("min_scale", [1.0, 0.4])
@@ -247,50 +220,17 @@ def test_switching_one_part_off_leaves_the_others_as_they_were() -> None:
 def test_ten_views_are_corners_center_and_their_mirrors(input_size: int) -> None:
     images, mean = random_images(4), random_mean()
     cutter = augmentation(mean, input_size=input_size, **ALL)
-    found = cutter.views(images, Views.ten)
-    assert found.shape == (4, 10, 3, input_size, input_size)
     slack = SIDE - input_size
     centered = (images.float() - mean).permute(0, 3, 1, 2)
     expected = []
-    for top, left in (
-        (0, 0), (0, slack), (slack, 0), (slack, slack), (slack // 2, slack // 2),
-    ):  # fmt: skip
+    for top, left in ((slack // 2,) * 2, (0, 0), (0, slack), (slack, 0), (slack, slack)):
         view = centered[:, :, top : top + input_size, left : left + input_size]
         expected += [view, view.flip(3)]
-    for i in range(4):
-        ours = sorted(view.flatten().tolist() for view in found[i])
-        assert ours == sorted(view[i].flatten().tolist() for view in expected)
-    center = cutter.views(images, Views.one)
-    assert torch.equal(center, expected[8])
-
-
-def test_the_one_view_is_what_training_sees_with_everything_off() -> None:
-    images = random_images(3)
-    cropper = augmentation(random_mean())
-    assert torch.equal(
-        cropper.views(images, Views.one), augmented(cropper, images, torch.arange(3), 0)
-    )
+    assert torch.equal(cutter.views(images, Views.ten), torch.stack(expected, 1))
+    assert torch.equal(cutter.views(images, Views.one), expected[0])
 
 
 # Resized crops
-
-
-def test_resized_crops_stay_within_the_range_of_the_image() -> None:
-    images = random_images(100)
-    low, high = images.amin((1, 2)).float(), images.amax((1, 2)).float()
-    out = augmented(
-        augmentation(crops=True, flips=True, min_scale=0.1), images, torch.arange(100), 0
-    )
-    assert out.shape == (100, 3, SIZE, SIZE)
-    assert (out >= low[:, :, None, None] - 1e-3).all()
-    assert (out <= high[:, :, None, None] + 1e-3).all()
-
-
-def test_resized_crops_keep_a_constant_image_constant() -> None:
-    images = torch.full((50, SIDE, SIDE, 3), 90, dtype=torch.uint8)
-    cropper = augmentation(torch.full((SIDE, SIDE, 3), 50.0), crops=True, flips=True, min_scale=0.2)
-    out = augmented(cropper, images, torch.arange(50), 0)
-    torch.testing.assert_close(out, torch.full_like(out, 40), rtol=0, atol=1e-4)
 
 
 def spans(out: Tensor, step: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -383,13 +323,6 @@ def test_upscale_to_enlarges_images_and_mean_bilinearly() -> None:
         augmented(cutter, images, torch.arange(3), 0), expected, rtol=0, atol=1e-4
     )
     torch.testing.assert_close(cutter.views(images, Views.one), expected, rtol=0, atol=1e-4)
-
-
-def test_upscaled_images_are_cropped_all_over() -> None:
-    images = random_images(1, 6).expand(300, -1, -1, -1)
-    cropper = augmentation(random_mean(6), input_size=10, upscale_to=12, crops=True)
-    out = augmented(cropper, images, torch.arange(300), 0)
-    assert len(out.flatten(1).unique(dim=0)) == 9
 
 
 def test_mean_image_false_leaves_the_pixels() -> None:

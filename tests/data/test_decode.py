@@ -1,5 +1,3 @@
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -134,9 +132,3 @@ def test_resize_agrees_with_pillow(shape: tuple[int, ...]) -> None:
     expected = expected[top : top + 16, left : left + 16]
     difference = np.abs(resize_and_crop(image, 16).astype(int) - expected)
     assert difference.max() <= 1
-
-
-def test_exif_orientation_does_not_turn_the_image() -> None:
-    with Image.open(io.BytesIO(turned())) as image:
-        assert image.getexif()[0x0112] == 6
-    assert decode(turned(), "turned.jpg").shape == (32, 48, 3)

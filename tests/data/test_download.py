@@ -42,9 +42,7 @@ def test_download_is_checked_and_kept(
     path = fetch(f"{url}/flowers.tgz", SHA256, folder)
     assert path.read_bytes() == CONTENT
     assert names(folder) == {"flowers.tgz"}
-    first, last = capsys.readouterr().err.splitlines()
-    assert first == f"downloading {url}/flowers.tgz: 7,000 bytes"
-    assert "bytes/s" in last
+    assert capsys.readouterr().err == f"downloading {url}/flowers.tgz\n"
     before = path.stat().st_mtime_ns
     fetch(f"{url}/flowers.tgz", SHA256, folder)
     assert path.stat().st_mtime_ns == before

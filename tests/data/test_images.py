@@ -1,11 +1,9 @@
 import ctypes
 import io
-import json
 import pickle
 import random
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +11,12 @@ import pytest
 from PIL import Image
 
 from alexnet_exp.config.data import DataConfig, Encoding
-from alexnet_exp.data import decode as decoding
-from alexnet_exp.data.decode import encode_jpeg, resize_and_crop
+from alexnet_exp.data.decode import resize_and_crop
 from alexnet_exp.data.store import packing
 from alexnet_exp.data.store.images import offsets_path, shard_path
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import UserError
-from tests.data.drawn import SIZE, config_of, folder_of, opened, picture
+from tests.data.drawn import SIZE, config_of, folder_of, opened
 
 COUNT = 41
 
@@ -98,43 +95,23 @@ def test_shards_are_plain_arrays_of_at_most_the_given_size(config: DataConfig) -
     counts = store.meta["shards"]
     assert sum(counts) == COUNT
     assert len(counts) >= 5
-    files, stored = b"", 0
-    for shard, count in enumerate(counts):
-        array = np.load(shard_path(store.path, shard))
-        assert array.nbytes <= 9 * SIZE * SIZE * 3 or config.encoding == Encoding.jpeg
-        stored += array.nbytes
-        if config.encoding == Encoding.jpeg:
-            offsets = np.load(offsets_path(store.path, shard))
-            assert offsets.shape == (count + 1,)
-            for start, stop in pairwise(offsets):
-                Image.open(io.BytesIO(array[start:stop].tobytes())).verify()
-        files += array.tobytes()
-    assert store.meta["stored_bytes"] == stored
-    on_disk = [*store.path.glob("images-*.npy"), *store.path.glob("offsets-*.npy")]
-    headers = len(on_disk) * 128
-    assert store.images.stored_bytes <= sum(f.stat().st_size for f in on_disk)
-    assert store.images.stored_bytes >= sum(f.stat().st_size for f in on_disk) - headers
+    assert max(counts) <= 9
+    expected = [image.tobytes() for image in drawn(config)]
     if config.encoding == Encoding.jpeg:
-        assert files == b"".join(through_pillow(image)[0] for image in drawn(config))
-    else:
-        assert files == drawn(config).tobytes()
-
-
-def test_statistics_are_those_of_what_is_read(config: DataConfig) -> None:
-    store = prepare(config, progress=False)
-    images = store.images[store.indices("train")].astype(np.float64)
-    np.testing.assert_allclose(store.mean, images.mean(axis=0), rtol=1e-6)
-    pixels = images.reshape(-1, 3)
-    np.testing.assert_allclose(store.covariance, np.cov(pixels.T, bias=True), rtol=1e-10)
+        expected = [through_pillow(image)[0] for image in drawn(config)]
+        offsets = np.load(offsets_path(store.path, 1))
+        sizes = [len(file) for file in expected[counts[0] : counts[0] + counts[1]]]
+        assert np.diff(offsets, prepend=0).tolist() == [0, *sizes]
+    shards = [np.load(shard_path(store.path, shard)) for shard in range(len(counts))]
+    assert b"".join(shard.tobytes() for shard in shards) == b"".join(expected)
+    assert store.meta["stored_bytes"] == len(b"".join(expected))
+    on_disk = [*store.path.glob("images-*.npy"), *store.path.glob("offsets-*.npy")]
+    whole = sum(file.stat().st_size for file in on_disk)
+    assert whole - 128 * len(on_disk) <= store.images.stored_bytes <= whole
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("decoder", ["torchcodec", "pillow"])
-def test_jpegs_of_quality_95_are_close_to_the_image(
-    tmp_path: Path, channels: int, decoder: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if decoder == "pillow":
-        monkeypatch.setattr(decoding, "_torchcodec", lambda: None)
+def test_jpegs_of_quality_95_are_close_to_the_image(tmp_path: Path, channels: int) -> None:
     config = DataConfig(synthetic_images=30, image_size=64, channels=channels, stores=str(tmp_path))
     raw = prepare(config, progress=False)
     config.encoding = Encoding.jpeg
@@ -146,69 +123,11 @@ def test_jpegs_of_quality_95_are_close_to_the_image(
     assert 0 < difference.mean() < 5
 
 
-def test_a_memory_file_is_used_again_for_a_shorter_jpeg() -> None:
-    for shape in ((64, 64, 3), (8, 8, 3), (16, 16, 1)):
-        image = picture(1, shape)
-        assert encode_jpeg(image) == through_pillow(image)[0]
-
-
 def test_another_process_opens_the_shards_again(config: DataConfig) -> None:
     store = prepare(config, progress=False)
     pickled = pickle.dumps(store)
     assert len(pickled) < 1000
     np.testing.assert_array_equal(pickle.loads(pickled).images[:], store.images[:])
-
-
-def damage(path: Path, what: str) -> None:
-    shard, offsets = shard_path(path, 2), offsets_path(path, 2)
-    if what == "missing":
-        shard.unlink()
-    elif what == "short":
-        shard.write_bytes(shard.read_bytes()[:-1])
-    elif what == "other dtype":
-        np.save(shard, np.load(shard).astype(np.int16))
-    elif what == "no array":
-        shard.write_bytes(b"x" * 5000)
-    elif what == "one less":
-        np.save(shard, np.load(shard)[:-1])
-    elif what == "count":
-        meta = json.loads((path / "meta.json").read_text())
-        meta["shards"].pop()
-        (path / "meta.json").write_text(json.dumps(meta))
-    elif what == "no offsets":
-        offsets.unlink()
-    elif what == "fewer offsets":
-        np.save(offsets, np.load(offsets)[:-1])
-    elif what == "larger offsets":
-        np.save(offsets, np.load(offsets) * 2)
-    elif what == "unsorted offsets":
-        np.save(offsets, np.load(offsets)[[0, 2, 1, *range(3, len(np.load(offsets)))]])
-
-
-DAMAGES = {
-    "missing": "images-00002.npy",
-    "short": r"images-00002\.npy has \d+ bytes",
-    "other dtype": r"images-00002\.npy has .* int16",
-    "no array": "magic",
-    "one less": r"images-00002\.npy has \d+ bytes, uint8 and shape",
-    "count": rf"shards: \d+ instead of {COUNT}",
-    "no offsets": "offsets-00002.npy",
-    "fewer offsets": r"offsets-00002\.npy does not hold \d+ ascending offsets",
-    "larger offsets": r"images-00002\.npy has \d+ bytes, uint8 and shape",
-    "unsorted offsets": r"offsets-00002\.npy does not hold \d+ ascending offsets",
-}
-
-
-@pytest.mark.parametrize("what", DAMAGES)
-def test_damaged_shards_are_named(config: DataConfig, what: str) -> None:
-    if "offsets" in what:
-        config.encoding = Encoding.jpeg
-    path = prepare(config, progress=False).path
-    damage(path, what)
-    for use in (lambda: prepare(config, progress=False), lambda: Store.open(path)):
-        with pytest.raises(UserError, match=rf"is damaged .*{DAMAGES[what]}.*delete") as caught:
-            use()
-        assert str(path) in str(caught.value)
 
 
 def test_a_damaged_jpeg_is_named_when_it_is_read(tmp_path: Path) -> None:
@@ -223,13 +142,3 @@ def test_a_damaged_jpeg_is_named_when_it_is_read(tmp_path: Path) -> None:
     images[row - 1]
     with pytest.raises(UserError, match=r"is damaged \(images-00001\.npy: image 1.*delete"):
         images[row]
-
-
-def test_a_raw_shard_cut_short_while_it_is_open_is_named(tmp_path: Path) -> None:
-    config = config_of(tmp_path, folder_of(tmp_path / "flowers", {"daisy": 9, "rose": 9}))
-    store = prepare(config, progress=False)
-    last = len(store.meta["shards"]) - 1
-    with open(shard_path(store.path, last), "r+b") as file:
-        file.truncate(150)
-    with pytest.raises(UserError, match=r"is damaged .*ends too early"):
-        store.images.read(17, np.empty((SIZE, SIZE, 3), np.uint8))

@@ -16,10 +16,9 @@ import pytest
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data.decode import resize_and_crop
 from alexnet_exp.data.store import packing
-from alexnet_exp.data.store.shards import read_record
 from alexnet_exp.data.store.store import prepare, store_path
 from alexnet_exp.errors import UserError
-from tests.data.drawn import SIZE, config_of, contents, encoded, folder_of, opened, picture
+from tests.data.drawn import SIZE, config_of, contents, encoded, folder_of, left, picture
 
 # Forks a process for each line it reads, which gets a signal at the n-th call that reaches the
 # disk: the import takes longer than all the rest.
@@ -113,10 +112,6 @@ def interrupt(config: DataConfig, chunk: int, monkeypatch: pytest.MonkeyPatch) -
     return packing.partial_path(store_path(config))
 
 
-def left(config: DataConfig) -> set[str]:
-    return {path.name for path in Path(config.stores).iterdir() if path.suffix != ".lock"}
-
-
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
 def test_killed_anywhere_again_and_again(
     config: DataConfig, tmp_path: Path, seed: int, kill_packing: Kill
@@ -176,23 +171,6 @@ def test_what_is_left_of_another_source_is_not_taken_over(
     store = prepare(config, progress=False)
     np.testing.assert_array_equal(store.images[0], resize_and_crop(other, SIZE))
     assert left(config) == {store.path.name}
-
-
-def test_space_is_asked_for_what_is_left(
-    config: DataConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = interrupt(config, 5, monkeypatch)
-    key = packing._Job(opened(config), config, folder).key
-    records = [read_record(folder, shard, key) for shard in range(3)]
-    assert records[2] is None
-    stored = [size for record in records[:2] for size in record.sizes]  # type: ignore[union-attr]
-    assert len(stored) == 19
-    needed = int((51 - 20) * sum(stored) / len(stored))
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed - 1))
-    with pytest.raises(UserError, match=r"needs .* GB.* are free.*data\.stores="):
-        prepare(config, progress=False)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=needed + 1))
-    prepare(config, progress=False)
 
 
 @pytest.mark.parametrize("config", [Encoding.jpeg], indirect=True)

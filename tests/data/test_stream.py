@@ -48,16 +48,7 @@ def test_what_fails_in_a_thread_is_raised_and_threads_end(store: Store) -> None:
     assert threading.active_count() == before
 
 
-def test_threads_end_when_nobody_wants_more(store: Store) -> None:
-    before = threading.active_count()
-    batches = Stream(store.images, CPU, 2, 2).batches([np.arange(8)] * 20)
-    next(batches)
-    assert threading.active_count() > before
-    batches.close()
-    assert threading.active_count() == before
-
-
-def test_no_more_is_read_ahead_than_asked_for(store: Store, monkeypatch) -> None:
+def test_no_more_is_read_ahead_than_asked_for_and_threads_end(store: Store, monkeypatch) -> None:
     read: list[int] = []
     original = Images.read
 
@@ -66,8 +57,10 @@ def test_no_more_is_read_ahead_than_asked_for(store: Store, monkeypatch) -> None
         original(self, row, out)
 
     monkeypatch.setattr(Images, "read", note)
-    stream = Stream(store.images, CPU, 1, 2)
-    batches = stream.batches([np.arange(8)] * 6)
+    before = threading.active_count()
+    batches = Stream(store.images, CPU, 1, 2).batches([np.arange(8)] * 6)
     next(batches)
+    assert threading.active_count() > before
     batches.close()
+    assert threading.active_count() == before
     assert len(read) <= 3 * 8

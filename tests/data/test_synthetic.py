@@ -59,24 +59,6 @@ def color_histograms(images: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.sqrt(np.array(counts) / bins[0].size)
 
 
-def test_shape_and_dtype() -> None:
-    image = draw(0, seed=0)
-    assert image.shape == (256, 256, 3)
-    assert image.dtype == np.uint8
-    assert draw(3, seed=0, size=40).shape == (40, 40, 3)
-
-
-def test_same_arguments_same_image() -> None:
-    assert np.array_equal(draw(11, seed=5), draw(11, seed=5))
-
-
-def test_index_and_seed_change_the_image() -> None:
-    # Index 16 has the same label as 11: the scene differs, not only the kind.
-    image = draw(11, seed=5, size=64).astype(float)
-    for other in (draw(16, seed=5, size=64), draw(11, seed=6, size=64)):
-        assert np.abs(image - other).mean() > 10
-
-
 def test_fresh_process_draws_the_same() -> None:
     code = (
         "import hashlib; from alexnet_exp.data.sources.synthetic import draw;"
@@ -135,9 +117,3 @@ def test_a_coarse_gray_picture_does_not_tell_the_kinds_apart() -> None:
     gray = images.astype(float) @ np.array([0.299, 0.587, 0.114]) / 255
     coarse = gray.reshape(COUNT, 32, 2, 32, 2).mean(axis=(2, 4)).reshape(COUNT, -1)
     assert linear_error(coarse, labels) > 0.35
-
-
-@pytest.mark.parametrize(("index", "seed", "size"), [(-1, 0, 64), (0, -1, 64), (0, 0, 0)])
-def test_negative_arguments_are_refused(index: int, seed: int, size: int) -> None:
-    with pytest.raises(ValueError, match="need index"):
-        draw(index, seed, size)

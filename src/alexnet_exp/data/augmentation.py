@@ -1,7 +1,7 @@
 """Batched augmentation on the device that holds the images (section 4.1)."""
 
 import math
-from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,28 +13,23 @@ from alexnet_exp.data.pixels import InMemory, Pixels
 from alexnet_exp.network.kernels import cpu, gpu
 
 
-class Draws:
-    """What is drawn for N images.
+class Draws(NamedTuple):
+    """What is drawn for N images."""
 
-    Args:
-        uniform: (N, 6) float64 in [0, 1): flip, top, left, area, aspect, and one to spare.
-        top, left: (N,) int64, corner of a crop that is not resized.
-        flip: (N,) bool.
-        noise: (N, C) float32, gray levels that are added to every pixel; None without noise.
-    """
+    uniform: Tensor
+    """(N, 6) float64 in [0, 1): flip, top, left, area, aspect, and one to spare."""
+    top: Tensor
+    """(N,) int64, corner of a crop that is not resized."""
+    left: Tensor
+    flip: Tensor
+    """(N,) bool."""
+    noise: Tensor | None
+    """(N, C) float32, gray levels that are added to every pixel; None without noise."""
 
-    def __init__(
-        self, uniform: Tensor, top: Tensor, left: Tensor, flip: Tensor, noise: Tensor | None
-    ) -> None:
-        self.uniform, self.top, self.left, self.flip, self.noise = uniform, top, left, flip, noise
-
-    def split(self, sizes: Sequence[int]) -> list["Draws"]:
+    def split(self, sizes: list[int]) -> list["Draws"]:
         """Of so many images each."""
-        sizes = list(sizes)
-        noise = [None] * len(sizes) if self.noise is None else self.noise.split(sizes)
-        drawn = (self.uniform, self.top, self.left, self.flip)
-        parts = (part.split(sizes) for part in drawn)
-        return [Draws(*columns) for columns in zip(*parts, noise, strict=True)]
+        parts = ([None] * len(sizes) if part is None else part.split(sizes) for part in self)
+        return [Draws(*columns) for columns in zip(*parts, strict=True)]
 
 
 class Augmentation:
@@ -98,16 +93,9 @@ class Augmentation:
     def train(
         self, pixels: Pixels, rows: Tensor, draws: Draws, dtype: torch.dtype = torch.float32
     ) -> Tensor:
-        """Augment training images.
+        """Augment the images of ``rows`` (N,) int64: (N, C, s, s) in channels-last memory.
 
-        Args:
-            pixels: Stored images.
-            rows: (N,) int64, which of them.
-            draws: For these images.
-            dtype: Of the result; computed in float32 and rounded to it.
-
-        Returns:
-            (N, C, s, s) in channels-last memory.
+        They are computed in float32 and rounded to ``dtype``.
         """
         self._to(pixels.device)
         resized = self.config.min_scale < 1 and self.config.crops
@@ -134,28 +122,18 @@ class Augmentation:
         return self._finish(pixels, dtype)
 
     def views(self, images: Tensor, views: Views, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Cut the views over which predictions are averaged.
+        """Cut ten views (four corners, center, and their mirrors) or one (center).
 
-        Args:
-            images: (N, S, S, C) uint8.
-            views: ten (four corners, center, and their mirrors) or one (center).
-            dtype: Of the result; computed in float32 and rounded to it.
-
-        Returns:
-            (N, V, C, s, s) of ten views, (N, C, s, s) of one, in channels-last memory.
+        (N, S, S, C) uint8 to (N, V, C, s, s) of ten views, (N, C, s, s) of one, in channels-last
+        memory; computed in float32 and rounded to ``dtype``.
         """
         self._to(images.device)
         images = self._enlarge(images)
         cut = []
-        size = self.input_size
         for top, left in self._places(views):
-            view = (
-                images[:, top : top + size, left : left + size].float()
-                - self.mean[top : top + size, left : left + size]
-            )
-            cut.append(view)
-            if views == Views.ten:
-                cut.append(view.flip(2))
+            rows, columns = slice(top, top + self.input_size), slice(left, left + self.input_size)
+            view = images[:, rows, columns].float() - self.mean[rows, columns]
+            cut += [view, view.flip(2)] if views == Views.ten else [view]
         if views == Views.one:
             return self._finish(cut[0], dtype)
         stacked = self._finish(torch.stack(cut, 1).flatten(0, 1), dtype)

@@ -27,13 +27,8 @@ class StoreDataModule(L.LightningDataModule):
     They lie on the trainer's device, or on the CPU without a trainer. Images are (N, C, s, s),
     augmented to train on; (N, V, C, s, s) for testing and prediction with ten views
     (``evaluation.views``). They are float32, or bfloat16 under a trainer whose precision is that.
-    Labels are (N,) int64.
-
-    Args:
-        config: Of the run: ``data``, ``augmentation``, ``evaluation``, ``model.input_size``,
-            ``seed``.
-        store: The packed images; None packs or opens what ``config.data`` asks for when it is
-            first needed.
+    Labels are (N,) int64. Without a ``store`` it packs or opens what ``config.data`` asks for when
+    that is first needed.
     """
 
     def __init__(self, config: Config, store: Store | None = None) -> None:

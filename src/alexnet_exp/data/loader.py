@@ -31,7 +31,7 @@ class Loader:
         labels: (M,) int64 of all images of the store.
         pixels: Those of all images where they lie on the device, else what reads them.
         augmentation: Makes of them what the network sees.
-        views: Cut there.
+        views: Cut where nothing is augmented.
         dtype: Of the images.
     """
 
@@ -85,7 +85,7 @@ def _whole(pixels: Tensor) -> tuple[Pixels, Tensor]:
 
 
 def drawn_ahead(
-    draw: Callable[[Tensor, int], Draws], epoch: int, order: Tensor, sizes: Sequence[int]
+    draw: Callable[[Tensor, int], Draws], epoch: int, order: Tensor, sizes: list[int]
 ) -> Iterator[Draws]:
     """What is drawn for each batch of ``order``, many batches at a time."""
     start = 0

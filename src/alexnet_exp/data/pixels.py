@@ -11,11 +11,7 @@ _COPIED_BYTES = 64 << 20
 
 
 class InMemory:
-    """Images that lie in one tensor on the device: a whole store, or one batch.
-
-    Args:
-        images: (M, S, S, C) uint8.
-    """
+    """Images (M, S, S, C) uint8 in one tensor on the device: a whole store, or one batch."""
 
     def __init__(self, images: Tensor) -> None:
         self.images = images.contiguous()
@@ -31,11 +27,7 @@ class InMemory:
 
 
 class Mapped:
-    """Images of a raw store, mapped into the memory of a CPU: read where they are cropped.
-
-    Args:
-        images: Of a store that is not encoded.
-    """
+    """Images of a raw store, mapped into the memory of a CPU: read where they are cropped."""
 
     def __init__(self, images: Images) -> None:
         self._images = images

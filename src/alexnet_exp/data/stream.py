@@ -14,7 +14,6 @@ from alexnet_exp.data.store.images import Images
 
 _ROWS_A_TASK = 8
 
-
 _Filling = tuple[Tensor, list[Future[None]]]
 """A batch in host memory, and the threads' work on it."""
 
@@ -24,13 +23,8 @@ class Stream:
 
     Threads read (and decode, where the store is encoded) into pinned memory; the copies to a GPU
     run on a stream of their own while the last batch is computed. Reading and decoding let go of
-    Python's lock.
-
-    Args:
-        images: Of the store.
-        device: Where the batches are wanted.
-        threads: How many read; 0 reads in the calling thread.
-        ahead: Batches read before they are asked for, at least 1.
+    Python's lock. 0 threads read in the calling one; ``ahead`` batches, at least 1, are read
+    before they are asked for.
     """
 
     def __init__(self, images: Images, device: torch.device, threads: int, ahead: int) -> None:
@@ -38,14 +32,7 @@ class Stream:
         self.threads, self.ahead = threads, ahead
 
     def batches(self, rows: Iterable[NDArray[np.int64]]) -> Iterator[Tensor]:
-        """The pixels of each batch, in order.
-
-        Args:
-            rows: (N,) of each batch.
-
-        Yields:
-            (N, S, S, C) uint8 on the device.
-        """
+        """The pixels of each batch of rows, in order: (N,) to (N, S, S, C) uint8 on the device."""
         if self.threads == 0:
             for batch in rows:
                 yield torch.from_numpy(self.images[batch]).to(self.device)

@@ -4,8 +4,6 @@ A flower is laid out in its own units (radius 1, +y down) and carried to the fra
 affine view. Frame units run from (0, 0), the top left corner, to (1, 1).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 
@@ -218,4 +216,7 @@ def _tulip(pen: Pen, color: Color) -> None:
     _fill_layers(pen, layers, [shade(color, t * f) for t in tones for f in (0.66, 1, 0.86)])
 
 
-PAINTERS = (_daisy, _dandelion, _rose, _sunflower, _tulip)  # in the order of CLASSES
+PAINTERS = {
+    "daisy": _daisy, "dandelion": _dandelion, "rose": _rose, "sunflower": _sunflower,
+    "tulip": _tulip,
+}  # fmt: skip

@@ -7,6 +7,7 @@ import tarfile
 import time
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 from alexnet_exp.console import Advance, progress_bar, say
@@ -27,11 +28,9 @@ _BROKEN = (
 class Files:
     """A listing of a folder, and the way to its bytes.
 
-    Args:
+    Attributes:
         folder: where the files lie.
         where: the folder, or the archive it was unpacked from, for messages.
-
-    Attributes:
         sizes: bytes of images and tables by name, relative to the root and parted by ``/``;
             hidden files and ``__MACOSX`` are not listed.
         folders: names of all folders, empty ones too.
@@ -104,27 +103,20 @@ def _suffix(name: str) -> str:
 def require_readable(root: Path) -> None:
     """Raise UserError where ``data.root`` is not there, or this user may not look."""
     try:
-        found = root.exists()
-    except OSError as error:
-        raise UserError(f"data.root={root} cannot be read: {error}") from error
-    if not found:
+        root.stat()
+    except FileNotFoundError as error:
         raise UserError(
             f"data.root={root} does not exist: pass the folder or archive that holds the images"
-        )
+        ) from error
+    except OSError as error:
+        raise UserError(f"data.root={root} cannot be read: {error}") from error
 
 
 def unpack(archive: Path, folder: Path, *, progress: bool) -> Path:
     """Unpack a tar archive, also a compressed one, or a zip archive.
 
-    What would lie outside of the folder is left out. The same archive is unpacked once.
-
-    Args:
-        archive: a file.
-        folder: where to; its name gets the time when the archive changed last.
-        progress: show a bar.
-
-    Returns:
-        The folder with the content.
+    What would lie outside of the folder is left out. The same archive is unpacked once: the name
+    of ``folder`` gets the time when it changed last.
 
     Raises:
         UserError: ``archive`` is none, or damaged.
@@ -137,13 +129,10 @@ def unpack(archive: Path, folder: Path, *, progress: bool) -> Path:
     remove_unpacked(folder)
     partial = folder.with_name(f"{folder.name}-partial")
     try:
-        with progress_bar(
-            f"unpacking {archive}", stat.st_size, unit="bytes", show=progress
-        ) as advance:
-            if zipfile.is_zipfile(archive):
-                _unpack_zip(archive, partial, advance)
-            else:
-                _unpack_tar(archive, partial, advance)
+        what = f"unpacking {archive}"
+        with progress_bar(what, stat.st_size, unit="bytes", show=progress) as advance:
+            unpack_members = _unpack_zip if zipfile.is_zipfile(archive) else _unpack_tar
+            unpack_members(archive, partial, advance)
     except _BROKEN as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the disk, and not of the archive
@@ -173,14 +162,8 @@ def _unpack_zip(archive: Path, folder: Path, advance: Advance) -> None:
 def _unpack_tar(archive: Path, folder: Path, advance: Advance) -> None:
     with open(archive, "rb") as file, tarfile.open(fileobj=file) as members:
         done = 0
-
-        def within(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
-            nonlocal done
+        for member in members:
+            with suppress(tarfile.FilterError):
+                members.extract(member, folder, filter="data")
             advance(file.tell() - done)
             done = file.tell()
-            try:
-                return tarfile.data_filter(member, folder)
-            except tarfile.FilterError:
-                return None
-
-        members.extractall(folder, filter=within)

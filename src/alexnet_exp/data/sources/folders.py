@@ -17,17 +17,14 @@ _ROLES: dict[str, Pool] = {
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The images of a data set.
-
-    Attributes:
-        classes: names by label, sorted.
-        entries: images sorted by name; names are relative to ``base``.
-        base: what stands before a name in the tree: ``""`` or a folder and ``/``.
-    """
+    """The images of a data set."""
 
     classes: list[str]
+    """Names by label, sorted."""
     entries: list[Entry]
+    """Sorted by name; names are relative to ``base``."""
     base: str
+    """What stands before a name in the tree: ``""`` or a folder and ``/``."""
 
 
 def list_folders(files: Files) -> Listing:
@@ -83,27 +80,21 @@ def list_imagenet(files: Files) -> Listing:
                 labeled.append((path, wnid, "test"))
             case ["val", _]:
                 flat.append(path)
-    for folder, held in (("train", labeled), ("val", [p for p in paths if p.startswith("val/")])):
-        if not held:
+    for folder in ("train", "val"):
+        if not any(path.startswith(f"{folder}/") for path in paths):
             raise UserError(
                 f"{files.where / base / folder} holds no images: data=imagenet needs"
                 " train/<wnid>/*.JPEG and val; unpack the archives within it first"
             )
     if flat:
-        classes = sorted({wnid for _, wnid, pool in labeled if pool == "train"})
-        labels = imagenet.flat_val_labels(files, flat, classes)
-        labeled += [(path, classes[label], "test") for path, label in labels.items()]
+        classes = {wnid for _, wnid, pool in labeled if pool == "train"}
+        found = imagenet.flat_val_labels(files, flat, classes)
+        labeled += [(path, wnid, "test") for path, wnid in found.items()]
     return _listing(files, base, labeled, ["train"])
 
 
 def list_classes(files: Files) -> list[tuple[str, str]]:
-    """Images in class folders, with the names of these, sorted.
-
-    A single folder around the class folders is passed through.
-
-    Raises:
-        UserError: no image lies in a folder.
-    """
+    """Images in class folders with the names of these, sorted; UserError where there are none."""
     images = files.images()
     base = _pass_through(images)
     inner = [path for path in images if "/" in path.removeprefix(base) and path.startswith(base)]
@@ -131,10 +122,7 @@ def _split_folders(paths: list[str]) -> dict[str, Pool]:
     if len(roles) < 2:
         return {}
     if "train" not in roles:
-        raise UserError(
-            f"the folders {' and '.join(pools)} are splits, and there is no train folder beside"
-            " them: add one, or pass a folder with class folders alone"
-        )
+        raise UserError(f"{' and '.join(pools)} are splits: add a train folder beside them")
     if "test" not in roles:
         return {name: "test" if role == "val" else role for name, role in pools.items()}
     return pools
@@ -150,7 +138,6 @@ def _listing(
         inner = folder.removeprefix(base).split("/")
         is_class = len(inner) == depth and (not splits or inner[0] in splits)
         if is_class and folder.startswith(base) and "/".join(inner) not in filled:
-            # One whose images have all gone, or are of no known kind, would just vanish.
             raise UserError(
                 f"class folder {files.where / folder} holds no images: add some, or remove it"
             )

@@ -9,7 +9,6 @@ from alexnet_exp.data.sources.files import Files
 from alexnet_exp.errors import UserError
 
 _WNID = re.compile(r"n\d{8}")
-_VAL_NUMBER = re.compile(r"_(\d{8})$")
 _TABLES = (
     "LOC_val_solution.csv",
     "ILSVRC2012_val_labels.csv",
@@ -21,10 +20,8 @@ _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
 def find_base(files: Files) -> str:
-    """The folder that holds ``train``: the root, or Kaggle's ``ILSVRC/Data/CLS-LOC``.
-
-    Returns:
-        ``""`` or a name that ends in ``/``.
+    """The folder that holds ``train``, the root or Kaggle's ``ILSVRC/Data/CLS-LOC``; ``""`` or a
+    name that ends in ``/``.
     """
     found = [folder for folder in files.folders if PurePosixPath(folder).name == "train"]
     if not found:
@@ -35,73 +32,85 @@ def find_base(files: Files) -> str:
     return min(found, key=lambda folder: (folder.count("/"), folder)).removesuffix("train")
 
 
-def flat_val_labels(files: Files, names: list[str], classes: list[str]) -> dict[str, int]:
-    """Labels of validation images that lie in one folder, from a table beside them.
+def flat_val_labels(files: Files, names: list[str], classes: set[str]) -> dict[str, str]:
+    """Classes (wnids) of validation images that lie in one folder, from a table beside them.
 
     Two kinds of tables are read: ``name wnid`` (Kaggle's LOC_val_solution.csv,
     ILSVRC2012_val_labels and val_labels, txt or csv), and the devkit's ground truth, an
-    ILSVRC2012_ID a line, which needs the devkit's meta.mat or map_clsloc.txt. (Caffe's
-    synset_words.txt is sorted by wnid: with it nearly every label would be wrong.)
-
-    Args:
-        files: the data set.
-        names: validation images.
-        classes: wnids by label.
-
-    Returns:
-        Label by name.
+    ILSVRC2012_ID a line, which needs the devkit's meta.mat. (Caffe's synset_words.txt is sorted by
+    wnid: with it nearly every label would be wrong.)
 
     Raises:
         UserError: no table, a line that cannot be read, a class without a training folder.
     """
-    table, truth = _find(files, *_TABLES), _find(files, _GROUND_TRUTH)
-    if table is None and truth is None:
+    if table := _find(files, *_TABLES):
+        wnids = _wnid_by_name(files, table)
+    elif table := _find(files, _GROUND_TRUTH):
+        wnids = _wnid_by_number(files, table)
+    else:
         raise UserError(
             f"{files.where} has a flat val folder and no table of its labels: add"
             f" {_GROUND_TRUTH} from the devkit or Kaggle's {_TABLES[0]}, or sort the images"
             " into val/<wnid>/"
         )
-    label_of = {wnid: label for label, wnid in enumerate(classes)}
-    labels: dict[str, int] = {}
-    if table is not None:
-        wnids: dict[str, str] = {}
-        for number, line in _lines(files, table):
-            words = line.replace(",", " ").split()
-            if len(words) > 1 and _WNID.fullmatch(words[1]):
-                wnids[PurePosixPath(words[0]).stem] = words[1]
-            elif number > 1:  # not a header
-                raise UserError(
-                    f"{files.where / table}, line {number}: {line!r} is not an image's name and a"
-                    " wnid"
-                )
-        keys = {name: PurePosixPath(name).stem for name in names}
-        source = table
-    else:
-        assert truth is not None
-        wnid_of = _wnid_by_id(files)
-        wnids = {}
-        for number, line in _lines(files, truth):
-            if line not in wnid_of:
-                raise UserError(
-                    f"{files.where / truth}, line {number}: {line!r} is not an ILSVRC2012_ID from 1"
-                    f" to {len(wnid_of)}"
-                )
-            wnids[f"{number:08d}"] = wnid_of[line]
-        keys = {name: _number(files, name) for name in names}
-        source = truth
-    for name, key in keys.items():
-        if key not in wnids:
+    labels: dict[str, str] = {}
+    for name in names:
+        wnid = wnids.get(PurePosixPath(name).stem)
+        if wnid is None:
             raise UserError(
-                f"{files.where / name} is not in {files.where / source}: is the table of another"
-                " data set?"
+                f"{files.where / name} is not in {files.where / table}: is the table of another"
+                " data set, or the image not named like ILSVRC2012_val_00000001.JPEG?"
             )
-        if wnids[key] not in label_of:
+        if wnid not in classes:
             raise UserError(
-                f"{files.where / source}: {wnids[key]}, the class of {name}, has no folder train/"
-                + wnids[key]
+                f"{files.where / table}: {wnid}, the class of {name}, has no folder train/{wnid}"
             )
-        labels[name] = label_of[wnids[key]]
+        labels[name] = wnid
     return labels
+
+
+def _wnid_by_name(files: Files, table: str) -> dict[str, str]:
+    wnids: dict[str, str] = {}
+    for number, line in _lines(files, table):
+        words = line.replace(",", " ").split()
+        if len(words) > 1 and _WNID.fullmatch(words[1]):
+            wnids[PurePosixPath(words[0]).stem] = words[1]
+        elif number > 1:  # not a header
+            raise _bad_line(files, table, number, line, "an image's name and a wnid")
+    return wnids
+
+
+def _wnid_by_number(files: Files, truth: str) -> dict[str, str]:
+    """By name, too: line n is of ``ILSVRC2012_val_<n>``."""
+    wnid_of = _wnid_by_id(files)
+    wnids: dict[str, str] = {}
+    for number, line in _lines(files, truth):
+        if line not in wnid_of:
+            wanted = f"an ILSVRC2012_ID from 1 to {len(wnid_of)}"
+            raise _bad_line(files, truth, number, line, wanted)
+        wnids[f"ILSVRC2012_val_{number:08d}"] = wnid_of[line]
+    return wnids
+
+
+def _wnid_by_id(files: Files) -> dict[str, str]:
+    """wnid by ILSVRC2012_ID: synsets without children in meta.mat are the 1,000 classes."""
+    from scipy.io import loadmat  # half a second that other data need not wait
+    from scipy.io.matlab import MatReadError
+
+    meta = _find(files, "meta.mat")
+    if meta is None:
+        raise UserError(
+            f"{files.where} has {_GROUND_TRUTH}, but nothing that can be read says which class an"
+            f" ILSVRC2012_ID is: add the devkit's meta.mat or Kaggle's {_TABLES[0]}, or sort the"
+            " images into val/<wnid>/"
+        )
+    try:
+        synsets = loadmat(BytesIO(files.read(meta)), squeeze_me=True)["synsets"]
+        return {str(int(row[0])): str(row[1]) for row in synsets if int(row[4]) == 0}
+    except (MatReadError, ValueError, LookupError, TypeError, NotImplementedError) as error:
+        raise UserError(
+            f"{files.where / meta} can't be read ({error}): replace it by the devkit's"
+        ) from error
 
 
 def _find(files: Files, *wanted: str) -> str | None:
@@ -122,49 +131,5 @@ def _lines(files: Files, name: str) -> Iterator[tuple[int, str]]:
             yield number, line.strip()
 
 
-def _number(files: Files, name: str) -> str:
-    match = _VAL_NUMBER.search(PurePosixPath(name).stem)
-    if match is None:
-        raise UserError(
-            f"{files.where / name}: the ground truth goes by numbers, but this name does not"
-            " end in one, as ILSVRC2012_val_00000001.JPEG does"
-        )
-    return match[1]
-
-
-def _wnid_by_id(files: Files) -> dict[str, str]:
-    """wnid by ILSVRC2012_ID, from the devkit's meta.mat or from map_clsloc.txt."""
-    listed = _find(files, "meta.mat", "map_clsloc.txt")
-    if listed is None:
-        raise UserError(
-            f"{files.where} has {_GROUND_TRUTH}, but nothing that can be read says which class an"
-            " ILSVRC2012_ID is: add the devkit's meta.mat, map_clsloc.txt of a later one, or"
-            f" Kaggle's {_TABLES[0]}, or sort the images into val/<wnid>/"
-        )
-    if listed.endswith("meta.mat"):
-        return _read_meta(files, listed)
-    wnids: dict[str, str] = {}
-    for number, line in _lines(files, listed):
-        words = line.split()
-        if len(words) < 2 or not _WNID.fullmatch(words[0]) or not words[1].isdecimal():
-            raise UserError(
-                f"{files.where / listed}, line {number}: {line!r} does not begin with a wnid and"
-                " its id"
-            )
-        wnids[words[1]] = words[0]
-    return wnids
-
-
-def _read_meta(files: Files, name: str) -> dict[str, str]:
-    """The devkit's meta.mat; its synsets without children are the 1,000 classes."""
-    from scipy.io import loadmat  # half a second that other data need not wait
-    from scipy.io.matlab import MatReadError
-
-    try:
-        synsets = loadmat(BytesIO(files.read(name)), squeeze_me=True)["synsets"]
-        return {str(int(row[0])): str(row[1]) for row in synsets if int(row[4]) == 0}
-    except (MatReadError, ValueError, LookupError, TypeError, NotImplementedError) as error:
-        raise UserError(
-            f"{files.where / name} can't be read ({error}): replace it by the devkit's, or remove"
-            " it and add map_clsloc.txt of a later one"
-        ) from error
+def _bad_line(files: Files, table: str, number: int, line: str, wanted: str) -> UserError:
+    return UserError(f"{files.where / table}, line {number}: {line!r} is not {wanted}")

@@ -44,11 +44,6 @@ def is_unchanged(path: Path, fingerprint: str, config: DataConfig) -> bool:
     folder changes whenever a file in it is added, removed or renamed. What this cannot see is a
     file overwritten in place with other content, or one behind a link: after such a change, delete
     the store's listing.json (or the store).
-
-    Args:
-        path: the store.
-        fingerprint: what it was packed with.
-        config: the data set, with ``data.root``.
     """
     try:
         record = json.loads((path / "listing.json").read_text())

@@ -16,7 +16,6 @@ from alexnet_exp.data.sources.download import fetch
 from alexnet_exp.data.sources.files import Files, require_readable, unpack
 from alexnet_exp.data.sources.folders import Listing, list_folders, list_imagenet
 from alexnet_exp.data.sources.split import (
-    TAIL_BYTES,
     Entry,
     assign_splits,
     choose_subset,
@@ -24,8 +23,6 @@ from alexnet_exp.data.sources.split import (
     find_doubles,
 )
 from alexnet_exp.errors import UserError
-
-_UNCOMPRESSED = (".bmp", ".ppm", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +37,9 @@ class Item:
 class Source(ABC):
     """Labeled images with a deterministic split.
 
-    Listing, hashing, unpacking and downloading are put off until something asks for them.
-
-    Args:
-        config: the data set.
-        root: the folder or archive with the images; None downloads or draws them.
-        unpacked: beside what an archive is unpacked; see ``files.unpack``.
-        progress: show bars.
+    Listing, hashing, unpacking and downloading are put off until something asks for them. ``root``
+    is the folder or archive with the images (None downloads or draws them), ``unpacked`` beside
+    what an archive is unpacked (see ``files.unpack``).
     """
 
     may_have_doubles = True
@@ -55,16 +48,12 @@ class Source(ABC):
         self, config: DataConfig, root: Path | None, unpacked: Path, *, progress: bool
     ) -> None:
         self.config, self.root, self.unpacked, self.progress = config, root, unpacked, progress
+        self.is_archive = root is not None and not root.is_dir()
 
     @property
     def where(self) -> str:
         """The folder, archive or address, for messages and the record."""
         return str(self.root or self.config.url or f"downloaded {self.config.source}")
-
-    @property
-    def is_archive(self) -> bool:
-        """Whether even the fingerprint takes unpacking an archive."""
-        return False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -76,15 +65,17 @@ class Source(ABC):
         text = json.dumps([settings, self.identity()])
         return hashlib.sha256(text.encode()).hexdigest()
 
-    @property
+    @cached_property
     def items(self) -> list[Item]:
         """The images of ``data.subset`` in order of their names, with labels and splits."""
-        return self._divided[0]
+        entries, _, splits = self._divided
+        return [Item(e.name, e.label, split) for e, split in zip(entries, splits, strict=True)]
 
-    @property
+    @cached_property
     def doubles(self) -> dict[str, int]:
         """See ``split.count_doubles``."""
-        return self._divided[1]
+        _, groups, splits = self._divided
+        return count_doubles(groups, splits)
 
     @property
     def listed(self) -> Files | None:
@@ -107,10 +98,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, item: Item) -> Pixels:
-        """Decode one image; safe from several threads.
-
-        Returns:
-            uint8 array of shape (height, width, ``data.channels``), in the image's own size.
+        """Decode one image: uint8 (height, width, ``data.channels``); safe from several threads.
 
         Raises:
             DecodeError: the file is no readable image.
@@ -121,32 +109,22 @@ class Source(ABC):
         return name.encode("utf-8", "surrogateescape")
 
     @cached_property
-    def _divided(self) -> tuple[list[Item], dict[str, int]]:
+    def _divided(self) -> tuple[Sequence[Entry], list[int], list[str]]:
+        """The images of ``data.subset``, which of them are the same, and their splits."""
         entries, config = self.entries, self.config
         what, groups = f"looking for doubles in {self.where}", list(range(len(entries)))
         if self.may_have_doubles:
             with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
                 groups = find_doubles(entries, self.read, advance)
-        splits = assign_splits(
-            entries,
-            groups,
-            self.classes,
-            val_fraction=config.val_fraction,
-            test_fraction=config.test_fraction,
-            seed=config.split_seed,
-            where=self.where,
+        splits = assign_splits(entries, groups, self.classes, config, self.where)
+        if config.subset == 1:
+            return entries, groups, splits
+        chosen = choose_subset(entries, groups, splits, config.subset, config.split_seed)
+        return (
+            [entries[index] for index in chosen],
+            [groups[index] for index in chosen],
+            [splits[index] for index in chosen],
         )
-        if config.subset < 1:
-            chosen = choose_subset(entries, groups, splits, config.subset, config.split_seed)
-            first: dict[int, int] = {}
-            groups = [first.setdefault(groups[index], new) for new, index in enumerate(chosen)]
-            entries = [entries[index] for index in chosen]
-            splits = [splits[index] for index in chosen]
-        items = [
-            Item(entry.name, entry.label, split)
-            for entry, split in zip(entries, splits, strict=True)
-        ]
-        return items, count_doubles(groups, splits)
 
 
 def open_source(config: DataConfig, unpacked: Path, *, progress: bool = True) -> Source:
@@ -229,10 +207,6 @@ class FileSource(Source):
         return self._listing.entries
 
     @property
-    def is_archive(self) -> bool:
-        return self.root is not None and not self.root.is_dir()
-
-    @property
     def listed(self) -> Files | None:
         return None if self.root is None else self._files
 
@@ -244,8 +218,6 @@ class FileSource(Source):
         for entry in self.entries:
             listed = [entry.name, entry.size, self.classes[entry.label], entry.pool]
             digest.update(json.dumps(listed).encode())
-            if entry.name.lower().endswith(_UNCOMPRESSED):  # many have the same size
-                digest.update(self.read(entry.name, TAIL_BYTES))
         return digest.hexdigest()
 
     def load(self, item: Item) -> Pixels:
@@ -263,14 +235,14 @@ class FileSource(Source):
 
 
 class ArraySource(Source):
-    """CIFAR-10 and Fashion-MNIST, with train and test splits: val is carved out of train."""
+    """CIFAR-10 and Fashion-MNIST."""
 
     @cached_property
     def _loaded(self) -> tuple[list[str], arrays.Arrays]:
-        is_cifar = self.config.source == Layout.cifar10
-        load = arrays.load_cifar if is_cifar else arrays.load_fashion
-        downloads = downloads_folder(self.config)
-        return load(self.root, downloads, self.unpacked, progress=self.progress)
+        downloads, progress = downloads_folder(self.config), self.progress
+        if self.config.source == Layout.cifar10:
+            return arrays.load_cifar(self.root, downloads, self.unpacked, progress=progress)
+        return arrays.load_fashion(self.root, downloads, progress=progress)
 
     @property
     def classes(self) -> list[str]:
@@ -314,16 +286,16 @@ class SyntheticSource(Source):
 
     @property
     def entries(self) -> Sequence[Entry]:
-        kinds = len(synthetic.CLASSES)
-        return [Entry(f"{i:06d}", i % kinds, "all", 0) for i in range(self.config.synthetic_images)]
+        count, kinds = self.config.synthetic_images, len(synthetic.CLASSES)
+        return [Entry(f"{i:06d}", i % kinds, "all", 0) for i in range(count)]
 
     def identity(self) -> str:
         # A few drawings stand for the program that draws: after a change to it, pack again.
         seed = self.config.synthetic_seed
-        drawn = [synthetic.draw(index, seed, 64) for index in range(len(synthetic.CLASSES))]
-        return hashlib.sha256(b"".join(image.tobytes() for image in drawn)).hexdigest()
+        drawn = [synthetic.draw(index, seed, 64).tobytes() for index in range(len(self.classes))]
+        return hashlib.sha256(b"".join(drawn)).hexdigest()
 
     def load(self, item: Item) -> Pixels:
-        size, seed = self.config.image_size, self.config.synthetic_seed
-        drawn = synthetic.draw(int(item.name), seed, size)
-        return arrays.in_channels(drawn, self.config.channels)
+        config = self.config
+        drawn = synthetic.draw(int(item.name), config.synthetic_seed, config.image_size)
+        return arrays.in_channels(drawn, config.channels)

@@ -2,11 +2,13 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Literal
 
+from alexnet_exp.config.data import DataConfig
 from alexnet_exp.console import Advance
 from alexnet_exp.errors import UserError
 
@@ -19,19 +21,15 @@ Pool = Literal["all", "train", "val", "test"]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One listed image.
-
-    Attributes:
-        name: unique, relative to the source's root.
-        label: index of its class.
-        pool: the split its source puts it in, or ``all`` where the source has no splits.
-        size: bytes in the file.
-    """
+    """One listed image."""
 
     name: str
+    """Unique, relative to the source's root."""
     label: int
     pool: Pool
+    """The split its source puts it in, or ``all`` where the source has no splits."""
     size: int
+    """Bytes in the file."""
 
 
 def find_doubles(
@@ -41,54 +39,39 @@ def find_doubles(
 
     Reading all of ImageNet twice would double the time that packing takes, so only files of one
     size that also share their last 4 KiB (in a JPEG, the compressed data) are read whole.
-
-    Args:
-        entries: the listed images.
-        read: gives the bytes of a name, or only its last n bytes; called from several threads.
-        advance: told of every entry that is done.
+    ``read`` gives the bytes of a name, or only its last n bytes; several threads call it.
 
     Returns:
         For each entry the index of the first entry (by name) with the same bytes.
     """
     order = sorted(range(len(entries)), key=lambda index: entries[index].name)
     keys: dict[int, Hashable] = {index: entries[index].size for index in order}
-    advance(len(order) - sum(map(len, _shared(order, keys))))
-    for last in (TAIL_BYTES, None):
-        # Files no longer than the tail are settled by the first round.
-        candidates = [
-            index
-            for group in _shared(order, keys)
-            for index in group
-            if last is not None or entries[index].size > TAIL_BYTES
-        ]
+    candidates = _shared(order, keys)
+    advance(len(order) - len(candidates))
 
-        def digests(batch: list[int], last: int | None = last) -> list[bytes]:
-            return [
-                hashlib.blake2b(read(entries[index].name, last), digest_size=16).digest()
-                for index in batch
-            ]
+    def digests(batch: list[int], last: int | None) -> list[bytes]:
+        contents = (read(entries[index].name, last) for index in batch)
+        return [hashlib.blake2b(content, digest_size=16).digest() for content in contents]
 
-        # A future for every file would take longer than to read its tail.
-        batches = [candidates[i : i + _BATCH] for i in range(0, len(candidates), _BATCH)]
-        with ThreadPoolExecutor() as threads:
-            for batch, found in zip(batches, threads.map(digests, batches), strict=True):
-                for index, digest in zip(batch, found, strict=True):
-                    keys[index] = (entries[index].size, last, digest)
-                if last is not None:
-                    advance(len(batch))
-    group_of = list(range(len(entries)))
-    for group in _shared(order, keys):
-        for index in group:
-            group_of[index] = group[0]
-    return group_of
+    with ThreadPoolExecutor() as threads:
+        for last in (TAIL_BYTES, None):
+            # A future for every file would take longer than to read its tail.
+            batches = [candidates[i : i + _BATCH] for i in range(0, len(candidates), _BATCH)]
+            read_in_threads = threads.map(digests, batches, repeat(last))
+            for batch, found in zip(batches, read_in_threads, strict=True):
+                keys |= {i: (keys[i], digest) for i, digest in zip(batch, found, strict=True)}
+                advance(len(batch) if last else 0)
+            # Files no longer than the tail are settled by the first round.
+            candidates = [i for i in _shared(candidates, keys) if entries[i].size > TAIL_BYTES]
+    first: dict[Hashable, int] = {}
+    first_of = {index: first.setdefault(keys[index], index) for index in order}
+    return [first_of[index] for index in range(len(entries))]
 
 
-def _shared(order: Iterable[int], keys: dict[int, Hashable]) -> list[list[int]]:
-    """The groups of two or more indices that have one key."""
-    groups: dict[Hashable, list[int]] = defaultdict(list)
-    for index in order:
-        groups[keys[index]].append(index)
-    return [group for group in groups.values() if len(group) > 1]
+def _shared(indices: Sequence[int], keys: dict[int, Hashable]) -> list[int]:
+    """Those whose key another one has, too."""
+    count = Counter(keys[index] for index in indices)
+    return [index for index in indices if count[keys[index]] > 1]
 
 
 def count_doubles(groups: Sequence[int], splits: Sequence[str]) -> dict[str, int]:
@@ -107,26 +90,15 @@ def assign_splits(
     entries: Sequence[Entry],
     groups: Sequence[int],
     classes: Sequence[str],
-    *,
-    val_fraction: float,
-    test_fraction: float,
-    seed: int,
+    config: DataConfig,
     where: str,
 ) -> list[str]:
     """Put every image on one side, each class in the same proportion.
 
     Where the source has no splits, every class is divided into train, val and test; where it has
     train and test, val is carved out of train; where it has all three they stay. Images with the
-    same bytes stay together. Within a class images follow the hash of the seed and their name: the
-    order of ``entries`` does not matter.
-
-    Args:
-        entries: the listed images.
-        groups: from ``find_doubles``.
-        classes: names by label.
-        val_fraction, test_fraction: shares of what is divided; at least one image of every class.
-        seed: another seed, another split.
-        where: the folder or archive, for messages.
+    same bytes (one of ``groups``, from ``find_doubles``) stay together. Within a class images
+    follow the hash of ``split_seed`` and their name: the order of ``entries`` does not matter.
 
     Returns:
         ``train``, ``val`` or ``test`` for each entry.
@@ -136,13 +108,12 @@ def assign_splits(
     """
     pools = {entry.pool for entry in entries}
     if "all" in pools:
-        divided, shares = "all", {"test": test_fraction, "val": val_fraction}
+        divided, shares = "all", {"test": config.test_fraction, "val": config.val_fraction}
     elif "val" in pools:
         return [entry.pool for entry in entries]
     else:
-        divided, shares = "train", {"val": val_fraction}
+        divided, shares = "train", {"val": config.val_fraction}
 
-    names = {group: entries[group].name for group in groups}
     in_class: dict[int, set[int]] = {label: set() for label in range(len(classes))}
     for entry, group in zip(entries, groups, strict=True):
         if entry.pool == divided:
@@ -155,7 +126,7 @@ def assign_splits(
         # Not `members - side.keys()`, which goes through all that are placed, for every class.
         free = sorted(
             (group for group in members if group not in side),
-            key=lambda group: _rank(seed, names[group]),
+            key=lambda group: _rank(config.split_seed, entries[group].name),
         )
         placed = Counter(side[group] for group in members if group in side)
         for split, count in _counts(len(members), shares).items():
@@ -182,11 +153,6 @@ def choose_subset(
 
     A smaller share is part of a larger one. Test images, and validation images that the source
     came with, stay whole, so that errors compare; copies in one class and split stay together.
-
-    Args:
-        entries, groups, splits: listed, from ``find_doubles`` and from ``assign_splits``.
-        share: of every class and split, rounded, but one image at least; above 0, at most 1.
-        seed: another seed, another choice.
 
     Returns:
         Indices of the chosen entries, ascending.

@@ -3,11 +3,7 @@
 Kinds share one palette of petal colors and overlap in outline too (blunt or pointed petals, small
 or large discs, blooms seen from above or aslant), so that neither a color histogram nor a coarse
 gray thumbnail is enough to name the kind.
-
-Frame units run from (0, 0), the top left corner, to (1, 1).
 """
-
-from __future__ import annotations
 
 import math
 
@@ -28,9 +24,7 @@ from alexnet_exp.data.sources.blooms import (
     shade,
 )
 
-CLASSES: tuple[str, ...] = ("daisy", "dandelion", "rose", "sunflower", "tulip")
-
-
+CLASSES = tuple(PAINTERS)
 _BACKDROP_SIDE = 96  # backdrops are soft: a small fixed grid is cheap and the same at every size
 
 _PETALS: tuple[Color, ...] = (
@@ -117,9 +111,9 @@ def _view(rng: np.random.Generator, x: float, y: float, radius: float, kind: str
     return np.column_stack([radius * sway @ np.diag([1, squash]) @ spin, (x, y)])
 
 
-def _flowers(pen: Pen, label: int) -> None:
+def _flowers(pen: Pen, kind: str) -> None:
     """One to four flowers of one kind, the smallest first and so behind."""
-    rng, kind = pen.rng, CLASSES[label]
+    rng = pen.rng
     count = int(rng.choice([1, 2, 3, 4], p=[0.7, 0.17, 0.09, 0.04]))
     biggest = rng.uniform(0.3, 0.54) if count == 1 else rng.uniform(0.22, 0.32)
     radii = np.sort(biggest * np.r_[1.0, rng.uniform(0.7, 1.0, count - 1)])
@@ -132,7 +126,7 @@ def _flowers(pen: Pen, label: int) -> None:
     for radius, place in zip(radii.tolist(), places[:count], strict=True):
         _stem(pen, place, radius)
         pen.view = _view(rng, place[0], place[1], radius, kind)
-        PAINTERS[label](pen, pen.vary(color, 6))
+        PAINTERS[kind](pen, pen.vary(color, 6))
 
 
 def _photograph(image: Image.Image, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -160,22 +154,12 @@ def draw(index: int, seed: int, size: int = 256) -> NDArray[np.uint8]:
     A pure function of its arguments, safe in any thread or process. Every size shows the same
     scene; only the sensor noise differs.
 
-    Args:
-        index: Which image, 0 or more.
-        seed: Which set of images, 0 or more.
-        size: Side of the square in pixels, 1 or more.
-
     Returns:
         (size, size, 3) uint8 RGB.
-
-    Raises:
-        ValueError: ``index`` or ``seed`` is negative, or ``size`` is below 1.
     """
-    if index < 0 or seed < 0 or size < 1:
-        raise ValueError(f"need index >= 0, seed >= 0, size >= 1; got {index}, {seed}, {size}")
     rng = np.random.Generator(np.random.PCG64([seed, index]))
     pen = Pen(_backdrop(rng), size, rng)
     _blades(pen, int(rng.integers(0, 14)), 0.014)
-    _flowers(pen, index % len(CLASSES))
+    _flowers(pen, CLASSES[index % len(CLASSES)])
     _blades(pen, int(rng.choice([0, 1, 2, 4])), 0.018)
     return _photograph(pen.image.reduce(pen.supersample), size, rng)

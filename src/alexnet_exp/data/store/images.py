@@ -4,9 +4,9 @@ import os
 import weakref
 from bisect import bisect_right
 from collections.abc import Sequence
-from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,13 +37,6 @@ class Images:
     the page cache), all threads of a process queue for them, and every page ever touched counts as
     the process's memory.
 
-    Args:
-        folder: the store.
-        encoding: how its shards hold the images.
-        counts: images in each shard.
-        size: S.
-        channels: C.
-
     Raises:
         OSError, ValueError: a shard is missing, or does not hold what it should.
     """
@@ -58,11 +51,11 @@ class Images:
         self._first = [0, *accumulate(counts)][:-1]  # row of each shard's first image
         self._row_bytes = size * size * channels
         self._files: list[int] = []
-        self._headers: list[int] = []  # bytes before a shard's first image
+        self._maps: list[np.memmap[Any, np.dtype[np.uint8]]] = []
         self._offsets: list[NDArray[np.int64]] = []
-        self._maps: list[Pixels] = []
         weakref.finalize(self, _close, self._files)
         self.stored_bytes = sum(self._open(shard) for shard in range(len(counts)))
+        self._starts = np.array([mapped.ctypes.data for mapped in self._maps], np.int64)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -98,19 +91,12 @@ class Images:
         if self.is_encoded:
             out[...] = self._decoded(shard, place)
         else:
-            start = self._headers[shard] + place * self._row_bytes
+            start = self._maps[shard].offset + place * self._row_bytes
             if os.preadv(self._files[shard], [out.data], start) != self._row_bytes:
                 raise self._damaged(shard, "ends too early")
 
     def addresses(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Where images of a raw store lie in this process's memory: (n,) to (n,), int64.
-
-        The shards are mapped, read-only, for as long as this object lives.
-
-        Raises:
-            IndexError: no such row.
-        """
-        assert not self.is_encoded
+        """Where images of a raw store are mapped: (n,) to (n,), int64; IndexError: no such row."""
         if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
             raise IndexError(f"rows {rows.min()} to {rows.max()} of a store of {len(self)} images")
         shards = np.searchsorted(self._first, rows, side="right") - 1
@@ -118,30 +104,13 @@ class Images:
         found: NDArray[np.int64] = self._starts[shards] + places * self._row_bytes
         return found
 
-    @cached_property
-    def _starts(self) -> NDArray[np.int64]:
-        """Where the first image of each shard is mapped."""
-        starts = np.zeros(len(self._counts), np.int64)
-        for shard, count in enumerate(self._counts):
-            if count:
-                # The file that was opened, also where the store has been packed again since.
-                with os.fdopen(os.dup(self._files[shard]), "rb") as file:
-                    shape = (count, *self.shape[1:])
-                    mapped = np.memmap(file, np.uint8, "r", self._headers[shard], shape)
-                self._maps.append(np.asarray(mapped))
-                starts[shard] = self._maps[-1].ctypes.data
-        return starts
-
     def _decoded(self, shard: int, place: int) -> Pixels:
         start, stop = self._offsets[shard][place : place + 2].tolist()
-        data = os.pread(self._files[shard], stop - start, self._headers[shard] + start)
+        data = os.pread(self._files[shard], stop - start, self._maps[shard].offset + start)
         try:
-            image = decode(data, f"image {place}", self.shape[3])
+            return decode(data, f"image {place}", self.shape[3])
         except DecodeError as error:
             raise self._damaged(shard, str(error)) from error
-        if image.shape != self.shape[1:]:
-            raise self._damaged(shard, f"image {place} has shape {image.shape}")
-        return image
 
     def _damaged(self, shard: int, reason: str) -> UserError:
         return UserError(
@@ -150,33 +119,19 @@ class Images:
         )
 
     def _open(self, shard: int) -> int:
-        """Open a shard for reading; the bytes in its files."""
+        """The bytes in the files of a shard."""
         path, count = shard_path(self._folder, shard), self._counts[shard]
         self._files.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        self._maps.append(np.load(path, mmap_mode="r"))
         wanted: tuple[int, ...] = (count, *self.shape[1:])
-        beside = 0
         if self.is_encoded:
-            offsets = np.load(offsets_path(self._folder, shard))
-            ascending = offsets.shape == (count + 1,) and (np.diff(offsets) > 0).all()
-            if not ascending or offsets[0] or offsets.dtype != np.int64:
-                raise ValueError(
-                    f"{offsets_path(self._folder, shard).name} does not hold {count + 1}"
-                    " ascending offsets"
-                )
-            self._offsets.append(offsets)
-            wanted, beside = (int(offsets[-1]),), offsets.nbytes
-        with open(path, "rb") as file:
-            np.lib.format.read_magic(file)
-            shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(file)
-            header = file.tell()
-        size, right = path.stat().st_size, header + int(np.prod(wanted))
-        if shape != wanted or size != right or dtype != np.uint8 or fortran_order:
-            raise ValueError(
-                f"{path.name} has {size} bytes, {dtype} and shape {shape} instead of {right},"
-                f" uint8 and {wanted}"
-            )
-        self._headers.append(header)
-        return size + beside
+            self._offsets.append(np.load(offsets_path(self._folder, shard)))
+            if len(self._offsets[-1]) != count + 1:
+                raise ValueError(f"{offsets_path(self._folder, shard).name} is not of {path.name}")
+            wanted = (int(self._offsets[-1][-1]),)
+        if self._maps[-1].shape != wanted:
+            raise ValueError(f"{path.name} has shape {self._maps[-1].shape} instead of {wanted}")
+        return self._maps[-1].nbytes + (self._offsets[-1].nbytes if self.is_encoded else 0)
 
 
 def _close(files: list[int]) -> None:

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,7 @@ from alexnet_exp.console import Advance, progress_bar, say
 from alexnet_exp.data.decode import decoder_name, import_decoders
 from alexnet_exp.data.sources.source import FileSource, Item, Source
 from alexnet_exp.data.sources.split import SPLITS
-from alexnet_exp.data.store.shards import (
-    Chunk,
-    Record,
-    ShardWriter,
-    pack_chunk,
-    put,
-    read_record,
-)
+from alexnet_exp.data.store.shards import Chunk, Record, ShardWriter, pack_chunk, put, read_record
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import cores
 
@@ -51,7 +45,7 @@ class TooLittleSpaceError(UserError):
 
 
 def partial_path(path: Path) -> Path:
-    """Where the store at ``path`` is written before it is complete."""
+    """Where the store at ``path`` is written until it is complete."""
     return path.with_name(path.name + ".partial")
 
 
@@ -85,9 +79,8 @@ class _Job:
         self.items: list[Item] = source.items
         self.key = f"{FORMAT_VERSION} {source.fingerprint}"
         self.row_bytes = config.image_size**2 * config.channels
-        self.stored_row = float(self.row_bytes)
-        if config.encoding == Encoding.jpeg:
-            self.stored_row = _JPEG_SHARE * self.row_bytes + _JPEG_HEADER
+        is_jpeg = config.encoding == Encoding.jpeg
+        self.stored_row = _JPEG_SHARE * self.row_bytes + _JPEG_HEADER if is_jpeg else self.row_bytes
         self.shard_images = max(1, min(SHARD_IMAGES, int(SHARD_BYTES / self.stored_row)))
         self.step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // self.row_bytes))
         self.cores = cores()
@@ -126,11 +119,11 @@ class _Job:
             )
 
     def run(self, advance: Advance) -> None:
-        """Decode the rest in threads (decoders and torch let go of Python's lock), write here."""
+        """Decode the rest in threads, write here."""
         record, started = Record.none(self.config), time.perf_counter()
         writer: ShardWriter | None = None
         with ThreadPoolExecutor(1) as disk:
-            flushed: Future[None] | None = None
+            flushed: list[Future[None]] = []
             for start, stop, (content, chunk) in self._chunks():
                 writer = writer or ShardWriter(self.folder, len(self.counts), self.config)
                 writer.append(content)
@@ -139,14 +132,14 @@ class _Job:
                 if stop == len(self.items) or stop % self.shard_images == 0:
                     now = time.perf_counter()
                     record.seconds, started = now - started, now
-                    if flushed is not None:
-                        flushed.result()
-                    flushed = disk.submit(writer.finish, record, self.key)
+                    for earlier in flushed:
+                        earlier.result()
+                    flushed = [disk.submit(writer.finish, record, self.key)]
                     self._count(record)
                     record, writer = Record.none(self.config), None
                 advance(stop - start)
-            if flushed is not None:
-                flushed.result()
+            for last in flushed:
+                last.result()
 
     def _chunks(self) -> Iterator[tuple[int, int, Chunk]]:
         """The first and last item of each chunk, and what came of it; a few are worked on."""
@@ -197,11 +190,12 @@ class _Job:
                 f"{across} val or test images have a byte-identical double on another side: the"
                 f" splits are as they came in {self.source.where}"
             )
-        labels = np.array([item.label for item in items], np.int64)
-        splits = np.array([SPLITS.index(item.split) for item in items], np.uint8)
-        put(self.folder / "labels.npy", lambda file: np.save(file, labels))
-        put(self.folder / "split.npy", lambda file: np.save(file, splits))
-        put(self.folder / "mean.npy", lambda file: np.save(file, self.packed.totals.mean_image()))
+        for name, array in (
+            ("labels", np.array([item.label for item in items], np.int64)),
+            ("split", np.array([SPLITS.index(item.split) for item in items], np.uint8)),
+            ("mean", self.packed.totals.mean_image()),
+        ):
+            put(self.folder / f"{name}.npy", partial(np.save, arr=array))
         names = "".join(item.name.replace("\n", "\\n") + "\n" for item in items)
         content = names.encode("utf-8", "surrogateescape")
         put(self.folder / "names.txt", lambda file: file.write(content))
@@ -229,7 +223,6 @@ class _Job:
                 split: {name: counted[split, label] for label, name in enumerate(classes)}
                 for split in SPLITS
             },
-            "rgb_mean": self.packed.totals.color_mean(),
             "rgb_covariance": self.packed.totals.color_covariance(),
             "skipped": {self.items[index].name: reason for index, reason in self.packed.skipped},
             **self.source.doubles,
@@ -242,8 +235,8 @@ class _Job:
 
     def summary(self, path: Path) -> str:
         """One line: what it took and what it takes."""
-        images, seconds = sum(self.counts), self.packed.seconds
-        rate, stored = images / seconds, sum(self.packed.sizes)
+        images, seconds, stored = sum(self.counts), self.packed.seconds, sum(self.packed.sizes)
+        rate = images / seconds
         return (
             f"{path}: {images:,} images in {seconds:,.1f} s, {rate:,.0f} images/s,"
             f" {rate / self.cores:,.0f} per core on {self.cores} cores;"

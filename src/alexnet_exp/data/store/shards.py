@@ -11,13 +11,7 @@ from typing import IO, Self
 import numpy as np
 
 from alexnet_exp.config.data import DataConfig, Encoding
-from alexnet_exp.data.decode import (
-    DecodeError,
-    Pixels,
-    decode,
-    encode_jpeg,
-    resize_and_crop,
-)
+from alexnet_exp.data.decode import DecodeError, Pixels, decode, encode_jpeg, resize_and_crop
 from alexnet_exp.data.sources.source import Source
 from alexnet_exp.data.store.images import offsets_path, shard_path
 from alexnet_exp.data.store.totals import PixelTotals
@@ -25,19 +19,16 @@ from alexnet_exp.data.store.totals import PixelTotals
 
 @dataclass
 class Record:
-    """What is known of packed images: of a shard, a part of one, or several together.
-
-    Attributes:
-        sizes: bytes of each image as stored.
-        skipped: index and reason of each item that could not be decoded.
-        seconds: that packing took.
-        totals: over the training images.
-    """
+    """What is known of packed images: of a shard, a part of one, or several together."""
 
     sizes: list[int]
+    """Bytes of each image as stored."""
     skipped: list[tuple[int, str]]
+    """Index and reason of each item that could not be decoded."""
     seconds: float
+    """That packing took."""
     totals: PixelTotals
+    """Over the training images."""
 
     @classmethod
     def none(cls, config: DataConfig) -> Self:
@@ -52,15 +43,13 @@ class Record:
         self.totals.merge(other.totals)
 
 
-Chunk = tuple[bytes | memoryview, Record]
+Chunk = tuple[bytes, Record]
 """Stored images, one after the other, and what is known of them."""
 
 
 def pack_chunk(source: Source, config: DataConfig, start: int, stop: int) -> Chunk:
     """The stored bytes of items ``start`` to ``stop``, less those that cannot be decoded."""
-    is_jpeg = config.encoding == Encoding.jpeg
-    images: list[Pixels] = []
-    files: list[bytes] = []
+    stored: list[bytes] = []
     train: list[Pixels] = []
     record = Record.none(config)
     for index, item in enumerate(source.items[start:stop], start):
@@ -69,21 +58,14 @@ def pack_chunk(source: Source, config: DataConfig, start: int, stop: int) -> Chu
         except DecodeError as error:
             record.skipped.append((index, error.reason))
             continue
-        if is_jpeg:
-            files.append(encode_jpeg(image))
-            if item.split == "train":  # as a reader of the store will see it
-                train.append(decode(files[-1], "a stored image", config.channels))
-        else:
-            images.append(image)
-            if item.split == "train":
-                train.append(image)
+        is_jpeg = config.encoding == Encoding.jpeg
+        stored.append(encode_jpeg(image) if is_jpeg else image.tobytes())
+        if item.split == "train":  # as a reader of the store will see it
+            train.append(decode(stored[-1], item.name, config.channels) if is_jpeg else image)
     if train:
         record.totals.add(np.stack(train))
-    if is_jpeg or not images:
-        record.sizes = [len(file) for file in files]
-        return b"".join(files), record
-    record.sizes = [images[0].nbytes] * len(images)
-    return np.stack(images).reshape(-1).data, record
+    record.sizes = [len(content) for content in stored]
+    return b"".join(stored), record
 
 
 def record_path(folder: Path, shard: int) -> Path:
@@ -105,13 +87,7 @@ def read_record(folder: Path, shard: int, key: str) -> Record | None:
 
 
 class ShardWriter:
-    """Writes one shard, under a temporary name until it is finished.
-
-    Args:
-        folder: the store.
-        shard: its number.
-        config: how the images are stored.
-    """
+    """Writes one shard of the store in ``folder``, under a temporary name until it is finished."""
 
     def __init__(self, folder: Path, shard: int, config: DataConfig) -> None:
         self.folder, self.shard, self.config = folder, shard, config
@@ -119,7 +95,7 @@ class ShardWriter:
         self._file = open(self.path.with_suffix(".partial"), "wb")  # noqa: SIM115
         self._file.write(self._header(0, 0))
 
-    def append(self, content: bytes | memoryview) -> None:
+    def append(self, content: bytes) -> None:
         """Write images that lie one after the other."""
         self._file.write(content)
 
@@ -136,23 +112,19 @@ class ShardWriter:
             offsets = np.concatenate([[0], sizes.cumsum()])
             put(offsets_path(self.folder, self.shard), lambda file: np.save(file, offsets))
         noted = json.dumps({"key": key, "skipped": record.skipped, "seconds": record.seconds})
+        arrays = {"sizes": sizes, "sums": totals.sums, "products": totals.products}
         put(
             record_path(self.folder, self.shard),
-            lambda file: np.savez(
-                file, noted=noted, sizes=sizes, count=totals.count, sums=totals.sums,
-                products=totals.products,
-            ),
-        )  # fmt: skip
+            lambda file: np.savez(file, noted=noted, count=totals.count, **arrays),
+        )
 
     def _header(self, count: int, size: int) -> bytes:
         """NumPy pads it so that the first dimension may change and its length does not."""
         side, channels = self.config.image_size, self.config.channels
         is_jpeg = self.config.encoding == Encoding.jpeg
         shape = (size,) if is_jpeg else (count, side, side, channels)
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            header, {"descr": "|u1", "fortran_order": False, "shape": shape}
-        )
+        header, content = io.BytesIO(), {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(header, content)
         return header.getvalue()
 
 

@@ -7,17 +7,14 @@ from numpy.typing import NDArray
 
 from alexnet_exp.data.decode import Pixels
 
-# Sums of up to 257 products of two uint8 are integers below 2**24, which float32 holds exactly.
-_BLOCK = 256
 # The sum of as many uint8 fits into uint16, and takes a quarter of the time that int64 does.
 _SUMMED = 257
 
 
 class PixelTotals:
-    """Integer sums over uint8 images: no rounding, so that no order of adding matters.
+    """Integer sums over ``count`` uint8 images: no rounding, so that no order of adding matters.
 
     Attributes:
-        count: images.
         sums: (S, S, C) int64, of each pixel.
         products: (C, C) int64, of every two channels, over all pixels.
     """
@@ -38,7 +35,8 @@ class PixelTotals:
             piece = images[start : start + _SUMMED]
             self.sums += np.add.reduce(piece, axis=0, dtype=np.uint16)
         for image in images:
-            self.products += _products(image)
+            pixels = image.reshape(-1, image.shape[2]).astype(np.float64)  # holds sums to 2**53
+            self.products += (pixels.T @ pixels).astype(np.int64)
 
     def merge(self, other: "PixelTotals") -> None:
         """Add what another one has counted."""
@@ -51,11 +49,6 @@ class PixelTotals:
         mean: NDArray[np.float32] = (self.sums / self.count).astype(np.float32)
         return mean
 
-    def color_mean(self) -> list[float]:
-        """Mean of each channel over all pixels, 0 to 255."""
-        pixels = self.count * self.sums[..., 0].size
-        return [int(total) / pixels for total in self.sums.sum(axis=(0, 1))]
-
     def color_covariance(self) -> list[list[float]]:
         """Covariance of the channels over all pixels (divided by their number), 0 to 255 squared.
 
@@ -63,22 +56,7 @@ class PixelTotals:
         sums is what floating point is worst at.
         """
         pixels = self.count * self.sums[..., 0].size
-        sums = [int(total) for total in self.sums.sum(axis=(0, 1))]
-        return [
-            [
-                (pixels * int(self.products[i, j]) - sums[i] * sums[j]) / pixels**2
-                for j in range(len(sums))
-            ]
-            for i in range(len(sums))
-        ]
-
-
-def _products(image: Pixels) -> NDArray[np.int64]:
-    """Sums of the products of every two channels, int64 of shape (C, C)."""
-    channels = image.shape[2]
-    pixels = image.shape[0] * image.shape[1]
-    planes = np.zeros((channels, -(-pixels // _BLOCK) * _BLOCK), np.float32)
-    planes[:, :pixels] = image.reshape(pixels, channels).T
-    blocks = planes.reshape(channels, -1, _BLOCK)
-    sums: NDArray[np.int64] = np.einsum("ibk,jbk->ijb", blocks, blocks).astype(np.int64).sum(-1)
-    return sums
+        sums = self.sums.sum(axis=(0, 1)).astype(object)
+        exact = pixels * self.products.astype(object) - np.outer(sums, sums)
+        covariance: list[list[float]] = (exact / pixels**2).tolist()
+        return covariance
