@@ -4,7 +4,6 @@ Trivial jobs (60 drawn images, one epoch) are run in steps of 50, so that each s
 jobs before it. Prints a Markdown table; asserts nothing.
 """
 
-import argparse
 import json
 import subprocess
 import sys
@@ -12,51 +11,33 @@ import tempfile
 import time
 from pathlib import Path
 
+JOBS, STEP, AT_ONCE = 200, 50, 2
 TRIVIAL = (
     "model.width=0.02", "model.fc=[16,16]", "model.input_size=64", "data.image_size=64",
     "data.synthetic_images=60", "data.batch_size=8", "trainer.max_epochs=1",
-    "trainer.accelerator=cpu", "trainer.precision=32-true",
+    "trainer.accelerator=cpu", "trainer.precision=32-true", f"hydra.launcher.jobs={AT_ONCE}",
 )  # fmt: skip
 
 
 def timed(cwd: Path, *command: str) -> float:
-    """Seconds that a command of this program took.
-
-    Raises:
-        CalledProcessError: It failed.
-    """
+    """Seconds that a command of this program took."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-m", *command], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - begin
 
 
-def main() -> None:
-    """Run the steps and print a row for each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=200, help="jobs in the end")
-    parser.add_argument("--step", type=int, default=50, help="jobs of each step")
-    parser.add_argument("--at-once", type=int, default=2, help="jobs at once")
-    settings = parser.parse_args()
-    print("| jobs | new ones, s each | of which training | sweep that skips all, s | report, s |")
-    print("|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory() as name:
-        cwd = Path(name)
-        for jobs in range(settings.step, settings.jobs + 1, settings.step):
-            sweep = (
-                "alexnet_exp.train", "-m", f"seed=range({jobs})", *TRIVIAL,
-                f"hydra.launcher.jobs={settings.at_once}",
-            )  # fmt: skip
-            ran = timed(cwd, *sweep)
-            skipped = timed(cwd, *sweep)
-            report = timed(cwd, "alexnet_exp.report", "runs=runs")
-            results = [json.loads(file.read_text()) for file in cwd.rglob("result.json")]
-            assert len(results) == jobs
-            newest = [result for result in results if result["seed"] >= jobs - settings.step]
-            training = sum(result["train_seconds"] for result in newest) / len(newest)
-            each = (ran - skipped) * settings.at_once / settings.step
-            row = f"{each:.1f} | {training:.2f} | {skipped:.1f} | {report:.1f}"
-            print(f"| {jobs} | {row} |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+print("| jobs | new ones, s each | of which training | sweep that skips all, s | report, s |")
+print("|---|---|---|---|---|")
+with tempfile.TemporaryDirectory() as name:
+    cwd = Path(name)
+    for jobs in range(STEP, JOBS + 1, STEP):
+        sweep = ("alexnet_exp.train", "-m", f"seed=range({jobs})", *TRIVIAL)
+        ran, skipped = timed(cwd, *sweep), timed(cwd, *sweep)
+        report = timed(cwd, "alexnet_exp.report", "runs=runs")
+        results = [json.loads(file.read_text()) for file in cwd.rglob("result.json")]
+        assert len(results) == jobs
+        newest = [result for result in results if result["seed"] >= jobs - STEP]
+        training = sum(result["train_seconds"] for result in newest) / len(newest)
+        each = (ran - skipped) * AT_ONCE / STEP
+        row = f"{each:.1f} | {training:.2f} | {skipped:.1f} | {report:.1f}"
+        print(f"| {jobs} | {row} |", flush=True)

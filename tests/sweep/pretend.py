@@ -27,14 +27,9 @@ with open("result.json", "w") as file:
     json.dump(result, file)
 """
 FAIL = "import sys; print('something went wrong'); sys.exit(3)"
-HANG = """
-import signal, time
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("hanging", flush=True)
-time.sleep(600)
-"""
 KILLED = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 WAIT = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+HANG = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}"
 
 
 def finish(seconds: float = 0.0) -> str:
@@ -70,13 +65,20 @@ def pretend_jobs(
     ]
 
 
-def gone(pid: int) -> bool:
+def gone(pid: int | None) -> bool:
     """Whether a process has ended (a zombie has)."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return True
     return status == "Z"
+
+
+def process_of(folder: Path) -> int | None:
+    """Of a job that waits or hangs, once it has begun."""
+    log = folder / "log.txt"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return int(lines[1]) if len(lines) > 1 else None
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 20.0) -> None:

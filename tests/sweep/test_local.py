@@ -82,31 +82,36 @@ def test_without_gpus_one_at_a_time_by_default(
 
 
 @pytest.mark.parametrize(
-    ("devices", "changes", "message"),
+    ("field", "value", "message"),
     [
-        ((1, 5), {}, r"^1: trainer\.devices=5, and GPUs that this sweep may use: 0, 1, GPU-5e, 7"),
-        ((1,), {"devices": [0, 1]}, r"trainer\.devices=\[0, 1\].*such as trainer\.devices=2"),
-        ((1,), {"num_nodes": 2}, r"num_nodes=2.*slurm or ray.*torchrun --nnodes=2"),
+        (
+            "devices",
+            5,
+            r"^1: trainer\.devices=5, and GPUs that this sweep may use: 0, 1, GPU-5e, 7",
+        ),
+        ("devices", [0, 1], r"trainer\.devices=\[0, 1\].*such as trainer\.devices=2"),
+        ("num_nodes", 2, r"num_nodes=2.*slurm or ray.*torchrun --nnodes=2"),
     ],
 )
-def test_what_can_not_run_here_is_refused(make, devices, changes, message: str) -> None:
-    jobs = make(*devices)
-    for name, value in changes.items():
-        setattr(jobs[-1].config.trainer, name, value)
+def test_what_can_not_run_here_is_refused(make, field: str, value: object, message: str) -> None:
+    jobs = make(1, 1)
+    setattr(jobs[1].config.trainer, field, value)
     with pytest.raises(UserError, match=message):
         Processes(None, ()).check(jobs)
 
 
-def test_gpus_have_the_names_that_this_process_was_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    def names(given: str | None, count: int) -> list[str]:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-        if given is not None:
-            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        return hardware.gpus()
-
-    assert names(None, 3) == ["0", "1", "2"]
-    assert names("5, 3", 2) == ["5", "3"]
-    assert names("GPU-a1,MIG-b2", 2) == ["GPU-a1", "MIG-b2"]
-    assert names("1,-1,0", 1) == ["1"]
-    assert names("", 0) == names(None, 0) == []
+@pytest.mark.parametrize(
+    ("given", "count", "names"),
+    [
+        (None, 3, ["0", "1", "2"]), ("5, 3", 2, ["5", "3"]), ("1,-1,0", 1, ["1"]),
+        ("GPU-a1,MIG-b2", 2, ["GPU-a1", "MIG-b2"]), ("", 0, []), (None, 0, []),
+    ],
+)  # fmt: skip
+def test_gpus_have_the_names_that_this_process_was_given(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, count: int, names: list[str]
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    assert hardware.gpus() == names

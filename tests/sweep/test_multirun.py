@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,27 +13,26 @@ from tests.sweep.pretend import TINY
 
 SMALL = (
     *TINY, "trainer.precision=32-true", "trainer.keep_last_checkpoint=true",
-    "optim.schedule=constant", "evaluation.views=one",
+    "optim.schedule=constant", "evaluation.views=one", "seed=0", "hydra.launcher.jobs=2",
 )  # fmt: skip
 
 
-@pytest.mark.timeout(900)  # four jobs, of seconds each on idle cores
-def test_a_job_fails_and_the_same_command_goes_on(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    stores: Path,
-) -> None:
+@pytest.fixture
+def begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stores
+) -> SimpleNamespace:
+    """A sweep of two jobs for one epoch, of which one has failed: ``sweep(*overrides)``, which goes
+    on with it, and the folders of both.
+    """
     monkeypatch.chdir(tmp_path)
     root = tmp_path / "runs" / "synthetic" / "multirun"
-    broken = root / "no_lrn" / "seed_0"
+    whole, broken = root / "baseline" / "seed_0", root / "no_lrn" / "seed_0"
     broken.mkdir(parents=True)
     (broken / "checkpoints").write_text("a file where a folder should be")
 
     def sweep(*overrides: str) -> tuple[int, str]:
-        common = (*SMALL, f"data.stores={stores}", "seed=0", "hydra.launcher.jobs=2")
-        argv = ["train", "-m", "+experiment=baseline,no_lrn", *common, *overrides]
-        monkeypatch.setattr(sys, "argv", argv)
+        argv = ["train", "-m", "+experiment=baseline,no_lrn", *SMALL, f"data.stores={stores}"]
+        monkeypatch.setattr(sys, "argv", [*argv, *overrides])
         try:
             cli.run(train, sweeps=True)
         except SystemExit as stop:
@@ -44,27 +44,35 @@ def test_a_job_fails_and_the_same_command_goes_on(
     assert "2 jobs: 1 finished, 1 failed" in shown
     assert f"can't write the run folder {broken}" in shown, shown
     (broken / "checkpoints").unlink()
-    first = read_metrics(root / "baseline" / "seed_0")[0]
+    return SimpleNamespace(sweep=sweep, whole=whole, broken=broken)
 
-    code, shown = sweep("trainer.max_epochs=2")
+
+@pytest.mark.timeout(600)
+def test_a_job_fails_and_the_other_ends(begun) -> None:
+    code, shown = begun.sweep("trainer.max_epochs=2", "sweep.dry_run=true")
+    assert code == 0
+    assert "2 jobs: 1 half done, 1 new" in shown
+    assert "2 jobs to run, 2 at once; cost unknown" in shown
+    code, shown = begun.sweep("trainer.max_epochs=1", "sweep.dry_run=true", "seed=0,1")
+    assert "4 jobs: 1 skipped, 3 new" in shown
+    assert "3 jobs to run, 2 at once; cost about " in shown
+    assert "by the 1 job that finished; nothing was started" in shown
+    assert not begun.whole.with_name("seed_1").exists()
+
+
+@pytest.mark.long
+@pytest.mark.timeout(900)  # four jobs, of seconds each on idle cores
+def test_the_same_command_goes_on(begun) -> None:
+    first = read_metrics(begun.whole)[0]
+    code, shown = begun.sweep("trainer.max_epochs=2")
     assert code == 0, shown
     assert "2 jobs: 1 resumed, 1 finished" in shown
-    rows = read_metrics(root / "baseline" / "seed_0")
+    rows = read_metrics(begun.whole)
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[0]["val/top1_error"] == first["val/top1_error"]
-    result = read_result(broken)
+    result = read_result(begun.broken)
     assert result is not None
     assert result["epochs"] == 2
-
-    code, shown = sweep("trainer.max_epochs=2")
+    code, shown = begun.sweep("trainer.max_epochs=2")
     assert code == 0
     assert "2 jobs: 2 skipped" in shown
-    code, shown = sweep("trainer.max_epochs=3", "sweep.dry_run=true")
-    assert code == 0
-    assert "2 jobs: 2 half done" in shown
-    assert "2 jobs to run, 2 at once; cost unknown" in shown
-    code, shown = sweep("trainer.max_epochs=2", "sweep.dry_run=true", "seed=0,1")
-    assert "4 jobs: 2 skipped, 2 new" in shown
-    assert "2 jobs to run, 2 at once; cost about " in shown
-    assert "by the 2 jobs that finished; nothing was started" in shown
-    assert not (root / "baseline" / "seed_1").exists()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,7 +17,7 @@ from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
 from alexnet_exp.sweep.process import ChildSpec, Ending
 from alexnet_exp.sweep.slurm import SlurmBackend, SlurmJob, _Task
-from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs, wait_for
+from tests.sweep.pretend import FAIL, WAIT, finish, pretend_jobs, process_of, wait_for
 
 SETTINGS = {
     "partition": "gpu", "account": None, "qos": "long", "constraint": None,
@@ -146,29 +146,11 @@ def test_on_several_nodes_each_task_is_torchruns(
     ]  # fmt: skip
 
 
-class Canceled:
-    """A job of submitit's that SLURM has ended."""
-
-    job_id, state = "7_1", "CANCELLED by 0"
-
-    def __init__(self, folder: Path) -> None:
-        self.paths = SimpleNamespace(result_pickle=folder / "none.pkl")
-        self.watcher = SimpleNamespace(clear=lambda: None)
-
-    def task(self, number: int) -> "Canceled":
-        """The only one."""
-        return self
-
-    def done(self) -> bool:
-        """SLURM says so."""
-        return True
-
-    def cancel(self, check: bool) -> None:
-        """Nothing to cancel."""
-
-
 def test_job_without_a_result_holds_up_no_other(tmp_path: Path) -> None:
-    job = SlurmJob(Canceled(tmp_path))  # type: ignore[arg-type]
+    canceled = Mock(job_id="7_1", state="CANCELLED by 0")  # submitit's
+    canceled.task.return_value, canceled.done.return_value = canceled, True
+    canceled.paths.result_pickle = tmp_path / "none.pkl"
+    job = SlurmJob(canceled)
     begun = time.monotonic()
     assert job.poll() is None, "its result may be on its way"
     job.stop()
@@ -181,8 +163,7 @@ def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
     task = _Task(ChildSpec(tmp_path, ("-c", WAIT)), 1, 1)
     process = multiprocessing.get_context("spawn").Process(target=task)
     process.start()
-    log = tmp_path / "log.txt"
-    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) == 2, 60)
+    wait_for(lambda: process_of(tmp_path) is not None, 60)
     assert process.pid is not None
     os.kill(process.pid, signal.SIGTERM)
     process.join(30)

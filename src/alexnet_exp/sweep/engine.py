@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -29,17 +29,19 @@ class Handle(Protocol):
         """Ask the job to end; ``poll`` says when it has."""
 
 
-class Backend(Protocol):
-    """Where jobs run."""
+class Backend:
+    """Where jobs run; this one, in a queue of its own."""
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError if one of these jobs can't run here, before any is started."""
 
     def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
-        """Which of these can be started now; all, where the backend keeps its own queue."""
+        """Which of these can be started now: all, as the backend keeps its own queue."""
+        return list(waiting)
 
     def start(self, jobs: Sequence[Job]) -> Sequence[Handle]:
         """Run jobs now, or queue them."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Give back what the backend holds, after the last job ended."""
@@ -51,8 +53,8 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
     Args:
         jobs: In order.
         backend: Where they run.
-        show: Show a live screen, or lines where there is no terminal.
-        folder: Of the sweep, for the screen.
+        show: Whether to show a live screen, or lines where there is no terminal.
+        folder: Of the sweep.
 
     Returns:
         What became of each job, in order.
@@ -69,14 +71,22 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
         outcomes[outcome.job.number] = outcome
         screen.ended(outcome)
 
-    with _signals() as caught, screen:
+    def collect() -> None:
+        for item in list(running):
+            outcome = item.poll()
+            if outcome is not None:
+                running.remove(item)
+                close(outcome)
+        time.sleep(_PAUSE)
+
+    with _signals() as caught, screen.drawing:
         screen.left_out(list(outcomes.values()))
         try:
             while (waiting or running) and not caught:
                 batch = []
                 for job in backend.room(waiting):
                     waiting.remove(job)
-                    job.refresh()  # another sweep may have begun or done it
+                    job.look()  # another sweep may have begun or done it
                     if job.state in LEFT_ALONE:
                         close(job.as_found())
                     else:
@@ -84,59 +94,38 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
                 if batch:
                     logs = [log_size(job.folder) for job in batch]
                     running += map(_Running, batch, backend.start(batch), logs)
-                for item in list(running):
-                    ended = item.poll()
-                    if ended is not None:
-                        running.remove(item)
-                        close(ended)
-                screen.show(
-                    [(item.job, item.started) for item in running if item.has_started()],
-                    len(waiting) + sum(not item.has_started() for item in running),
-                )
-                time.sleep(_PAUSE)
+                begun = [(item.job, item.begun) for item in running if item.begun is not None]
+                screen.show(begun, len(waiting) + len(running) - len(begun))
+                collect()
             if caught:
                 screen.note(f"{caught[0].name}: ending {len(running)} jobs")
         finally:
-            left = _end(running, close)
+            for item in running:
+                item.stop()
+            deadline = time.monotonic() + 2 * GRACE
+            while running and time.monotonic() < deadline:
+                collect()
             backend.close()
     if caught:
-        for job in waiting:
-            outcomes[job.number] = Outcome(job, job.state)
-        for item in left:
-            outcomes[item.job.number] = Outcome(item.job, State.stopped)
+        outcomes |= {job.number: Outcome(job, job.state) for job in waiting}
+        outcomes |= {item.job.number: Outcome(item.job, State.stopped) for item in running}
         show_sweep([outcomes[job.number] for job in jobs], folder)
-        raise SweepStoppedError(caught[0], len(left))
+        raise SweepStoppedError(caught[0], len(running))
     return [outcomes[job.number] for job in jobs]
 
 
 class _Running:
-    """A job in the hands of a backend.
-
-    Args:
-        job: The job.
-        handle: The backend's.
-        log_start: Size of its log before it was started.
-    """
+    """A job in the hands of a backend; its log had ``log_start`` bytes before."""
 
     def __init__(self, job: Job, handle: Handle, log_start: int) -> None:
         self.job, self._handle, self._log_start = job, handle, log_start
-        self._begun: float | None = None
+        self.begun: float | None = None  # on the monotonic clock; None: waits in a queue
         self._stopped = False
-
-    @property
-    def started(self) -> float:
-        """When the job began to run, on the monotonic clock."""
-        return self._begun or time.monotonic()
-
-    def has_started(self) -> bool:
-        """Whether it runs, rather than waits in the backend's queue."""
-        if self._begun is None and log_size(self.job.folder) > self._log_start:
-            self._begun = time.monotonic()
-        return self._begun is not None
 
     def poll(self) -> Outcome | None:
         """What became of the job, or None while it waits or runs."""
-        self.has_started()
+        if self.begun is None and log_size(self.job.folder) > self._log_start:
+            self.begun = time.monotonic()
         ending = self._handle.poll()
         return None if ending is None else self._outcome(ending)
 
@@ -165,22 +154,6 @@ class _Running:
             return Outcome(job, State.elsewhere, ending.seconds, ELSEWHERE)  # it was faster
         lines = tuple(last_lines(job.folder, start=self._log_start))
         return Outcome(job, State.failed, ending.seconds, reason or "ended without a result", lines)
-
-
-def _end(running: Sequence[_Running], close: Callable[[Outcome], None]) -> list[_Running]:
-    """Stop all jobs at once and wait for them; gives those that did not answer."""
-    for item in running:
-        item.stop()
-    left = list(running)
-    deadline = time.monotonic() + 2 * GRACE
-    while left and time.monotonic() < deadline:
-        for item in list(left):
-            outcome = item.poll()
-            if outcome is not None:
-                left.remove(item)
-                close(outcome)
-        time.sleep(_PAUSE / 2)
-    return left
 
 
 @contextmanager

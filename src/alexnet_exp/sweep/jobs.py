@@ -53,6 +53,7 @@ class Job:
         state: What lies in the folder.
         reason: Why it is left alone: its folder is damaged, its run diverged, no devices fit it.
         settled: Overrides that an earlier run in the folder decided.
+        changed: How a run of another configuration in the folder differs.
     """
 
     number: int
@@ -63,26 +64,17 @@ class Job:
     state: State = State.new
     reason: str = ""
     settled: tuple[str, ...] = ()
-
-    def refresh(self) -> None:
-        """Look into the folder again; a run of another configuration there is a failure."""
-        try:
-            self.look()
-        except OtherRunError as error:
-            self.state, self.reason = State.failed, str(error)
+    changed: str = ""
 
     def look(self) -> None:
-        """Set ``state`` and ``reason`` to what lies in the folder.
-
-        Raises:
-            OtherRunError: A run of another configuration.
-        """
+        """Set ``state``, ``reason`` and ``changed`` to what lies in the folder."""
+        self.changed = ""
         try:
             self.state, self.reason = self._found()
-        except OtherRunError:
-            raise
-        except UserError as error:  # it is damaged
+        except UserError as error:
             self.state, self.reason = State.failed, str(error)
+            if isinstance(error, OtherRunError):
+                self.changed = error.changed
 
     def _found(self) -> tuple[State, str]:
         recorded = read_config(self.folder)
@@ -172,7 +164,12 @@ class Outcome:
 def reasons_left_out(jobs: Sequence[Job]) -> list[str]:
     """``4 jobs: <why>`` for each reason to leave some out."""
     counts = Counter(job.reason for job in jobs if job.state == State.left_out)
-    return [f"{n} job{'' if n == 1 else 's'}: {reason}" for reason, n in counts.items()]
+    return [f"{counted(count)}: {reason}" for reason, count in counts.items()]
+
+
+def counted(count: int) -> str:
+    """``1 job``, ``2 jobs``."""
+    return f"{count} job{'' if count == 1 else 's'}"
 
 
 def quoted(path: Path) -> str:

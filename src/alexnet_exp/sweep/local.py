@@ -1,16 +1,16 @@
 """Jobs as processes on this machine, each on GPUs of its own."""
 
-import os
 import sys
 from collections.abc import Sequence
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import cores, gpus
+from alexnet_exp.sweep.engine import Backend
 from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import Child, child_environment
 
 
-class Processes:
+class Processes(Backend):
     """A backend that starts processes here.
 
     A job of k devices owns k GPUs while it runs: the only ones that it sees. A job with
@@ -64,7 +64,7 @@ class Processes:
         together = [job for job, _, _ in self._running]
         for job in waiting:
             owned = self._owned(job)
-            full = len(together) >= self._jobs if self._jobs else False
+            full = self._jobs is not None and len(together) >= self._jobs
             if self._jobs is None and not owned:
                 full = any(not self._owned(other) for other in together)
             if owned <= free and not full:
@@ -81,9 +81,6 @@ class Processes:
             self._running.append((job, own, child))
         return [child for _, _, child in self._running[-len(jobs) :]]
 
-    def close(self) -> None:
-        """Nothing is held."""
-
     def _owned(self, job: Job) -> int:
         """GPUs of a job; on a Mac they are of no CUDA, and nothing to share out."""
         accelerator = job.config.trainer.accelerator
@@ -97,8 +94,7 @@ class Processes:
         return [gpu for gpu in self._gpus if gpu not in owned]
 
     def _environment(self, job: Job, own: list[str]) -> dict[str, str]:
-        # Jobs side by side share the cores; each with all of them would be in the others' way.
-        at_once = self.at_once(job)
-        shared = at_once > 1 and "OMP_NUM_THREADS" not in os.environ
-        environment = child_environment(max(1, cores() // at_once) if shared else None)
+        environment, at_once = child_environment(), self.at_once(job)
+        if at_once > 1:  # each with all cores would be in the others' way
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, cores() // at_once)))
         return environment | ({"CUDA_VISIBLE_DEVICES": ",".join(own)} if self._gpus else {})

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,11 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from alexnet_exp.config import Config
 from alexnet_exp.console import say
-from alexnet_exp.data.store.store import Store, prepare
+from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep.engine import Backend, run_sweep
-from alexnet_exp.sweep.jobs import LEFT_ALONE, Job, Outcome, State
+from alexnet_exp.sweep.jobs import LEFT_ALONE, Outcome, State
 from alexnet_exp.sweep.local import Processes
 from alexnet_exp.sweep.planning import plan_jobs
 from alexnet_exp.sweep.table import show_plan, show_sweep
@@ -31,14 +31,8 @@ def launch(
 ) -> list[JobReturn]:
     """Plan the jobs, run those that are not finished, and show what became of all.
 
-    Args:
-        command: What Hydra was started with; ``undone_jobs`` of it is raised.
-        context: Hydra's, to compose with.
-        base: The sweep's own configuration.
-        job_overrides: Of each job.
-        first: Number of the first job.
-        backend_name: processes, ray or slurm.
-        settings: Fields of ``hydra.launcher``.
+    ``command`` is what Hydra was started with, whose ``undone_jobs`` is raised; ``base`` is the
+    sweep's own configuration; ``settings`` are the fields of ``hydra.launcher``.
 
     Returns:
         For the sweeper: the validation error of each job, NaN where there is none.
@@ -55,31 +49,22 @@ def launch(
             " runs/<data>, or hydra.sweep.dir=<folder>"
         )
     progress = bool(OmegaConf.select(base, "trainer.progress", default=True))
-
-    def pack(config: Config) -> Store:
-        return prepare(config.data, progress=progress)
-
-    folder = Path(base.hydra.sweep.dir).absolute()
-    extra = _hydra_arguments(base)
-    if base.sweep.dry_run:
-        jobs, _ = plan_jobs(context, base, job_overrides, first, pack=None)
-        here = Processes(settings["jobs"], extra) if backend_name == "processes" else None
-        if here is not None:
-            here.check([job for job in jobs if job.state not in LEFT_ALONE])
-        show_plan(jobs, _common_folder(folder, jobs), here.at_once if here else None)
+    folder, dry = Path(base.hydra.sweep.dir).absolute(), base.sweep.dry_run
+    backend = Backend()
+    if not dry or backend_name == "processes":
+        backend = make_backend(backend_name, settings, _hydra_arguments(base), folder)
+    pack = partial(prepare, progress=progress)
+    packs = None if dry or backend_name == "slurm" else pack  # not on a login node
+    jobs, notes = plan_jobs(context, base, job_overrides, first, packs)
+    backend.check([job for job in jobs if job.state not in LEFT_ALONE])
+    # Jobs on several data sets lie in folders beside each other.
+    folder = Path(os.path.commonpath([folder, *(job.folder for job in jobs)]))
+    if dry:
+        show_plan(jobs, folder, backend.at_once if isinstance(backend, Processes) else None)
         return []
-    backend = make_backend(backend_name, settings, extra, folder)
-    try:
-        packs = None if backend_name == "slurm" else pack  # not on a login node
-        jobs, notes = plan_jobs(context, base, job_overrides, first, packs)
-        backend.check([job for job in jobs if job.state not in LEFT_ALONE])
-    except BaseException:
-        backend.close()
-        raise
     if progress:
         for note in notes:
             say(note)
-    folder = _common_folder(folder, jobs)
     outcomes = run_sweep(jobs, backend, progress, folder)
     undone = (State.failed, State.elsewhere)
     command.undone_jobs += sum(outcome.state in undone for outcome in outcomes)
@@ -112,13 +97,6 @@ def make_backend(
     return Processes(settings["jobs"], extra)
 
 
-def _common_folder(folder: Path, jobs: Sequence[Job]) -> Path:
-    """The sweep's folder, or what is above all jobs where they run on several data sets."""
-    if all(folder in job.folder.parents for job in jobs):
-        return folder
-    return Path(os.path.commonpath([job.folder for job in jobs]))
-
-
 def _hydra_arguments(base: DictConfig) -> tuple[str, ...]:
     """What a job needs to compose what the sweep has composed: other folders of configuration."""
     arguments: list[str] = []
@@ -128,9 +106,8 @@ def _hydra_arguments(base: DictConfig) -> tuple[str, ...]:
     name = base.hydra.job.config_name
     if name != "config":
         arguments += ["--config-name", name]
-    given = OmegaConf.to_container(base.hydra.overrides.hydra)
-    assert isinstance(given, list)
-    return (*arguments, *(str(item) for item in given if "searchpath" in str(item)))
+    given = map(str, base.hydra.overrides.hydra)
+    return (*arguments, *(item for item in given if "searchpath" in item))
 
 
 def _job_return(outcome: Outcome) -> JobReturn:

@@ -10,10 +10,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from alexnet_exp.config import Config, to_config
+from alexnet_exp.config import to_config
 from alexnet_exp.config.compose import as_hydra
+from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.store.store import Store
-from alexnet_exp.errors import OtherRunError, PlacementError, UserError
+from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.experiments import check_overrides
 from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
@@ -26,7 +27,7 @@ _IN_PATH = ("experiment", "seed", "data")
 _LONGEST_NAME = 120
 _SHOWN = 5
 
-Pack = Callable[[Config], Store]
+Pack = Callable[[DataConfig], Store]
 
 
 def plan_jobs(
@@ -43,7 +44,7 @@ def plan_jobs(
         base: The sweep's own configuration.
         job_overrides: Of each job.
         first: Number of the first job.
-        pack: Packs the data of a configuration, so that no two jobs do; None: the jobs do so.
+        pack: Packs data, so that no two jobs do; None: the jobs do so.
 
     Returns:
         The jobs, and notes for the user. Those whose strategy can't lay the network over the
@@ -58,7 +59,6 @@ def plan_jobs(
     stores: dict[str, Store] = {}
     owners: dict[Path, Job] = {}
     jobs: list[Job] = []
-    changed: list[str] = []
     for number, given in enumerate(job_overrides, first):
         overrides = [as_hydra(item) for item in given]  # a preset's, too
         job = compose(overrides, number)
@@ -82,8 +82,7 @@ def plan_jobs(
             job.look()
         except PlacementError as error:
             job.state, job.reason = State.left_out, str(error)
-        except OtherRunError as error:
-            changed.append(error.changed)
+    changed = [job.changed for job in jobs if job.changed]
     if changed:
         more = [f"and {len(changed) - _SHOWN} more"] if len(changed) > _SHOWN else []
         way_out = (
@@ -103,12 +102,7 @@ def plan_jobs(
 
 
 class _Composer:
-    """Composes the configuration of jobs; those that differ in their seed alone only once.
-
-    Args:
-        context: Hydra's.
-        base: The sweep's own configuration.
-    """
+    """Composes the configuration of jobs; those that differ in their seed alone only once."""
 
     def __init__(self, context: HydraContext, base: DictConfig) -> None:
         self._loader, self._base = context.config_loader, base
@@ -145,9 +139,7 @@ class _Composer:
 def folder_name(overrides: Sequence[str], constant: set[str]) -> str:
     """A folder for what tells a job from others besides experiment, seed and data.
 
-    Args:
-        overrides: Of the job.
-        constant: Those that all jobs of the sweep share.
+    Overrides in ``constant`` are those that all jobs of the sweep share.
     """
     varied = [item.lstrip("+") for item in overrides if item not in constant]
     varied = [item for item in varied if item.partition("=")[0] not in _IN_PATH]
@@ -170,13 +162,12 @@ def _fit(job: Job, stores: dict[str, Store], pack: Pack | None) -> None:
         UserError: The network does not fit the data.
     """
     config = job.config
-    asked = config.trainer.precision, config.trainer.channels_last
-    model = config.model
+    model, asked = config.model, (config.trainer.precision, config.trainer.channels_last)
     try:
         if pack is not None:
             key = repr(config.data)
             if key not in stores:
-                stores[key] = pack(config)
+                stores[key] = pack(config.data)
             settle(config, stores[key])
         else:  # of however many classes
             channels = model.input_channels or config.data.channels

@@ -52,14 +52,9 @@ class ChildSpec:
     def on_machine(
         self, number: int, machines: int, devices: int, address: str, port: int
     ) -> "ChildSpec":
-        """The part that one of several machines has in a job: torchrun with the same command.
+        """The part that machine ``number`` has in a job: torchrun with the same command.
 
-        Args:
-            number: Of the machine, from 0.
-            machines: How many there are.
-            devices: Processes on each.
-            address: Of machine 0, where they meet.
-            port: Of it, free.
+        They meet at machine 0's ``address`` and free ``port``; each runs ``devices`` processes.
         """
         torchrun = (
             "-m", "torch.distributed.run", f"--nnodes={machines}", f"--node-rank={number}",
@@ -80,20 +75,13 @@ class Ending:
     """In words, where the process did not end by itself with 0."""
 
 
-def child_environment(threads: int | None = None) -> dict[str, str]:
-    """This process's environment without what would make a job one rank of another run.
-
-    Args:
-        threads: Most threads of the job's arithmetic; None: leave it to the job.
-    """
-    kept = {
+def child_environment() -> dict[str, str]:
+    """This process's environment without what would make a job one rank of another run."""
+    return {
         name: value
         for name, value in os.environ.items()
         if name not in SCRUBBED and not name.startswith(_SCRUBBED_PREFIXES)
     }
-    if threads is not None:
-        kept["OMP_NUM_THREADS"] = str(threads)
-    return kept
 
 
 class Child:
@@ -113,14 +101,14 @@ class Child:
         self._started = time.monotonic()
         self._stopping: float | None = None
         self._reason = ""
-        self._process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         command = [sys.executable, *spec.arguments]
         try:
             spec.folder.mkdir(parents=True, exist_ok=True)
             with (spec.folder / LOG).open("a") as log:
                 log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
                 log.flush()
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     command,
                     cwd=spec.cwd,
                     env=dict(environment),
@@ -133,48 +121,33 @@ class Child:
         except OSError as error:  # no memory for another process, no room in its folder
             self._reason = f"could not be started: {error}"
 
-    @property
-    def pid(self) -> int:
-        """Process and session of the job."""
-        assert self._process is not None
-        return self._process.pid
-
     def poll(self) -> Ending | None:
         """How the job ended, or None while it runs; ends a job that hangs or was told to stop."""
-        code = self._process.poll() if self._process else None
+        code = self.process.poll() if self.process else None
         now = time.monotonic()
-        if code is not None or self._process is None:
+        if code is not None or self.process is None:
             self.has_ended = True
-            self._signal(signal.SIGKILL)  # processes that it has left behind
+            self.signal_all(signal.SIGKILL)  # processes that it has left behind
             reason = self._reason or describe(code) if code else self._reason
             return Ending(code, now - self._started, reason)
         timeout = self.spec.timeout
         if self._stopping is None and timeout is not None and now - self._started > timeout:
             self.stop(f"ran longer than sweep.job_timeout={timeout:g} s and was ended")
         if self._stopping is not None and now - self._stopping > GRACE:
-            self._signal(signal.SIGKILL)
+            self.signal_all(signal.SIGKILL)
         return None
 
     def stop(self, reason: str = "stopped with the sweep") -> None:
         """Ask the job to end; ``poll`` kills it if it has not done so some seconds later."""
         if self._stopping is None:
             self._stopping, self._reason = time.monotonic(), self._reason or reason
-            self._signal(signal.SIGTERM)
+            self.signal_all(signal.SIGTERM)
 
-    def end(self) -> None:
-        """Stop the job and wait until it is gone."""
-        self.stop()
-        try:
-            while self.poll() is None:
-                time.sleep(_PAUSE)
-        except BaseException:
-            self._signal(signal.SIGKILL)
-            raise
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None:
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to the job and its children."""
+        if self.process is not None:
             with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+                os.killpg(self.process.pid, number)
 
 
 def run_child(
@@ -187,18 +160,19 @@ def run_child(
             if stop is not None and stop.is_set():
                 child.stop()
             time.sleep(_PAUSE)
+        return ending
     except BaseException:
-        child.end()
+        child.stop()
+        try:
+            while child.poll() is None:
+                time.sleep(_PAUSE)
+        finally:
+            child.signal_all(signal.SIGKILL)
         raise
-    return ending
 
 
-def last_lines(folder: Path, count: int = 12, start: int = 0) -> list[str]:
-    """The last lines that a job wrote to its log, without empty ones.
-
-    Args:
-        start: Position in bytes where the job's own output begins.
-    """
+def last_lines(folder: Path, start: int) -> list[str]:
+    """The last lines that a job wrote to its log after ``start`` bytes, without empty ones."""
     try:
         with (folder / LOG).open("rb") as log:
             size = log.seek(0, os.SEEK_END)
@@ -207,7 +181,7 @@ def last_lines(folder: Path, count: int = 12, start: int = 0) -> list[str]:
     except OSError:
         return []
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return [line[:400] for line in lines[-count:]]
+    return [line[:400] for line in lines[-12:]]
 
 
 def log_size(folder: Path) -> int:

@@ -3,7 +3,6 @@
 import logging
 import os
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from alexnet_exp.errors import UserError
+from alexnet_exp.sweep.engine import Backend
 from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import Ending, child_environment
 from alexnet_exp.sweep.ray_nodes import run_on_nodes, run_there
@@ -18,10 +18,8 @@ from alexnet_exp.sweep.ray_nodes import run_on_nodes, run_there
 # Of the environment of this process, what jobs on another machine need too.
 _CARRIED = ("PYTHONPATH", "WANDB_", "HYDRA_", "GLOO_", "NCCL_")
 
-_BETWEEN = 0.2  # seconds between two questions to Ray
 
-
-class RayBackend:
+class RayBackend(Backend):
     """A backend that queues all jobs at a Ray cluster.
 
     Args:
@@ -35,7 +33,12 @@ class RayBackend:
     def __init__(self, extra: tuple[str, ...], settings: Mapping[str, Any]) -> None:
         self._extra, self._settings = extra, settings
         for name in ("gpus_per_job", "cpus_per_job", "num_cpus", "num_gpus"):
-            _check_number(name, settings[name])
+            value, kind = settings[name], int if name.startswith("num_") else (int, float)
+            if value is not None and not (isinstance(value, kind) and value >= 0):
+                what = "whole number" if kind is int else "number"
+                raise UserError(
+                    f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null"
+                )
         existing = settings["address"] or os.environ.get("RAY_ADDRESS")
         own: dict[str, Any] = {}
         if existing:
@@ -56,24 +59,15 @@ class RayBackend:
                 f" ({str(error).splitlines()[0]}); without it Ray is started on this machine"
             ) from error
         self._nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        self._open: list[ray.ObjectRef[Ending]] = []
-        self._ended: set[ray.ObjectRef[Ending]] = set()
-        self._asked = 0.0
 
     def check(self, jobs: Sequence[Job]) -> None:
         """Raise UserError for a job that the machines of the cluster can't hold."""
         for job in jobs:
             self._demand(job)
 
-    def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
-        """All: Ray keeps the queue."""
-        return list(waiting)
-
     def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
         """Queue jobs."""
-        endings = [self._queue(job) for job in jobs]
-        self._open += endings
-        return [RayJob(ending, self) for ending in endings]
+        return [RayJob(self._queue(job)) for job in jobs]
 
     def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
         carried = {k: v for k, v in child_environment().items() if k.startswith(_CARRIED)}
@@ -94,34 +88,21 @@ class RayBackend:
             self._settings["cpus_per_job"],
         )
 
-    def has_ended(self, ending: "ray.ObjectRef[Ending]") -> bool:
-        """Whether a job has; Ray is asked about all of them at once, and not too often."""
-        now = time.monotonic()
-        if self._open and now - self._asked > _BETWEEN:
-            self._asked = now
-            ended, self._open = ray.wait(self._open, num_returns=len(self._open), timeout=0)
-            self._ended.update(ended)
-        return ending in self._ended
-
     def close(self) -> None:
         """Leave the cluster; one that was started here ends."""
         ray.shutdown()
 
 
 class RayJob:
-    """A job in Ray's hands.
+    """A job in Ray's hands, by the reference to how it will have ended."""
 
-    Args:
-        ending: Reference to how it will have ended.
-        backend: Asks Ray for all jobs.
-    """
-
-    def __init__(self, ending: "ray.ObjectRef[Ending]", backend: RayBackend) -> None:
-        self._ending, self._backend = ending, backend
+    def __init__(self, ending: "ray.ObjectRef[Ending]") -> None:
+        self._ending = ending
 
     def poll(self) -> Ending | None:
         """How it ended, or None while it waits or runs."""
-        if not self._backend.has_ended(self._ending):
+        ended, _ = ray.wait([self._ending], timeout=0)
+        if not ended:
             return None
         try:
             return ray.get(self._ending)
@@ -134,21 +115,8 @@ class RayJob:
         ray.cancel(self._ending, force=False, recursive=False)
 
 
-def _check_number(name: str, value: Any) -> None:
-    """Of at least 0, whole where Ray wants it so, or null."""
-    whole = name.startswith("num_")
-    number = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if value is not None and not (number and value >= 0):
-        what = "whole number" if whole else "number"
-        raise UserError(f"hydra.launcher.{name}={value} must be a {what} of at least 0, or null")
-
-
 def _refuse_silence(address: str) -> None:
-    """Ray itself would try for minutes and then end the process.
-
-    Raises:
-        UserError: Nothing listens at ``host:port``.
-    """
+    """Raise UserError if nothing listens there: Ray itself would try for minutes, then exit."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdecimal():
         return  # auto, or a name that Ray knows
@@ -169,19 +137,13 @@ def demand(
     gpus_per_job: float | None,
     cpus_per_job: float | None,
 ) -> dict[str, float]:
-    """What a job holds while it runs, on each of its machines.
+    """What a job holds on each of its machines while it runs.
 
-    Args:
-        nodes: CPU and GPU of every machine of the cluster.
-        machines: Of the job.
-        devices: Of the job on each.
-        on_gpus: Whether it uses GPUs where there are any.
-        gpus_per_job: As asked for.
-        cpus_per_job: As asked for.
+    ``nodes`` lists CPU and GPU of every machine of the cluster, ``devices`` counts those of the job
+    on one machine, ``on_gpus`` says whether it uses GPUs where there are any.
 
     Raises:
-        UserError: Fewer machines have that much, so that the job would wait forever, or it has
-            more devices than GPUs.
+        UserError: The job would wait forever, or has more devices than GPUs.
     """
     with_gpus = [node for node in nodes if node.get("GPU", 0) > 0]
     gpus = gpus_per_job

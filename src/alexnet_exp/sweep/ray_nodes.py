@@ -21,14 +21,7 @@ def run_on_nodes(
     """Run a job on several machines at once, in a Ray task that holds nothing itself.
 
     When one ends as failed, the others are ended too. All of them write to the job's ``log.txt``,
-    on a file system that they share.
-
-    Args:
-        spec: Of the job.
-        count: Of machines.
-        devices: On each.
-        demand: ``num_cpus`` and ``num_gpus`` on each.
-        carried: Environment of the job.
+    on a file system that they share. ``demand`` is ``num_cpus`` and ``num_gpus`` on each.
 
     Returns:
         The first machine's ending, or the first that failed.

@@ -13,17 +13,15 @@ import submitit
 from submitit.core.utils import FailedJobError, FailedSubmissionError, UncompletedJobError
 
 from alexnet_exp.errors import UserError
+from alexnet_exp.sweep.engine import Backend
 from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import ChildSpec, Ending, child_environment, run_child
 
 # Seconds in which a shared file system shows a result that was written on another machine.
 _FILE_LAG = 15.0
 
-# SLURM's own default where they are null.
-_NAMED = ("partition", "account", "qos", "constraint")
 
-
-class SlurmBackend:
+class SlurmBackend(Backend):
     """A backend that submits every job to SLURM, those that need the same as one array.
 
     A job with ``trainer.num_nodes`` above 1 has one task on each node, which runs torchrun.
@@ -47,6 +45,7 @@ class SlurmBackend:
                 "hydra/launcher=slurm: there is no sbatch on this machine; run it on a login node,"
                 " or without hydra/launcher=slurm"
             ) from error
+        named = {name: settings[name] for name in ("partition", "account", "qos", "constraint")}
         self._executor.update_parameters(
             job_name="alexnet_exp",
             ntasks_per_node=1,
@@ -56,7 +55,7 @@ class SlurmBackend:
             setup=list(settings["setup"]),
             srun_args=["--kill-on-bad-exit=1"],  # a node that is lost ends the others
             additional_parameters=dict(settings["additional"]),
-            **{name: settings[name] for name in _NAMED if settings[name] is not None},
+            **{name: value for name, value in named.items() if value is not None},
         )
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -68,10 +67,6 @@ class SlurmBackend:
                     f"hydra.launcher.gpus_per_job={gpus} is less than trainer.devices={devices}:"
                     " leave it out, and each job gets as many GPUs as it has devices"
                 )
-
-    def room(self, waiting: Sequence[Job]) -> Sequence[Job]:
-        """All: SLURM keeps the queue."""
-        return list(waiting)
 
     def start(self, jobs: Sequence[Job]) -> list["SlurmJob"]:
         """Submit jobs, those that need the same as one array: an array's tasks are all alike.
@@ -114,16 +109,9 @@ class SlurmBackend:
         except (FailedJobError, FailedSubmissionError, subprocess.CalledProcessError) as error:
             raise UserError(f"SLURM refused the jobs: {error}; see hydra.launcher.*") from error
 
-    def close(self) -> None:
-        """Nothing is held."""
-
 
 class SlurmJob:
-    """A submitted job.
-
-    Args:
-        job: Submitit's; of several nodes the first one's task says how it ended.
-    """
+    """A submitted job; of several nodes the first one's task says how it ended."""
 
     def __init__(self, job: "submitit.Job[Ending]") -> None:
         self._job = job.task(0)
@@ -153,13 +141,7 @@ class SlurmJob:
 
 
 class _Task:
-    """What SLURM runs on each node of a job; where it is preempted it is queued again and goes on.
-
-    Args:
-        spec: Of the job.
-        nodes: Of the job.
-        devices: On each.
-    """
+    """What SLURM runs on each node of a job; when preempted it is queued again and goes on."""
 
     def __init__(self, spec: ChildSpec, nodes: int, devices: int) -> None:
         self._given = spec, nodes, devices

@@ -3,9 +3,9 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from math import nan
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Group
 from rich.live import Live
@@ -16,7 +16,7 @@ from rich.text import Text
 from alexnet_exp.console import console, percent
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.read import read_metrics
-from alexnet_exp.sweep.jobs import LEFT_ALONE, Job, Outcome, State, reasons_left_out
+from alexnet_exp.sweep.jobs import LEFT_ALONE, Job, Outcome, State, counted, reasons_left_out
 from alexnet_exp.sweep.process import LOG
 
 _REFRESH = 0.5
@@ -29,11 +29,6 @@ class SweepScreen:
     """Jobs done of all, running ones with epoch and error, time left.
 
     On a terminal a screen that is drawn anew; elsewhere one line per job that ended.
-
-    Args:
-        total: Number of jobs.
-        folder: Of the sweep.
-        enabled: Whether anything is shown.
     """
 
     def __init__(self, total: int, folder: Path, enabled: bool) -> None:
@@ -42,7 +37,6 @@ class SweepScreen:
         self.durations: list[float] = []
         self._start = time.monotonic()
         self._drawn = 0.0
-        self._done = 0
         self._bar = Progress(
             TextColumn("jobs"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"),
             console=console,
@@ -51,40 +45,25 @@ class SweepScreen:
         self._live: Live | None = None
         if enabled and console.is_terminal:
             self._live = Live(console=console, auto_refresh=False, transient=True)
-
-    def __enter__(self) -> "SweepScreen":
-        if self._live is not None:
-            self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self.drawing: AbstractContextManager[object] = self._live or nullcontext()
 
     def left_out(self, outcomes: Sequence[Outcome]) -> None:
         """Say which jobs need not run."""
         self.counts.update(outcome.state for outcome in outcomes)
-        self._done += len(outcomes)
         parts = [f"{count} {state}" for state, count in self.counts.items()]
         left = self.total - len(outcomes)
-        self.note(f"{_jobs(self.total)}, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
+        self.note(f"{counted(self.total)}, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
 
     def ended(self, outcome: Outcome) -> None:
         """Count a job that ended and say how."""
         self.counts[outcome.state] += 1
-        self._done += 1
         if outcome.state in (State.finished, State.resumed):
             self.durations.append(outcome.seconds)
         what, result = outcome.reason, outcome.result
         if result is not None:
             what = f"test error {percent(result['metrics']['test/top1_error'])}"
         self.note(
-            f"[{self._done}/{self.total}] {outcome.state} {outcome.job.name}"
+            f"[{self.counts.total()}/{self.total}] {outcome.state} {outcome.job.name}"
             f" ({duration(outcome.seconds)}): {what}"
         )
 
@@ -94,12 +73,7 @@ class SweepScreen:
             _line(line)
 
     def show(self, running: Sequence[tuple[Job, float]], waiting: int) -> None:
-        """Draw the screen anew.
-
-        Args:
-            running: Jobs that run, with their start on the monotonic clock.
-            waiting: Number of jobs that have not begun.
-        """
+        """Draw the screen anew: running jobs, with their start on the monotonic clock."""
         now = time.monotonic()
         if self._live is None or now - self._drawn < _REFRESH:
             return
@@ -115,7 +89,7 @@ class SweepScreen:
             figures = [percent(row[f"{split}/top1_error"]) if row else "" for split in _SPLITS]
             table.add_row(Text(job.name), f"{done}/{most}", *figures, duration(now - started))
         status = self._status(fractions, waiting)
-        self._bar.update(self._task, completed=self._done, description=status)
+        self._bar.update(self._task, completed=self.counts.total(), description=status)
         self._live.update(Group(self._bar, table), refresh=True)
 
     def _status(self, fractions: Sequence[float], waiting: int) -> str:
@@ -141,35 +115,29 @@ def show_sweep(outcomes: Sequence[Outcome], folder: Path) -> None:
 def show_plan(jobs: Sequence[Job], folder: Path, at_once: Callable[[Job], int] | None) -> None:
     """Print what a sweep would do, and its cost by the jobs that have finished.
 
-    Args:
-        jobs: As found.
-        folder: Of the sweep.
-        at_once: How many jobs like one run side by side; None: nobody knows.
+    ``at_once`` says how many jobs like one run side by side; None: nobody knows.
     """
     found = [job.as_found() for job in jobs]
-    known: dict[str, list[float]] = {}
     for outcome in found:
         if outcome.result is not None:
             outcome.seconds = outcome.result["train_seconds"]
-            known.setdefault(outcome.job.config.experiment, []).append(outcome.seconds)
-    whole = [seconds for each in known.values() for seconds in each]
+    whole = [outcome.seconds for outcome in found if outcome.result is not None]
     left = [outcome for outcome in found if outcome.state not in LEFT_ALONE]
     for outcome in left:
-        job = outcome.job
-        row, seconds = last_epoch(job.folder), known.get(job.config.experiment, whole)
-        share = 1 - (row["epoch"] if row else 0) / job.config.trainer.max_epochs
-        outcome.seconds = max(0.0, share) * sum(seconds) / max(1, len(seconds))
+        row = last_epoch(outcome.job.folder)
+        share = 1 - (row["epoch"] if row else 0) / outcome.job.config.trainer.max_epochs
+        outcome.seconds = max(0.0, share) * sum(whole) / max(1, len(whole))
     _show(found, folder)
     cost = "unknown: no job of this sweep has finished"
     if whole:
         total = sum(each.seconds / (at_once(each.job) if at_once else 1) for each in left)
         total = max([total, *(each.seconds for each in left)])
-        cost = f"about {duration(total)} of training, by the {_jobs(len(whole))} that finished"
+        cost = f"about {duration(total)} of training, by the {counted(len(whole))} that finished"
     how = "one after the other"
     if at_once is not None and left:
         numbers = sorted({at_once(each.job) for each in left})
         how = f"{' or '.join(map(str, numbers))} at once"
-    _line(f"{_jobs(len(left))} to run, {how}; cost {cost}; nothing was started (sweep.dry_run)")
+    _line(f"{counted(len(left))} to run, {how}; cost {cost}; nothing was started (sweep.dry_run)")
 
 
 def _show(outcomes: Sequence[Outcome], folder: Path) -> None:
@@ -199,7 +167,7 @@ def _show(outcomes: Sequence[Outcome], folder: Path) -> None:
         _line(f"\nleft out: {line}")
     counts = Counter(outcome.state for outcome in outcomes)
     summary = ", ".join(f"{count} {state}" for state, count in counts.items())
-    _line(f"\n{_jobs(len(outcomes))}: {summary}", "bold")
+    _line(f"\n{counted(len(outcomes))}: {summary}", "bold")
 
 
 def last_epoch(folder: Path) -> dict[str, float] | None:
@@ -222,10 +190,6 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job{'' if count == 1 else 's'}"
 
 
 def _line(text: str, style: str | None = None) -> None:
