@@ -222,8 +222,8 @@ def test_a_resnet_of_torchvision_learns_from_our_store(tiny) -> None:
     config = tiny("model.input_size=32", "augmentation=none")
     torch.manual_seed(0)
     resnet = ResNet(len(prepare(config.data, progress=False).classes))
-    trainer(max_epochs=2).fit(resnet, datamodule=StoreDataModule(config))
-    assert np.mean(resnet.losses[-3:]) < 0.8 * np.mean(resnet.losses[:3])
+    trainer(max_epochs=3).fit(resnet, datamodule=StoreDataModule(config))
+    assert np.mean(resnet.losses[-5:]) < 0.7 * np.mean(resnet.losses[:5])
 
 
 def test_batches_come_without_a_trainer(tiny, trained_run: SimpleNamespace) -> None:
