@@ -55,12 +55,11 @@ class Pretend(Job):
 
 
 def pretend_jobs(
-    config: Config, folder: Path, scripts: dict[str, str], timeouts: dict[str, float] | None = None
+    config: Config, folder: Path, scripts: dict[str, str], timeout: float | None = None
 ) -> list[Pretend]:
     """A job for each script, by name."""
-    timeouts = timeouts or {}
     return [
-        Pretend(n, name, (), config, folder / name, script=script, timeout=timeouts.get(name))
+        Pretend(n, name, (), config, folder / name, script=script, timeout=timeout)
         for n, (name, script) in enumerate(scripts.items())
     ]
 

@@ -38,27 +38,6 @@ def config(compose_config):
     return compose_config("trainer.accelerator=cpu")
 
 
-def test_failed_hanging_and_killed_jobs_leave_the_others_alone(
-    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(child, "GRACE", 0.3)
-    scripts = {"a": FAIL, "b": finish(), "c": HANG, "d": KILLED, "e": finish()}
-    jobs = pretend_jobs(config, tmp_path, scripts, {"c": 2.0})
-    outcomes = run_sweep(jobs, Processes(2, ()), False, tmp_path)
-    assert [outcome.job.name for outcome in outcomes] == list("abcde")
-    states = [outcome.state for outcome in outcomes]
-    assert states == [State.failed, State.finished, State.failed, State.failed, State.finished]
-    failed, done, hanging, killed, _ = outcomes
-    assert failed.reason == "exit code 3"
-    assert failed.lines[-1] == "something went wrong"
-    assert hanging.reason.startswith("ran longer than sweep.job_timeout=2 s")
-    assert hanging.lines[-1].isdecimal(), "its process"
-    assert 2.0 < hanging.seconds < 15.0
-    assert killed.reason.startswith("killed by SIGKILL")
-    assert done.result is not None
-    assert done.result["metrics"] == {"val/top1_error": 0.5, "test/top1_error": 0.25}
-
-
 # As train ends where the folder is locked, by another sweep's job.
 TAKEN = """
 import fcntl, subprocess, sys
@@ -68,31 +47,44 @@ subprocess.Popen([sys.executable, "-c", "import time; time.sleep(5)"], pass_fds=
                  start_new_session=True)
 sys.exit(2)
 """
+DIVERGED = 'open("diverged.json", "w").write(\'{"message": "loss is nan"}\'); raise SystemExit(2)'
+# Script, what becomes of it, why, and what it has said last.
+ENDINGS = {
+    "failed": (FAIL, State.failed, "exit code 3", "something went wrong"),
+    "finished": (finish(), State.finished, "", ""),
+    "hanging": (HANG, State.failed, "ran longer than sweep.job_timeout=2 s", ""),
+    "killed": (KILLED, State.failed, "killed by SIGKILL", ""),
+    "resumed": (finish(), State.resumed, "", ""),
+    "empty": ("print('nothing to do')", State.failed, "ended without a result", "nothing to do"),
+    "taken": (TAKEN, State.elsewhere, "another process is at work", ""),
+    "damaged": ("open('result.json', 'w').write('{')", State.failed, "", ""),
+    "diverged": (DIVERGED, State.diverged, "loss is nan", ""),
+}
 
 
-def test_the_folder_decides_what_became_of_a_job(config, tmp_path: Path) -> None:
-    diverged = (
-        'open("diverged.json", "w").write(\'{"message": "loss is nan"}\'); raise SystemExit(2)'
-    )
-    scripts = {
-        "resumed": finish(), "empty": "print('nothing to do')", "taken": TAKEN,
-        "damaged": "open('result.json', 'w').write('{')", "diverged": diverged,
-    }  # fmt: skip
+def test_no_job_takes_others_along_and_the_folder_decides_what_became_of_it(
+    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "GRACE", 0.3)
+    scripts = {name: ending[0] for name, ending in ENDINGS.items()}
     jobs = pretend_jobs(config, tmp_path, scripts)
-    jobs[0].state = State.half_done
+    jobs[list(ENDINGS).index("hanging")].timeout = 2.0
+    jobs[list(ENDINGS).index("resumed")].state = State.half_done
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "log.txt").write_text("first attempt\n")
-    outcomes = run_sweep(jobs, Processes(2, ()), False, tmp_path)
-    assert [(o.job.name, o.state) for o in outcomes] == [
-        ("resumed", State.resumed), ("empty", State.failed), ("taken", State.elsewhere),
-        ("damaged", State.failed), ("diverged", State.diverged),
-    ]  # fmt: skip
-    assert outcomes[1].reason == "ended without a result"
-    assert outcomes[1].lines[-1] == "nothing to do"
-    assert "first attempt" not in outcomes[1].lines, "lines of an earlier attempt"
+    outcomes = {o.job.name: o for o in run_sweep(jobs, Processes(2, ()), False, tmp_path)}
+    assert [*outcomes] == [*ENDINGS]
+    for name, (_, state, reason, last) in ENDINGS.items():
+        assert outcomes[name].state == state, name
+        assert outcomes[name].reason.startswith(reason), name
+        assert not last or outcomes[name].lines[-1] == last
+    assert "first attempt" not in outcomes["empty"].lines, "lines of an earlier attempt"
     assert (tmp_path / "empty" / "log.txt").read_text().startswith("first attempt\n")
-    assert "result.json is damaged" in outcomes[3].reason
-    assert outcomes[4].reason == "loss is nan"
+    assert "result.json is damaged" in outcomes["damaged"].reason
+    assert 2.0 < outcomes["hanging"].seconds < 15.0
+    result = outcomes["finished"].result
+    assert result is not None
+    assert result["metrics"] == {"val/top1_error": 0.5, "test/top1_error": 0.25}
 
 
 def test_jobs_that_are_done_or_in_other_hands_are_not_started(
@@ -112,8 +104,7 @@ def test_jobs_that_are_done_or_in_other_hands_are_not_started(
     monkeypatch.setattr(Pretend, "look", taken)
     outcomes = run_sweep(jobs, Processes(3, ()), False, tmp_path)
     assert [o.state for o in outcomes] == [*states, State.elsewhere, State.elsewhere]
-    assert outcomes[0].result == metrics
-    assert outcomes[1].reason == "because b"
+    assert (outcomes[0].result, outcomes[1].reason) == (metrics, "because b")
     assert not list(tmp_path.rglob("log.txt"))
 
 

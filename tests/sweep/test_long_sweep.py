@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,6 @@ TINY = (
     "trainer.precision=32-true", "trainer.accelerator=cpu",
 )  # fmt: skip
 MOMENTS = 20
-BETWEEN = ("metrics", "best_epoch", "epochs", "steps", "config_hash")
 
 
 def sweep(cwd: Path, *overrides: str) -> subprocess.Popen[str]:
@@ -33,30 +33,21 @@ def sweep(cwd: Path, *overrides: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def finish(run: subprocess.Popen[str]) -> tuple[int, str]:
-    printed, _ = run.communicate()
-    return run.returncode, printed
-
-
 def children(pid: int) -> list[int]:
     """Jobs of a sweep that run now."""
-    listed = subprocess.run(
-        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True
-    )
-    return [int(line) for line in listed.stdout.split()]
+    return [int(job) for job in subprocess.getoutput(f"ps -o pid= --ppid {pid}").split()]
 
 
 def some_job(run: subprocess.Popen[str], draw: random.Random) -> int | None:
     """A job of a sweep as soon as there is one; None if the sweep ends without."""
     while run.poll() is None:
-        jobs = children(run.pid)
-        if jobs:
+        if jobs := children(run.pid):
             return draw.choice(jobs)
         time.sleep(0.05)
     return None
 
 
-def results(cwd: Path) -> dict[str, object]:
+def results(cwd: Path) -> dict[str, dict[str, Any]]:
     """What each finished run recorded, by its folder."""
     read = {str(folder.relative_to(cwd)): read_result(folder) for folder in run_folders(cwd)}
     return {name: result for name, result in read.items() if result is not None}
@@ -84,7 +75,7 @@ def test_sweep_stopped_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pa
             if killed:
                 os.kill(job, signal.SIGKILL)
                 kills += 1
-            code, printed = finish(run)
+            printed, code = run.communicate()[0], run.returncode
             # The job may have recorded its result by then.
             assert code in ((0, 1) if killed else (0,)), printed
             assert code == 0 or "killed by SIGKILL" in printed
@@ -92,7 +83,7 @@ def test_sweep_stopped_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pa
             time.sleep(draw.uniform(0, 20))
             jobs, asked = children(run.pid), time.monotonic()
             run.send_signal(signal.SIGINT)
-            code, printed = finish(run)
+            printed, code = run.communicate()[0], run.returncode
             if code != 0:  # else it was done
                 interrupts += 1
                 assert code in (130, -signal.SIGINT), printed
@@ -103,15 +94,14 @@ def test_sweep_stopped_at_random_moments_ends_as_an_undisturbed_one(tmp_path: Pa
         if code == 0:
             seeds += 1  # all is done: more jobs, or there is nothing left to stop
     for cwd in (stopped, whole):
-        code, printed = finish(sweep(cwd, *overrides))
-        assert code == 0, printed
+        run = sweep(cwd, *overrides)
+        printed = run.communicate()[0]
+        assert run.returncode == 0, printed
     ours, theirs = results(whole), results(stopped)
     assert ours.keys() == theirs.keys()
-    for name in ours:
-        first, second = read_result(whole / name), read_result(stopped / name)
-        assert first is not None
-        assert second is not None
-        assert [first[field] for field in BETWEEN] == [second[field] for field in BETWEEN], name
+    for name, result in ours.items():
+        for field in ("metrics", "best_epoch", "epochs", "steps", "config_hash"):
+            assert result[field] == theirs[name][field], name
         one, other = read_predictions(whole / name), read_predictions(stopped / name)
         assert all(np.array_equal(one[column], other[column]) for column in one)
     assert not list(stopped.rglob("*.partial*"))

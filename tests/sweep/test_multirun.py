@@ -42,7 +42,10 @@ def begun(
     code, shown = sweep("trainer.max_epochs=1")
     assert code == 1, shown
     assert "2 jobs: 1 finished, 1 failed" in shown
+    assert "failed: no_lrn/seed_0: exit code 2" in shown
     assert f"can't write the run folder {broken}" in shown, shown
+    assert f"log: {broken / 'log.txt'}" in shown
+    assert "the same command runs what is not done" in shown
     (broken / "checkpoints").unlink()
     return SimpleNamespace(sweep=sweep, whole=whole, broken=broken)
 
@@ -76,3 +79,4 @@ def test_the_same_command_goes_on(begun) -> None:
     code, shown = begun.sweep("trainer.max_epochs=2")
     assert code == 0
     assert "2 jobs: 2 skipped" in shown
+    assert "the same command" not in shown, "nothing is left to do"

@@ -3,7 +3,6 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -31,28 +30,16 @@ SBATCH = """#!{python}
 import os, re, subprocess, sys
 text = open(sys.argv[-1]).read()
 open({kept!r}, "a").write(text)
-array = re.search(r"--array=0-(\\d+)", text)
-tasks = range(int(array.group(1)) + 1) if array else [None]
 print("Submitted batch job 77")
-for task in tasks:
-    environment = dict(os.environ, SLURM_JOB_ID="77", SLURM_NTASKS="1", SLURM_JOB_NUM_NODES="1",
+for task in range(int(re.search(r"--array=0-(\\d+)", text)[1]) + 1):
+    environment = dict(os.environ, SLURM_JOB_ID=str(78 + task), SLURM_ARRAY_JOB_ID="77",
+                       SLURM_ARRAY_TASK_ID=str(task), SLURM_NTASKS="1", SLURM_JOB_NUM_NODES="1",
                        SLURM_NODEID="0", SLURM_PROCID="0", SLURM_LOCALID="0",
                        SLURM_JOB_NODELIST="node1")
-    if task is not None:
-        environment.update(SLURM_ARRAY_JOB_ID="77", SLURM_ARRAY_TASK_ID=str(task),
-                           SLURM_JOB_ID=str(78 + task))
     subprocess.Popen(["bash", sys.argv[-1]], env=environment, stdout=subprocess.DEVNULL,
                      stderr=subprocess.DEVNULL, start_new_session=True)
 """
-SRUN = """#!{python}
-import os, sys
-command = [word for word in sys.argv[1:]]
-while command[0].startswith("-"):
-    option = command.pop(0)
-    if option in ("--output", "--error"):
-        command.pop(0)
-os.execvp(command[0], command)
-"""
+SRUN = '#!/bin/sh\nwhile [ "$1" != "{python}" ]; do shift; done; exec "$@"\n'
 
 
 @pytest.fixture
@@ -101,8 +88,6 @@ def test_batch_script_asks_for_what_was_set_and_runs_the_job(
     assert "module load cuda" in lines
     (command,) = [line for line in lines if line.startswith("srun ")]
     assert f"{sys.executable} -u -m submitit.core._submit {tmp_path / 'slurm'}" in command
-    check = subprocess.run(["bash", "-n", str(cluster)], capture_output=True, text=True)
-    assert check.returncode == 0, check.stderr
 
 
 def test_jobs_that_need_the_same_are_one_array(
@@ -173,9 +158,8 @@ def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
 def test_what_slurm_can_not_run_is_one_message(
     compose_config, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    jobs = pretend_jobs(
-        compose_config("strategy=ddp", "trainer.devices=2"), tmp_path, {"a": finish()}
-    )
+    config = compose_config("strategy=ddp", "trainer.devices=2")
+    jobs = pretend_jobs(config, tmp_path, {"a": finish()})
     with pytest.raises(UserError, match=r"gpus_per_job=1 is less than trainer\.devices=2"):
         backend(tmp_path, gpus_per_job=1).check(jobs)
     backend(tmp_path, gpus_per_job=0).check(jobs)

@@ -103,9 +103,7 @@ def test_hyperband_ends_runs_before_their_last_epoch() -> None:
 @pytest.mark.parametrize(
     "stem", ["ablations", pytest.param("learning_rate", marks=pytest.mark.long)]
 )
-def test_the_agents_first_command_runs(
-    stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stores: Path
-) -> None:
+def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, stores) -> None:
     """The agent itself builds and starts it; only what makes it small is added at its end."""
     sweep = load(FOLDER / f"{stem}.yaml")
     tiny = [
@@ -131,16 +129,14 @@ def test_the_agents_first_command_runs(
     assert agent._run_processes["run456"].wait() == 0
 
     config, result = read_config(tmp_path / "run"), read_result(tmp_path / "run")
-    assert config is not None
-    assert result is not None
+    assert config
+    assert result
     assert result["experiment"] == arguments.get("experiment", {"value": "baseline"})["value"]
     assert config["seed"] == arguments.get("seed", {"value": 0})["value"]
     read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*-run456")))
-    assert read.run.sweep_id == "sweep123"
-    assert read.run.run_group == result["experiment"]
+    assert (read.run.sweep_id, read.run.run_group) == ("sweep123", result["experiment"])
     assert stem in read.run.tags
-    logged = [row["val/top1_error"] for row in read.rows if "val/top1_error" in row]
-    assert len(logged) == 1
-    assert 0 <= logged[0] <= 1
+    (logged,) = [row["val/top1_error"] for row in read.rows if "val/top1_error" in row]
+    assert 0 <= logged <= 1
     for field, argument in arguments.items():
         assert read.config[field] == argument["value"]
