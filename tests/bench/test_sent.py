@@ -12,7 +12,7 @@ IMAGES = 16
 # What gloo puts before each message, and its messages from each of K processes for a collective, in
 # units of K - 1.
 HEADER = 48
-REDUCED, GATHERED, EXCHANGED = 12, 6, 3
+REDUCED, GATHERED = 12, 6
 
 
 def expected(
@@ -50,10 +50,10 @@ def expected(
         messages = 5 * (GATHERED + REDUCED)
         gradients = 2 * (pairs - 1) / pairs * weights / 2
         return activations + gradients, messages + REDUCED * (pairs - 1)
-    logits = 2 * IMAGES * fc[-1].outputs / devices
+    logits = -(-fc[-1].outputs // devices) * devices
     gradients = 2 * 4 * sum(layer.parameters for layer in conv)
-    sent = rest * (size * ((1 + 2) * IMAGES * inputs + logits) + gradients)
-    messages = 3 * (GATHERED + REDUCED) + 2 * EXCHANGED + REDUCED
+    sent = rest * (size * (1 + 2) * IMAGES * (inputs + logits) + gradients)
+    messages = 4 * (GATHERED + REDUCED) + REDUCED
     return sent, messages * (devices - 1)
 
 

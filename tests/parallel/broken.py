@@ -1,4 +1,4 @@
-"""What ranks of test_faults run: two meetings and, between them, the fault in one of them."""
+"""What ranks of test_faults run, and the fault in one of them, as the environment's FAULT says."""
 
 import os
 import sys
@@ -11,27 +11,28 @@ from alexnet_exp.config.training import StrategyConfig, StrategyName, TrainerCon
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.team import meet, place
-from alexnet_exp.parallel.watch import expect_progress
+from alexnet_exp.parallel.watch import Watch, expect_progress
+
+ERRORS = {
+    "raise": ZeroDivisionError("the fault of the test"),
+    "mistake": UserError("set this=that"),
+    "diverged": DivergedError("diverged: the loss is nan"),
+    "memory": RuntimeError("CUDA out of memory: tried to allocate a lot"),
+}
 
 
 def fault(what: str) -> None:
     """Let this process fail: ``what`` is a signal's number or a word."""
     print("last words at", time.time(), flush=True)
-    if what == "raise":
-        raise ZeroDivisionError("the fault of the test")
-    if what == "mistake":
-        raise UserError("set this=that")
-    if what == "diverged":
-        raise DivergedError("diverged: the loss is nan")
-    if what == "memory":
-        raise RuntimeError("CUDA out of memory: tried to allocate a lot")
+    if what in ERRORS:
+        raise ERRORS[what]
     if what == "hang":
         time.sleep(1e9)
     os.kill(os.getpid(), int(what))
 
 
 def break_down(config: Config, folder: Path) -> dict[str, Any]:
-    """An entry of ``run_processes``; the environment's FAULT is ``rank:what``."""
+    """An entry of ``run_processes``: two meetings; FAULT, ``rank:what``, between them."""
     here = place(config)
     assert here is not None
     with meet(config, here) as team:
@@ -43,6 +44,16 @@ def break_down(config: Config, folder: Path) -> dict[str, Any]:
             fault(what)
         ranks = team.gather(here.rank)
     return {"ranks": ranks, "threads": os.environ["OMP_NUM_THREADS"], "command": sys.argv}
+
+
+def train_badly(config: Config, folder: Path) -> dict[str, Any]:
+    """An entry that trains; FAULT is ``rank:method of Watch:what``."""
+    from alexnet_exp.training.fit import train  # seconds, which the other entry does not need
+
+    rank, where, what = os.environ["FAULT"].split(":")
+    if rank == os.environ["RANK"]:
+        setattr(Watch, where, lambda *_: fault(what))
+    return train(config, folder)
 
 
 def two(timeout: float = 40.0) -> Config:

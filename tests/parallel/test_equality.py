@@ -5,34 +5,34 @@ Dropout and augmentation are on, the learning rate falls by the plateau schedule
 """
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from alexnet_exp.config import Config
+from alexnet_exp.config.training import StrategyName
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.training.fit import train
-from tests.parallel.together import Task, run_together, weights
+from tests.parallel.together import TINY, Task, run_together, weights
 
 Make = Callable[..., Config]
+Find = Callable[[str], Path]
 
 pytestmark = pytest.mark.timeout(600)  # the first test waits for all runs
 
 CLOSE = 1e-5
 BASE = (
-    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
-    "data.synthetic_images=120", "data.batch_size=16", "trainer.accelerator=cpu",
-    "trainer.precision=32-true", "trainer.progress=false", "trainer.keep_last_checkpoint=true",
-    "model.init.scheme=he", "augmentation.scale=0.02", "optim.lr=0.05", "optim.warmup_steps=0",
-    "optim.schedule=plateau", "optim.patience=1", "optim.factor=2", "optim.drops=9",
-    "trainer.limit_train_batches=2", "trainer.max_epochs=5", "evaluation.batch_size=40",
+    *TINY, "trainer.keep_last_checkpoint=true", "optim.schedule=plateau", "optim.patience=1",
+    "optim.factor=2", "optim.drops=9", "trainer.max_epochs=5", "evaluation.batch_size=40",
+    "evaluation.views=one",
 )  # fmt: skip
 
 # Overrides of a run, by name; what each is compared with is the same on one device.
 VARIANTS = {
-    "base": (),
+    "base": ("evaluation.views=ten",),
     "clipped": ("optim.clip_norm=0.5", "optim.weight_decay=0.05", "optim.rule=torch",
                 "optim.bias_lr_factor=2", "optim.decay_biases=false"),
     "original": ("model=original", "augmentation.min_scale=0.5"),
@@ -46,75 +46,88 @@ VARIANTS = {
     "adam": ("optim=adamw", "+optim.eps=0.01", "optim.lr=0.01"),
     "in_bf16": ("strategy.bf16_gradients=true",),
     "no_dropout": ("model.dropout=0",),
-    "no_flips": ("+experiment=no_flips",),
 }  # fmt: skip
 
-# Strategies and variants on each number of processes.
+FOUR = ("ddp", "fsdp", "towers", "one_weird_trick")
+
+FOUR = ("ddp", "fsdp", "towers", "one_weird_trick")
+LONG = pytest.mark.long
+
+# Strategies and variants on so many processes; the first few are no long test.
 RUNS = {
-    2: (
-        *((strategy, "base") for strategy in ("ddp", "fsdp", "towers", "one_weird_trick")),
-        *((strategy, "clipped") for strategy in ("ddp", "fsdp", "towers", "one_weird_trick")),
-        *((strategy, "adam") for strategy in ("fsdp", "towers", "one_weird_trick")),
+    "2": (
+        *((strategy, "base") for strategy in FOUR),
+        ("towers", "clipped"),
+        ("one_weird_trick", "clipped"),
+        ("fsdp", "adam"),
         ("towers", "fp64"),
-        ("towers", "original"),
-        ("towers", "apart"),
-        ("towers", "blind"),
         ("ddp", "batch_norm"),
-        ("one_weird_trick", "batch_norm"),
     ),
-    4: (
+    "2 more": (
+        ("ddp", "clipped"),
+        ("fsdp", "clipped"),
+        ("towers", "adam"),
+        ("one_weird_trick", "adam"),
+        ("one_weird_trick", "batch_norm"),
+        *(("towers", variant) for variant in ("original", "apart", "blind")),
+    ),
+    "4": (
         ("towers", "clipped"),
         ("towers", "batch_norm"),
         ("one_weird_trick", "base"),
         ("one_weird_trick", "fp64"),
     ),
 }
-CASES = [(processes, *run) for processes, runs in RUNS.items() for run in runs]
-OTHERS = {2: (("ddp", "in_bf16"),), 4: ()}
+CASES = [
+    pytest.param(which, *run, marks=LONG if which != "2" else ())
+    for which, runs in RUNS.items()
+    for run in runs
+]
 
 
 @pytest.fixture(scope="module")
 def make(compose_config, stores: Path) -> Make:
-    def composed(variant: str, *overrides: str) -> Config:
-        given = (*BASE, f"data.stores={stores}", *VARIANTS[variant], *overrides)
-        config: Config = compose_config(*given)
+    def composed(variant: str, strategy: str, devices: int) -> Config:
+        config: Config = compose_config(*BASE, f"data.stores={stores}", *VARIANTS[variant])
+        config.strategy.name, config.trainer.devices = StrategyName(strategy), devices
         return config
 
     return composed
 
 
-# Variants that change their strategy: two epochs on two devices, then on four, the last on one.
-CHANGES = {
-    "changed_a": ("base", "towers", "ddp"),
-    "changed_b": ("base", "fsdp", "one_weird_trick"),
-    "changed_c": ("base", "ddp", "towers", "single"),
-    "changed_d": ("adam", "fsdp", "towers"),
-}
+@pytest.fixture(scope="module")
+def single(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Find:
+    """``single(variant)``: run folder of one process."""
+    folder = tmp_path_factory.mktemp("single")
+
+    @cache
+    def trained(variant: str) -> Path:
+        train(make(variant, "single", 1), folder / variant)
+        return folder / variant
+
+    return trained
 
 
 @pytest.fixture(scope="module")
-def runs(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folders ``<strategy>/<variant>/<processes>`` of all runs, one after another."""
-    folder = tmp_path_factory.mktemp("runs")
-    for variant in VARIANTS.keys() - {"in_bf16"}:
-        train(make(variant), folder / "single" / variant / "1")
-    for processes, wanted in RUNS.items():
-        tasks = [
-            Task(
-                make(variant, f"strategy={strategy}", f"trainer.devices={processes}"),
-                folder / strategy / variant / str(processes),
-            )
-            for strategy, variant in (*wanted, *OTHERS[processes])
-        ]
-        place = (2, 4).index(processes)
-        for name, (variant, *strategies) in CHANGES.items():
-            config = make(variant, f"strategy={strategies[place]}", f"trainer.devices={processes}")
-            to_the_end = place + 1 == len(strategies)
-            stop_at = None if to_the_end else 2 * (place + 1)
-            tasks.append(Task(config, folder / name, stop_at))
+def several(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Find:
+    """``several(which)``: has folders ``<strategy>/<variant>`` of those of ``RUNS``.
+
+    Of the first, ``stopped`` is one in its third epoch.
+    """
+
+    @cache
+    def trained(which: str) -> Path:
+        folder, wanted, tasks = tmp_path_factory.mktemp("several"), RUNS[which], []
+        if which == "2":
+            wanted = (*wanted, ("ddp", "in_bf16"))
+            tasks.append(Task(make("base", "towers", 2), folder / "stopped", 2))
+        for strategy, variant in wanted:
+            config = make(variant, strategy, int(which[0]))
+            tasks.append(Task(config, folder / strategy / variant))
         run_together(tasks, folder)
-    train(make("base"), folder / "changed_c")
-    return folder
+        return folder
+
+    return trained
 
 
 def distance(ours: Path, theirs: Path) -> float:
@@ -128,12 +141,11 @@ def distance(ours: Path, theirs: Path) -> float:
     )
 
 
-@pytest.mark.parametrize(("processes", "strategy", "variant"), CASES)
+@pytest.mark.parametrize(("which", "strategy", "variant"), CASES)
 def test_losses_weights_and_counts_are_those_of_one_process(
-    runs: Path, processes: int, strategy: str, variant: str
+    single: Find, several: Find, which: str, strategy: str, variant: str
 ) -> None:
-    ours = runs / strategy / variant / str(processes)
-    theirs = runs / "single" / variant / "1"
+    ours, theirs = several(which) / strategy / variant, single(variant)
     assert len(read_metrics(ours)) == len(read_metrics(theirs)) == 5
     for mine, other in zip(read_metrics(ours), read_metrics(theirs), strict=True):
         for column in ("epoch", "step", "lr", "train/top1_error", "val/top1_error"):
@@ -152,44 +164,64 @@ def test_losses_weights_and_counts_are_those_of_one_process(
         assert np.array_equal(counted[column], expected[column]), column
 
 
-@pytest.mark.parametrize(("strategy", "processes"), [("towers", 2), ("one_weird_trick", 4)])
-def test_in_fp64_nothing_but_rounding_is_left(runs: Path, strategy: str, processes: int) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "which"), [("towers", "2"), pytest.param("one_weird_trick", "4", marks=LONG)]
+)
+def test_in_fp64_nothing_but_rounding_is_left(
+    single: Find, several: Find, strategy: str, which: str
+) -> None:
     """In fp32 a rounding can tip a ReLU or a maximum, and the runs then differ by more."""
-    ours = runs / strategy / "fp64" / str(processes)
-    assert distance(ours, runs / "single" / "fp64" / "1") < 1e-13
+    assert distance(several(which) / strategy / "fp64", single("fp64")) < 1e-13
 
 
-def test_runs_differ_where_anything_else_does(runs: Path) -> None:
+def test_runs_differ_where_anything_else_does(single: Find) -> None:
     """What the comparison above would not notice is not proved by it."""
-    base = runs / "single" / "base" / "1"
-    for variant in ("no_dropout", "no_flips", "clipped"):
-        assert distance(runs / "single" / variant / "1", base) > 100 * CLOSE, variant
-    assert len({row["lr"] for row in read_metrics(base)}) > 1, "the plateau schedule has not acted"
+    for variant in ("no_dropout", "clipped"):
+        assert distance(single(variant), single("base")) > 100 * CLOSE, variant
+    rates = {row["lr"] for row in read_metrics(single("base"))}
+    assert len(rates) > 1, "the plateau schedule has not acted"
 
 
-def test_gradients_sent_in_bf16_train_a_little_otherwise(runs: Path) -> None:
-    ours, theirs = runs / "ddp" / "in_bf16" / "2", runs / "ddp" / "base" / "2"
+def test_gradients_sent_in_bf16_train_a_little_otherwise(several: Find) -> None:
+    ours, theirs = (several("2") / "ddp" / variant for variant in ("in_bf16", "base"))
     first, expected = (read_metrics(folder)[0]["train/loss"] for folder in (ours, theirs))
     assert first == pytest.approx(expected, rel=1e-2)
     assert distance(ours, theirs) > 10 * CLOSE
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_any_strategy_goes_on_where_another_stopped(runs: Path, name: str) -> None:
-    """And ends where one process ends."""
-    whole = runs / "single" / CHANGES[name][0] / "1"
-    assert [row["lr"] for row in read_metrics(runs / name)] == [
-        row["lr"] for row in read_metrics(whole)
-    ]
-    assert distance(runs / name, whole) < CLOSE
-    result = read_result(runs / name)
+@pytest.mark.parametrize(
+    ("variant", "first", "second", "processes"),
+    [
+        ("base", "towers", "single", 1),
+        pytest.param("base", "ddp", "towers", 4, marks=LONG),
+        pytest.param("base", "fsdp", "one_weird_trick", 4, marks=LONG),
+        pytest.param("adam", "fsdp", "towers", 4, marks=LONG),
+    ],
+)
+def test_any_strategy_goes_on_where_another_stopped(
+    single: Find, several: Find, make: Make, tmp_path: Path,
+    variant: str, first: str, second: str, processes: int,
+) -> None:  # fmt: skip
+    """After two epochs, and ends where one process ends."""
+    whole, config = single(variant), make(variant, second, processes)
+    if processes == 1:
+        path = several("2") / "stopped"
+        train(config, path)
+    else:
+        path = tmp_path / "stopped"
+        run_together([Task(make(variant, first, 2), path, 2)], tmp_path)
+        run_together([Task(config, path)], tmp_path)
+    rates = [[row["lr"] for row in read_metrics(folder)] for folder in (path, whole)]
+    assert rates[0] == rates[1]
+    assert distance(path, whole) < CLOSE
+    result = read_result(path)
     assert result is not None
     assert result["epochs"] == 5
 
 
-@pytest.mark.parametrize("strategy", ["fsdp", "towers", "one_weird_trick"])
-def test_evaluate_reads_the_checkpoint_of_any_strategy(runs: Path, strategy: str) -> None:
-    folder = runs / strategy / "base" / "2"
+@pytest.mark.parametrize("strategy", FOUR[1:])
+def test_evaluate_reads_the_checkpoint_of_any_strategy(several: Find, strategy: str) -> None:
+    folder = several("2") / strategy / "base"
     recorded = read_result(folder)
     assert recorded is not None
     assert recorded["strategy"] == strategy

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,102 +22,16 @@ from alexnet_exp.runs.read import read_config, read_diverged, read_result
 from alexnet_exp.training.fit import train
 from alexnet_exp.training.settle import settle
 from tests.conftest import ComposeConfig
-from tests.parallel.broken import break_down, two
+from tests.parallel.broken import break_down, train_badly, two
+from tests.parallel.conftest import Bench
+from tests.parallel.together import TINY, TWO, start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-TINY = (
-    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
-    "data.synthetic_images=120", "data.batch_size=16", "trainer.max_epochs=3",
-    "trainer.limit_train_batches=2", "trainer.precision=32-true", "trainer.accelerator=cpu",
-)  # fmt: skip
-TWO = ("strategy=ddp", "trainer.devices=2")
-ENDLESS = (*TWO, "data.resident=never", "data.workers=2", "trainer.max_epochs=1000")
-
-# Python imports this at its start. FAULT=rank:method of Watch:what
-HOOK = """
-import importlib.util, os, sys
-
-rank, where, what = os.environ["FAULT"].split(":")
-
-class Finder:
-    def find_spec(self, name, path=None, target=None):
-        if name != "alexnet_exp.parallel.watch":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
-        def exec_module(module):
-            run(module)
-            def faulty(*args):
-                from tests.parallel.broken import fault
-                fault(what)
-            setattr(module.Watch, where, faulty)
-        spec.loader.exec_module = exec_module
-        return spec
-
-if rank == os.environ.get("RANK"):
-    sys.meta_path.insert(0, Finder())
-"""
-
-
-@dataclass
-class Bench:
-    """Where runs are broken.
-
-    Attributes:
-        folder: For run folders.
-        mark: In the environment of every process of this test.
-        monkeypatch: pytest's.
-    """
-
-    folder: Path
-    mark: str
-    monkeypatch: pytest.MonkeyPatch
-
-    def break_training(self, rank: int, where: str, what: str) -> None:
-        """Have a process of the runs to come do so in a method of ``Watch``."""
-        hook = self.folder / "hook"
-        hook.mkdir(exist_ok=True)
-        (hook / "sitecustomize.py").write_text(HOOK)
-        paths = [str(hook), *sys.path[:1], *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-        self.monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
-        self.monkeypatch.setenv("FAULT", f"{rank}:{where}:{what}")
-
-    def alive(self) -> list[int]:
-        """Processes started by this test."""
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (process / "environ").read_bytes()
-                zombie = "\nState:\tZ" in (process / "status").read_text()
-            except OSError:
-                continue
-            ours = self.mark.encode() in environment and int(process.name) != os.getpid()
-            if ours and not zombie:
-                found.append(int(process.name))
-        return found
-
-    def check_nothing_left(self, seconds: float = 0.0) -> None:
-        """Look for processes and temporary files; workers look for their own every five seconds."""
-        deadline = time.monotonic() + seconds
-        while self.alive() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not self.alive()
-        assert not RunFolder(self.folder).is_running()
-        assert not list(self.folder.rglob("*.partial*"))
-
-
-@pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    mark = f"FAULTS_{uuid.uuid4().hex}"
-    monkeypatch.setenv(mark, "1")
-    return Bench(tmp_path, mark, monkeypatch)
-
 
 # -- one process fails -----------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_processes_give_the_first_ones_result_and_share_its_environment(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,9 +49,8 @@ FAULTS = [
                  id="raise"),
     pytest.param(0, "9", RankError, "process 0 of 2 was ended: killed by SIGKILL", id="SIGKILL"),
     pytest.param(1, "hang", RankError, "process 1 of 2 did not answer within", id="hang"),
-    pytest.param(1, "mistake", UserError, "^set this=that$", id="mistake"),
+    pytest.param(1, "mistake", UserError, "^set this=that$", id="mistake", marks=LONG),
     pytest.param(0, "raise", RankError, "process 0 of 2 failed", id="raise first", marks=LONG),
-    pytest.param(1, "11", RankError, "1 of 2 was ended: killed by SIGSEGV", id="crash", marks=LONG),
     pytest.param(0, "15", RankError, "0 of 2 was ended: killed by SIGTERM", id="TERM", marks=LONG),
     pytest.param(1, "diverged", DivergedError, "^diverged: the", id="diverged", marks=LONG),
     pytest.param(0, "memory", MemoryError, "process 0 of 2.*out of", id="memory", marks=LONG),
@@ -166,29 +78,27 @@ def test_rank_that_fails_ends_the_run_and_is_named(
     bench.check_nothing_left()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("rank", "where", "layout"),
     [
         (1, "on_train_batch_start", TWO),
-        *(
-            pytest.param(*case, marks=LONG)
-            for case in (
-                (2, "on_train_batch_start", ("strategy=towers", "trainer.devices=4")),
-                (0, "on_validation_batch_start", ("strategy=one_weird_trick", TWO[1])),
-                (1, "on_test_batch_start", ("strategy=fsdp", TWO[1])),
-            )
-        ),
+        (2, "on_train_batch_start", ("strategy=towers", "trainer.devices=4")),
+        (0, "on_validation_batch_start", ("strategy=one_weird_trick", "trainer.devices=2")),
+        (1, "on_test_batch_start", ("strategy=fsdp", "trainer.devices=2")),
     ],
 )
 def test_training_that_hangs_ends_and_shows_where_it_stands(
     rank: int, where: str, layout: tuple[str, ...], bench: Bench, stores: Path,
-    compose_config: ComposeConfig, capfd: pytest.CaptureFixture[str],
+    compose_config: ComposeConfig, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    bench.break_training(rank, where, "hang")
+    monkeypatch.setenv("FAULT", f"{rank}:{where}:hang")
     timeout = 20 if "4" in layout[1] else 8  # four of them start one after another on two cores
-    config = compose_config(*TINY, *layout, f"strategy.timeout={timeout}", f"data.stores={stores}")
+    given = (*TINY, "trainer.max_epochs=3", f"data.stores={stores}")
+    config = compose_config(*given, *layout, f"strategy.timeout={timeout}")
     with pytest.raises(RankError, match=f"process {rank} of . did not answer within"):
-        train(config, bench.folder / "run")
+        run_processes(config, bench.folder / "run", train_badly)
     ended, printed = time.time(), capfd.readouterr()
     assert "in fault" in printed.err
     begun = re.search(r"last words at (\S+)", printed.out + printed.err)
@@ -199,15 +109,15 @@ def test_training_that_hangs_ends_and_shows_where_it_stands(
 
 @pytest.mark.long
 def test_training_that_raises_or_diverges_leaves_what_it_should(
-    bench: Bench, stores: Path, compose_config: ComposeConfig
+    bench: Bench, stores: Path, compose_config: ComposeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given, path = (*TINY, *TWO, f"data.stores={stores}"), bench.folder / "run"
     with pytest.raises(DivergedError, match="diverged: ") as caught:
         train(compose_config(*given, "optim.lr=1e10"), path)
     assert read_diverged(path) == str(caught.value)
-    bench.break_training(1, "on_train_batch_start", "mistake")
+    monkeypatch.setenv("FAULT", "1:on_train_batch_start:mistake")
     with pytest.raises(UserError, match=r"^set this=that$"):
-        train(compose_config(*given), bench.folder / "other")
+        run_processes(compose_config(*given), bench.folder / "other", train_badly)
     assert not (bench.folder / "other").exists()
     bench.check_nothing_left()
 
@@ -234,26 +144,20 @@ def test_run_that_another_command_is_in_keeps_its_files(
 LOST, RAISED, KILLED, ENDED, ABORTED = (1, "lost"), (1, "failure"), (-9, ""), (-15, ""), (-6, "")
 
 # Ranks in the order of their ends, those whose stacks were printed, the one to blame, if it hangs.
-BLAMED = {
-    "the one that raised, not one that was ended for it": (
-        {1: RAISED, 0: ENDED}, [], 1, False,
-    ),
-    "the one that was killed, not one that lost it": ({1: KILLED, 0: LOST}, [1], 1, False),
-    "the silent one, not the one that waited for it": ({0: LOST, 1: ENDED}, [0, 1], 1, True),
-    "the one that stood, of two that were ended": (
-        {0: LOST, 1: ENDED, 2: ENDED}, [0, 2], 2, True,
-    ),
-    "one that never began": ({1: LOST, 0: ENDED}, [1], 0, True),
-    "a stopped one": ({0: LOST, 1: KILLED}, [0], 1, True),
-    "the one that hangs, not the one that NCCL's watchdog aborted": (
-        {0: ABORTED, 1: ENDED}, [0, 1], 1, True,
-    ),
-    "the one that aborted, not one that lost it": ({1: ABORTED, 0: LOST}, [], 1, False),
-    "the first that lost one on another machine": ({0: LOST, 1: LOST}, [0, 1], 0, False),
-}  # fmt: skip
+BLAMED = [
+    ({1: RAISED, 0: ENDED}, [], 1, False),  # the one that raised, not one that was ended for it
+    ({1: KILLED, 0: LOST}, [1], 1, False),  # the one that was killed, not one that lost it
+    ({0: LOST, 1: ENDED}, [0, 1], 1, True),  # the silent one, not the one that waited for it
+    ({0: LOST, 1: ENDED, 2: ENDED}, [0, 2], 2, True),  # the one that stood, of two that were ended
+    ({1: LOST, 0: ENDED}, [1], 0, True),  # one that never began
+    ({0: LOST, 1: KILLED}, [0], 1, True),  # a stopped one
+    ({0: ABORTED, 1: ENDED}, [0, 1], 1, True),  # not the one that NCCL's watchdog aborted
+    ({1: ABORTED, 0: LOST}, [], 1, False),  # the one that aborted, not one that lost it
+    ({0: LOST, 1: LOST}, [0, 1], 0, False),  # the first that lost one on another machine
+]
 
 
-@pytest.mark.parametrize(("ends", "stood", "rank", "hangs"), BLAMED.values(), ids=BLAMED.keys())
+@pytest.mark.parametrize(("ends", "stood", "rank", "hangs"), BLAMED)
 def test_blame(
     ends: dict[int, tuple[int, str]], stood: list[int], rank: int, hangs: bool, tmp_path: Path
 ) -> None:
@@ -266,14 +170,6 @@ def test_blame(
 
 
 # -- the parent goes -------------------------------------------------------------------------------
-
-
-def start(path: Path, stores: Path, *overrides: str) -> subprocess.Popen[str]:
-    given = [*TINY, f"data.stores={stores}", f"hydra.run.dir={path}", *overrides]
-    return subprocess.Popen(
-        [sys.executable, "-m", "alexnet_exp.train", *given],
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
 
 
 def finish(run: subprocess.Popen[str]) -> tuple[int, str]:
@@ -299,20 +195,21 @@ def test_killed_parent_takes_its_processes_along(
     bench.check_nothing_left(5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "code"),
     [
         (signal.SIGINT, 130),
-        pytest.param(signal.SIGTERM, -signal.SIGTERM, marks=LONG),
-        pytest.param(signal.SIGHUP, -signal.SIGHUP, marks=LONG),
-        pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=LONG),
+        *((one, -one) for one in (signal.SIGTERM, signal.SIGHUP, signal.SIGKILL)),
     ],
 )
 def test_parent_told_to_end_leaves_a_checkpoint_and_no_process(
     number: signal.Signals, code: int, bench: Bench, stores: Path
 ) -> None:
     path = bench.folder / "run"
-    run = start(path, stores, *ENDLESS)
+    workers = ("data.resident=never", "data.workers=2")
+    given = (f"data.stores={stores}", f"hydra.run.dir={path}", "trainer.max_epochs=1000")
+    run = start(*given, *TWO, *workers)
     wait_for(RunFolder(path).last, run)
     asked = time.monotonic()
     run.send_signal(number)
@@ -332,33 +229,35 @@ def test_run_killed_at_random_moments_ends_as_an_undisturbed_one(
 ) -> None:
     draw = random.Random(0)
     whole, disturbed = bench.folder / "whole", bench.folder / "disturbed"
-    overrides = (*TWO, "trainer.max_epochs=40")
+
+    def begin(path: Path) -> "subprocess.Popen[str]":
+        given = (f"data.stores={stores}", f"hydra.run.dir={path}", "trainer.max_epochs=40")
+        return start(*given, *TWO)
+
+    def ends_well(path: Path) -> None:
+        code, printed = finish(begin(path))
+        assert code == 0, printed
+
     started = time.monotonic()
-    code, printed = finish(start(whole, stores, *overrides))
-    assert code == 0, printed
+    ends_well(whole)
     length = time.monotonic() - started
     disturbances = 0
     for _ in range(20):
-        run = start(disturbed, stores, *overrides)
+        run = begin(disturbed)
         time.sleep(draw.uniform(0, length))
         processes = bench.alive()
-        if not processes or run.poll() is not None:
-            finish(run)
-            continue
-        number = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
-        try:
-            os.kill(draw.choice(processes), number)
-        except ProcessLookupError:
-            continue
-        disturbances += 1
+        if processes and run.poll() is None:
+            number = draw.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGSEGV, signal.SIGABRT])
+            with suppress(ProcessLookupError):
+                os.kill(draw.choice(processes), number)
+            disturbances += 1
         asked = time.monotonic()
         code, printed = finish(run)
         assert time.monotonic() - asked < 60
         assert code != 0 or (disturbed / "result.json").exists(), printed
         bench.check_nothing_left(10)
     assert disturbances >= 5
-    code, printed = finish(start(disturbed, stores, *overrides))
-    assert code == 0, printed
+    ends_well(disturbed)
     first, second = (read_result(path) for path in (whole, disturbed))
     assert first is not None
     assert second is not None
@@ -366,4 +265,3 @@ def test_run_killed_at_random_moments_ends_as_an_undisturbed_one(
         assert first[field] == second[field]
     arrays = [np.load(path / "predictions.npz") for path in (whole, disturbed)]
     assert all(np.array_equal(arrays[0][key], arrays[1][key]) for key in arrays[0])
-    bench.check_nothing_left()

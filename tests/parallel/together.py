@@ -1,6 +1,8 @@
-"""Many runs made one after another by the same processes, which are started once."""
+"""A tiny run, by its words; many of them by processes that are started once, or by a command."""
 
 import pickle
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,17 @@ import torch.distributed as dist
 
 from alexnet_exp.config import Config
 from alexnet_exp.parallel.launch import run_processes
+from alexnet_exp.sweep.process import child_environment
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
+
+TINY = (
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=120", "data.batch_size=16", "trainer.limit_train_batches=2",
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.progress=false",
+    "model.init.scheme=he", "augmentation.scale=0.02", "optim.lr=0.05", "optim.warmup_steps=0",
+)  # fmt: skip
+TWO = ("strategy=ddp", "trainer.devices=2")
 
 
 @dataclass
@@ -67,3 +78,17 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
         for index, state in content["optimizer_states"][0]["state"].items()
         for name, value in state.items()
     }
+
+
+def start(
+    *overrides: str, by: tuple[str, ...] = (sys.executable,), **variables: str
+) -> "subprocess.Popen[str]":
+    """A tiny run on one machine, or one machine's share of it."""
+    return subprocess.Popen(
+        [*by, "-m", "alexnet_exp.train", *TINY, *overrides],
+        env={**child_environment(1), **variables},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )

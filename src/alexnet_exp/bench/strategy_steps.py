@@ -26,7 +26,7 @@ from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.placement import check
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
-from alexnet_exp.parallel.team import Place, make_plugins, meet, place
+from alexnet_exp.parallel.team import Place, gather, make_plugins, meet, place
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.settle import make_trainer
 
@@ -133,10 +133,10 @@ def _in_turns(config: Config, folder: Path) -> dict[str, Any]:
             ours, own.trainer.devices = Place(), [here.local_rank] if on_gpu else 1
         with meet(own, ours):
             found.append(_steps(own, ours, on_gpu))
-        if here.is_first:
+        if here.rank == 0:
             say(f"{strategy}: {1e3 * found[-1][0]:.0f} ms a step")
-    with meet(config, here) as team:
-        return {"turns": list(zip(*team.gather(found), strict=True))}
+    with meet(config, here):
+        return {"turns": list(zip(*gather(found), strict=True))}
 
 
 def _steps(config: Config, here: Place, on_gpu: bool) -> tuple[float, float | None]:

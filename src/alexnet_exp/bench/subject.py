@@ -29,7 +29,7 @@ from alexnet_exp.config.training import Schedule, StrategyConfig, Views
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import DivergedError, UserError
-from alexnet_exp.parallel.team import Place, Team
+from alexnet_exp.parallel.team import Place
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import build_trainer
@@ -158,8 +158,8 @@ def measure_end_to_end(subject: Subject, seconds: float) -> float:
     config, window = subject.config, Window(seconds, subject.device)
     with tempfile.TemporaryDirectory() as folder:
         L.seed_everything(config.seed, workers=True, verbose=False)
-        run, alone = RunFolder(Path(folder)), Team(Place())
-        _, trainer = build_trainer(config, run, Logging(), subject.classifier, alone)
+        run = RunFolder(Path(folder))
+        _, trainer = build_trainer(config, run, Logging(), subject.classifier, Place())
         trainer.callbacks.append(_until(window))  # type: ignore[attr-defined]
         with _enough():
             module = StoreDataModule(config, subject.store)

@@ -1,5 +1,6 @@
 """strategy=ddp, towers and one_weird_trick: gradients are averaged by DistributedDataParallel."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from inspect import signature
 from typing import Any
@@ -9,7 +10,6 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.trainer.states import TrainerFn
 from torch import nn
 from torch.distributed import ProcessGroup
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
@@ -23,10 +23,10 @@ from alexnet_exp.parallel.layout import (
     lay_out_towers,
     world,
 )
-from alexnet_exp.parallel.parts import Divided, PartsInCheckpoints, network_of
+from alexnet_exp.parallel.parts import Divided, LaidOut, network_of
 
 
-class DataParallel(DDPStrategy):
+class DataParallel(LaidOut, DDPStrategy):
     """The whole network on every device, for its share of each batch.
 
     Args:
@@ -42,29 +42,16 @@ class DataParallel(DDPStrategy):
         options |= {sync: False, "init_sync": False, "gradient_as_bucket_view": True}
         super().__init__(**options)
         self._bf16_gradients = bf16_gradients
-        self._is_laid_out = False
 
-    def setup(self, trainer: L.Trainer) -> None:
-        """Lay out once, move to the device, wrap, build the optimizer.
+    def setup_optimizers(self, trainer: L.Trainer) -> None:
+        """Wrap the module, build the optimizer."""
+        self.configure_ddp()
+        super().setup_optimizers(trainer)
 
-        Lightning's own would send rank 0's weights to all before a test.
-        """
-        assert self.accelerator is not None
-        assert self.model is not None
-        self.accelerator.setup(trainer)
-        if not self._is_laid_out:
-            self.lay_out(network_of(self))
-            self._is_laid_out = True
-        self.precision_plugin.convert_module(self.model)
-        self.model_to_device()
-        if trainer.state.fn == TrainerFn.FITTING:
-            self.configure_ddp()
-            self.setup_optimizers(trainer)
-        self.setup_precision_plugin()
-
-    def lay_out(self, network: AlexNet) -> None:
-        """Change the network in place to what this device has of it."""
+    def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
+        """Divide the batch."""
         lay_out_rows(network, Share(self.global_rank, self.world_size), world())
+        return {}
 
     def configure_ddp(self) -> None:
         """Wrap the module, and have its gradients sent in bf16 where that is asked for."""
@@ -82,18 +69,11 @@ def sent_in_bf16(
     return bf16_compress_hook(state, bucket)
 
 
-class _InParts(PartsInCheckpoints, DataParallel):
-    """Data parallel strategies in which each device has a part of some layers.
-
-    Attributes:
-        model_group: The processes that hold the parts of one network.
-    """
+class _InParts(DataParallel):
+    """Each device has a part of some layers."""
 
     model_group: ProcessGroup
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.parts: dict[str, Divided] = {}
+    """The processes that hold the parts of one network."""
 
 
 class Towers(_InParts):
@@ -102,7 +82,7 @@ class Towers(_InParts):
     Args:
         towers: Devices of a group; neighbors in rank, so that they are neighbors on a machine.
         timeout: How long one waits for another.
-        options: Of ``DistributedDataParallel``, over the devices with the same tower.
+        options: Of ``DistributedDataParallel``.
     """
 
     def __init__(self, towers: int, timeout: timedelta, **options: Any) -> None:
@@ -118,10 +98,10 @@ class Towers(_InParts):
         """All devices of a group see the same images."""
         return {"num_replicas": self._data_group.size(), "rank": self._data_group.rank()}
 
-    def lay_out(self, network: AlexNet) -> None:
+    def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
         """Keep this device's tower."""
         rows = Share(self._data_group.rank(), self._data_group.size())
-        self.parts = lay_out_towers(network, rows, self.model_group, self._data_group)
+        return lay_out_towers(network, rows, self.model_group, self._data_group)
 
     def configure_ddp(self) -> None:
         """Average gradients over the devices with the same tower, where there are several."""
@@ -132,11 +112,11 @@ class Towers(_InParts):
 class OneWeirdTrick(_InParts):
     """Convolutions by data, fully connected layers by units (Krizhevsky 2014, arXiv:1404.5997)."""
 
-    def lay_out(self, network: AlexNet) -> None:
+    def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
         """Keep this device's units of the fully connected layers."""
         self.model_group = world()
         rows = Share(self.global_rank, self.world_size)
-        self.parts = lay_out_fully_connected(network, rows, self.model_group)
+        return lay_out_fully_connected(network, rows, self.model_group)
 
     def configure_ddp(self) -> None:
         """Average the gradients of the convolutions alone: DDP looks for what requires one."""

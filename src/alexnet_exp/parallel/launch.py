@@ -8,7 +8,6 @@ import pickle
 import signal
 import sys
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,10 +40,7 @@ def run_processes(
     Args:
         config: Settled configuration.
         folder: Run folder.
-        entry: A function at the top of a module. Each process finds its rank in its environment.
-
-    Returns:
-        The first process's result.
+        entry: A function at the top of a module; the first process's result is returned.
 
     Raises:
         UserError: A process found a mistake of the user's.
@@ -103,9 +99,8 @@ def _as_before() -> Iterator[None]:
         told = asked.sigval
     finally:
         logging.disable(disabled)
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if told is not None:
         signal.raise_signal(told)
 
@@ -113,13 +108,7 @@ def _as_before() -> Iterator[None]:
 def _explain(
     failures: Mapping[int, ProcessFailure], size: int, scratch: Path, folder: Path
 ) -> NoReturn:
-    """Say what went wrong, and raise it.
-
-    Raises:
-        UserError: A process found a mistake of the user's.
-        RankError: A process failed.
-        MemoryError: A process had not enough memory.
-    """
+    """Say what went wrong, and raise it."""
     rank, hangs = to_blame(failures, scratch)
     failure = failures[rank]
     said = failure.error_file_data
@@ -178,7 +167,4 @@ def _is_lost(failure: ProcessFailure) -> bool:
 
 def _end_of(file: Path) -> str:
     """The end of what a process has printed."""
-    if not file.exists():
-        return ""
-    text = file.read_bytes()[-_SHOWN:].decode(errors="replace")
-    return (text.partition("\n")[2] if len(text) == _SHOWN else text).strip()
+    return file.read_bytes()[-_SHOWN:].decode(errors="replace").strip() if file.exists() else ""

@@ -1,9 +1,10 @@
-"""The changes that lay a network over devices, layer by layer.
+"""The changes that lay a network over devices, in place, layer by layer.
 
-Parameters keep their names; only their first dimension (kernels, units) is divided.
+Parameters keep their names; only their first dimension (kernels, units) is divided. What is divided
+is returned by name.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from alexnet_exp.network.alexnet import AlexNet, TowerLinear
 from alexnet_exp.network.lrn import LocalResponseNorm
 from alexnet_exp.parallel import collectives
-from alexnet_exp.parallel.parts import Divided, Rows
+from alexnet_exp.parallel.parts import Rows
 
 
 @dataclass(frozen=True)
@@ -51,13 +52,9 @@ class PartOfDropout(nn.Module):
 
 
 class BatchNormOverProcesses(nn.BatchNorm2d):
-    """Batch normalization by the statistics of the global batch.
+    """``norm`` by the statistics of the batch that a group shares.
 
     torch's own ``SyncBatchNorm`` wants a GPU.
-
-    Args:
-        norm: Its parameters and statistics are taken over.
-        group: The processes that share a batch.
     """
 
     def __init__(self, norm: nn.BatchNorm2d, group: ProcessGroup) -> None:
@@ -88,36 +85,26 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
 
 
 def lay_out_rows(network: AlexNet, rows: Share, group: ProcessGroup) -> None:
-    """Divide the batch alone.
-
-    Args:
-        network: Changed in place.
-        rows: This process's share of each batch.
-        group: The processes that share a batch.
-    """
-    for parent in (network.features, network.classifier):
-        for name, module in parent.named_children():
-            if isinstance(module, nn.Dropout):
-                setattr(parent, name, PartOfDropout(module.p, rows, Share()))
-            if isinstance(module, nn.BatchNorm2d):
-                setattr(parent, name, BatchNormOverProcesses(module, group))
+    """Divide the batch alone, of which this process of the group has ``rows``."""
+    for _, parent, name, module in _children(network):
+        if isinstance(module, nn.Dropout):
+            setattr(parent, name, PartOfDropout(module.p, rows, Share()))
+        if isinstance(module, nn.BatchNorm2d):
+            setattr(parent, name, BatchNormOverProcesses(module, group))
 
 
 def lay_out_towers(
     network: AlexNet, rows: Share, towers: ProcessGroup, data: ProcessGroup
-) -> dict[str, Divided]:
+) -> dict[str, Rows]:
     """Keep one tower of every layer, and let the towers meet where a layer sees all of them.
 
     Args:
-        network: Changed in place.
-        rows: This group of towers' share of each batch.
+        network: Of this process.
+        rows: Its group of towers' share of each batch.
         towers: The processes that hold the towers of one network, in their order.
         data: The processes that hold this tower, each for its share of the batch.
-
-    Returns:
-        How parameters and buffers are divided, by name.
     """
-    parts: dict[str, Divided] = {}
+    parts: dict[str, Rows] = {}
     columns = Share(towers.rank(), towers.size())
     inputs_are_whole = True  # the image is no tower's
     for path, parent, name, module in _children(network):
@@ -135,33 +122,21 @@ def lay_out_towers(
             setattr(parent, name, module.of_one_tower())
         elif isinstance(module, nn.BatchNorm2d):
             parts |= _cut(module, path, towers)
-            module.num_features //= towers.size()
             setattr(parent, name, BatchNormOverProcesses(module, data))
         elif isinstance(module, nn.Dropout):
             setattr(parent, name, PartOfDropout(module.p, rows, columns))
-    _after_output(network, parts, collectives.gather_columns, towers)
+    _gather_logits(network, parts, Share(), towers)
     return parts
 
 
-def lay_out_fully_connected(
-    network: AlexNet, rows: Share, group: ProcessGroup
-) -> dict[str, Divided]:
+def lay_out_fully_connected(network: AlexNet, rows: Share, group: ProcessGroup) -> dict[str, Rows]:
     """Divide the batch among the convolutions and the units of the fully connected layers.
 
-    The scheme is the first of Krizhevsky (2014), section 4: the whole batch is gathered before the
-    first fully connected layer. The other two send it in K pieces, so that sending hides behind
-    computing and less of it is kept at once; their products are K times smaller.
-
-    Args:
-        network: Changed in place.
-        rows: This process's share of each batch.
-        group: All processes.
-
-    Returns:
-        How the parameters of the fully connected layers are divided, by name.
+    Scheme (a) of Krizhevsky (2014), section 4: the whole batch is gathered before the first fully
+    connected layer.
     """
     lay_out_rows(network, rows, group)
-    parts: dict[str, Divided] = {}
+    parts: dict[str, Rows] = {}
     columns = Share(group.rank(), group.size())
     rows_are_whole = False
     for path, parent, name, module in _children(network):
@@ -173,7 +148,7 @@ def lay_out_fully_connected(
             parts |= _cut(module, path, group)
         elif isinstance(module, PartOfDropout) and rows_are_whole:
             setattr(parent, name, PartOfDropout(module.p, Share(), columns))
-    _after_output(network, parts, collectives.rows_for_columns, group)
+    _gather_logits(network, parts, rows, group)
     return parts
 
 
@@ -184,23 +159,19 @@ def _children(network: AlexNet) -> Iterator[tuple[str, nn.Module, str, nn.Module
             yield f"{prefix}.{name}", parent, name, module
 
 
-def _cut(module: nn.Module, path: str, group: ProcessGroup) -> dict[str, Divided]:
+def _cut(module: nn.Module, path: str, group: ProcessGroup) -> dict[str, Rows]:
     """Keep this process's rows of every parameter and buffer, and say which they are."""
-    parts: dict[str, Divided] = {}
+    parts: dict[str, Rows] = {}
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.ndim == 0:
             continue
         rows = Rows.of(len(tensor), group)
         own = rows.cut(tensor.detach())
-        if isinstance(tensor, nn.Parameter):
-            setattr(module, name, nn.Parameter(own))
-        else:
-            module.register_buffer(name, own)
+        setattr(module, name, nn.Parameter(own) if isinstance(tensor, nn.Parameter) else own)
         parts[f"{path}.{name}"] = rows
-        if name == "weight" and isinstance(module, nn.Conv2d):
-            module.out_channels = len(own)
-        if name == "weight" and isinstance(module, nn.Linear):
-            module.out_features = len(own)
+        for size in ("out_channels", "out_features", "num_features"):
+            if hasattr(module, size):
+                setattr(module, size, len(own))
     return parts
 
 
@@ -211,18 +182,17 @@ def _gather_before(module: nn.Module, dim: int, group: ProcessGroup, scale: floa
     module.register_forward_pre_hook(gathered)
 
 
-def _after_output(
-    network: AlexNet,
-    parts: Mapping[str, Divided],
-    change: Callable[[Tensor, list[int], ProcessGroup], Tensor],
-    group: ProcessGroup,
+def _gather_logits(
+    network: AlexNet, parts: Mapping[str, Rows], rows: Share, group: ProcessGroup
 ) -> None:
-    """Send the logits of some classes on, and get those of others."""
+    """Have the last layer give the logits of all classes, for ``rows`` of what it is given."""
     name, module = list(network.classifier.named_children())[-1]
-    rows = parts[f"classifier.{name}.weight"]
-    assert isinstance(rows, Rows)
-    sizes = list(rows.sizes)
-    module.register_forward_hook(lambda module, inputs, logits: change(logits, sizes, group))
+    sizes = parts[f"classifier.{name}.weight"].sizes
+
+    def gathered(module: nn.Module, inputs: tuple[Tensor], logits: Tensor) -> Tensor:
+        return collectives.gather_columns(logits, sizes, group).chunk(rows.count)[rows.index]
+
+    module.register_forward_hook(gathered)
 
 
 def world() -> ProcessGroup:

@@ -1,12 +1,14 @@
-"""Weights that lie in parts on several devices, whole in checkpoints."""
+"""A network laid over devices: weights in parts there, whole in checkpoints."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import lightning as L
 import torch
 import torch.distributed as dist
 from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -16,15 +18,13 @@ from alexnet_exp.network.alexnet import AlexNet
 
 @dataclass(frozen=True)
 class Rows:
-    """A tensor whose first dimension (kernels, units) is divided among a group.
-
-    Attributes:
-        sizes: Rows of each process.
-        group: The processes in the order of their rows.
-    """
+    """A tensor whose first dimension (kernels, units) is divided among a group."""
 
     sizes: tuple[int, ...]
+    """Rows of each process."""
+
     group: ProcessGroup
+    """The processes in the order of their rows."""
 
     @staticmethod
     def of(total: int, group: ProcessGroup) -> "Rows":
@@ -49,13 +49,10 @@ class Rows:
 
 @dataclass(frozen=True)
 class Sharded:
-    """A tensor that FSDP2 divides.
-
-    Attributes:
-        like: The parameter, a DTensor.
-    """
+    """A tensor that FSDP2 divides."""
 
     like: DTensor
+    """The parameter."""
 
     def cut(self, whole: Tensor) -> Tensor:
         """As a DTensor like the parameter."""
@@ -81,14 +78,45 @@ def network_of(strategy: Strategy) -> AlexNet:
     return network
 
 
-class PartsInCheckpoints(Strategy):
-    """A strategy that holds parts, its checkpoints the whole, as of one device.
+class LaidOut(Strategy):
+    """A strategy that lays the network out; its checkpoints are the whole, as of one device.
 
     Comes before the other strategy among the bases of a class.
+
+    Attributes:
+        parts: How parameters and buffers are divided, by name in the state dict of the network.
     """
 
-    parts: dict[str, Divided]
-    """By name in the state dict of the network."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.parts: Mapping[str, Divided] = {}
+        self._is_laid_out = False
+
+    def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
+        """Change the network in place to what this device has of it.
+
+        Returns:
+            ``parts``.
+        """
+        raise NotImplementedError
+
+    def setup(self, trainer: L.Trainer) -> None:
+        """Move to the device, lay out once, build the optimizer.
+
+        Lightning's own would send rank 0's weights to all before a test, or ask the module to lay
+        itself out.
+        """
+        assert self.accelerator is not None
+        assert self.model is not None
+        self.accelerator.setup(trainer)
+        self.model = self.precision_plugin.convert_module(self.model)
+        self.model_to_device()
+        if not self._is_laid_out:
+            self.parts = self.lay_out(network_of(self))
+            self._is_laid_out = True
+        if trainer.state.fn == TrainerFn.FITTING:
+            self.setup_optimizers(trainer)
+        self.setup_precision_plugin()
 
     def whole(self, state: Mapping[str, Any]) -> dict[str, Any]:
         """A state dict as one device has it; every process has to ask for it."""
@@ -115,13 +143,12 @@ class PartsInCheckpoints(Strategy):
             optimizer.load_state_dict(self._each_of(optimizer, state, "cut"))
 
     def _each(self, state: Mapping[str, Any], how: Literal["cut", "join"]) -> dict[str, Any]:
-        names = {name: name.removeprefix("network.") for name in state}
-        return {
-            name: getattr(self.parts[names[name]], how)(value)
-            if names[name] in self.parts
-            else value
-            for name, value in state.items()
-        }
+        changed = dict(state)
+        for name, value in state.items():
+            part = self.parts.get(name.removeprefix("network."))
+            if part is not None:
+                changed[name] = getattr(part, how)(value)
+        return changed
 
     def _each_of(
         self, optimizer: torch.optim.Optimizer, state: dict[str, Any], how: Literal["cut", "join"]

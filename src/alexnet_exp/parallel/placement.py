@@ -92,23 +92,18 @@ def check(config: Config, layers: list[LayerPlan]) -> None:
     devices = device_count(config) * config.trainer.num_nodes
     shares = devices // (config.model.towers if strategy == StrategyName.towers else 1)
     if batch % shares:
-        fitting = [str(size) for size in (batch // shares * shares, -(-batch // shares) * shares)]
+        less = batch // shares * shares
         raise PlacementError(
             f"data.batch_size={batch} is global and does not divide among {shares} shares"
             f" (strategy={strategy} on {devices} devices): set data.batch_size="
-            f"{' or '.join(size for size in fitting if size != '0')}"
+            f"{f'{less} or ' if less else ''}{less + shares}"
         )
     in_parts = strategy not in (StrategyName.single, StrategyName.ddp)
     if in_parts and config.trainer.precision in ("16-mixed", "16"):
         raise PlacementError(
-            f"trainer.precision={config.trainer.precision} skips a step where gradients overflow,"
-            f" and under strategy={strategy} each device sees its own part of them: set"
+            f"trainer.precision={config.trainer.precision} looks for overflow in all gradients, of"
+            f" which a device has a part under strategy={strategy}: set"
             " trainer.precision=bf16-mixed or 32-true, or strategy=ddp"
-        )
-    if strategy == StrategyName.fsdp and config.trainer.precision.startswith("64"):
-        raise PlacementError(
-            f"trainer.precision={config.trainer.precision}: Lightning has no FSDP2 in fp64; set"
-            " trainer.precision=32-true or bf16-mixed, or strategy=ddp"
         )
     optimizer = str(config.optim._target_).rpartition(".")[2]
     if in_parts and optimizer in _WHOLE_MATRIX:

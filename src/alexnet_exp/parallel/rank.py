@@ -18,8 +18,7 @@ from alexnet_exp.hardware import end_with_parent, importing, is_out_of_memory, k
 TASK, RESULT = "task.pickle", "result.json"
 """Files in the folder of a launch: what to do, and what has come out."""
 
-# Seconds for another, which this one lost, to be seen to have failed first; and for what libraries
-# do at the end, such as removing their temporary files.
+# Seconds for another, which this one lost, to be seen to have failed first; for last clean-up.
 _LAST_WORDS, _CLEAN_UP = 3.0, 10.0
 
 # In what the backends say of a process that has gone or does not answer; gloo has no exception of
@@ -89,11 +88,10 @@ def _is_lost(error: BaseException | None) -> bool:
 def _record(kind: str, error: BaseException) -> None:
     """Into the file that torch's launcher reads when a process has failed."""
     first = (str(error).strip().splitlines() or [""])[0]
+    in_short = f"{type(error).__name__}: {first}"
     told = {
         "kind": kind,
-        "message": str(error)
-        if isinstance(error, UserError)
-        else f"{type(error).__name__}: {first}",
+        "message": str(error) if isinstance(error, UserError) else in_short,
         "traceback": "".join(traceback.format_exception(error)),
         "timestamp": int(time.time()),
     }

@@ -1,15 +1,7 @@
-"""What Lightning is given for each ``strategy=...``.
-
-| strategy        | convolutions                       | fully connected layers                    |
-|-----------------|------------------------------------|-------------------------------------------|
-| ddp             | whole on every device, for its share of each batch; gradients are averaged     |
-| fsdp            | the same; weights, gradients, momentum lie in parts, gathered when needed      |
-| towers          | each device of a group has one tower; they meet where a layer sees all         |
-| one_weird_trick | as in ddp                          | some units of each layer on every device, |
-|                 |                                    | for the whole batch                       |
-"""
+"""What Lightning is given for each ``strategy=...``."""
 
 from datetime import timedelta
+from typing import Any
 
 import torch.distributed as dist
 from lightning.pytorch.callbacks import Callback
@@ -27,7 +19,7 @@ from alexnet_exp.parallel.whole import WholeNetwork
 def make_strategy(config: Config) -> Strategy | str:
     """``strategy`` of Lightning's Trainer; needs ``dist`` to be initialized unless it is single."""
     settings = config.strategy
-    buckets = {"bucket_cap_mb": settings.bucket_mb}
+    buckets: dict[str, Any] = {"bucket_cap_mb": settings.bucket_mb}
     if settings.name == StrategyName.ddp:
         return DataParallel(settings.bf16_gradients, **buckets)
     if settings.name == StrategyName.fsdp:
@@ -40,12 +32,7 @@ def make_strategy(config: Config) -> Strategy | str:
 
 
 def make_callbacks(config: Config, network: nn.Module) -> list[Callback]:
-    """What the strategy adds to Lightning's callbacks.
-
-    Args:
-        config: ``strategy`` and ``optim.clip_norm`` of it.
-        network: Before a strategy changes it.
-    """
+    """What the strategy adds to Lightning's callbacks; ``network`` is not yet laid out."""
     if config.strategy.name == StrategyName.single:
         return []
     callbacks: list[Callback] = []

@@ -24,8 +24,8 @@ from alexnet_exp.parallel.watch import expect_progress
 
 T = TypeVar("T")
 
-# Seconds to wait longer than for a step: for processes that start one after another on few cores,
-# for the first one, which speaks to a logger's server, for machines that start at their own times.
+# Seconds to wait longer than for a step: processes start one after another on few cores, the first
+# one speaks to a logger's server, machines start at their own times.
 _START, _LOGGERS, _MACHINES = 30.0, 90.0, 1800.0
 
 _meetings = itertools.count()
@@ -44,11 +44,6 @@ class Place:
     size: int = 1
     local_rank: int = 0
     node: int = 0
-
-    @property
-    def is_first(self) -> bool:
-        """Whether it is the one that writes and prints."""
-        return self.rank == 0
 
 
 def place(config: Config) -> Place | None:
@@ -85,8 +80,7 @@ def place(config: Config) -> Place | None:
         raise UserError(
             f"{starter} started {given.size} processes, and trainer.devices="
             f"{config.trainer.devices} trainer.num_nodes={nodes} asks for {devices * nodes}: set"
-            " trainer.devices to the processes on each machine and trainer.num_nodes to the"
-            " machines"
+            " them to the processes on each machine and the number of machines"
         )
     _refuse_missing_gpus(config, device_ids(config)[given.local_rank] + 1)
     return given
@@ -99,9 +93,8 @@ def _refuse_missing_gpus(config: Config, needed: int) -> None:
     if on_gpu and needed > gpus:
         raise UserError(
             f"trainer.accelerator={accelerator} trainer.devices={config.trainer.devices}: torch"
-            f" finds {gpus} GPUs on this machine; set trainer.devices to that or less, let every"
-            " process see all of the machine's (srun without --gpus-per-task), or set"
-            " trainer.accelerator=cpu"
+            f" finds {gpus} GPUs on this machine; ask for less, let every process see all of them"
+            " (srun without --gpus-per-task), or set trainer.accelerator=cpu"
         )
 
 
@@ -124,42 +117,24 @@ def _started_by() -> tuple[str, Place] | None:
     return starter, Place(*(int(variables[name]) for name in names))
 
 
-@dataclass(frozen=True)
-class Team:
-    """The processes of a run after they have met.
-
-    Attributes:
-        place: Of this process.
-    """
-
-    place: Place
-
-    def agree(self, value: T) -> T:
-        """The first process's ``value``."""
-        if self.place.size == 1:
-            return value
-        values = [value]
-        dist.broadcast_object_list(values, src=0)
-        return values[0]
-
-    def gather(self, value: T) -> list[T]:
-        """Every process's ``value``, in their order."""
-        if self.place.size == 1:
-            return [value]
-        values: list[Any] = [None] * self.place.size
-        dist.all_gather_object(values, value)
-        return values
+def gather(value: T) -> list[T]:
+    """The ``value`` of every process that has met, in their order."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 @contextlib.contextmanager
-def meet(config: Config, here: Place) -> Iterator[Team]:
+def meet(config: Config, here: Place) -> Iterator[None]:
     """Connect the processes of a run, of which this is one, until the end of the block.
 
     Raises:
         UserError: Some on other machines did not come in time.
     """
     if config.strategy.name == StrategyName.single:
-        yield Team(here)
+        yield
         return
     device = None
     if uses_gpu(config.trainer.accelerator):
@@ -175,7 +150,7 @@ def meet(config: Config, here: Place) -> Iterator[Team]:
     )
     done = False
     try:
-        yield Team(here)
+        yield
         done = True
     finally:
         # After an error it could wait for the others, which wait for this process.
@@ -224,10 +199,7 @@ class RankEnvironment(LightningEnvironment):
         super().__init__()
         self._here = here
 
-    @property
-    def creates_processes_externally(self) -> bool:
-        """Lightning starts none."""
-        return True
+    creates_processes_externally = True
 
     def local_rank(self) -> int:
         """On its machine."""

@@ -28,20 +28,17 @@ def _stacks() -> IO[Any]:
 
 
 class Watch(Callback):
-    """Says where this rank stands when it begins no batch for as long as others wait for it.
+    """Says where this rank stands when it begins no batch for ``timeout`` seconds.
 
     At SIGTERM Lightning would have it ask all others to stop, which waits for ever where one does
     not answer; it simply ends.
-
-    Args:
-        timeout: Seconds.
     """
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Lightning has set its handlers up."""
+        """Undo what Lightning has set up."""
         # Else it would have all ranks ask each other before every step, and go on without a word
         # where one does not answer. Private; waits for an option of the Trainer:
         # https://github.com/Lightning-AI/pytorch-lightning/issues/21487

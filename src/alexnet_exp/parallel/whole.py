@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from torch import nn
 
-from alexnet_exp.parallel.parts import PartsInCheckpoints
-from alexnet_exp.parallel.team import Team
+from alexnet_exp.parallel.parts import LaidOut
+from alexnet_exp.parallel.team import gather
 
 Columns = dict[str, np.ndarray]
 
@@ -33,7 +33,7 @@ class WholeNetwork(Callback):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather the weights."""
         part = cast(nn.Module, pl_module.network)
-        strategy = cast(PartsInCheckpoints, trainer.strategy)
+        strategy = cast(LaidOut, trainer.strategy)
         self._whole.to(pl_module.device, next(part.parameters()).dtype)
         self._whole.load_state_dict(strategy.whole(part.state_dict()))
         self._part, pl_module.network = part, self._whole
@@ -47,21 +47,17 @@ class WholeNetwork(Callback):
     on_test_start, on_test_end = on_validation_start, on_validation_end
 
 
-def gather_predictions(
-    team: Team, predictions: dict[str, list[Columns]]
-) -> dict[str, list[Columns]]:
+def gather_predictions(predictions: dict[str, Columns]) -> dict[str, Columns]:
     """All processes' predictions in the order of the store, as one process has them.
 
     Args:
-        team: All processes of the run; every one has to ask.
-        predictions: Of this one, by split a list of batches; columns of equal length, ``index`` one
-            of them.
+        predictions: Of this one, by split; columns of equal length, ``index`` one of them. Every
+            process has to ask.
     """
-    everywhere = team.gather(predictions)
-    gathered: dict[str, list[Columns]] = {}
-    for split in predictions:
-        batches = [batch for one in everywhere for batch in one[split]]
-        columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
+    everywhere = gather(predictions)
+    gathered: dict[str, Columns] = {}
+    for split, own in predictions.items():
+        columns = {name: np.concatenate([one[split][name] for one in everywhere]) for name in own}
         order = np.argsort(columns["index"], kind="stable")
-        gathered[split] = [{name: column[order] for name, column in columns.items()}]
+        gathered[split] = {name: column[order] for name, column in columns.items()}
     return gathered

@@ -157,20 +157,19 @@ class RunFolder:
         self._lock.unlink(missing_ok=True)
 
     def record(
-        self, result: dict[str, Any], predictions: dict[str, list[Any]], keep_last: bool
+        self, result: dict[str, Any], predictions: dict[str, dict[str, np.ndarray]], keep_last: bool
     ) -> None:
         """Write predictions, then ``result.json``, each atomically.
 
         Args:
             result: What came out.
-            predictions: Columns by split, a list of batches.
+            predictions: Columns by split.
             keep_last: Keep ``last.ckpt``, which only an unfinished run needs.
         """
         columns: dict[str, np.ndarray] = {}
         parts = [
             {**part, "split": np.full(len(part["index"]), split)}
-            for split, batches in predictions.items()
-            for part in batches
+            for split, part in predictions.items()
         ]
         for name in parts[0] if parts else ():
             columns[name] = np.concatenate([part[name] for part in parts])

@@ -15,7 +15,7 @@ from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
 from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
-from alexnet_exp.parallel.team import Team, make_plugins, meet, place
+from alexnet_exp.parallel.team import Place, gather, make_plugins, meet, place
 from alexnet_exp.parallel.whole import Columns, gather_predictions
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import bearing, config_hash
@@ -52,7 +52,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         RankError: One of several processes failed.
     """
     here = place(config)
-    is_first = here is None or here.is_first
+    is_first = here is None or here.rank == 0
     store = prepare(config.data, progress=config.trainer.progress and is_first)
     layers = settle(config, store)
     run = RunFolder(path)
@@ -71,15 +71,15 @@ def train(config: Config, path: Path) -> dict[str, Any]:
             logs.open(config, path)
         elif not is_first:
             logs.follow(config)
-        with meet(config, here) as team:
-            refuse_unequal(team, config)
-            folder, resuming, finished = team.agree((path, resuming, finished))
+        with meet(config, here):
+            refuse_unequal(config)
+            folder, resuming, finished = gather((path, resuming, finished))[0]
             if folder != path:  # times of day differ
                 run.discard()
                 run = RunFolder(folder)
             if finished is not None:
                 return finished
-            return fit_test_and_record(config, store, run, logs, team, resuming)
+            return fit_test_and_record(config, store, run, logs, here, resuming)
     except BaseException as error:
         if records:
             if isinstance(error, DivergedError):
@@ -90,7 +90,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         raise
 
 
-def refuse_unequal(team: Team, config: Config) -> None:
+def refuse_unequal(config: Config) -> None:
     """See that all processes, each of which may have had a command of its own, mean the same run.
 
     Raises:
@@ -98,7 +98,7 @@ def refuse_unequal(team: Team, config: Config) -> None:
     """
     plain = to_plain(config)
     mine = dict(leaves(bearing(plain) | {"strategy": plain["strategy"]}))
-    first, *others = team.gather(mine)
+    first, *others = gather(mine)
     for rank, other in enumerate(others, 1):
         changed = [f"{path} is {first[path]} and {other[path]}" for path in first
                    if first[path] != other[path]]  # fmt: skip
@@ -125,18 +125,18 @@ def find_finished(config: Config, run: RunFolder) -> dict[str, Any] | None:
 
 
 def fit_test_and_record(
-    config: Config, store: Store, run: RunFolder, logs: Logging, team: Team, resuming: bool
+    config: Config, store: Store, run: RunFolder, logs: Logging, here: Place, resuming: bool
 ) -> dict[str, Any]:
     """All that the processes of a run do together, and what the first one records of it."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     classifier = Classifier(config, store.classes, store.mean, store.covariance)
-    epochs, trainer = build_trainer(config, run, logs, classifier, team)
+    epochs, trainer = build_trainer(config, run, logs, classifier, here)
     module = StoreDataModule(config, store)
     fit_and_test(trainer, classifier, module, run, resuming)
-    predictions = gather_predictions(team, with_rows(classifier.predictions, module))
+    predictions = gather_predictions(with_rows(classifier.predictions, module))
     names = np.array(store.names)
     for columns in predictions.values():
-        columns[0]["name"] = names[columns[0]["index"]]
+        columns["name"] = names[columns["index"]]
     result = {
         "experiment": config.experiment,
         "data": config.data.name,
@@ -152,36 +152,34 @@ def fit_test_and_record(
         "images_per_second": round(epochs.images / max(epochs.step_seconds, 1e-9), 1),
         "precision": config.trainer.precision,
         "strategy": str(config.strategy.name),
-        "devices": team.place.size,
-        "peak_memory_bytes": max(team.gather(peak_memory_bytes())),
+        "devices": here.size,
+        "peak_memory_bytes": max(gather(peak_memory_bytes())),
         "recipe": config.recipe,
         "views": str(config.evaluation.views),
         "classes": len(store.classes),
         "images": store.counts,
         "synthetic": config.data.source == "synthetic",
     }
-    if team.place.is_first and config.trainer.arguments.get("fast_dev_run"):
+    if here.rank == 0 and config.trainer.arguments.get("fast_dev_run"):
         run.discard()
         say("trainer.fast_dev_run: every part ran, and nothing is recorded")
-    elif team.place.is_first:
+    elif here.rank == 0:
         run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
         show_result(result, run.path, logs.finish(result))
     return result
 
 
-def with_rows(
-    predictions: dict[str, list[Columns]], module: StoreDataModule
-) -> dict[str, list[Columns]]:
+def with_rows(predictions: dict[str, list[Columns]], module: StoreDataModule) -> dict[str, Columns]:
     """This process's predictions, joined, with the rows of the store that they are of."""
     joined = {}
     for split, batches in predictions.items():
         columns = {name: np.concatenate([b[name] for b in batches]) for name in batches[0]}
-        joined[split] = [{"index": module.rows(split)[: len(columns["label"])], **columns}]
+        joined[split] = {"index": module.rows(split)[: len(columns["label"])], **columns}
     return joined
 
 
 def build_trainer(
-    config: Config, run: RunFolder, logs: Logging, classifier: Classifier, team: Team
+    config: Config, run: RunFolder, logs: Logging, classifier: Classifier, here: Place
 ) -> tuple[Epochs, L.Trainer]:
     """Lightning's Trainer as the configuration has it, and the callback that counts epochs."""
     settings = config.trainer
@@ -203,7 +201,7 @@ def build_trainer(
             best_checkpoint(run),
             Checkpoints(run, settings.checkpoint_every, epochs),
         ],
-        plugins=[AtomicCheckpointIO(), *make_plugins(config, team.place)],
+        plugins=[AtomicCheckpointIO(), *make_plugins(config, here)],
         logger=logs.loggers or False,
         num_sanity_val_steps=0,
         log_every_n_steps=1_000_000,  # metrics are logged by epoch
