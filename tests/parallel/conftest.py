@@ -11,12 +11,7 @@ from alexnet_exp.runs.folder import RunFolder
 
 @dataclass
 class Bench:
-    """Where runs are broken.
-
-    Attributes:
-        folder: For run folders.
-        mark: In the environment of every process of this test.
-    """
+    """Where runs are broken; ``mark`` is in the environment of every process of the test."""
 
     folder: Path
     mark: str

@@ -16,7 +16,7 @@ from alexnet_exp.config.training import StrategyName
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.training.fit import train
-from tests.parallel.together import TINY, Task, run_together, weights
+from tests.parallel.together import TINY, Task, assert_same_curves, run_together, weights
 
 Make = Callable[..., Config]
 Find = Callable[[str], Path]
@@ -147,11 +147,7 @@ def test_losses_weights_and_counts_are_those_of_one_process(
 ) -> None:
     ours, theirs = several(which) / strategy / variant, single(variant)
     assert len(read_metrics(ours)) == len(read_metrics(theirs)) == 5
-    for mine, other in zip(read_metrics(ours), read_metrics(theirs), strict=True):
-        for column in ("epoch", "step", "lr", "train/top1_error", "val/top1_error"):
-            assert mine[column] == other[column], column
-        for column in ("train/loss", "val/loss"):
-            assert mine[column] == pytest.approx(other[column], abs=CLOSE), column
+    assert_same_curves(ours, theirs)
     assert distance(ours, theirs) < CLOSE
     # The optimizer's state and the statistics of batch normalization are larger than 1.
     mine, other = weights(ours), weights(theirs)

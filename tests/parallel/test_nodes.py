@@ -18,10 +18,10 @@ import pytest
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.team import Place, place
-from alexnet_exp.runs.read import read_metrics, read_result
+from alexnet_exp.runs.read import read_result
 from alexnet_exp.sweep.process import child_environment
 from alexnet_exp.training.fit import train
-from tests.parallel.together import TINY, TWO, start
+from tests.parallel.together import TINY, TWO, assert_same_curves, start
 
 SHORT = ("trainer.max_epochs=2", "evaluation.views=one")
 FOUR = ("trainer.devices=2", "trainer.num_nodes=2")
@@ -32,9 +32,7 @@ STEP = {
     "SLURM_PROCID": "3", "SLURM_LOCALID": "1", "SLURM_NODEID": "1", "SLURM_NODELIST": "n[1-2]",
     "SLURM_STEP_NUM_TASKS": "4", "SLURM_JOB_NAME": "python",
 }  # fmt: skip
-BATCH = {name: value for name, value in STEP.items() if "STEP" not in name} | {
-    "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NAME": "job.sh",
-}  # fmt: skip
+BATCH = {name: value for name, value in STEP.items() if "STEP" not in name}
 TORCHRUN = {
     "TORCHELASTIC_RUN_ID": "none", "RANK": "3", "WORLD_SIZE": "4", "LOCAL_RANK": "1",
     "GROUP_RANK": "1", "MASTER_ADDR": "10.0.0.1", "MASTER_PORT": "29500",
@@ -69,12 +67,6 @@ def test_batch_script_is_no_rank(compose_config, ranks) -> None:
     ranks(BATCH)
     assert place(compose_config()) == Place()
     assert place(compose_config("strategy=ddp", "trainer.devices=2")) is None
-
-
-def test_several_machines_without_a_starter_are_told_how(compose_config, ranks) -> None:
-    ranks({})
-    with pytest.raises(UserError, match=r"torchrun --nnodes=2 .*--nproc-per-node=4"):
-        place(compose_config("strategy=ddp", "trainer.devices=4", "trainer.num_nodes=2"))
 
 
 @pytest.mark.parametrize(("variables", "starter"), [(STEP, "srun"), (TORCHRUN, "torchrun")])
@@ -124,11 +116,7 @@ def free_port() -> int:
 
 def assert_equal(run: Path, single: Path) -> None:
     """Losses to 1e-5, counted errors exactly."""
-    for mine, other in zip(read_metrics(run), read_metrics(single), strict=True):
-        for column in ("step", "lr", "train/top1_error", "val/top1_error"):
-            assert mine[column] == other[column], column
-        for column in ("train/loss", "val/loss"):
-            assert mine[column] == pytest.approx(other[column], abs=1e-5), column
+    assert_same_curves(run, single)
     ours, theirs = read_result(run), read_result(single)
     assert ours is not None
     assert theirs is not None
@@ -166,13 +154,6 @@ def slurm() -> Iterator[Network]:
     yield [(by, {})]
 
 
-def slurm_answers() -> bool:
-    return (
-        shutil.which("srun") is not None
-        and subprocess.run(["sinfo"], capture_output=True).returncode == 0
-    )
-
-
 @contextmanager
 def namespaces() -> Iterator[Network]:
     """Each in a network of its own, joined by a cable."""
@@ -199,6 +180,12 @@ def namespaces() -> Iterator[Network]:
             subprocess.run(["ip", "netns", "del", name], capture_output=True)
 
 
+NO_SLURM = pytest.mark.skipif(shutil.which("srun") is None, reason="there is no SLURM")
+NO_NAMESPACES = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and ip"
+)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
@@ -206,16 +193,8 @@ def namespaces() -> Iterator[Network]:
     [
         (loopback, "ddp"),
         (as_srun, "towers"),
-        pytest.param(
-            slurm, "towers", marks=pytest.mark.skipif(not slurm_answers(), reason="no SLURM")
-        ),
-        pytest.param(
-            namespaces,
-            "one_weird_trick",
-            marks=pytest.mark.skipif(
-                os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and ip"
-            ),
-        ),
+        pytest.param(slurm, "towers", marks=NO_SLURM),
+        pytest.param(namespaces, "one_weird_trick", marks=NO_NAMESPACES),
     ],
 )
 def test_two_machines_equal_one_process(

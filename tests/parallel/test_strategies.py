@@ -1,7 +1,5 @@
 """What a strategy asks of network and devices, and how it cuts weights and masks."""
 
-from collections.abc import Callable, Iterator
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -17,26 +15,9 @@ from alexnet_exp.parallel.strategies import make_strategy
 from alexnet_exp.parallel.team import place
 
 
-@pytest.fixture
-def alone() -> Iterator[None]:
-    """One process that has met nobody."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
-
-
-Machine = Callable[[int], None]
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    """``machine(gpus)``: one with so many GPUs."""
-
-    def pretend(gpus: int) -> None:
-        monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
-
-    return pretend
+def pretend(gpus: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
 
 
 def checked(compose_config, *overrides: str) -> None:
@@ -84,10 +65,7 @@ def test_what_does_not_fit_names_what_would(
 @pytest.mark.parametrize(
     "overrides",
     [
-        ("strategy=ddp", "trainer.devices=1"),
         ("strategy=fsdp", "trainer.devices=8", "trainer.num_nodes=8", "data.batch_size=128"),
-        ("strategy=towers", "trainer.devices=2", "model=original"),
-        ("strategy=towers", "trainer.devices=2", "+experiment=no_tower_communication"),
         ("strategy=towers", "trainer.devices=1", "trainer.num_nodes=2"),
         ("strategy=one_weird_trick", "trainer.devices=2", "model=one_gpu"),
         ("strategy=one_weird_trick", "trainer.devices=4", "model=cifar_small", "data=cifar10"),
@@ -102,8 +80,6 @@ def test_what_fits_is_let_through(compose_config, overrides: tuple[str, ...]) ->
     [
         (("strategy=ddp", "trainer.devices=2"), 0, [0, 1]),
         (("strategy=ddp", "trainer.devices=-1"), 0, [0]),
-        (("strategy=ddp", "trainer.devices=auto"), 0, [0]),
-        (("strategy=ddp", "trainer.devices=[0,1]"), 0, [0, 1]),
         (("strategy=ddp", "trainer.devices=-1"), 4, [0, 1, 2, 3]),
         (("strategy=ddp", "trainer.devices=auto"), 4, [0, 1, 2, 3]),
         (("strategy=ddp", "trainer.devices=[3,1]"), 4, [3, 1]),
@@ -112,9 +88,13 @@ def test_what_fits_is_let_through(compose_config, overrides: tuple[str, ...]) ->
     ],
 )
 def test_devices_are_a_number_all_or_some(
-    compose_config, given: tuple[str, ...], gpus: int, ids: list[int], machine: Machine
+    compose_config,
+    given: tuple[str, ...],
+    gpus: int,
+    ids: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    machine(gpus)
+    pretend(gpus, monkeypatch)
     config = compose_config(*given)
     assert device_ids(config) == ids
     on_gpu = gpus > 0 and "trainer.accelerator=cpu" not in given
@@ -130,19 +110,19 @@ def test_devices_are_a_number_all_or_some(
     ],
 )
 def test_devices_that_are_not_there_are_one_message(
-    compose_config, given: tuple[str, ...], message: str, machine: Machine
+    compose_config, given: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    machine(4)
+    pretend(4, monkeypatch)
     with pytest.raises(UserError, match=message):
         place(compose_config(*given))
 
 
-@pytest.mark.usefixtures("alone")
 def test_fc6_is_sent_during_the_backward_pass_of_all_convolutions(compose_config) -> None:
     """Each fully connected layer is a bucket of its own, and conv1's gradient goes out alone."""
     config = compose_config("strategy=ddp", "trainer.devices=1")
     config.model.classes, config.model.input_channels = 1000, 3
     network = AlexNet(config.model)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     options = {**make_strategy(config)._ddp_kwargs, "process_group": None}
     wrapped = nn.parallel.DistributedDataParallel(network, **options)
     sent: list[int] = []
@@ -155,6 +135,7 @@ def test_fc6_is_sent_during_the_backward_pass_of_all_convolutions(compose_config
     for _ in range(2):  # buckets are made anew after the first backward pass
         sent.clear()
         wrapped(torch.randn(2, 3, 224, 224)).sum().backward()
+    dist.destroy_process_group()
     # A bias may come with the layer before or after its own.
     buckets = [("fc8",), ("fc7",), ("fc6",), ("conv5", "conv4"), ("conv3", "conv2"), ("conv1",)]
     sizes = {name.split(".")[1]: 4 * p.numel() for name, p in network.named_parameters()

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 
 from alexnet_exp.config import Config
 from alexnet_exp.parallel.launch import run_processes
+from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.sweep.process import child_environment
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
@@ -27,13 +29,7 @@ TWO = ("strategy=ddp", "trainer.devices=2")
 
 @dataclass
 class Task:
-    """One run.
-
-    Attributes:
-        config: Of the run.
-        folder: Of the run.
-        stop_at: Epoch, counted from 0, in which all processes are interrupted; None: none.
-    """
+    """One run; all processes are interrupted in epoch ``stop_at``, counted from 0."""
 
     config: Config
     folder: Path
@@ -41,12 +37,7 @@ class Task:
 
 
 def run_together(tasks: list[Task], folder: Path) -> None:
-    """Run each task on as many processes as the first asks for.
-
-    Args:
-        tasks: The runs.
-        folder: For the list of them.
-    """
+    """Run each task on as many processes as the first asks for; the folder is for their list."""
     (folder / "tasks").write_bytes(pickle.dumps(tasks))
     run_processes(tasks[0].config, folder, run_all)
 
@@ -92,3 +83,12 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def assert_same_curves(ours: Path, theirs: Path) -> None:
+    """Losses of every epoch to 1e-5, steps, rates and counted errors exactly."""
+    for mine, other in zip(read_metrics(ours), read_metrics(theirs), strict=True):
+        for column in ("epoch", "step", "lr", "train/top1_error", "val/top1_error"):
+            assert mine[column] == other[column], column
+        for column in ("train/loss", "val/loss"):
+            assert mine[column] == pytest.approx(other[column], abs=1e-5), column

@@ -27,12 +27,7 @@ from alexnet_exp.parallel.parts import Divided, LaidOut, network_of
 
 
 class DataParallel(LaidOut, DDPStrategy):
-    """The whole network on every device, for its share of each batch.
-
-    Args:
-        bf16_gradients: Send gradients in bf16.
-        options: Of ``DistributedDataParallel``.
-    """
+    """The whole network on every device; ``options`` are of ``DistributedDataParallel``."""
 
     def __init__(self, bf16_gradients: bool = False, **options: Any) -> None:
         # Weights and buffers are equal anyway, and to send buffers would take as many batches on
@@ -77,13 +72,7 @@ class _InParts(DataParallel):
 
 
 class Towers(_InParts):
-    """The paper's own: each device of a group has one tower (section 3.2).
-
-    Args:
-        towers: Devices of a group; neighbors in rank, so that they are neighbors on a machine.
-        timeout: How long one waits for another.
-        options: Of ``DistributedDataParallel``.
-    """
+    """The paper's own (section 3.2): one tower on each of a group of neighbors in rank."""
 
     def __init__(self, towers: int, timeout: timedelta, **options: Any) -> None:
         size = dist.get_world_size()
@@ -127,11 +116,7 @@ class OneWeirdTrick(_InParts):
 
 
 class ClipParts(Callback):
-    """Clips by the norm of the whole gradient, of which this process has a part.
-
-    Args:
-        clip_norm: Largest norm.
-    """
+    """Clips by the norm of the whole gradient, of which this process has a part."""
 
     def __init__(self, clip_norm: float) -> None:
         self.clip_norm = clip_norm

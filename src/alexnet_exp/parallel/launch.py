@@ -144,9 +144,8 @@ def _explain(
 def to_blame(failures: Mapping[int, ProcessFailure], scratch: Path) -> tuple[int, bool]:
     """The rank that failed, and whether it hangs: others fail because it is gone, or silent.
 
-    A rank that has lost another waits some seconds before it ends, so the launcher sees first the
-    one that was killed or raised; it comes first in ``failures``. Where nobody did, all have waited
-    for one that has nothing to say, and that the launcher ended.
+    A rank that has lost another waits before it ends, so one that was killed or raised comes first.
+    Where nobody did, all have waited for one that has nothing to say, and that the launcher ended.
     """
     first = next(iter(failures))
     if not _is_lost(failures[first]):

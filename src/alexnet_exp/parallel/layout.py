@@ -30,10 +30,6 @@ class Share:
 class PartOfDropout(nn.Module):
     """Dropout of a part of the activations, by the mask that one device draws for all of them.
 
-    Args:
-        p: Share of activations set to zero.
-        rows, columns: Which part of the global batch and of the units comes here.
-
     Shape:
         (n, u) to the same, of a whole (n * rows.count, u * columns.count).
     """

@@ -80,10 +80,6 @@ def check_devices(config: Config) -> None:
 def check(config: Config, layers: list[LayerPlan]) -> None:
     """See that the strategy can lay this network and batch over these devices.
 
-    Args:
-        config: Settled configuration.
-        layers: Every layer of the network.
-
     Raises:
         PlacementError: It can't; the message names what would work.
     """

@@ -71,16 +71,12 @@ def place(config: Config) -> Place | None:
     starter, given = found
     if starter == "torchrun":
         end_with_parent()  # its agent, where that is killed, leaves its processes behind
-    if config.strategy.name == StrategyName.single:
-        raise UserError(
-            f"{starter} started {given.size} processes, and strategy=single is one: choose"
-            f" strategy=ddp trainer.devices=<processes on each machine>, or start one process"
-        )
     if given.size != devices * nodes:
         raise UserError(
-            f"{starter} started {given.size} processes, and trainer.devices="
-            f"{config.trainer.devices} trainer.num_nodes={nodes} asks for {devices * nodes}: set"
-            " them to the processes on each machine and the number of machines"
+            f"{starter} started {given.size} processes, and strategy={config.strategy.name}"
+            f" trainer.devices={config.trainer.devices} trainer.num_nodes={nodes} asks for"
+            f" {devices * nodes}: choose strategy=ddp trainer.devices=<processes on each machine>"
+            " trainer.num_nodes=<machines>"
         )
     _refuse_missing_gpus(config, device_ids(config)[given.local_rank] + 1)
     return given

@@ -19,10 +19,8 @@ class WholeNetwork(Callback):
     """Puts the whole network in the place of this device's part of it for every evaluation.
 
     Each device then evaluates its own images as one device would, with nothing to send, so the
-    counts are those of one device, however many images there are on each.
-
-    Args:
-        network: As it was built; copied before a strategy changes it.
+    counts are those of one device, however many images there are on each. ``network`` is copied
+    before a strategy changes it.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -48,12 +46,7 @@ class WholeNetwork(Callback):
 
 
 def gather_predictions(predictions: dict[str, Columns]) -> dict[str, Columns]:
-    """All processes' predictions in the order of the store, as one process has them.
-
-    Args:
-        predictions: Of this one, by split; columns of equal length, ``index`` one of them. Every
-            process has to ask.
-    """
+    """All processes' predictions by split, ordered by ``index``; every one has to ask."""
     everywhere = gather(predictions)
     gathered: dict[str, Columns] = {}
     for split, own in predictions.items():
