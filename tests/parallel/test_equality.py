@@ -58,17 +58,12 @@ RUNS = {
     "2": (
         *((strategy, "base") for strategy in FOUR),
         ("towers", "clipped"),
-        ("one_weird_trick", "clipped"),
-        ("fsdp", "adam"),
         ("towers", "fp64"),
-        ("ddp", "batch_norm"),
     ),
     "2 more": (
-        ("ddp", "clipped"),
-        ("fsdp", "clipped"),
-        ("towers", "adam"),
-        ("one_weird_trick", "adam"),
-        ("one_weird_trick", "batch_norm"),
+        *((strategy, "clipped") for strategy in ("ddp", "fsdp", "one_weird_trick")),
+        *((strategy, "adam") for strategy in FOUR[1:]),
+        *((strategy, "batch_norm") for strategy in ("ddp", "one_weird_trick")),
         *(("towers", variant) for variant in ("original", "apart", "blind")),
     ),
     "4": (

@@ -124,6 +124,7 @@ def assert_equal(run: Path, single: Path) -> None:
         assert ours["metrics"][name] == theirs["metrics"][name]
 
 
+@pytest.mark.long
 def test_torchrun_with_two_processes_equals_one(single: Path, tmp_path: Path, stores: Path) -> None:
     by = torchrun("--standalone")
     finish_all([begin(tmp_path, stores, *TWO, by=by)])
