@@ -25,8 +25,7 @@ from alexnet_exp.data.sources.split import Entry
 from alexnet_exp.data.store.packing import pack
 from alexnet_exp.data.store.store import Store
 
-BATCH = 128
-CLASSES = 100
+SIDE, BATCH, BATCHES, CLASSES = 48, 128, 500, 100
 
 
 class Squares(Source):
@@ -56,7 +55,7 @@ class Squares(Source):
         return square
 
 
-def read(path: Path, batches: int) -> str:
+def read(path: Path) -> str:
     """Open a store and read batches of it; what that took, as the end of a row (Linux)."""
     begin = time.perf_counter()
     store = Store.open(path)
@@ -65,7 +64,7 @@ def read(path: Path, batches: int) -> str:
     out = np.empty((BATCH, *store.images.shape[1:]), np.uint8)
     seconds: list[float] = []
     epoch = 0
-    while len(seconds) < batches:
+    while len(seconds) < BATCHES:
         sampler.set_epoch(epoch)
         epoch += 1
         for rows in sampler:
@@ -74,7 +73,7 @@ def read(path: Path, batches: int) -> str:
                 store.images.read(row, image)
             store.labels[rows]
             seconds.append(time.perf_counter() - begin)
-            if len(seconds) == batches:
+            if len(seconds) == BATCHES:
                 break
     quartiles = statistics.quantiles(seconds, n=4)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
@@ -87,27 +86,22 @@ def main() -> None:
     """Pack the stores and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 40_000, 160_000])
-    parser.add_argument("--side", type=int, default=48, help="pixels")
-    parser.add_argument("--batches", type=int, default=500, help="read of each store")
     parser.add_argument("--folder", help="where the stores are packed (default: a temporary one)")
     parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)  # in a process of its own
     settings = parser.parse_args()
     if settings.read is not None:
-        print(read(settings.read, settings.batches))
+        print(read(settings.read))
         return
-    print(f"{settings.side} pixels, batches of {BATCH}, {settings.batches} of each store")
+    print(f"{SIDE} pixels, batches of {BATCH}, {BATCHES} of each store")
     print("| store | images | open, ms | batch, ms: median (quartiles) | private memory, MiB |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(dir=settings.folder) as name:
         for encoding in Encoding:
             for images in settings.images:
                 path = Path(name) / "store"
-                config = DataConfig(
-                    name="squares", image_size=settings.side, stores=name, encoding=encoding
-                )
+                config = DataConfig(image_size=SIDE, stores=name, encoding=encoding)
                 pack(Squares(config, images), config, path, progress=False)
                 command = [sys.executable, __file__, "--read", str(path)]
-                command += ["--batches", str(settings.batches)]
                 done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
                 print(f"| {encoding} | {images:,} | {done.stdout.strip()} |", flush=True)
                 shutil.rmtree(path)

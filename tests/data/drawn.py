@@ -1,7 +1,6 @@
 """Small data sets drawn for the tests."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.data.sources.source import Source, open_source
 
 SIZE = 8
-TIMES = ("seconds", "images_per_second", "images_per_second_per_core")
 
 
 def picture(seed: int, shape: tuple[int, ...] = (10, 12, 3)) -> np.ndarray:
@@ -50,12 +48,9 @@ def opened(config: DataConfig) -> Source:
     return open_source(config, Path(config.stores) / "drawn.unpacked", progress=False)
 
 
-def contents(path: Path) -> dict[str, object]:
-    """Bytes of a store by file name, less how long the packing took."""
-    held: dict[str, object] = {file.name: file.read_bytes() for file in path.iterdir()}
-    meta = json.loads((path / "meta.json").read_text())
-    held["meta.json"] = {k: v for k, v in meta.items() if k not in TIMES}
-    return held
+def contents(path: Path) -> dict[str, bytes]:
+    """Bytes of a store by file name."""
+    return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
 def left(config: DataConfig) -> set[str]:

@@ -187,16 +187,6 @@ def test_color_noise_has_the_covariance_of_the_pixels(std: float) -> None:
     assert ((torch.cov(constants.T) - expected).abs() < 5 * error).all()
 
 
-@pytest.mark.parametrize("min_scale", [1.0, 0.4])
-def test_color_noise_does_not_change_crops(min_scale: float) -> None:
-    images, index, mean = random_images(60), torch.arange(60), random_mean()
-    fields = {"crops": True, "flips": True, "min_scale": min_scale}
-    plain = augmented(augmentation(mean, **fields), images, index, 1)
-    noise = augmented(augmentation(mean, **fields, color_noise=True), images, index, 1) - plain
-    torch.testing.assert_close(noise, noise[:, :, :1, :1].expand_as(noise), rtol=0, atol=1e-3)
-    assert (noise[:, :, 0, 0].abs() > 1e-3).any(1).all()
-
-
 def test_switching_one_part_off_leaves_the_others_as_they_were() -> None:
     images, index = positions(300), torch.arange(300)
     tops, lefts, flips = places(augmented(augmentation(crops=True, flips=True), images, index, 1))
@@ -209,8 +199,12 @@ def test_switching_one_part_off_leaves_the_others_as_they_were() -> None:
     assert (only_flips[0] == SLACK // 2).all()
     assert (only_flips[1] == SLACK // 2).all()
     blank = torch.zeros(300, SIDE, SIDE, 3, dtype=torch.uint8)
-    with_all = augmented(augmentation(**ALL), blank, index, 1)
-    assert torch.equal(with_all, augmented(augmentation(color_noise=True), blank, index, 1))
+    for min_scale in (1, 0.4):
+        noise = augmented(augmentation(color_noise=True), blank, index, 1)
+        crops = {"crops": True, "flips": True, "min_scale": min_scale}
+        plain = augmented(augmentation(**crops), images, index, 1)
+        with_all = augmented(augmentation(**crops, color_noise=True), images, index, 1)
+        torch.testing.assert_close(with_all - plain, noise, rtol=0, atol=1e-3)
 
 
 # Views
@@ -266,20 +260,6 @@ def test_resized_crops_cover_min_scale_where_the_aspect_does_not_fit() -> None:
     cropper = augmentation(crops=True, min_scale=0.9, max_aspect=1.333)
     width, height, _ = spans(augmented(cropper, positions(count, 6), torch.arange(count), 0), 6)
     assert (width * height).min().item() >= 0.9 - 1e-3
-
-
-def test_resized_crops_lie_all_over_the_image() -> None:
-    count = 4000
-    out = augmented(
-        augmentation(crops=True, min_scale=0.2), positions(count, 6), torch.arange(count), 0
-    )
-    centers = out[:, :2].mean((2, 3)) / 6 - (SIDE - 1) / 2
-    assert (centers.mean(0).abs() < 5 * centers.std(0) / math.sqrt(count)).all()
-    centers = centers[
-        (centers.abs() > 0.01).all(1)
-    ]  # crops as wide or high as the image are central
-    corners = torch.bincount((centers[:, 0] > 0) * 2 + (centers[:, 1] > 0).long(), minlength=4)
-    assert chi_square_score(corners) < 4.5
 
 
 def test_resized_crops_of_the_whole_image_are_the_image() -> None:
@@ -353,16 +333,6 @@ def test_outputs_are_float32_in_channels_last_memory(fields: dict[str, Any], cha
     found = cutter.views(images, Views.ten)
     assert found.dtype == torch.float32
     assert found.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
-
-
-def test_inputs_are_left_as_they_were() -> None:
-    images, mean = random_images(4), random_mean()
-    before = images.clone(), mean.clone()
-    cutter = augmentation(mean, **ALL)
-    augmented(cutter, images, torch.arange(4), 0)
-    cutter.views(images, Views.ten)
-    assert torch.equal(images, before[0])
-    assert torch.equal(mean, before[1])
 
 
 @pytest.mark.parametrize("upscale_to", [None, 6])

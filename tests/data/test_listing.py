@@ -1,5 +1,7 @@
 import os
+import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -52,24 +54,23 @@ def test_a_small_source_or_one_that_has_just_changed_is_listed_every_time(
     assert len(listed) == 3
 
 
-@pytest.mark.parametrize("what", ["added", "removed", "renamed", "replaced", "new class"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rose: shutil.copy(rose / "003.png", rose / "new.png"),
+        lambda rose: (rose / "003.png").unlink(),
+        lambda rose: (rose / "003.png").rename(rose / "three.png"),
+        lambda rose: (rose / "004.png").replace(rose / "003.png"),
+        lambda rose: folder_of(rose.parent, {"tulip": 4}, seed=9),
+    ],
+)
 def test_what_changes_a_folder_is_seen(
-    config: DataConfig, tmp_path: Path, listed: list[Path], what: str
+    config: DataConfig, tmp_path: Path, listed: list[Path], change: Callable[[Path], object]
 ) -> None:
     store = prepare(config, progress=False)
     rose = tmp_path / "flowers" / "rose"
     times = {path: path.stat() for path in (rose, rose.parent)}
-    if what == "added":
-        (rose / "new.png").write_bytes(encoded(picture(77)))
-    elif what == "removed":
-        (rose / "003.png").unlink()
-    elif what == "renamed":
-        (rose / "003.png").rename(rose / "three.png")
-    elif what == "replaced":
-        (tmp_path / "other.png").write_bytes(encoded(picture(78, (20, 20, 3))))
-        os.replace(tmp_path / "other.png", rose / "003.png")
-    else:
-        folder_of(rose.parent, {"tulip": 4}, seed=9)
+    change(rose)
     for path, before in times.items():  # as a copying program does: it does not help
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     again = prepare(config, progress=False)

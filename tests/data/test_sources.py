@@ -45,11 +45,8 @@ def test_folder(tmp_path: Path) -> None:
     )
     assert all(item.name.startswith(source.classes[item.label]) for item in source.items)
     for name, count in FLOWERS.items():
-        assert [counted(source)[name, split] for split in ("train", "val", "test")] == [
-            count - 2,
-            1,
-            1,
-        ]
+        for split, expected in (("train", count - 2), ("val", 1), ("test", 1)):
+            assert counted(source)[name, split] == expected
     np.testing.assert_array_equal(source.load(find(source, "rose/002.png")), picture(1002))
 
 
@@ -137,20 +134,20 @@ def test_doubles_are_on_one_side_and_counted(tmp_path: Path) -> None:
     assert source.doubles == {"doubles": 2, "doubles_across_splits": 0}
 
 
-@pytest.mark.parametrize("held_out", ["val", "valid", "validation", "test"])
-def test_one_given_split_is_for_testing(tmp_path: Path, held_out: str) -> None:
+@pytest.mark.parametrize(
+    ("held_out", "layout"),
+    [
+        *((name, Layout.imagefolder) for name in ("val", "valid", "validation", "test")),
+        ("test", Layout.cifar10),
+    ],
+)
+def test_one_given_split_is_for_testing(tmp_path: Path, held_out: str, layout: Layout) -> None:
     folder_of(tmp_path / "data" / "train", {"a": 20, "b": 10}, seed=1)
     folder_of(tmp_path / "data" / held_out, {"a": 3, "b": 2}, seed=2)
     shutil.copy(tmp_path / "data/train/a/000.png", tmp_path / "data" / held_out / "b/copy.png")
-    source = opened(config_of(tmp_path, tmp_path / "data"))
-    assert counted(source) == {
-        ("a", "train"): 18,
-        ("a", "val"): 2,
-        ("a", "test"): 3,
-        ("b", "train"): 9,
-        ("b", "val"): 1,
-        ("b", "test"): 3,
-    }
+    source = opened(config_of(tmp_path, tmp_path / "data", layout))
+    for name, counts in (("a", [18, 2, 3]), ("b", [9, 1, 3])):
+        assert [counted(source)[name, split] for split in ("train", "val", "test")] == counts
     assert all(item.name.startswith(held_out) == (item.split == "test") for item in source.items)
     assert source.doubles["doubles_across_splits"] == 1
 
@@ -186,7 +183,7 @@ def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.tgz").write_bytes(b"\x1f\x8b no archive")
     assert "broken.tgz is not a folder, and cannot be read" in message(tmp_path / "broken.tgz")
     assert "no folder train" in message(bare, Layout.imagenet)
-    assert "neither cifar-10-batches-py nor train/ and test/" in message(one, Layout.cifar10)
+    assert "neither cifar-10-batches-py nor train/ and test/" in message(single, Layout.cifar10)
     with pytest.raises(UserError, match=r"data\.root is not set"):
         opened(config_of(tmp_path, None, Layout.imagenet))
 
@@ -277,13 +274,6 @@ def test_bad_tables_are_named(tmp_path: Path, files: dict[str, str], expected: s
     with pytest.raises(UserError) as caught:
         _ = opened(config_of(tmp_path, root, Layout.imagenet)).items
     assert expected in str(caught.value)
-
-
-def test_cifar_folder(tmp_path: Path) -> None:
-    folder_of(tmp_path / "cifar" / "train", {"cat": 10, "dog": 20}, seed=1)
-    folder_of(tmp_path / "cifar" / "test", {"cat": 4, "dog": 4}, seed=2)
-    source = opened(config_of(tmp_path, tmp_path / "cifar", Layout.cifar10))
-    assert [counted(source)["dog", split] for split in ("train", "val", "test")] == [18, 2, 4]
 
 
 def cifar_batches(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -15,17 +15,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module", params=["raw", "jpeg"])
-def config(request: pytest.FixtureRequest, compose_config, tmp_path_factory) -> Any:
-    stores = tmp_path_factory.mktemp("stores")
-    return compose_config(
-        "data.synthetic_images=60", "data.image_size=40", "model.input_size=32",
-        f"data.stores={stores}", f"data.encoding={request.param}", "data.batch_size=8",
-        "trainer.precision=32-true", "trainer.accelerator=cpu",
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def store(config: Any) -> Store:
+def store(request: pytest.FixtureRequest, tiny) -> Store:
+    config = tiny("data.synthetic_images=60", f"data.encoding={request.param}")
     return prepare(config.data, progress=False)
 
 

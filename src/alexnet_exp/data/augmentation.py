@@ -37,10 +37,9 @@ class Augmentation:
 
     Args:
         config: Which parts are on.
-        mean: (S, S, C) float32 mean image of the training set, 0-255.
-        covariance: (C, C) float64 covariance of the training set's pixels.
+        mean, covariance: Of the training set, 0-255: (S, S, C) float32 and (C, C) float64.
         input_size: Side of the network's input in pixels.
-        seed: Seed of all random numbers.
+        seed: Of all random numbers.
         upscale_to: Side to which images are enlarged first, or None.
         fast: Use compiled kernels where they can be had; the pixels are the same.
 

@@ -6,7 +6,6 @@ import lightning as L
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import Views
@@ -55,10 +54,6 @@ class StoreDataModule(L.LightningDataModule):
             self.config.data.upscale_to,
             self.config.speed.kernels,
         )
-
-    @cached_property
-    def _labels(self) -> Tensor:
-        return torch.from_numpy(self.store.labels.astype(np.int64))
 
     def prepare_data(self) -> None:
         """Pack the images, in one process of a machine."""
@@ -111,8 +106,8 @@ class StoreDataModule(L.LightningDataModule):
             device, precision = self.trainer.strategy.root_device, str(self.trainer.precision)
         is_bf16 = activation_dtype(precision) == torch.bfloat16
         dtype = torch.bfloat16 if is_bf16 else torch.float32
-        pixels = self._pixels(device)
-        return Loader(sampler, self._labels, pixels, self.augmentation, views, dtype)
+        labels, pixels = torch.from_numpy(self.store.labels), self._pixels(device)
+        return Loader(sampler, labels, pixels, self.augmentation, views, dtype)
 
     def _pixels(self, device: torch.device) -> Pixels | Stream:
         """All of them where they are augmented, or what reads them ahead."""

@@ -14,13 +14,8 @@ _MIX_2 = 0x94D049BB133111EB - (1 << 64)
 def uniform(seed: int, epoch: int, index: Tensor, count: int) -> Tensor:
     """Uniform numbers in [0, 1), a pure function of the arguments.
 
-    Args:
-        seed, epoch: Of the run.
-        index: (N,) int64 image indices.
-        count: Numbers for each image.
-
-    Returns:
-        (N, count) float64 on the device of ``index``; float32 on Apple's GPUs, which have no more.
+    ``count`` for each image of ``index``, (N,) int64: (N, count) float64 on its device; float32 on
+    Apple's GPUs, which have no more.
     """
     if index.device.type == "mps":
         drawn = uniform(seed, epoch, index.cpu(), count)

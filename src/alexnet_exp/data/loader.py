@@ -27,12 +27,10 @@ class Loader:
     ``set_epoch``; so does a loop of your own. It counts when the first batch is drawn.
 
     Args:
-        sampler: Which rows make up which batch; a list of them where nothing is augmented.
+        sampler: Which rows make up which batch; a list of them where views are cut.
         labels: (M,) int64 of all images of the store.
         pixels: Those of all images where they lie on the device, else what reads them.
-        augmentation: Makes of them what the network sees.
-        views: Cut where nothing is augmented.
-        dtype: Of the images.
+        augmentation, views, dtype: What becomes of them.
     """
 
     def __init__(

@@ -1,6 +1,5 @@
 """One process at a time: a lock file that dies with its holder."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +12,7 @@ from alexnet_exp.console import say
 @contextmanager
 def only_one(path: Path, doing: str) -> Iterator[None]:
     """Hold ``.<name>.lock`` beside ``path``; say so and wait while another process has it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except FileNotFoundError as error:  # where folders can't be made at all, as in /proc
-        raise PermissionError(errno.EPERM, "no folder can be made there", path.parent) from error
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.parent / f".{path.name}.lock")
     try:
         lock.acquire(blocking=False)

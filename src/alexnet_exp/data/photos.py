@@ -21,9 +21,7 @@ def read_photo(photo: Path | str | bytes, config: DataConfig) -> Pixels:
 
 
 def labeled_photos(folder: Path | str) -> list[tuple[Path, str]]:
-    """The photos of class folders, with the names of their classes, sorted by path.
-
-    A single folder around the class folders is passed through.
+    """The photos of class folders (or of a folder around them) with their classes, by path.
 
     Raises:
         UserError: no such folder, or no photos in class folders.

@@ -16,11 +16,7 @@ class TrainSampler:
 
     Images that do not fill the last global batch are left to a later epoch's permutation.
 
-    Args:
-        indices: (N,) int64 store indices of the training images.
-        batch_size: Global batch size.
-        seed: Seed of the permutations.
-        rank, world_size: This process among all.
+    ``indices`` (N,) int64 are the store's rows of the training images; ``batch_size`` is global.
 
     Raises:
         UserError: The batch does not divide by the processes, or is larger than the data.

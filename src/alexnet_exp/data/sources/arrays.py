@@ -5,8 +5,8 @@ torchvision takes seconds to import, so the functions that need it do.
 
 import gzip
 import hashlib
-import tarfile
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -16,32 +16,19 @@ from alexnet_exp.data.sources.download import fetch
 from alexnet_exp.data.sources.files import unpack
 from alexnet_exp.errors import UserError
 
-Arrays = dict[str, tuple[Pixels, list[int]]]
-"""By split (train, test): uint8 images of shape (N, H, W, C) and their labels."""
+Arrays = dict[Literal["train", "test"], tuple[Pixels, list[int]]]
+"""By split: uint8 images of shape (N, H, W, C) and their labels."""
 
 _BATCHES, _ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 
 
 def find_cifar(root: Path | None) -> Path | None:
-    """The authors' archive or the folder around its content, in or at ``root``; else None."""
-    if root is None:
-        return None
-    if root.is_dir():
-        around = root.parent if root.name == _BATCHES else root
-        found = (around, around / _ARCHIVE)
-        return next((path for path in found if _holds_batches(path)), None)
-    return root if _holds_batches(root) else None
-
-
-def _holds_batches(path: Path) -> bool:
-    if path.is_dir():
-        return (path / _BATCHES).is_dir()
-    try:
-        with tarfile.open(path) as archive:
-            first = archive.next()
-    except (OSError, tarfile.TarError):
-        return False
-    return first is not None and _BATCHES in Path(first.name).parts
+    """The authors' archive, or the folder around its content, in or at ``root``; else None."""
+    if root is None or not root.is_dir():
+        return root
+    around = root.parent if root.name == _BATCHES else root
+    found = around / _ARCHIVE
+    return around if (around / _BATCHES).is_dir() else found if found.is_file() else None
 
 
 def checksums(source: Layout) -> str:
@@ -67,14 +54,14 @@ def load_cifar(
         root = fetch(CIFAR10.url, f"md5:{CIFAR10.tgz_md5}", downloads, progress=progress)
     folder = root if root.is_dir() else unpack(root, unpacked, progress=progress)
     try:
-        parts = {split: CIFAR10(folder, train=split == "train") for split in ("train", "test")}
+        train, test = CIFAR10(folder, train=True), CIFAR10(folder, train=False)
     except RuntimeError as error:
         raise UserError(
             f"{root}: {_BATCHES} is incomplete or damaged, by its checksums ({error}): get"
             f" {_ARCHIVE} again, or leave data.root=null to download it"
         ) from error
-    classes = list(parts["train"].classes)
-    return classes, {split: (part.data, part.targets) for split, part in parts.items()}
+    arrays: Arrays = {"train": (train.data, train.targets), "test": (test.data, test.targets)}
+    return list(train.classes), arrays
 
 
 def load_fashion(root: Path | None, downloads: Path, *, progress: bool) -> tuple[list[str], Arrays]:
@@ -105,8 +92,10 @@ def load_fashion(root: Path | None, downloads: Path, *, progress: bool) -> tuple
         except ValueError as error:
             raise UserError(f"{plain} is damaged ({error}): remove it and get it again") from error
     train, train_labels, test, test_labels = parts
-    arrays = {"train": (train, train_labels.tolist()), "test": (test, test_labels.tolist())}
-    return list(FashionMNIST.classes), arrays
+    return list(FashionMNIST.classes), {
+        "train": (train, train_labels.tolist()),
+        "test": (test, test_labels.tolist()),
+    }
 
 
 def in_channels(image: Pixels, channels: int) -> Pixels:

@@ -10,14 +10,13 @@ import zlib
 from contextlib import suppress
 from pathlib import Path
 
-from alexnet_exp.console import Advance, progress_bar, say
+from alexnet_exp.console import Advance, progress_bar
 from alexnet_exp.errors import UserError
 
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
 )
 _TABLE_SUFFIXES = frozenset({".txt", ".csv", ".mat"})
-_SAID = 250_000
 _BROKEN = (
     OSError, EOFError, RuntimeError, tarfile.TarError, zipfile.BadZipFile, zlib.error,
     lzma.LZMAError,
@@ -34,7 +33,6 @@ class Files:
         sizes: bytes of images and tables by name, relative to the root and parted by ``/``;
             hidden files and ``__MACOSX`` are not listed.
         folders: names of all folders, empty ones too.
-        ignored: names of other files that are not hidden, and of links that lead nowhere.
         changed: when each folder last changed as it was listed (``""`` is the root or the
             archive); ns, by the file system's clock, which no program sets back.
         listed_at: when the listing began, ns.
@@ -44,7 +42,6 @@ class Files:
         self.folder, self.where = folder, where
         self.sizes: dict[str, int] = {}
         self.folders: set[str] = set()
-        self.ignored: list[str] = []
         self.changed: dict[str, int] = {}
         self.listed_at = time.time_ns()
         try:
@@ -72,7 +69,6 @@ class Files:
     def _walk(self, folder: str, above: frozenset[tuple[int, int]]) -> None:
         here = os.stat(self.folder / folder)
         if (here.st_dev, here.st_ino) in above:  # a link to a folder that holds it
-            self.ignored.append(folder)
             return
         self.changed[folder] = here.st_ctime_ns
         if folder:
@@ -90,10 +86,6 @@ class Files:
                     self._walk(name, above | {(here.st_dev, here.st_ino)})
                 elif is_file and _suffix(name) in IMAGE_SUFFIXES | _TABLE_SUFFIXES:
                     self.sizes[name] = entry.stat().st_size
-                    if len(self.sizes) % _SAID == 0:
-                        say(f"listing {self.where}: {len(self.sizes):,} files so far")
-                else:  # also a link that leads nowhere
-                    self.ignored.append(name)
 
 
 def _suffix(name: str) -> str:

@@ -35,8 +35,7 @@ def list_folders(files: Files) -> Listing:
     not be what is reported.
 
     Raises:
-        UserError: no images, fewer than two classes, an empty class folder, a class in val or
-            test without training images.
+        UserError: no images, fewer than two classes, one without training images.
     """
     images = files.images()
     if not images:
@@ -51,12 +50,8 @@ def list_folders(files: Files) -> Listing:
             labeled.append((path, folders[1], pools[folders[0]]))
         elif not pools and folders:
             labeled.append((path, folders[0], "all"))
-    left = [*files.ignored, *sorted(set(paths) - {path for path, _, _ in labeled})]
-    if left:
-        say(
-            f"{files.where}: {len(left):,} files are left out, as no images in a class folder:"
-            f" {', '.join(left[:3])}{', ...' if len(left) > 3 else ''}"
-        )
+    if left := len(paths) - len(labeled):
+        say(f"{files.where}: {left:,} images are left out, as they lie in no class folder")
     return _listing(files, base, labeled, list(pools))
 
 

@@ -10,12 +10,9 @@ from alexnet_exp.errors import UserError
 
 _WNID = re.compile(r"n\d{8}")
 _TABLES = (
-    "LOC_val_solution.csv",
-    "ILSVRC2012_val_labels.csv",
-    "ILSVRC2012_val_labels.txt",
-    "val_labels.csv",
-    "val_labels.txt",
-)
+    "LOC_val_solution.csv", "ILSVRC2012_val_labels.csv", "ILSVRC2012_val_labels.txt",
+    "val_labels.csv", "val_labels.txt",
+)  # fmt: skip
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data.sources.source import Source, parameters
+from alexnet_exp.data.sources.source import FileSource, Source, parameters
 
 LARGE = 100_000
 """Files from which on a listing is remembered: to list that many takes more than a second."""
@@ -14,13 +14,14 @@ _SETTLED = 2 * 10**9  # ns; a folder that changed later than this may change aga
 
 
 def remember_listing(path: Path, source: Source, config: DataConfig) -> None:
-    """Record beside the images of a large source's store when its folders last changed.
+    """Record beside a large source's store (or an archive's) when its folders last changed.
 
-    An archive is remembered at any size. Nothing is recorded where a folder changed within two
-    seconds of the listing, or where the store's folder cannot be written.
+    Not where one changed within two seconds of the listing, or the store cannot be written.
     """
-    files = source.listed
-    if files is None or (len(files.sizes) < LARGE and not source.is_archive):
+    if not isinstance(source, FileSource) or source.root is None:
+        return  # nothing was listed
+    files = source.files
+    if len(files.sizes) < LARGE and not source.is_archive:
         return
     if max(files.changed.values()) > files.listed_at - _SETTLED:
         return

@@ -11,17 +11,11 @@ from pathlib import Path
 from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.console import progress_bar
 from alexnet_exp.data.decode import DecodeError, Pixels, decode
-from alexnet_exp.data.sources import arrays, synthetic
+from alexnet_exp.data.sources import arrays, split, synthetic
 from alexnet_exp.data.sources.download import fetch
 from alexnet_exp.data.sources.files import Files, require_readable, unpack
 from alexnet_exp.data.sources.folders import Listing, list_folders, list_imagenet
-from alexnet_exp.data.sources.split import (
-    Entry,
-    assign_splits,
-    choose_subset,
-    count_doubles,
-    find_doubles,
-)
+from alexnet_exp.data.sources.split import Entry
 from alexnet_exp.errors import UserError
 
 
@@ -69,18 +63,13 @@ class Source(ABC):
     def items(self) -> list[Item]:
         """The images of ``data.subset`` in order of their names, with labels and splits."""
         entries, _, splits = self._divided
-        return [Item(e.name, e.label, split) for e, split in zip(entries, splits, strict=True)]
+        return [Item(e.name, e.label, side) for e, side in zip(entries, splits, strict=True)]
 
     @cached_property
     def doubles(self) -> dict[str, int]:
         """See ``split.count_doubles``."""
         _, groups, splits = self._divided
-        return count_doubles(groups, splits)
-
-    @property
-    def listed(self) -> Files | None:
-        """The files behind the fingerprint, if it took listing them."""
-        return None
+        return split.count_doubles(groups, splits)
 
     @property
     @abstractmethod
@@ -115,11 +104,11 @@ class Source(ABC):
         what, groups = f"looking for doubles in {self.where}", list(range(len(entries)))
         if self.may_have_doubles:
             with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
-                groups = find_doubles(entries, self.read, advance)
-        splits = assign_splits(entries, groups, self.classes, config, self.where)
+                groups = split.find_doubles(entries, self.read, advance)
+        splits = split.assign_splits(entries, groups, self.classes, config, self.where)
         if config.subset == 1:
             return entries, groups, splits
-        chosen = choose_subset(entries, groups, splits, config.subset, config.split_seed)
+        chosen = split.choose_subset(entries, groups, splits, config.subset, config.split_seed)
         return (
             [entries[index] for index in chosen],
             [groups[index] for index in chosen],
@@ -175,7 +164,8 @@ class FileSource(Source):
     """Images in class folders, in a folder or an archive, local (``root``) or downloaded."""
 
     @cached_property
-    def _files(self) -> Files:
+    def files(self) -> Files:
+        """All files; downloads or unpacks them first."""
         root = self.root
         if root is None:
             assert self.config.url is not None  # open_source asks for one of the two
@@ -189,8 +179,8 @@ class FileSource(Source):
     @cached_property
     def _listing(self) -> Listing:
         if self.config.source == Layout.imagenet:
-            return list_imagenet(self._files)
-        listing = list_folders(self._files)
+            return list_imagenet(self.files)
+        listing = list_folders(self.files)
         if self.config.source == Layout.cifar10 and listing.entries[0].pool == "all":
             raise UserError(
                 f"data.root={self.root} holds neither cifar-10-batches-py nor train/ and test/"
@@ -206,10 +196,6 @@ class FileSource(Source):
     def entries(self) -> Sequence[Entry]:
         return self._listing.entries
 
-    @property
-    def listed(self) -> Files | None:
-        return None if self.root is None else self._files
-
     def identity(self) -> str | None:
         if self.root is None:
             # The checksum stands for the content: a store can do without the archive.
@@ -222,14 +208,14 @@ class FileSource(Source):
 
     def load(self, item: Item) -> Pixels:
         try:
-            data = self._files.read(self._listing.base + item.name)
+            data = self.files.read(self._listing.base + item.name)
         except OSError as error:
             raise DecodeError(item.name, str(error)) from error
         return decode(data, item.name, self.config.channels)
 
     def read(self, name: str, last: int | None) -> bytes:
         try:
-            return self._files.read(self._listing.base + name, last)
+            return self.files.read(self._listing.base + name, last)
         except OSError:
             return super().read(name, last)  # like no other; load() reports it
 
@@ -251,8 +237,8 @@ class ArraySource(Source):
     @cached_property
     def entries(self) -> Sequence[Entry]:
         return [
-            Entry(f"{split}/{i:05d}", label, "test" if split == "test" else "train", images[0].size)
-            for split, (images, labels) in sorted(self._loaded[1].items())
+            Entry(f"{pool}/{i:05d}", label, pool, images[0].size)
+            for pool, (images, labels) in sorted(self._loaded[1].items())
             for i, label in enumerate(labels)
         ]
 
@@ -266,9 +252,9 @@ class ArraySource(Source):
         return self._image(name).tobytes()
 
     def _image(self, name: str) -> Pixels:
-        split, number = name.split("/")
-        image: Pixels = self._loaded[1][split][0][int(number)]
-        return image
+        pool, number = name.split("/")
+        images, _ = self._loaded[1]["train" if pool == "train" else "test"]
+        return images[int(number)]
 
 
 class SyntheticSource(Source):

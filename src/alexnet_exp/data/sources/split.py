@@ -39,10 +39,8 @@ def find_doubles(
 
     Reading all of ImageNet twice would double the time that packing takes, so only files of one
     size that also share their last 4 KiB (in a JPEG, the compressed data) are read whole.
-    ``read`` gives the bytes of a name, or only its last n bytes; several threads call it.
-
-    Returns:
-        For each entry the index of the first entry (by name) with the same bytes.
+    ``read`` gives the bytes of a name, or only its last n bytes; several threads call it. Returned
+    is for each entry the index of the first one (by name) with the same bytes.
     """
     order = sorted(range(len(entries)), key=lambda index: entries[index].name)
     keys: dict[int, Hashable] = {index: entries[index].size for index in order}
@@ -100,9 +98,6 @@ def assign_splits(
     same bytes (one of ``groups``, from ``find_doubles``) stay together. Within a class images
     follow the hash of ``split_seed`` and their name: the order of ``entries`` does not matter.
 
-    Returns:
-        ``train``, ``val`` or ``test`` for each entry.
-
     Raises:
         UserError: a class has too few distinct images to have one on every side.
     """
@@ -153,9 +148,7 @@ def choose_subset(
 
     A smaller share is part of a larger one. Test images, and validation images that the source
     came with, stay whole, so that errors compare; copies in one class and split stay together.
-
-    Returns:
-        Indices of the chosen entries, ascending.
+    Returned are the indices of the chosen entries, ascending.
     """
     members: dict[tuple[int, str], set[int]] = defaultdict(set)
     for entry, group, split in zip(entries, groups, splits, strict=True):

@@ -11,20 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from alexnet_exp.data.sources.blooms import (
-    FRAME,
-    GREENS,
-    PAINTERS,
-    Color,
-    Pen,
-    Points,
-    mix,
-    petal_outline,
-    rotate,
-    shade,
-)
+from alexnet_exp.data.sources import blooms
+from alexnet_exp.data.sources.blooms import Color, Pen, Points, shade
 
-CLASSES = tuple(PAINTERS)
+CLASSES = tuple(blooms.PAINTERS)
 _BACKDROP_SIDE = 96  # backdrops are soft: a small fixed grid is cheap and the same at every size
 
 _PETALS: tuple[Color, ...] = (
@@ -64,10 +54,10 @@ def _backdrop(rng: np.random.Generator) -> Image.Image:
     field = np.rint(top * (1 - ramp) + bottom * ramp + cloud).clip(0, 255).astype(np.uint8)
     image = Image.fromarray(field)
     pen = ImageDraw.Draw(image)
-    palette = (*_PETALS, *GREENS, *GREENS)
+    palette = (*_PETALS, *blooms.GREENS, *blooms.GREENS)
     for x, y, r in rng.uniform((0, 0, 2), (side, side, side / 8), (rng.integers(14), 3)).tolist():
         under = field[int(y), int(x)].tolist()
-        color = mix(palette[rng.integers(len(palette))], under, rng.uniform(0.3, 0.85))
+        color = blooms.mix(palette[rng.integers(len(palette))], under, rng.uniform(0.3, 0.85))
         pen.ellipse((x - r, y - r, x + r, y + r), fill=color)
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.8, 3.0)))
 
@@ -75,7 +65,7 @@ def _backdrop(rng: np.random.Generator) -> Image.Image:
 def _blades(pen: Pen, count: int, width: float) -> None:
     """Grass and long leaves that grow from the bottom edge, in frame units."""
     rng, t = pen.rng, np.linspace(0, 1, 7)
-    pen.view = FRAME
+    pen.view = blooms.FRAME
     for _ in range(count):
         x = rng.uniform(-0.1, 1.1) + rng.normal(0, 0.28) * t**2
         y = 1.05 - rng.uniform(0.2, 0.9) * t
@@ -87,7 +77,7 @@ def _blades(pen: Pen, count: int, width: float) -> None:
 def _stem(pen: Pen, top: Points, radius: float) -> None:
     """A bowed stem from ``top`` out of the frame, often with one leaf, in frame units."""
     rng, color = pen.rng, pen.green()
-    pen.view = FRAME
+    pen.view = blooms.FRAME
     foot = top + np.array([rng.normal(0, 0.12), 1.2])
     t = np.linspace(0, 1, 8)[:, None]
     curve = top * (1 - t) + foot * t + (rng.normal(0, 0.1), 0) * t * (1 - t)
@@ -98,7 +88,7 @@ def _stem(pen: Pen, top: Points, radius: float) -> None:
         angle = np.array([rng.choice([-1.0, 1.0]) * rng.uniform(0.2, 1.0) - math.pi / 2])
         length, slim = radius * rng.uniform(0.9, 1.9), rng.uniform(0.1, 0.24)
         for half, tone in ((slim, 0.86), (slim * 0.14, 0.64)):
-            leaf = rotate(petal_outline(0, length, length * half, 0.7, 0.9), angle)
+            leaf = blooms.rotate(blooms.petal_outline(0, length, length * half, 0.7, 0.9), angle)
             pen.fill(leaf + curve[3] + (0, radius * 0.6), shade(color, tone))
 
 
@@ -107,7 +97,9 @@ def _view(rng: np.random.Generator, x: float, y: float, radius: float, kind: str
     upright = kind == "tulip"
     squash = rng.uniform({"tulip": 0.85, "rose": 0.65}.get(kind, 0.5), 1)
     turn, lean = (0 if upright else rng.uniform(0, 2 * math.pi)), rng.normal(0, 0.22)
-    (spin,), (sway,) = (rotate(np.eye(2), np.array([a])).swapaxes(1, 2) for a in (turn, lean))
+    (spin,), (sway,) = (
+        blooms.rotate(np.eye(2), np.array([a])).swapaxes(1, 2) for a in (turn, lean)
+    )
     return np.column_stack([radius * sway @ np.diag([1, squash]) @ spin, (x, y)])
 
 
@@ -126,7 +118,7 @@ def _flowers(pen: Pen, kind: str) -> None:
     for radius, place in zip(radii.tolist(), places[:count], strict=True):
         _stem(pen, place, radius)
         pen.view = _view(rng, place[0], place[1], radius, kind)
-        PAINTERS[kind](pen, pen.vary(color, 6))
+        blooms.PAINTERS[kind](pen, pen.vary(color, 6))
 
 
 def _photograph(image: Image.Image, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -151,11 +143,8 @@ def _photograph(image: Image.Image, size: int, rng: np.random.Generator) -> NDAr
 def draw(index: int, seed: int, size: int = 256) -> NDArray[np.uint8]:
     """Draws image ``index`` of the set ``seed``; its label is ``index % len(CLASSES)``.
 
-    A pure function of its arguments, safe in any thread or process. Every size shows the same
-    scene; only the sensor noise differs.
-
-    Returns:
-        (size, size, 3) uint8 RGB.
+    (size, size, 3) uint8 RGB, a pure function of the arguments. Every size shows the same scene;
+    only the sensor noise differs.
     """
     rng = np.random.Generator(np.random.PCG64([seed, index]))
     pen = Pen(_backdrop(rng), size, rng)

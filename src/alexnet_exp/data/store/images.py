@@ -32,9 +32,8 @@ class Images:
     A raw shard is a .npy array of shape (n, S, S, C). A JPEG shard is a one-dimensional uint8 .npy
     array, n files one after the other, and beside it the offsets, int64 of shape (n + 1,).
 
-    Rows are read with ``pread`` and not through a memory map: where each row is read once an epoch,
-    the page faults of a map take longer than the copy (38 us against 32 us for 256 x 256 x 3 from
-    the page cache), all threads of a process queue for them, and every page ever touched counts as
+    Rows are read with ``pread`` and not through a memory map: the page faults of a map take longer
+    than the copy, all threads of a process queue for them, and every page ever touched counts as
     the process's memory.
 
     Raises:

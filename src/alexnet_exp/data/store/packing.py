@@ -1,8 +1,7 @@
 """Writing a store: in parallel, and so that a kill at any moment does no harm.
 
-Everything is written into ``<store>.partial`` and renamed at the end. A finished shard with its
-record is the unit of resume: the next attempt goes on after the last one, and ends with the same
-bytes as an undisturbed one.
+Everything is written into ``<store>.partial`` and renamed at the end. The next attempt goes on
+after the last shard with a record, and ends with the same bytes as an undisturbed one.
 """
 
 import json
@@ -53,8 +52,7 @@ def pack(source: Source, config: DataConfig, path: Path, *, progress: bool) -> N
     """Write the store of ``source`` to ``path``, in place of any store there before.
 
     Raises:
-        UserError: not enough space, too many files that cannot be decoded, a class without a
-            readable image on some side, or what the source itself finds wrong.
+        UserError: the source is no good, or there is not enough space.
     """
     if isinstance(source, FileSource):  # arrays and drawings need none
         import_decoders()
@@ -101,12 +99,8 @@ class _Job:
             self.folder.mkdir(parents=True)
 
     def require_space(self) -> None:
-        """Raw images have one size; JPEGs are taken to go on as they began, or as photos do."""
-        each, how = self.stored_row, ""
-        if self.config.encoding == Encoding.jpeg:
-            stored = self.packed.sizes
-            each = sum(stored) / len(stored) if stored else each
-            how = f" (at {each / 1e3:.0f} kB a JPEG, an estimate)"
+        is_jpeg, each = self.config.encoding == Encoding.jpeg, self.stored_row
+        how = f" (at {each / 1e3:.0f} kB a JPEG, an estimate)" if is_jpeg else ""
         needed = (len(self.items) - self.done) * each
         free = shutil.disk_usage(self.folder).free
         if needed > free:
@@ -203,7 +197,6 @@ class _Job:
         put(self.folder / "meta.json", lambda file: file.write(meta))
 
     def _meta(self, items: list[Item]) -> dict[str, Any]:
-        seconds, rate = self.packed.seconds, len(items) / self.packed.seconds
         counted = Counter((item.split, item.label) for item in items)
         classes = self.source.classes
         return {
@@ -227,10 +220,6 @@ class _Job:
             "skipped": {self.items[index].name: reason for index, reason in self.packed.skipped},
             **self.source.doubles,
             "decoder": decoder_name(),
-            "seconds": round(seconds, 3),
-            "images_per_second": round(rate, 1),
-            "images_per_second_per_core": round(rate / self.cores, 1),
-            "cores": self.cores,
         }
 
     def summary(self, path: Path) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -112,7 +112,7 @@ class ShardWriter:
             offsets = np.concatenate([[0], sizes.cumsum()])
             put(offsets_path(self.folder, self.shard), lambda file: np.save(file, offsets))
         noted = json.dumps({"key": key, "skipped": record.skipped, "seconds": record.seconds})
-        arrays = {"sizes": sizes, "sums": totals.sums, "products": totals.products}
+        arrays: dict[str, Any] = {"sizes": sizes, "sums": totals.sums, "products": totals.products}
         put(
             record_path(self.folder, self.shard),
             lambda file: np.savez(file, noted=noted, count=totals.count, **arrays),

@@ -30,7 +30,15 @@ from alexnet_exp.data.store.packing import (
 from alexnet_exp.errors import UserError
 
 _PACK_AGAIN = "delete the folder, and it is packed again"
-_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+_NOT_OURS = (
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+)
 
 
 @dataclass(frozen=True)
@@ -96,16 +104,9 @@ class Store:
         return {split: len(self.indices(split)) for split in SPLITS}
 
     def _check(self) -> None:
-        count = self.meta["images"]
-        for name, found, wanted in (
-            ("shards", self.images.shape[:1], (count,)),
-            ("labels.npy", self.labels.shape, (count,)),
-            ("split.npy", self.split.shape, (count,)),
-            ("mean.npy", self.mean.shape, self.images.shape[1:]),
-            ("rgb_covariance", self.covariance.shape, (self.mean.shape[-1],) * 2),
-        ):
-            if found != wanted:
-                raise ValueError(f"{name}: shape {found} instead of {wanted}")
+        counts = len(self.images), len(self.labels), len(self.split), self.meta["images"]
+        if len(set(counts)) > 1 or self.mean.shape != self.images.shape[1:]:
+            raise ValueError(f"shards, labels, split and meta.json hold {counts} images")
 
 
 def store_path(config: DataConfig) -> Path:
@@ -129,18 +130,18 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
     """
     path = store_path(config)
     unpacked = path.with_name(path.name + ".unpacked")
-    meta = read_meta(path)
-    if meta is not None and is_unchanged(path, meta["fingerprint"], config):
-        return _opened(path)
     source = open_source(config, unpacked, progress=progress)
-    # An archive has to be unpacked before it can be compared.
-    if meta is not None and not source.is_archive and meta["fingerprint"] == source.fingerprint:
-        remember_listing(path, source, config)
+    if _is_current(path, source, config, may_unpack=False):
         return _opened(path)
     try:
         with only_one(path, "packing"):
             try:
-                _pack_if_changed(source, config, path, progress)
+                # Unless a process that held the lock before has packed it.
+                if not _is_current(path, source, config, may_unpack=True):
+                    if path.exists():
+                        say(f"{source.where} has changed since it was packed: packing it again")
+                    pack(source, config, path, progress=progress)
+                    remember_listing(path, source, config)
             except (TooLittleSpaceError, OSError, MemoryError):
                 raise  # the machine's, not the data's fault: the next attempt goes on
             except Exception:
@@ -163,16 +164,15 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
     return _opened(path)
 
 
-def _pack_if_changed(source: Source, config: DataConfig, path: Path, progress: bool) -> None:
-    """Pack, unless a process that held the lock before has done so."""
+def _is_current(path: Path, source: Source, config: DataConfig, *, may_unpack: bool) -> bool:
+    """Whether the store is there and of this source; an archive is unpacked to be compared."""
     meta = read_meta(path)
-    if meta is not None and is_unchanged(path, meta["fingerprint"], config):
-        return
-    if meta is None or meta["fingerprint"] != source.fingerprint:
-        if meta is not None:
-            say(f"{source.where} has changed since it was packed: packing it again")
-        pack(source, config, path, progress=progress)
+    if meta is None or is_unchanged(path, meta["fingerprint"], config):
+        return meta is not None
+    if (source.is_archive and not may_unpack) or meta["fingerprint"] != source.fingerprint:
+        return False
     remember_listing(path, source, config)
+    return True
 
 
 def _opened(path: Path) -> Store:

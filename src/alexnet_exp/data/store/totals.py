@@ -1,5 +1,6 @@
 """Mean image and color covariance of the training split, exactly and a few images at a time."""
 
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -11,16 +12,15 @@ from alexnet_exp.data.decode import Pixels
 _SUMMED = 257
 
 
+@dataclass
 class PixelTotals:
-    """Integer sums over ``count`` uint8 images: no rounding, so that no order of adding matters.
+    """Integer sums over ``count`` uint8 images: no rounding, so that no order of adding matters."""
 
-    Attributes:
-        sums: (S, S, C) int64, of each pixel.
-        products: (C, C) int64, of every two channels, over all pixels.
-    """
-
-    def __init__(self, count: int, sums: NDArray[np.int64], products: NDArray[np.int64]) -> None:
-        self.count, self.sums, self.products = count, sums, products
+    count: int
+    sums: NDArray[np.int64]
+    """Of each pixel, (S, S, C)."""
+    products: NDArray[np.int64]
+    """Of every two channels, over all pixels: (C, C)."""
 
     @classmethod
     def none(cls, size: int, channels: int) -> Self:
@@ -46,17 +46,14 @@ class PixelTotals:
 
     def mean_image(self) -> NDArray[np.float32]:
         """Per-pixel mean, float32 of shape (S, S, C), in units of 0 to 255."""
-        mean: NDArray[np.float32] = (self.sums / self.count).astype(np.float32)
-        return mean
+        return np.asarray(self.sums / self.count, np.float32)
 
     def color_covariance(self) -> list[list[float]]:
-        """Covariance of the channels over all pixels (divided by their number), 0 to 255 squared.
+        """Covariance of the channels over all pixels (divided by their number): (C, C).
 
-        Shape (C, C). Worked out in Python's unbounded integers, since the difference of two large
-        sums is what floating point is worst at.
+        In Python's unbounded integers: floating point is worst at the difference of two large sums.
         """
         pixels = self.count * self.sums[..., 0].size
         sums = self.sums.sum(axis=(0, 1)).astype(object)
         exact = pixels * self.products.astype(object) - np.outer(sums, sums)
-        covariance: list[list[float]] = (exact / pixels**2).tolist()
-        return covariance
+        return list((exact / pixels**2).tolist())
