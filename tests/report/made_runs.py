@@ -42,22 +42,9 @@ def write_run(
 ) -> Path:
     """Write a finished run; gives its folder.
 
-    Args:
-        path: The folder.
-        compose_config: The fixture.
-        overrides: Of its command line, without the seed.
-        wrong: (I,) top-1.
-        wrong_top5: (I,), a subset of ``wrong``; None: half of it.
-        center: (I,) top-1 of the center view; None: not recorded.
-        seed: Seed.
-        experiment: Name of a user's own, of which the configuration tree knows nothing.
-        classes: Number of classes.
-        fingerprint: Of the data.
-        train_curve: Top-1 training error by epoch.
-        recorded: Overrides of the command in environment.json; None: those of the run.
-        written: Modification time of result.json.
-        environment: More of environment.json.
-        measured: More of result.json.
+    ``wrong``, ``wrong_top5`` (None: half of it) and ``center`` are (I,). ``recorded`` are the
+    overrides in environment.json, ``written`` is the modification time of result.json,
+    ``environment`` and ``measured`` are more of environment.json and result.json.
     """
     config = compose_config(*overrides)
     config.seed = seed

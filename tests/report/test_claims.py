@@ -6,7 +6,6 @@ import pytest
 
 from alexnet_exp.config import conf_folder
 from alexnet_exp.report.claims import CLAIMS, Kind, Metric
-from alexnet_exp.report.factors import factor_fields
 
 # Percentage points, top-1 and top-5; None: prose.
 DIFFERENCES = {
@@ -114,8 +113,7 @@ def test_every_claim_says_where_it_was_published() -> None:
     assert all(claim.source and claim.data and claim.figure_text for claim in CLAIMS)
 
 
-def test_experiments_of_claims_set_something() -> None:
+def test_experiments_of_claims_ship() -> None:
     shipped = {file.stem for file in (conf_folder() / "experiment").glob("*.yaml")}
     named = {c.changed for c in CLAIMS if not c.not_measured and c.changed != "baseline"}
-    assert all(factor_fields(name) for name in named & shipped)
     assert named <= shipped

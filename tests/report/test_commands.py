@@ -56,13 +56,12 @@ def folders(line: str, here: Path) -> set[Path]:
         )
         rest = [word for word in words[4:] if not word.startswith(axes)]
         for experiment in experiments:
-            for seed in seeds:
-                given = [*rest, f"+experiment={experiment}", f"seed={seed}"]
-                with composing():
-                    config = hydra.compose(
-                        "config", [as_hydra(word) for word in given], return_hydra_config=True
-                    )
-                config.hydra.job.override_dirname = ""  # all else is the same in all jobs
+            given = [as_hydra(word) for word in (*rest, f"+experiment={experiment}")]
+            with composing():
+                config = hydra.compose("config", given, return_hydra_config=True)
+            config.hydra.job.override_dirname = ""  # all else is the same in all jobs
+            for seed in map(int, seeds):
+                config.seed = seed
                 found.add(here / config.hydra.sweep.dir / Path(config.hydra.sweep.subdir))
     return found
 
@@ -108,7 +107,11 @@ def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) 
 @pytest.mark.parametrize(
     ("folder", "overrides", "expected"),
     [
-        ("runs/synthetic/multirun", (), PLAIN),
+        (
+            "runs/synthetic/multirun",
+            ("logger=wandb", "logger.mode=offline", "optim.lr=0.1"),
+            f"{PLAIN} optim.lr=0.1",
+        ),
         (
             "runs/synthetic_small/smoke",
             ("+sweep=smoke", "trainer.max_epochs=6"),
@@ -153,23 +156,6 @@ def test_a_value_that_a_sweep_varied_is_in_the_folder(swept) -> None:
     assert folders(line, here) == {
         here / folder / name / f"optim.lr={rate}" / "seed_0" for name, rate in rates.items()
     }
-
-
-def test_two_sweeps_need_two_commands(swept) -> None:
-    runs = [
-        swept(Path("/w/runs/synthetic") / name, experiment, f"sweep.name={name}")
-        for name, experiment in (("one", "baseline"), ("two", "no_lrn"))
-    ]
-    assert command(runs) == (
-        f"{PLAIN} sweep.name=one +experiment=baseline seed=0"
-        f" && {PLAIN} sweep.name=two +experiment=no_lrn seed=0"
-    )
-
-
-def test_one_run_of_a_sweep_is_found_again_without_its_loggers(swept) -> None:
-    given = ("logger=wandb", "logger.mode=offline", "optim.lr=0.1")
-    run = swept(Path("/w/runs/synthetic/multirun"), "no_lrn", *given, seed=3)
-    assert command([run]) == f"{PLAIN} optim.lr=0.1 +experiment=no_lrn seed=3"
 
 
 @pytest.mark.parametrize(

@@ -33,34 +33,6 @@ def test_factor_fields_are_those_that_the_experiment_sets() -> None:
     assert factor_fields("of_another_program") == {}
 
 
-def test_runs_that_differ_in_the_factor_are_paired_by_seed(tmp_path, made) -> None:
-    for seed in (0, 1, 2):
-        made("baseline", seed=seed)
-    for seed in (1, 2, 3):
-        made("no_lrn", "+experiment=no_lrn", seed=seed)
-    made("one_gpu", "+experiment=one_gpu", seed=2)
-    found = read_cells(tmp_path)
-    (pair,), refused = match(of(found, "baseline"), of(found, "no_lrn"))
-    assert refused == []
-    assert pair.seeds == (1, 2)
-    assert pair.one_sided == "seed 0 only of baseline; seed 3 only of no_lrn"
-    (pair,), refused = match(of(found, "baseline"), of(found, "one_gpu"))
-    assert refused == []
-    assert pair.seeds == (2,)
-
-
-def test_more_than_the_factor_is_refused_and_named(tmp_path, made) -> None:
-    base = made("baseline")
-    made("far", "optim.momentum=0.8", "optim.weight_decay=0", "optim.lr=0.5")
-    changed = made("no_lrn", "+experiment=no_lrn", "optim.lr=0.01")
-    found = read_cells(tmp_path)
-    pairs, refused = match(of(found, "baseline"), of(found, "no_lrn"))
-    assert pairs == []
-    assert refused == [f"{changed} against {base}: also differ in optim.lr (0.01, 0.002)"]
-    (pair,), _ = match(of(found, "baseline"), of(found, "no_lrn"), frozenset({"optim.lr"}))
-    assert pair.baseline.first.path == base
-
-
 def test_other_test_images_are_refused(tmp_path, made) -> None:
     base = made("baseline", fingerprint="a" * 16)
     other = made("no_lrn", "+experiment=no_lrn", fingerprint="b" * 16)
@@ -102,24 +74,6 @@ def test_many_differing_fields_are_counted(tmp_path, made) -> None:
     (refusal,) = match(of(found, "baseline"), of(found, "no_lrn"))[1]
     assert refusal.endswith("more fields")
     assert refusal.count(" (") == 6
-
-
-def test_contexts_name_what_tells_configurations_apart(tmp_path, made) -> None:
-    made("a", "optim.lr=0.01")
-    made("b", "optim.lr=0.02")
-    made("c", "+experiment=no_lrn", "optim.lr=0.02")
-    made("d", "data=flowers")
-    found = read_cells(tmp_path)
-    words = {cell.first.path.parent.name: cell.words for cell in found}
-    assert words == {
-        "a": ("optim.lr=0.01",),
-        "b": ("optim.lr=0.02",),
-        "c": ("optim.lr=0.02",),
-        "d": (),
-    }
-    for cell in of(found, "no_lrn"):
-        (pair,), _ = match(of(found, "baseline"), [cell])
-        assert pair.baseline.first.path.parent.name == "b"
 
 
 def test_presets_stand_for_their_fields(tmp_path, made) -> None:

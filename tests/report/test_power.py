@@ -41,6 +41,7 @@ def resolved(seeds: int, images: int, runs: int) -> float:
     return float(np.mean([p is not None and p < 0.05 for p in p_values]))
 
 
+@pytest.mark.long
 def test_needed_numbers_have_the_power_they_promise() -> None:
     """To within what a few seeds tell of their own variance."""
     components = population_components()

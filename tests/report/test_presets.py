@@ -63,7 +63,10 @@ def test_every_sweep_of_a_claim_ships() -> None:
     assert all((conf_folder() / "sweep" / f"{preset}.yaml").exists() for preset in PRESETS)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(
+    "preset",
+    [pytest.param("ablations", marks=pytest.mark.long), "lrn_cifar", "relu_vs_tanh", "parallel"],
+)
 def test_a_preset_reaches_its_claims_and_no_others(report_of, preset: str) -> None:
     report = report_of(preset)
     ran = {f.claim.name for f in report.findings if f.verdict is not Verdict.not_run}
@@ -72,18 +75,3 @@ def test_a_preset_reaches_its_claims_and_no_others(report_of, preset: str) -> No
     found = next(f for f in report.findings if f.claim.name in ran)
     assert found.difference is not None
     assert f"+sweep={preset}" in found.command
-
-
-def test_claims_without_runs_name_the_preset_that_runs_them(tmp_path, compose_config) -> None:
-    write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.3))
-    found = {f.claim.name: f for f in make_report(tmp_path).findings}
-    for name, preset, network in (
-        ("no_lrn_cifar10/top1", "lrn_cifar", "no run of no_lrn with model=cifar_lrn"),
-        (
-            "tanh/epochs",
-            "relu_vs_tanh",
-            "no run of tanh with model=cifar_small or model=cifar_lrn",
-        ),
-    ):
-        assert found[name].command == f"python -m alexnet_exp.train -m +sweep={preset}"
-        assert found[name].note == network

@@ -24,9 +24,8 @@ Wrong = NDArray[np.bool_]
 # (seeds, images, error of the baseline, added by the change, spread of networks over seeds).
 # A spread of 0.03 is one point of error between seeds at 40 % error, 0.08 is three.
 SETTINGS = [
-    (2, 150, 0.15, 0.05, 0.03), (2, 430, 0.40, 0.00, 0.03), (3, 150, 0.15, 0.05, 0.03),
-    (3, 430, 0.40, 0.00, 0.08), (5, 430, 0.05, 0.02, 0.03), (5, 2000, 0.40, 0.00, 0.03),
-    (10, 150, 0.15, 0.05, 0.03), (10, 430, 0.40, 0.00, 0.08),
+    (2, 150, 0.15, 0.05, 0.03), (3, 430, 0.40, 0.00, 0.08), (5, 430, 0.05, 0.02, 0.03),
+    (10, 430, 0.40, 0.00, 0.08),
 ]  # fmt: skip
 LONG_SETTINGS = [
     (seeds, *rest)
@@ -61,16 +60,14 @@ def simulated(
     ]
 
 
-def covered(
-    setting: tuple[int, int, float, float, float], runs: int, resamples: int = 300
-) -> NDArray[np.bool_]:
+def covered(setting: tuple[int, int, float, float, float], runs: int) -> NDArray[np.bool_]:
     """(runs,) whether the interval holds the true difference."""
     seeds, images, error, effect, spread = setting
     generator = np.random.default_rng(1)
     found = []
     for _ in range(runs):
         pair = simulated([error, error + effect], seeds, images, spread, generator)
-        difference = paired_difference(*pair, resamples=resamples)
+        difference = paired_difference(*pair, resamples=300)
         assert difference.low is not None
         assert difference.high is not None
         found.append(difference.low <= effect <= difference.high)
@@ -99,30 +96,6 @@ def test_intervals_cover_at_their_rate_in_many_settings(
     assert rate >= 0.929
     if setting[0] == 10:
         assert rate <= 0.98
-
-
-def plain_covers(
-    setting: tuple[int, int, float, float, float], runs: int, resamples: int = 300
-) -> float:
-    """Share of percentile intervals of the plain bootstrap that hold the true difference."""
-    seeds, images, error, effect, spread = setting
-    generator = np.random.default_rng(1)
-    held = 0
-    for _ in range(runs):
-        before, after = simulated([error, error + effect], seeds, images, spread, generator)
-        difference = after.astype(np.int8) - before
-        deviations = statistics._bootstrap_deviations(
-            *np.unique(difference, axis=1, return_counts=True), resamples, generator
-        )
-        low, high = np.quantile(deviations, [0.025, 0.975]) + difference.mean()
-        held += low <= effect <= high
-    return held / runs
-
-
-def test_plain_bootstrap_does_not_cover_at_its_rate() -> None:
-    """Why its deviations are scaled: it covers too little, and elsewhere too much."""
-    assert plain_covers((3, 2000, 0.3, 0.0, 0.08), 200) < 0.88
-    assert plain_covers((5, 430, 0.05, 0.0, 0.0), 200) > 0.98
 
 
 def test_no_difference_is_rarely_called_one_among_many_claims() -> None:
@@ -182,6 +155,7 @@ def test_components_are_never_negative() -> None:
     assert found.standard_error == pytest.approx((2 / 3 / 8) ** 0.5)
 
 
+@pytest.mark.long
 def test_replicates_are_those_of_drawing_seeds_and_images() -> None:
     generator = np.random.default_rng(0)
     before, after = drawn_difference(3, 60)
@@ -292,15 +266,13 @@ def test_holm() -> None:
 
 def test_mean_over_seeds() -> None:
     values = [0.21, 0.25, 0.22, 0.19]
-    expected = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    found = mean_interval(values, 0.9)
+    expected = stats.ttest_1samp(values, 0).confidence_interval()
+    found = mean_interval(values)
     assert found.mean == pytest.approx(0.2175)
     assert found.deviation == pytest.approx(0.025)
     assert (found.low, found.high) == pytest.approx(tuple(expected))
     assert mean_interval([0.3]) == Mean(0.3)
     assert mean_interval([0.5, 0.5]) == Mean(0.5, 0.0, 0.5, 0.5)
-    with pytest.raises(ValueError, match="no values"):
-        mean_interval([])
 
 
 def test_ratio_of_many_epochs_is_a_t_test_on_logs() -> None:

@@ -38,7 +38,7 @@ Rows = list[tuple[str, ...]]
 
 def ordered_cells(report: Report) -> list[Cell]:
     """By data set and base configuration, the baseline first in each."""
-    bases = _baselines(report)
+    bases = {finding.claim.baseline for finding in report.findings}
     keys = list(dict.fromkeys((cell.data, cell.context) for cell in report.cells))
     return sorted(
         report.cells,
@@ -48,11 +48,6 @@ def ordered_cells(report: Report) -> list[Cell]:
             cell.experiment not in bases,
         ),
     )
-
-
-def _baselines(report: Report) -> set[str]:
-    """Experiments that changes are compared with."""
-    return {finding.claim.baseline for finding in report.findings} | {"baseline"}
 
 
 def sections(report: Report) -> list[tuple[str, str, Rows]]:

@@ -55,15 +55,7 @@ class Figure:
 def draw_both(
     name: str, title: str, caption: str, alt: str, draw: Callable[[float], Canvas]
 ) -> Figure:
-    """Draw at both widths.
-
-    Args:
-        name: Unique in the report.
-        title: A few words.
-        caption: How to read it.
-        alt: The same for those who cannot see it.
-        draw: From the width in inches.
-    """
+    """Draw at both widths, from the width in inches; ``alt`` is for those who cannot see it."""
     svgs = []
     for width in (WIDE, NARROW):
         # The salt makes matplotlib's ids unique on the page, and the same each time.

@@ -100,8 +100,3 @@ class Report:
     refused: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()
-
-    @property
-    def synthetic(self) -> bool:
-        """Whether any of the runs saw drawn images instead of photos."""
-        return any(cell.synthetic for cell in self.cells)

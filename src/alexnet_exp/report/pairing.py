@@ -172,18 +172,16 @@ def match(
     for cell in changed:
         allowed = factor_fields(cell.experiment).keys() | free
         near = [base for base in baselines if base.data == cell.data]
-        reasons = []
-        found = False
+        reasons, before = [], len(pairs)
         for base in sorted(near, key=lambda base: len(base.differing(cell) - allowed)):
             differing = base.differing(cell)
             reason = _refusal(base, cell, differing - allowed)
             if reason is None and differing - free:
                 seeds = tuple(sorted(base.runs.keys() & cell.runs.keys()))
                 pairs.append(Pair(base, cell, seeds))
-                found = True
             elif reason is not None:
                 reasons.append(reason)
-        if not found:
+        if len(pairs) == before:
             name = baselines[0].experiment if baselines else "baseline"
             lone = f"{cell.first.path}: no {name} run on data={cell.data}"
             refused.append(reasons[0] if reasons else lone)

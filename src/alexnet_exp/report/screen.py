@@ -23,8 +23,8 @@ SHOWN = 5
 def show(report: Report) -> None:
     """Print claims and runs."""
     console.print(Text(f"\nReport of {report.runs}", style="bold"), soft_wrap=True)
-    if report.synthetic:
-        console.print(Text(wording.banner(report), style="bold yellow"))
+    if banner := wording.banner(report):
+        console.print(Text(banner, style="bold yellow"))
     console.print(Text(wording.summary(report)))
     for name, findings in wording.was_run(report).items():
         _show_findings(name, findings)

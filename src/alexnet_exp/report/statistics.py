@@ -256,40 +256,33 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in np.minimum(adjusted, 1)]
 
 
-def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Mean:
-    """Mean over seeds with Student's t interval.
+def mean_interval(values: Sequence[float]) -> Mean:
+    """Mean over one seed or more with Student's t interval of 95 %.
 
     Equal values give an interval without width: the spread over seeds is all that is looked at.
-
-    Raises:
-        ValueError: there are no values.
     """
-    if not len(values):
-        raise ValueError("no values")
     mean = float(np.mean(values))
     if len(values) == 1:
         return Mean(mean)
     deviation = float(np.std(values, ddof=1))
-    half_width = _quantile(confidence, len(values)) * deviation / len(values) ** 0.5
+    half_width = _quantile(len(values)) * deviation / len(values) ** 0.5
     return Mean(mean, deviation, mean - half_width, mean + half_width)
 
 
 def ratio_interval(
     baseline: Sequence[float],
     changed: Sequence[float],
-    confidence: float = 0.95,
     rounding_variance: float = _OF_WHOLE_NUMBERS,
 ) -> Ratio:
     """Geometric mean ratio of two counts of epochs, or of two times, paired by seed.
 
-    Student's t interval on the log ratios. Epochs are whole numbers, and a few seeds may well
-    agree in them, so the variance of rounding, 1/12 epoch^2 on each side, is added to that
+    Student's t interval of 95 % on the log ratios. Epochs are whole numbers, and a few seeds may
+    well agree in them, so the variance of rounding, 1/12 epoch^2 on each side, is added to that
     between seeds; without it, equal counts on all seeds would be certain.
 
     Args:
         baseline: (S,) epochs or seconds of the unchanged network, above 0.
         changed: (S,) those of the changed network, same seeds in the same order.
-        confidence: Of the interval.
         rounding_variance: Of each value, in its unit squared, above 0.
 
     Raises:
@@ -305,7 +298,7 @@ def ratio_interval(
     rounding = rounding_variance * float((before**-2 + after**-2).mean())
     deviation = float((logs.var(ddof=1) + rounding) ** 0.5)
     error = deviation / seeds**0.5
-    half_width = _quantile(confidence, seeds) * error
+    half_width = _quantile(seeds) * error
     return Ratio(
         estimate=float(np.exp(mean)),
         low=float(np.exp(mean - half_width)),
@@ -315,6 +308,6 @@ def ratio_interval(
     )
 
 
-def _quantile(confidence: float, values: int) -> float:
-    """Student's t, two-sided, for the mean of so many values."""
-    return float(stats.t.ppf((1 + confidence) / 2, values - 1))
+def _quantile(values: int) -> float:
+    """Student's t, two-sided 95 %, for the mean of so many values."""
+    return float(stats.t.ppf(0.975, values - 1))
