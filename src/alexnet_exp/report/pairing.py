@@ -168,7 +168,8 @@ def match(
     Returns:
         The pairs, and for every changed cell without one why it was refused.
     """
-    pairs, refused = [], []
+    pairs: list[Pair] = []
+    refused: list[str] = []
     for cell in changed:
         allowed = factor_fields(cell.experiment).keys() | free
         near = [base for base in baselines if base.data == cell.data]
