@@ -13,7 +13,7 @@ import wandb
 
 from alexnet_exp import dashboard
 from alexnet_exp.training.fit import train
-from tests.training.test_loggers import TINY, read_wandb
+from tests.training.test_loggers import SMALL, read_wandb
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -49,11 +49,9 @@ def test_panels_show_what_runs_log(command: Command, compose_config, tmp_path: P
     assert code == 0
     view = json.loads(printed)
     stores = f"data.stores={tmp_path / 'stores'}"
-    train(compose_config(*TINY, stores, "logger=wandb", "logger.mode=offline"), tmp_path / "run")
+    train(compose_config(*SMALL, stores, "logger=wandb", "logger.mode=offline"), tmp_path / "run")
     read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*")))
-    logged = set().union(*read.rows)
-    summary = set(read.summary)
-
+    logged, summary = set().union(*read.rows), set(read.summary)
     metrics = {k: kind for panel in panels_of(view) for k, kind in shown(panel).items()}
     assert metrics == {
         "val/top1_error": "Run History Line Plot",
@@ -66,10 +64,8 @@ def test_panels_show_what_runs_log(command: Command, compose_config, tmp_path: P
             assert {panel["config"]["xAxis"], *shown(panel)} <= logged
         elif panel["viewType"] == "Bar Chart":
             assert shown(panel).keys() <= summary
-    table = panels_of(view)[-1]
-    assert '"final/errors"' in json.dumps(table)
+    assert '"final/errors"' in json.dumps(panels_of(view)[-1])
     assert "final/errors._type" in summary
-
     runs = view["spec"]["section"]["runSets"][0]
     for column in runs["runFeed"]["columnOrder"]:
         kind, _, name = column.partition(":")
@@ -78,8 +74,9 @@ def test_panels_show_what_runs_log(command: Command, compose_config, tmp_path: P
 
 
 def test_runs_are_grouped_by_experiment_with_mean_and_spread(command: Command) -> None:
-    view = json.loads(command("entity=team", "project=mine", "--dry-run")[1])
+    view = json.loads(command("entity=team", "project=mine", "tag=flowers", "--dry-run")[1])
     assert (view["entity"], view["project"]) == ("team", "mine")
+    assert '"flowers"' in json.dumps(view["spec"]), "a tag chooses the runs"
     runs = view["spec"]["section"]["runSets"][0]
     assert runs["grouping"] == [{"section": "config", "name": "experiment.value"}]
     for panel in panels_of(view):
@@ -89,27 +86,16 @@ def test_runs_are_grouped_by_experiment_with_mean_and_spread(command: Command) -
             assert panel["config"]["limit"] >= 70  # a sweep's runs, where W&B would show ten
 
 
-def test_a_tag_chooses_the_runs(command: Command) -> None:
-    every, tagged = (
-        json.dumps(json.loads(command("entity=team", *words, "--dry-run")[1])["spec"])
-        for words in ((), ("tag=flowers",))
-    )
-    assert "flowers" not in every
-    assert '"flowers"' in tagged
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "entity=<your team or user at W&B>"),
-        (("entiti=team",), "entiti=team: did you mean entity=...?"),
-        (("team",), "team: did you mean"),
-        (("entity=",), "entity=: did you mean entity=...?"),
+        ([], "entity=<your team or user at W&B>"),
+        (["entiti=team"], "entiti=team: did you mean entity=...?"),
+        (["team"], "team: did you mean"),
+        (["entity="], "entity=: did you mean entity=...?"),
     ],
 )
-def test_mistakes_end_in_one_message(
-    words: tuple[str, ...], message: str, command: Command
-) -> None:
+def test_mistakes_end_in_one_message(words: list[str], message: str, command: Command) -> None:
     code, _, error = command(*words)
     assert code == 2
     assert message in error
@@ -124,18 +110,6 @@ def test_without_the_library_it_names_the_extra(
     assert "alexnet-exp[dashboard]" in error
 
 
-def test_without_a_key_it_says_what_to_do(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    wandb.teardown()  # it has read the environment already
-    code, _, error = command("entity=team")
-    assert code == 2
-    assert "wandb login" in error
-
-
 class Server(BaseHTTPRequestHandler):
     """Answers as W&B's server does: one entity exists, and keeps the views sent to it."""
 
@@ -145,14 +119,13 @@ class Server(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         variables = request.get("variables") or {}
         answer: dict[str, Any] = {"data": {"viewer": {"id": "1", "username": "me"}}}
-        if "upsertView" in request["query"]:
-            if variables["entityName"] == "team":
-                Server.saved.append(variables)
-                view = {"id": "1", "name": variables["name"]}
-                answer = {"data": {"upsertView": {"view": view, "inserted": True}}}
-            else:
-                errors = [{"message": "entity not found", "path": ["upsertView"]}]
-                answer = {"data": {"upsertView": None}, "errors": errors}
+        if "upsertView" in request["query"] and variables["entityName"] == "team":
+            Server.saved.append(variables)
+            view = {"id": "1", "name": variables["name"]}
+            answer = {"data": {"upsertView": {"view": view, "inserted": True}}}
+        elif "upsertView" in request["query"]:
+            errors = [{"message": "entity not found", "path": ["upsertView"]}]
+            answer = {"data": {"upsertView": None}, "errors": errors}
         body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
@@ -178,17 +151,23 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     local.shutdown()
 
 
-def test_the_view_is_saved_at_the_entity(command: Command, server: list[dict[str, Any]]) -> None:
+def test_the_view_is_saved_at_the_entity(
+    command: Command, server: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    code, _, error = command("entity=nobody")
+    assert (code, server) == (2, [])
+    assert "entity=nobody" in error
+    assert "entity not found" in error
     code, printed, error = command("entity=team")
     assert code == 0, error
     assert "/team/alexnet_exp?nw=" in printed
     assert [view["displayName"] for view in server] == ["AlexNet ablations"]
     assert "final/test/top1_error" in server[0]["spec"]
-
-
-def test_a_wrong_entity_is_named(command: Command, server: list[dict[str, Any]]) -> None:
-    code, _, error = command("entity=nobody")
+    assert "flowers" not in server[0]["spec"]
+    monkeypatch.delenv("WANDB_API_KEY")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    wandb.teardown()  # it has read the environment already
+    code, _, error = command("entity=team")
     assert code == 2
-    assert "entity=nobody" in error
-    assert "entity not found" in error
-    assert not server
+    assert "wandb login" in error

@@ -26,9 +26,6 @@ ORDER = [
 # Against the order, at most six: cli imports what takes seconds where Ctrl-C is answered.
 EXCEPTIONS = {("cli", "hydra_main")}
 
-# Names that several packages have on purpose.
-SHARED_NAMES = {"__init__", "__main__"}
-
 
 def modules() -> Iterator[tuple[str, Path]]:
     """Package or module at the top, and file, of everything but the root."""
@@ -62,7 +59,7 @@ def test_imports_run_one_way() -> None:
 
 def test_no_two_files_have_one_name() -> None:
     names = Counter(file.stem for _, file in modules())
-    assert {name for name, count in names.items() if count > 1} <= SHARED_NAMES
+    assert {name for name, count in names.items() if count > 1} <= {"__init__", "__main__"}
 
 
 def test_files_are_read_in_one_sitting() -> None:

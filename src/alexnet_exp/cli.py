@@ -33,11 +33,7 @@ def run(task: Task | str, sweeps: bool = False, name: str = "config") -> None:
 
 @contextmanager
 def answering(note: str) -> Iterator[None]:
-    """End the process with one message for a mistake of the user's or Ctrl-C in the block.
-
-    Args:
-        note: What Ctrl-C means for the work.
-    """
+    """End the process with one message for a mistake of the user's, or the note for Ctrl-C."""
     try:
         yield
     except UserError as error:

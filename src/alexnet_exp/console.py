@@ -52,7 +52,10 @@ def progress_bar(
         before: how many an earlier attempt has done; they do not count in the rate.
     """
     screen = Console(stderr=True)
-    if show and screen.is_terminal:
+    if not show:
+        yield lambda step: None
+        return
+    if screen.is_terminal:
         numbers: tuple[ProgressColumn, ...] = (MofNCompleteColumn(), _ImagesPerSecond())
         if unit == "bytes":
             numbers = (DownloadColumn(), TransferSpeedColumn())
@@ -67,7 +70,7 @@ def progress_bar(
         nonlocal done, said
         done += step
         seconds = time.perf_counter() - start
-        if show and total is not None and seconds >= said + _EVERY:
+        if total is not None and seconds >= said + _EVERY:
             said = seconds
             left = (total - before - done) * seconds / max(done, 1)
             say(
@@ -75,13 +78,11 @@ def progress_bar(
                 f" {left / 60:.0f} min left"
             )
 
-    if show:
-        say(what if total is None else f"{what}: {total:,} {unit}")
+    say(what if total is None else f"{what}: {total:,} {unit}")
     start = time.perf_counter()
     yield count
-    if show:
-        seconds = time.perf_counter() - start
-        say(f"{what}: done, {done / max(seconds, 1e-9):,.0f} {unit}/s, {seconds:.1f} s")
+    seconds = time.perf_counter() - start
+    say(f"{what}: done, {done / max(seconds, 1e-9):,.0f} {unit}/s, {seconds:.1f} s")
 
 
 class _ImagesPerSecond(ProgressColumn):

@@ -34,51 +34,32 @@ def build_dashboard(entity: str, project: str, tag: str | None = None) -> Any:
             " 'alexnet-exp[dashboard]'"
         ) from error
 
+    over_seeds: Any = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev",
+                  "max_runs_to_show": MOST}  # fmt: skip
+
     def curve(title: str, metric: str) -> Any:
-        return panels.LinePlot(
-            title=f"{title}, mean and standard deviation over seeds",
-            x="epoch",
-            y=[metric],
-            title_x="epoch",
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-            max_runs_to_show=MOST,
-        )
+        title = f"{title}, mean and standard deviation over seeds"
+        return panels.LinePlot(title=title, x="epoch", title_x="epoch", y=[metric], **over_seeds)
 
     def bars(title: str, metric: str) -> Any:
-        return panels.BarPlot(
-            title=f"{title}, mean and standard deviation over seeds",
-            metrics=[metric],
-            groupby_aggfunc="mean",
-            groupby_rangefunc="stddev",
-            max_runs_to_show=MOST,
-            max_bars_to_show=MOST,
-        )
+        title = f"{title}, mean and standard deviation over seeds"
+        return panels.BarPlot(title=title, metrics=[metric], max_bars_to_show=MOST, **over_seeds)
 
+    sections = {
+        "Errors by experiment": [
+            bars("Test top-1 error", "final/test/top1_error"),
+            curve("Validation top-1 error", "val/top1_error"),
+            curve("Training top-1 error", "train/top1_error"),
+        ],
+        "Throughput": [bars("Images per second of training", "images_per_second")],
+        "Final errors of every run": [panels.WeavePanelSummaryTable(table_name="final/errors")],
+    }
     return views.Workspace(
         entity=entity,
         project=project,
         name=f"AlexNet ablations: {tag}" if tag else "AlexNet ablations",
         sections=[
-            views.Section(
-                name="Errors by experiment",
-                panels=[
-                    bars("Test top-1 error", "final/test/top1_error"),
-                    curve("Validation top-1 error", "val/top1_error"),
-                    curve("Training top-1 error", "train/top1_error"),
-                ],
-                is_open=True,
-            ),
-            views.Section(
-                name="Throughput",
-                panels=[bars("Images per second of training", "images_per_second")],
-                is_open=True,
-            ),
-            views.Section(
-                name="Final errors of every run",
-                panels=[panels.WeavePanelSummaryTable(table_name="final/errors")],
-                is_open=True,
-            ),
+            views.Section(name=name, panels=shown, is_open=True) for name, shown in sections.items()
         ],
         settings=views.WorkspaceSettings(x_axis="epoch", max_runs=MOST),
         runset_settings=views.RunsetSettings(
@@ -93,23 +74,6 @@ def build_dashboard(entity: str, project: str, tag: str | None = None) -> Any:
             ],
         ),
     )
-
-
-def save_dashboard(dashboard: Any) -> str:
-    """Save the view at W&B and give its address.
-
-    Raises:
-        UserError: There is no key, no connection, or no such entity or project.
-    """
-    try:
-        return str(dashboard.save().url)
-    except Exception as error:  # what W&B's transport raises has no common class
-        where = f"{dashboard.entity}/{dashboard.project}"
-        raise UserError(
-            f"W&B did not save the dashboard of {where} ({str(error)[:300]}): run `wandb login`"
-            f" once, and look whether entity={dashboard.entity} is yours to write to and has a"
-            f" project={dashboard.project}"
-        ) from error
 
 
 def main() -> None:
@@ -136,21 +100,24 @@ def main() -> None:
         dashboard = build_dashboard(**settings)
         if arguments.dry_run:
             print(dashboard._model.model_dump_json(by_alias=True, exclude_none=True, indent=2))
-        else:
-            print(f"dashboard: {save_dashboard(dashboard)}")
+            return
+        try:
+            print(f"dashboard: {dashboard.save().url}")
+        except Exception as error:  # what W&B's transport raises has no common class
+            where = f"{settings['entity']}/{settings['project']}"
+            raise UserError(
+                f"W&B did not save the dashboard of {where} ({str(error)[:300]}): run `wandb login`"
+                f" once, and look whether entity={settings['entity']} is yours to write to and has"
+                f" a project={settings['project']}"
+            ) from error
 
 
 def _settings(words: list[str]) -> dict[str, str]:
-    """``name=value`` words as arguments of ``build_dashboard``.
-
-    Raises:
-        UserError: A name is unknown.
-    """
-    chosen = {"project": "alexnet_exp"}
+    """``name=value`` words as arguments of ``build_dashboard``; UserError if one is unknown."""
+    chosen, known = {"project": "alexnet_exp"}, ("entity", "project", "tag")
     for word in words:
-        name, separator, value = word.partition("=")
-        known = ("entity", "project", "tag")
-        if name not in known or not separator or not value:
+        name, _, value = word.partition("=")
+        if name not in known or not value:
             close = get_close_matches(name, known) or known
             raise UserError(f"{word}: did you mean {' or '.join(f'{k}=...' for k in close)}?")
         chosen[name] = value

@@ -27,12 +27,7 @@ class RankError(Exception):
 
 
 class OtherRunError(UserError):
-    """A folder holds a run of another configuration.
-
-    Args:
-        changed: The folder and what differs.
-        way_out: What to do about it.
-    """
+    """A folder holds a run of another configuration; ``changed`` says which, and what differs."""
 
     def __init__(self, changed: str, way_out: str) -> None:
         super().__init__(f"{changed}. {way_out}")
@@ -40,12 +35,7 @@ class OtherRunError(UserError):
 
 
 class SweepStoppedError(Exception):
-    """A signal ended a sweep.
-
-    Args:
-        number: The signal.
-        left: Jobs that had not answered when the sweep gave up on them.
-    """
+    """A signal (``number``) ended a sweep; so many jobs are ``left`` that had not answered."""
 
     def __init__(self, number: int, left: int) -> None:
         super().__init__(signal.Signals(number).name)

@@ -52,13 +52,10 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
     named = {name: value for name, _, value in parted}
     for group in ("model", "augmentation", "optim"):
         name = named.get(f"{group}.name")
-        if name is not None and (conf_folder() / group / f"{name}.yaml").exists():
-            raise UserError(f"{group}.name is only a label: choose a preset with {group}={name}")
-    if named.get("optim.name") is not None:
-        raise UserError(
-            "optim.name is only a label: choose with optim=adam, optim=adamw or"
-            " optim._target_=<a class of torch.optim>"
-        )
+        known = name is not None and (conf_folder() / group / f"{name}.yaml").exists()
+        if known or (name is not None and group == "optim"):
+            other = " or optim._target_=<a class of torch.optim>" if group == "optim" else ""
+            raise UserError(f"{group}.name is only a label: choose with {group}={name}{other}")
     _check_experiments(config, overrides, primary)
     others = [item for item in overrides if not item.startswith("recipe=")]
     return [
@@ -83,9 +80,7 @@ def _check_experiments(config: Config, overrides: list[str], primary: str) -> No
                     f"+experiment={name} sets {path}={value}, and another override makes it"
                     f" {composed.get(path)}: leave out one of the two"
                 )
-    for name in chosen:
-        if name == Config.experiment:
-            continue
+    for name in set(chosen) - {Config.experiment}:
         rest = [other for other in chosen if other != name]
         without = to_config(compose(_with(rest, overrides), primary))
         if _effect(without) == _effect(config):
@@ -105,8 +100,7 @@ def _refuse_contradiction(
     changes = {}
     for name, settings in wanted.items():
         own = _composed(_with([name], groups), primary)
-        changed = {path: own[path] for path in own if own[path] != plain.get(path)}
-        changes[name] = {**changed, **settings}
+        changes[name] = {path: own[path] for path in own if own[path] != plain.get(path)} | settings
     for (one, first), (other, second) in combinations(changes.items(), 2):
         for path in first.keys() & second.keys() - {"experiment"}:
             if first[path] != second[path]:
@@ -117,8 +111,7 @@ def _refuse_contradiction(
 
 
 def _composed(overrides: list[str], primary: str) -> dict[str, Any]:
-    config = to_config(compose(overrides, primary))
-    return dict(leaves(to_plain(config)))
+    return dict(leaves(to_plain(to_config(compose(overrides, primary)))))
 
 
 def _with(experiments: list[str], overrides: list[str]) -> list[str]:
@@ -146,11 +139,8 @@ def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
 def _effect(config: Config) -> dict[str, Any]:
     """What a configuration does: the network as it is built, and what is left of augmentation."""
     model = config.model
-    sized = replace(
-        model,
-        classes=model.classes or 1000,
-        input_channels=model.input_channels or config.data.channels,
-    )
+    channels = model.input_channels or config.data.channels
+    sized = replace(model, classes=model.classes or 1000, input_channels=channels)
     effect = asdict(replace(config, experiment=""))
     try:
         import torch  # seconds, and a run without an experiment is told its mistakes before
@@ -171,10 +161,7 @@ def _effect(config: Config) -> dict[str, Any]:
 def _undone(
     config: Config, group: str, option: str, overrides: list[str], primary: str
 ) -> list[str]:
-    """A note if the recipe changes fields of an option that was chosen by name.
-
-    ``overrides`` are with the paper's recipe, which changes none.
-    """
+    """A note if the recipe changes an option; ``overrides`` have the paper's, which does not."""
     plain = getattr(to_config(compose(overrides, primary)), group)
     before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]

@@ -5,7 +5,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from alexnet_exp.cli import Task, interrupted, mistake
-from alexnet_exp.config import Config, conf_folder, register, to_config
+from alexnet_exp.config import conf_folder, register, to_config
 from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.console import say
 from alexnet_exp.errors import FAILED, RankError, SweepStoppedError, UserError
@@ -52,12 +52,7 @@ def run(task: Task | str, sweeps: bool, name: str) -> None:
 
 
 class Command:
-    """What Hydra calls with the composed configuration, or in a sweep hands to the launcher.
-
-    Args:
-        task: ``task(config, run_folder)``, or where it lies.
-        sweeps: Whether it may be run as a sweep.
-    """
+    """What Hydra calls with the composed configuration, or in a sweep hands to the launcher."""
 
     def __init__(self, task: Task | str, sweeps: bool) -> None:
         self.sweeps = sweeps
@@ -73,9 +68,8 @@ class Command:
             config = to_config(raw)
             if config.sweep.dry_run:
                 raise UserError("sweep.dry_run=true lists the jobs of a sweep: add -m")
-            hydra_config = HydraConfig.get()
-            name = str(hydra_config.job.config_name)
-            notes = check_overrides(config, list(hydra_config.overrides.task), name)
+            given, name = HydraConfig.get().overrides.task, HydraConfig.get().job.config_name
+            notes = check_overrides(config, list(given), str(name))
             if config.trainer.progress:
                 for note in notes:
                     say(note)
@@ -89,7 +83,14 @@ class Command:
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            _out_of_memory(error, config)
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            print(
+                f"error: out of memory: lower data.batch_size (now {config.data.batch_size}),"
+                f" evaluation.batch_size (now {config.evaluation.batch_size}) or model.width"
+                f" ({reason})",
+                file=sys.stderr,
+            )
+            sys.exit(FAILED)
         except KeyboardInterrupt:
             RunFolder(folder).discard()
             where = f" with hydra.run.dir={folder}" if folder.exists() else ""
@@ -104,20 +105,8 @@ class Command:
 
 
 def _found(task: Task | str) -> Task:
-    if not isinstance(task, str):
-        return task
-    module, _, name = task.partition(":")
-    with importing():
-        found: Task = getattr(import_module(module), name)
-    return found
-
-
-def _out_of_memory(error: BaseException, config: Config) -> NoReturn:
-    """Say what to lower and end as failed."""
-    reason = (str(error) or type(error).__name__).splitlines()[0]
-    print(
-        f"error: out of memory: lower data.batch_size (now {config.data.batch_size}),"
-        f" evaluation.batch_size (now {config.evaluation.batch_size}) or model.width ({reason})",
-        file=sys.stderr,
-    )
-    sys.exit(FAILED)
+    if isinstance(task, str):
+        module, _, name = task.partition(":")
+        with importing():
+            task = cast(Task, getattr(import_module(module), name))
+    return task

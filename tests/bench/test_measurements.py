@@ -26,17 +26,6 @@ from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.settle import make_trainer
 from tests.conftest import ComposeConfig
 
-TINY = (
-    "model.width=0.05", "model.fc=[64,64]", "model.input_size=67", "data.image_size=72",
-    "data.synthetic_images=60", "trainer=cpu", "trainer.precision=32-true",
-    "trainer.progress=false",
-)  # fmt: skip
-
-
-def tiny(compose_config: ComposeConfig, stores: Path, *more: str) -> Subject:
-    config = compose_config(*TINY, f"data.stores={stores}", *more)
-    return Subject(config, 8, StoreKind.mapped)
-
 
 def test_window_counts_steps_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 0.0
@@ -47,17 +36,12 @@ def test_window_counts_steps_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) 
         (100, 1, False), (100, 2, False), (100, 4, False),
         (8, 9, False), (8, 13, False), (4, 14, True),
     ):  # fmt: skip
+        with pytest.raises(RuntimeError, match="ended before"):
+            _ = window.images_per_second
         now = float(at)
         assert window.tick(images) is over
     assert window.steps == 3
     assert window.images_per_second == pytest.approx(20 / 10)
-
-
-def test_a_window_that_never_began_has_no_rate() -> None:
-    window = Window(10.0, torch.device("cpu"))
-    window.tick(1)
-    with pytest.raises(RuntimeError, match="ended before"):
-        _ = window.images_per_second
 
 
 def test_measurements_take_turns_and_say_what_is_left(
@@ -88,12 +72,8 @@ def test_measurements_take_turns_and_say_what_is_left(
 
 
 def test_ratios_are_medians_of_those_within_a_round() -> None:
-    values = {
-        "model": [100.0, 10.0, 50.0],
-        "input": [1000.0, 1000.0, 1000.0],
-        "end_to_end": [90.0, 9.5, 40.0],
-        "plain": [30.0, 1.0, 20.0],
-    }
+    values = {"model": [100.0, 10.0, 50.0], "input": [1000.0, 1000.0, 1000.0],
+              "end_to_end": [90.0, 9.5, 40.0], "plain": [30.0, 1.0, 20.0]}  # fmt: skip
     case = case_record(128, "mapped", values)
     assert case["end_to_end"] == {"median": 40.0, "min": 9.5, "max": 90.0, "rounds": [90, 9.5, 40]}
     assert case["end_to_end_over_plain"] == pytest.approx(median([3.0, 9.5, 2.0]))
@@ -128,10 +108,10 @@ def test_the_plain_network_computes_the_same(compose_config: ComposeConfig, pres
     assert torch.allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
 
 
-def test_images_are_written_as_jpeg_once(compose_config: ComposeConfig, stores: Path) -> None:
-    subject = tiny(compose_config, stores)
+def test_images_are_written_as_jpeg_once(tiny: ComposeConfig, tmp_path: Path) -> None:
+    subject = Subject(tiny(), 8, StoreKind.mapped)
     config, store = subject.config, subject.once
-    folder = jpeg_folder(store, str(stores), progress=False)
+    folder = jpeg_folder(store, str(tmp_path), progress=False)
     files = sorted(folder.rglob("*.jpg"))
     assert {int(file.stem) for file in files} == set(store.indices("train").tolist())
     for file in files[::7]:
@@ -139,33 +119,31 @@ def test_images_are_written_as_jpeg_once(compose_config: ComposeConfig, stores: 
         assert int(file.parent.name) == store.labels[index]
         with Image.open(file) as image:
             assert image.format == "JPEG"
-            errors = abs(np.asarray(image).astype(int) - store.images[:].astype(int)).mean(
-                (1, 2, 3)
-            )
+            differences = np.asarray(image).astype(int) - store.images[:].astype(int)
+            errors = abs(differences).mean((1, 2, 3))
             assert errors.argmin() == index
             assert errors[index] < 8  # color is stored at half of the resolution
     stamp = files[0].stat().st_mtime_ns
-    assert jpeg_folder(store, str(stores), progress=False) == folder
+    assert jpeg_folder(store, str(tmp_path), progress=False) == folder
     assert files[0].stat().st_mtime_ns == stamp
     images = image_folder(folder, config)
-    assert len(images) == len(files)
-    assert len(images.classes) == len(store.classes)
+    assert (len(images), len(images.classes)) == (len(files), len(store.classes))
     pixels, label = images[0]
-    assert (pixels.shape, pixels.dtype) == ((3, 67, 67), torch.float32)
-    assert label == 0
+    assert (pixels.shape, pixels.dtype, label) == ((3, 64, 64), torch.float32, 0)
+    # The endless store has each of them as often as any other.
+    counts = np.bincount(subject.store.indices("train"), minlength=len(store.labels))
+    assert set(np.flatnonzero(counts)) == set(store.indices("train"))
+    assert len({*counts[store.indices("train")]}) == 1
+    assert counts.sum() >= 1_000_000
 
 
-def test_steps_of_the_model_are_those_of_training(
-    compose_config: ComposeConfig, stores: Path
-) -> None:
+def test_steps_of_the_model_are_those_of_training(tiny: ComposeConfig) -> None:
     """The same weights to the bit after three steps, by Lightning and by the benchmark."""
-    subject = tiny(
-        compose_config, stores, "model.dropout=0", "optim.warmup_steps=0", "optim.clip_norm=0.5"
-    )
+    config = tiny("model.dropout=0", "optim.warmup_steps=0", "optim.clip_norm=0.5")
+    subject = Subject(config, 8, StoreKind.mapped)
     subject.config.optim.lr = 0.01
     batches = subject.batches + subject.batches[:1]
-    assert batches[0][0].shape == (8, 3, 67, 67)
-    assert batches[0][1].shape == (8,)
+    assert [part.shape for part in batches[0]] == [(8, 3, 64, 64), (8,)]
     found: list[dict[str, torch.Tensor]] = []
     for by_hand in (False, True):
         seed_everything(0, verbose=False)
@@ -189,18 +167,6 @@ def test_steps_of_the_model_are_those_of_training(
         assert any(not torch.equal(p, start[name]) for name, p in found[-1].items())
     for name, parameter in found[0].items():
         assert torch.equal(parameter, found[1][name]), name
-
-
-def test_an_endless_store_has_every_image_as_often(
-    compose_config: ComposeConfig, stores: Path
-) -> None:
-    subject = tiny(compose_config, stores)
-    store, endless = subject.once, subject.store
-    for split in ("train", "val", "test"):
-        counts = np.bincount(endless.indices(split), minlength=len(store.labels))
-        assert set(np.flatnonzero(counts)) == set(store.indices(split))
-        assert len({*counts[store.indices(split)]}) == 1
-        assert counts.sum() >= 1_000_000
 
 
 @pytest.mark.parametrize(("precision", "factor"), [("bf16-mixed", 1), ("32-true", 2)])

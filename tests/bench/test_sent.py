@@ -21,13 +21,7 @@ def expected(
     """Payload of a step by ring algorithms (Patarasuk and Yuan 2009), and messages.
 
     An all-reduce is a reduce-scatter and an all-gather, each of which sends all but one process's
-    share; gloo's reduce-scatter in torch is an all-reduce.
-
-    Args:
-        strategy: ddp, fsdp, towers or one_weird_trick.
-        layers: Of the network.
-        devices: Processes.
-        size: Bytes of an activation.
+    share; gloo's reduce-scatter in torch is an all-reduce. ``size``: bytes of an activation.
     """
     conv = [layer for layer in layers if layer.kind == "conv"]
     fc = [layer for layer in layers if layer.kind == "fc"]
@@ -41,9 +35,7 @@ def expected(
         padded = sum(4 * count * layer.parameters // layer.outputs for count, layer in rows)
         units = 1 + len(fc)
         return (1 + 1 + 2) * rest * padded, units * (2 * GATHERED + REDUCED) * (devices - 1)
-    if (
-        strategy == "towers"
-    ):  # pairs, which meet at conv3, each fully connected layer and the logits
+    if strategy == "towers":  # pairs meet at conv3, each fully connected layer and the logits
         pairs, images = devices // 2, IMAGES * 2 / devices
         seen = conv[2].inputs * conv[2].size ** 2 + inputs
         activations = images * size * (1 + 2) * (seen + fc[-1].outputs) / 2

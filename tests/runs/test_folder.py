@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_exp.config.training import Schedule
 from alexnet_exp.errors import OtherRunError, UserError
 from alexnet_exp.runs import __main__ as listing
 from alexnet_exp.runs.folder import RunFolder
@@ -56,17 +57,16 @@ def test_result_is_of_the_same_run(compose_config: ComposeConfig, tmp_path: Path
         run.result(compose_config("+trainer.accumulate_grad_batches=2"))
 
 
-@pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_run_goes_further_where_its_schedule_allows(
-    compose_config: ComposeConfig, tmp_path: Path, schedule: str
+    compose_config: ComposeConfig, tmp_path: Path
 ) -> None:
-    given = f"optim.schedule={schedule}", "trainer.max_epochs=3"
-    run = finished(tmp_path / "run", compose_config(*given), keep_last=True)
-    longer = compose_config(*given, "trainer.max_epochs=5")
-    if schedule == "cosine":
-        with pytest.raises(OtherRunError, match=r"trainer.max_epochs was 3, is 5"):
-            run.result(longer)
-        return
+    config = compose_config("optim.schedule=cosine", "trainer.max_epochs=3")
+    longer = compose_config("optim.schedule=cosine", "trainer.max_epochs=5")
+    run = finished(tmp_path / "cosine", config, keep_last=True)
+    with pytest.raises(OtherRunError, match=r"trainer.max_epochs was 3, is 5"):
+        run.result(longer)
+    config.optim.schedule = longer.optim.schedule = Schedule.constant
+    run = finished(tmp_path / "run", config, keep_last=True)
     assert run.result(longer) is None
     assert run.start(longer), "there is a checkpoint to go on from"
     assert read_result(run.path) is None

@@ -22,11 +22,11 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 
 from alexnet_exp import cli
-from alexnet_exp.bench import evaluating, kernels, options, strategy_steps, throughput
+from alexnet_exp.bench import kernels, options, strategy_steps, throughput
 from alexnet_exp.bench.clock import Course
 from alexnet_exp.bench.options import with_changes
 from alexnet_exp.bench.subject import Subject
-from alexnet_exp.config.bench import BenchConfig, BenchRun, Part, register_bench
+from alexnet_exp.config.bench import BenchRun, Part, register_bench
 from alexnet_exp.config.training import Views
 from alexnet_exp.console import console
 from alexnet_exp.errors import UserError
@@ -36,10 +36,6 @@ from alexnet_exp.runs.folder import environment
 
 def bench(run: BenchRun, folder: Path) -> None:
     """Measure, print, and write ``bench.json`` after each part; other parts stay as recorded.
-
-    Args:
-        run: What to measure, on what.
-        folder: Run folder.
 
     Raises:
         UserError: The network does not fit its input, or this machine lacks the device.
@@ -57,12 +53,20 @@ def bench(run: BenchRun, folder: Path) -> None:
     if Part.options in parts:
         given = list(HydraConfig.get().overrides.task)
         variants = {" ".join(one): with_changes(run, given, one) for one in settings.variants}
-    course = Course(sum(windows(settings)[part] for part in parts), settings.seconds)
+    rounds, paths = settings.rounds, len(cases) * len(throughput.PATHS)
+    windows = {  # that each part takes, about
+        Part.throughput: rounds * paths * throughput.WINDOWS + sum(throughput.REST),
+        Part.parallel: strategy_steps.WINDOWS,
+        Part.options: rounds * 2 * len(settings.variants) * options.WINDOWS,
+        Part.evaluation: rounds * len(Views) * options.WINDOWS,
+        Part.kernels: len(settings.batches) * kernels.WINDOWS,
+    }
+    course = Course(sum(windows[part] for part in parts), settings.seconds)
     measures: dict[Part, Callable[[], dict[str, Any]]] = {
         Part.throughput: lambda: throughput.measure(settings, cases, course),
         Part.parallel: lambda: strategy_steps.measure(run, cases[0], course),
         Part.options: lambda: options.measure(settings, cases[0], variants, course),
-        Part.evaluation: lambda: evaluating.measure(settings, cases[0], course),
+        Part.evaluation: lambda: options.evaluate(settings, cases[0], course),
         Part.kernels: lambda: kernels.measure(settings, course),
     }
     here = environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]}
@@ -78,25 +82,8 @@ def bench(run: BenchRun, folder: Path) -> None:
     console.print(f"written: {file}", soft_wrap=True)
 
 
-def windows(settings: BenchConfig) -> dict[Part, float]:
-    """About how many windows each part takes."""
-    rounds, cases = settings.rounds, len(settings.batches) * len(settings.stores)
-    paths, variants = cases * len(throughput.PATHS), len(settings.variants)
-    return {
-        Part.throughput: rounds * paths * throughput.WINDOWS + sum(throughput.REST),
-        Part.parallel: strategy_steps.WINDOWS,
-        Part.options: rounds * 2 * variants * options.WINDOWS,
-        Part.evaluation: rounds * len(Views) * evaluating.WINDOWS,
-        Part.kernels: len(settings.batches) * kernels.WINDOWS,
-    }
-
-
 def recorded_bench(file: Path, model: str) -> dict[str, Any]:
-    """What an earlier benchmark of this network has recorded here; empty if there is none.
-
-    Raises:
-        UserError: It is damaged, or of another network.
-    """
+    """What an earlier benchmark of this network has recorded; UserError if it is of another."""
     if not file.exists():
         return {}
     try:

@@ -20,12 +20,9 @@ _LAUNCHES = 10  # between two readings of the clock on a GPU, so that its launch
 
 
 class Window:
-    """Counts the images of steps, from the end of the warm-up until enough time has gone by.
+    """Counts the images of steps for ``seconds`` at least, after ``warm_up`` steps at least.
 
-    Args:
-        seconds: Least length.
-        device: That computes; it is waited for at both ends.
-        warm_up: Least steps before it begins.
+    The device is waited for at both ends.
     """
 
     def __init__(self, seconds: float, device: torch.device, warm_up: int = WARM_UP) -> None:
@@ -52,11 +49,7 @@ class Window:
 
     @property
     def images_per_second(self) -> float:
-        """Rate within the window.
-
-        Raises:
-            RuntimeError: The steps ended before it did.
-        """
+        """Rate within the window; RuntimeError if the steps ended before it did."""
         if not self._end:
             raise RuntimeError("the data ended before it was measured")
         return self._images / (self._end - self._start)
@@ -90,9 +83,7 @@ def seconds_of(work: Callable[[], object], device: torch.device, seconds: float)
 class Course:
     """Takes measurements, says which one it is at, and about how long all that follow will take.
 
-    Args:
-        windows: All that will be taken, in windows of ``seconds``; a guess.
-        seconds: Of a window.
+    That is a guess: all will take ``windows`` of ``seconds``.
     """
 
     def __init__(self, windows: float, seconds: float) -> None:
@@ -113,11 +104,7 @@ class Course:
     def take_turns(
         self, rounds: int, windows: float, turns: Mapping[str, Callable[[], float]]
     ) -> list[list[float]]:
-        """Every measurement once in each round, in turn, so that a slow moment falls on all.
-
-        Returns:
-            For each measurement its values, by round.
-        """
+        """Values by round of every measurement, in turn, so that a slow moment falls on all."""
         values: list[list[float]] = [[] for _ in turns]
         for number in range(1, rounds + 1):
             for mine, (name, measure) in zip(values, turns.items(), strict=True):

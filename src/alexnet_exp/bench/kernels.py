@@ -27,32 +27,25 @@ Work = Callable[[], Tensor]
 
 
 def measure(bench: BenchConfig, course: Course) -> dict[str, Any]:
-    """Every kernel at every batch size.
-
-    Returns:
-        The ``kernels`` of bench.json.
-    """
+    """Every kernel at every batch size: the ``kernels`` of bench.json."""
     device, least = torch.device("cuda"), bench.seconds / 8
     rate = 2 * COPIED / seconds(lambda: _bytes(COPIED, device).clone, 2 * COPIED, least)
 
-    found: list[dict[str, Any]] = []
-
-    def measure_all(batch: int) -> None:
+    def measure_all(batch: int) -> Iterator[dict[str, Any]]:
         for name, size, prepare in cases(batch, device):
             taken, copied = seconds(prepare, size, least), size / rate
-            found.append(
-                {
-                    "kernel": f"{name}, batch {batch}",
-                    "microseconds": 1e6 * taken,
-                    "megabytes": size / 1e6,
-                    "copied_microseconds": 1e6 * copied,
-                    "ratio": taken / copied,
-                }
-            )
+            yield {
+                "kernel": f"{name}, batch {batch}",
+                "microseconds": 1e6 * taken,
+                "megabytes": size / 1e6,
+                "copied_microseconds": 1e6 * copied,
+                "ratio": taken / copied,
+            }
             torch.cuda.empty_cache()
 
+    found: list[dict[str, Any]] = []
     for batch in bench.batches:
-        course.take(f"kernels, batch {batch}", WINDOWS, partial(measure_all, batch))
+        found += course.take(f"kernels, batch {batch}", WINDOWS, partial(measure_all, batch))
     title = f"Kernels on {torch.cuda.get_device_name()}, where a copy moves {rate / 1e12:.2f} TB/s"
     rows = [
         [name, *(f"{value:.2f}" for value in values)] for name, *values in map(dict.values, found)
@@ -62,12 +55,7 @@ def measure(bench: BenchConfig, course: Course) -> dict[str, Any]:
 
 
 def cases(batch: int, device: torch.device) -> Iterator[tuple[str, int, Callable[[], Work]]]:
-    """All kernels at the paper's sizes.
-
-    Yields:
-        Name, bytes that it must read and write, and what makes a set of tensors and gives the work
-        on it.
-    """
+    """Name, bytes to read and write, and what makes tensors and gives the work on them."""
     for name, maps, side in (("norm1", 96, 55), ("norm2", 256, 27)):
         shape = (batch, maps, side, side)
         size = 2 * prod(shape)

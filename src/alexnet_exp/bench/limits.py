@@ -28,9 +28,9 @@ _PASSES_OVER_ACTIVATIONS, _BYTES_PER_PARAMETER = 3.75, 30
 
 
 def measured_limits(device: torch.device, precision: str, seconds: float) -> dict[str, float]:
-    """Rates of large matrix products, in the run's precision and in fp32, and of a large copy.
+    """Rates of large matrix products, and of a large copy (bytes read and written).
 
-    Each is measured for ``seconds``; the bytes per second are read and written.
+    Each is measured for ``seconds``.
     """
     side = _SIDE.get(device.type, 2048)
 
@@ -53,11 +53,8 @@ def images_per_second(
 ) -> float:
     """Ceiling of training: arithmetic and memory one after the other, and nothing else.
 
-    Args:
-        layers: Of the network.
-        batch: Images of a step.
-        precision: As in ``trainer.precision``; activations of fp32 are twice as many bytes.
-        flops, bandwidth: Operations and bytes per second.
+    ``flops`` and ``bandwidth`` are operations and bytes per second; activations of fp32 are twice
+    as many bytes as those of bf16.
     """
     # A third forward, two thirds backward, but nobody needs the gradient of the images.
     macs = 3 * sum(layer.macs for layer in layers) - layers[0].macs
@@ -94,13 +91,8 @@ def compare_norms(
     """Forward and backward of every norm layer beside torch's own, on inputs of its shape.
 
     In the run's precision and memory format, and in fp32 contiguous. torch's function gets each
-    tower's maps as an image of its own, so that it need not move anything.
-
-    Args:
-        trainer, classifier: As training has set them up.
-        batch: Number of images.
-        rounds: Turns that both have.
-        seconds: Least time of each measurement.
+    tower's maps as an image of its own, so that it need not move anything. Both have ``rounds``
+    turns of ``seconds`` at least.
 
     Yields:
         What was normalized, the path that computed it, series of milliseconds, and ``ratio``.

@@ -1,4 +1,4 @@
-"""What single options buy: steps of the network with each, in turn with the default."""
+"""Variants in turn: what single options buy in training, and views cost in evaluation."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -9,20 +9,17 @@ from hydra.errors import HydraException
 
 from alexnet_exp.bench.clock import Course, ratio, series
 from alexnet_exp.bench.show import show, spread
-from alexnet_exp.bench.subject import Subject, measure_network
+from alexnet_exp.bench.subject import Subject, measure_evaluation, measure_network
 from alexnet_exp.config import compose, to_config
 from alexnet_exp.config.bench import BenchConfig, BenchRun
+from alexnet_exp.config.training import Views
 from alexnet_exp.errors import UserError
 
-WINDOWS = 3.0  # that one measurement takes
+WINDOWS = 3.0  # that one measurement takes, of either kind
 
 
 def with_changes(run: BenchRun, overrides: Sequence[str], changes: Sequence[str]) -> Subject:
-    """The first case with ``changes``, after the ``overrides`` of the command line.
-
-    Raises:
-        UserError: They can't be composed.
-    """
+    """The first case with ``changes`` after the ``overrides`` of the command line; or UserError."""
     try:
         composed = to_config(compose([*overrides, *changes], "bench"))
     except HydraException as error:
@@ -35,11 +32,9 @@ def with_changes(run: BenchRun, overrides: Sequence[str], changes: Sequence[str]
 def measure(
     bench: BenchConfig, default: Subject, variants: Mapping[str, Subject], course: Course
 ) -> dict[str, Any]:
-    """Every variant.
+    """Every variant: the ``options`` of bench.json.
 
-    Returns:
-        The ``options`` of bench.json. Where one can't run here, as a compiler is missing, its
-        record says why.
+    Where one can't run here, as a compiler is missing, its record says why.
     """
     found: list[dict[str, Any]] = []
     for name, changed in variants.items():
@@ -51,8 +46,7 @@ def measure(
         try:
             by_default, by_changed = course.take_turns(bench.rounds, WINDOWS, turns)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            found.append({"overrides": name, "error": reason})
+            found.append({"overrides": name, "error": str(error).strip().splitlines()[0]})
         else:
             rates = {"images_per_second": by_changed, "default_images_per_second": by_default}
             record = {what: series(values) for what, values in rates.items()}
@@ -67,3 +61,17 @@ def measure(
     title = f"The network's steps with other options, {default.name}"
     show(title, ["overrides", "images/s", "times as fast"], rows)
     return {"rounds": bench.rounds, "seconds": bench.seconds, "variants": found}
+
+
+def evaluate(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any]:
+    """Images/s of the test that ends a run, by number of views: the ``evaluation``."""
+    turns = {
+        f"evaluation, {case.name}, views: {views}": partial(
+            measure_evaluation, case, views, bench.seconds
+        )
+        for views in Views
+    }
+    rates = [*map(series, course.take_turns(bench.rounds, WINDOWS, turns))]
+    rows = [[name, spread(rate)] for name, rate in zip(turns, rates, strict=True)]
+    show("Test of a trained network", ["what", "images/s"], rows)
+    return dict(zip(map(str, Views), rates, strict=True))

@@ -54,14 +54,7 @@ def plain_network(model: ModelConfig) -> AlexNet:
 
 
 def measure_plain(config: Config, folder: Path, device: torch.device, seconds: float) -> float:
-    """Images/s of the plain training loop.
-
-    Args:
-        config: ``model``, ``optim`` and ``data`` of it, settled.
-        folder: Class folders with images.
-        device: Where it trains.
-        seconds: Least time.
-    """
+    """Images/s of the plain training loop on class folders, for ``seconds`` at least."""
     network = plain_network(config.model).to(device).train()
     optim = config.optim
     optimizer = torch.optim.SGD(
@@ -111,10 +104,9 @@ def image_folder(folder: Path, config: Config) -> Any:
 
 
 def jpeg_folder(store: Store, stores: str, progress: bool) -> Path:
-    """Class folders with up to 5000 training images of the store, JPEG of quality 95.
+    """Class folders with up to 5000 training images of the store as JPEG, written once.
 
-    Written once, into ``stores``. Photos have the store's size already, so that plain PyTorch has
-    less to decode and to resize than from the files of the data set.
+    They have the store's size: less to decode and to resize than the files of the data set.
     """
     folder = Path(stores).expanduser() / "jpeg"
     folder /= f"{store.path.name}-{store.meta['fingerprint'][:8]}"

@@ -1,7 +1,11 @@
 """Real training steps under every strategy: how long they take, and how many bytes they send."""
 
+import os
+import socket
+import struct
 import tempfile
 import warnings
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from statistics import mean
@@ -13,7 +17,6 @@ from lightning.pytorch.callbacks import LambdaCallback
 from torch.utils.data import DataLoader
 
 from alexnet_exp.bench.clock import Course, now_on
-from alexnet_exp.bench.counter import tcp_bytes_sent
 from alexnet_exp.bench.show import show
 from alexnet_exp.bench.subject import Subject
 from alexnet_exp.config import Config
@@ -37,18 +40,15 @@ WARM_UP, STEPS, ROUNDS = 2, 3, 2
 count, in each round; and how many times every strategy has its turn."""
 
 
+# struct tcp_info of linux/tcp.h (since 4.19): tcpi_bytes_sent, tcpi_bytes_retrans.
+_SENT_AND_RESENT = struct.Struct("200x2Q")
+
+
 def measure(run: BenchRun, case: Subject, course: Course) -> dict[str, Any]:
     """Steps of every strategy that can lay the network over all devices of this machine.
 
-    Those are its GPUs, or two processes of its CPU.
-
-    Args:
-        run: ``strategy`` and ``data.batch_size`` of it.
-        case: What is trained.
-        course: Of the benchmark.
-
-    Returns:
-        The ``parallel`` of bench.json.
+    Those are its GPUs, or two processes of its CPU. ``strategy`` and ``data.batch_size`` are the
+    run's. Gives the ``parallel`` of bench.json.
     """
     config = deepcopy(case.config)
     config.strategy, config.data.batch_size = run.strategy, run.data.batch_size
@@ -67,21 +67,17 @@ def measure(run: BenchRun, case: Subject, course: Course) -> dict[str, Any]:
 
 
 def observe(config: Config, devices: int) -> list[dict[str, Any]]:
-    """Train on random images, with the strategies in turn.
+    """Train on random images, with the strategies in turn, in so many processes.
 
     Under ``single`` each device trains by itself, all at once.
-
-    Args:
-        config: Settled.
-        devices: Processes on this machine.
 
     Returns:
         ``strategy``, ``devices``, ``batch`` (global), ``seconds`` of the fastest step (the slowest
         device counts), and bytes ``sent`` by each device in a step, mean over devices and steps;
         None where the kernel does not see them (NCCL).
     """
-    strategies = fitting(config, devices)
-    first = under(config, strategies[-1], devices)
+    strategies = _fitting(config, devices)
+    first = _under(config, strategies[-1], devices)
     if devices == 1:
         turns = _in_turns(first, Path())["turns"]
     else:
@@ -91,31 +87,29 @@ def observe(config: Config, devices: int) -> list[dict[str, Any]]:
     for number, strategy in enumerate(strategies):
         mine = turns[number :: len(strategies)]
         counts = [sent for turn in mine for _, sent in turn]
-        found.append(
-            {
-                "strategy": str(strategy),
-                "devices": 1 if strategy == StrategyName.single else devices,
-                "batch": config.data.batch_size,
-                "seconds": min(max(taken for taken, _ in turn) for turn in mine),
-                "sent": None if None in counts else mean(counts),
-            }
-        )
+        found.append({
+            "strategy": str(strategy),
+            "devices": 1 if strategy == StrategyName.single else devices,
+            "batch": config.data.batch_size,
+            "seconds": min(max(taken for taken, _ in turn) for turn in mine),
+            "sent": None if None in counts else mean(counts),
+        })  # fmt: skip
     return found
 
 
-def fitting(config: Config, devices: int) -> list[StrategyName]:
+def _fitting(config: Config, devices: int) -> list[StrategyName]:
     """The strategies that can lay network and batch over these devices, single first."""
     found = [StrategyName.single]
     for strategy in [name for name in StrategyName if name not in found and devices > 1]:
         try:
-            check(under(config, strategy, devices), plan(config.model))
+            check(_under(config, strategy, devices), plan(config.model))
             found.append(strategy)
         except PlacementError as error:
             say(f"{strategy} is left out: {error}")
     return found
 
 
-def under(config: Config, strategy: StrategyName, devices: int) -> Config:
+def _under(config: Config, strategy: StrategyName, devices: int) -> Config:
     """A copy for one strategy."""
     own = deepcopy(config)
     own.strategy.name, own.trainer.devices = strategy, devices
@@ -127,8 +121,8 @@ def _in_turns(config: Config, folder: Path) -> dict[str, Any]:
     here, on_gpu = place(config), uses_gpu(config.trainer.accelerator)
     assert here is not None
     found = []
-    for strategy in fitting(config, here.size) * ROUNDS:
-        own, ours = under(config, strategy, here.size), here
+    for strategy in _fitting(config, here.size) * ROUNDS:
+        own, ours = _under(config, strategy, here.size), here
         if strategy == StrategyName.single:  # on a GPU of its own
             ours, own.trainer.devices = Place(), [here.local_rank] if on_gpu else 1
         with meet(own, ours):
@@ -172,3 +166,21 @@ def _steps(config: Config, here: Place, on_gpu: bool) -> tuple[float, float | No
     begins, ends = times[2 * WARM_UP :: 2], times[2 * WARM_UP + 1 :: 2]
     fastest = min(end - begin for begin, end in zip(begins, ends, strict=True))
     return fastest, None if on_gpu else (sent[-1] - sent[2 * WARM_UP]) / STEPS
+
+
+def tcp_bytes_sent() -> int:
+    """Bytes that all open TCP sockets of this process have sent so far.
+
+    Payload alone, as the kernel (Linux 4.19 or later) counts it, without what was sent again. A
+    socket that is closed takes its count along. gloo sends through such sockets, NCCL does not.
+    """
+    total = 0
+    for entry in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed since it was listed
+            if os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+                with socket.socket(fileno=os.dup(int(entry))) as connection:
+                    if connection.family in (socket.AF_INET, socket.AF_INET6):
+                        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
+                        sent, resent = _SENT_AND_RESENT.unpack_from(info)
+                        total += sent - resent
+    return total

@@ -28,7 +28,7 @@ from alexnet_exp.config.data import Encoding
 from alexnet_exp.config.training import Schedule, StrategyConfig, Views
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import Store, prepare
-from alexnet_exp.errors import DivergedError, UserError
+from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.team import Place
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.training.classifier import Classifier
@@ -57,13 +57,7 @@ class EndlessStore(Store):
 class Subject:
     """A network that trains on one device, on batches of one size from one kind of store.
 
-    Args:
-        config: Of a run; strategy and number of devices are left aside.
-        batch: Images of a step.
-        kind: Where the images lie.
-
     Attributes:
-        name: For the screen.
         config: Settled, with a small learning rate, and ImageNet's classes if it names none.
         once, store: The packed images; ``store`` does not end.
 
@@ -86,9 +80,8 @@ class Subject:
         if kind == StoreKind.resident and not on_gpu:
             raise UserError("bench.stores: resident is for a GPU; on a CPU leave mapped")
         # On a CPU the memory map is what ``auto`` reads.
-        config.data.resident = "auto" if kind == StoreKind.mapped and not on_gpu else "never"
-        if kind == StoreKind.resident:
-            config.data.resident = "always"
+        mapped = "never" if on_gpu else "auto"
+        config.data.resident = {"resident": "always", "mapped": mapped, "jpeg": "never"}[kind]
         if kind == StoreKind.jpeg:
             config.data.encoding = Encoding.jpeg
         self.once = prepare(config.data, progress=config.trainer.progress)
@@ -118,11 +111,7 @@ class Subject:
 
 
 def measure_network(subject: Subject, seconds: float) -> float:
-    """Images/s of forward, loss, backward and optimizer, on batches that lie on the device.
-
-    Raises:
-        DivergedError: The loss is not finite.
-    """
+    """Images/s of forward, loss, backward and optimizer, on batches that lie on the device."""
 
     def run(trainer: L.Trainer, module: Classifier) -> float:
         window = Window(seconds, subject.device)
@@ -130,8 +119,7 @@ def measure_network(subject: Subject, seconds: float) -> float:
             loss = step(trainer, module, batch, number)
             if window.tick(len(batch[1])):
                 break
-        if not torch.isfinite(loss):
-            raise DivergedError(f"the loss of a benchmark's step is {float(loss)}")
+        assert torch.isfinite(loss), "steps of a network that diverged are no measure"
         return window.images_per_second
 
     return instead_of_training(subject, run, subject.batches)
@@ -184,12 +172,8 @@ def instead_of_training(
 ) -> T:
     """Let Lightning set up training, and do ``work(trainer, classifier)`` instead of it.
 
-    Device, precision, optimizer and every hook are as in training.
-
-    Args:
-        subject: What would be trained.
-        work: Done in the place of the first step.
-        batches: For the trainer; else it gets those of the store.
+    Device, precision, optimizer and every hook are as in training; without ``batches`` the trainer
+    gets those of the store.
     """
     found: list[T] = []
 
@@ -206,11 +190,7 @@ def instead_of_training(
 
 
 def step(trainer: L.Trainer, module: Classifier, batch: Batch, number: int) -> Tensor:
-    """One step of the classifier in the trainer's precision, in the order that Lightning has.
-
-    Returns:
-        The loss.
-    """
+    """One step in the trainer's precision, in the order that Lightning has; gives the loss."""
     precision: Any = trainer.precision_plugin
     scaler = getattr(precision, "scaler", None) or torch.amp.GradScaler(enabled=False)
     optimizer: Any = module.optimizers(use_pl_optimizer=False)
@@ -250,13 +230,7 @@ def _enough() -> Iterator[None]:
 def _trainer(config: Config, *callbacks: Callback) -> L.Trainer:
     warnings.filterwarnings("ignore", message=".*have no `val(idation_step|_dataloader)`.*")
     return make_trainer(
-        config,
-        max_epochs=1,
-        limit_val_batches=0,
-        gradient_clip_val=config.optim.clip_norm,
-        callbacks=list(callbacks),
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        num_sanity_val_steps=0,
-    )
+        config, max_epochs=1, limit_val_batches=0, gradient_clip_val=config.optim.clip_norm,
+        callbacks=list(callbacks), logger=False, enable_checkpointing=False,
+        enable_progress_bar=False, num_sanity_val_steps=0,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from alexnet_exp.bench import subject
 from alexnet_exp.bench.clock import Course, ratio, series
 from alexnet_exp.bench.limits import (
     compare_norms,
@@ -14,13 +15,7 @@ from alexnet_exp.bench.limits import (
 )
 from alexnet_exp.bench.plain import jpeg_folder, measure_plain
 from alexnet_exp.bench.show import show, spread
-from alexnet_exp.bench.subject import (
-    Subject,
-    instead_of_training,
-    measure_end_to_end,
-    measure_input,
-    measure_network,
-)
+from alexnet_exp.bench.subject import Subject, instead_of_training
 from alexnet_exp.config import to_plain
 from alexnet_exp.config.bench import BenchConfig
 
@@ -42,27 +37,21 @@ RATIOS = {
 
 
 def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dict[str, Any]:
-    """Each case, its main ratios on the screen as soon as they are there, then ceilings and LRN.
-
-    Returns:
-        The ``throughput`` of bench.json.
-    """
+    """Each case, its main ratios on the screen at once, then ceilings and LRN: ``throughput``."""
     records = [measure_case(bench, case, course) for case in cases]
     first, seconds = cases[0], bench.seconds / 4
     config, device = first.config, first.device
     precision = config.trainer.precision
     limits = course.take("ceilings", REST[0], lambda: measured_limits(device, precision, seconds))
-    rows = [
-        [words, f"{limits[name] / 1e9:,.0f} {unit}"]
-        for words, name, unit in (
-            ("matrix product in the run's precision", "flops_per_second", "GFLOP/s"),
-            ("matrix product in fp32", "fp32_flops_per_second", "GFLOP/s"),
-            ("copy, read and written", "bytes_per_second", "GB/s"),
-        )
-    ]
     jpeg = jpeg_decoding(first.once, seconds)
     size = f"JPEG of {jpeg['side']} px and {jpeg['bytes_per_image'] / 1e3:,.0f} kB, by a core"
-    rows.append([size, f"{jpeg['images_per_second_per_core']:,.0f} images/s"])
+    giga = {name: f"{rate / 1e9:,.0f}" for name, rate in limits.items()}
+    rows = [
+        ["matrix product in the run's precision", f"{giga['flops_per_second']} GFLOP/s"],
+        ["matrix product in fp32", f"{giga['fp32_flops_per_second']} GFLOP/s"],
+        ["copy, read and written", f"{giga['bytes_per_second']} GB/s"],
+        [size, f"{jpeg['images_per_second_per_core']:,.0f} images/s"],
+    ]
     for case, record in zip(cases, records, strict=True):
         rates = limits["flops_per_second"], limits["bytes_per_second"]
         ceiling = images_per_second(case.layers, case.batch, precision, *rates)
@@ -112,9 +101,9 @@ def measure_case(bench: BenchConfig, case: Subject, course: Course) -> dict[str,
     config, seconds = case.config, bench.seconds
     files = jpeg_folder(case.once, config.data.stores, config.trainer.progress)
     turns = {
-        "model": lambda: measure_network(case, seconds),
-        "input": lambda: measure_input(case, seconds),
-        "end_to_end": lambda: measure_end_to_end(case, seconds),
+        "model": lambda: subject.measure_network(case, seconds),
+        "input": lambda: subject.measure_input(case, seconds),
+        "end_to_end": lambda: subject.measure_end_to_end(case, seconds),
         "plain": lambda: measure_plain(config, files, case.device, seconds),
     }
     named = {f"{case.name}: {PATHS[path]}": turn for path, turn in turns.items()}

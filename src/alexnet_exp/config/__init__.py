@@ -1,7 +1,6 @@
 """The typed configuration: its schema, and how it is composed and checked."""
 
-from alexnet_exp.config.check import to_config
-from alexnet_exp.config.compose import compose, composing, conf_folder, register
+from alexnet_exp.config.compose import compose, composing, conf_folder, register, to_config
 from alexnet_exp.config.schema import Config, leaves, to_plain
 
 __all__ = [

@@ -10,7 +10,8 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from alexnet_exp.config.bearing import REFUSED_ARGUMENTS
-from alexnet_exp.config.schema import Config
+from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config.schema import Config, leaves, to_plain
 from alexnet_exp.config.training import LoggerConfig, OptimConfig, TrainerConfig
 from alexnet_exp.errors import UserError
 
@@ -105,19 +106,10 @@ def nearest(name: str, own: Iterable[str]) -> list[str]:
     close = get_close_matches(name, own, 3)
     if close:
         return close
-    paths = list(_paths(Config))
+    paths = [path for path, _ in leaves(to_plain(Config(model=ModelConfig(conv={}))))]
     ends = {path.rpartition(".")[2] for path in paths}
     meant = [name] if name in ends else get_close_matches(name, ends, 2)
     return [path for path in paths if path.rpartition(".")[2] in meant] or own
-
-
-def _paths(schema: Any, path: str = "") -> Iterator[str]:
-    """Every field below a group, with its group."""
-    for item in fields(schema):
-        if is_dataclass(item.type):
-            yield from _paths(item.type, f"{path}{item.name}.")
-        else:
-            yield f"{path}{item.name}"
 
 
 def _no_field(path: str, names: Iterable[str]) -> UserError:

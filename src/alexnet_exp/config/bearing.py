@@ -1,17 +1,5 @@
 """What bears on the result of a run: fields say so, here is what others' arguments do."""
 
-from dataclasses import field
-from typing import Any
-
-NEUTRAL = {"neutral": True}
-"""Metadata of a field that may differ between two runs with the same result."""
-
-
-def neutral(default: Any) -> Any:
-    """A field with this default and no bearing on the result."""
-    return field(default=default, metadata=NEUTRAL)
-
-
 NEUTRAL_ARGUMENTS = frozenset({
     "detect_anomaly", "enable_autolog_hparams", "enable_model_summary", "inference_mode",
     "log_every_n_steps", "model_registry", "num_sanity_val_steps", "profiler",

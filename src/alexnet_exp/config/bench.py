@@ -8,28 +8,17 @@ from omegaconf import OmegaConf
 
 from alexnet_exp.config import Config
 from alexnet_exp.config.compose import register_schema
+from alexnet_exp.config.rules import POSITIVE, Ruled, ruled
 
+Part = StrEnum("Part", ["throughput", "parallel", "options", "evaluation", "kernels"])
+"""What is measured."""
 
-class Part(StrEnum):
-    """What is measured."""
-
-    throughput = "throughput"
-    parallel = "parallel"
-    options = "options"
-    evaluation = "evaluation"
-    kernels = "kernels"
-
-
-class StoreKind(StrEnum):
-    """Where the images lie while they are trained on."""
-
-    resident = "resident"
-    mapped = "mapped"
-    jpeg = "jpeg"
+StoreKind = StrEnum("StoreKind", ["resident", "mapped", "jpeg"])
+"""Where the images lie while they are trained on."""
 
 
 @dataclass
-class BenchConfig:
+class BenchConfig(Ruled, group="bench"):
     """One benchmark."""
 
     profile: str = "cpu"
@@ -45,10 +34,10 @@ class BenchConfig:
     stores: list[StoreKind] = field(default_factory=lambda: [StoreKind.mapped])
     """resident (in the device's memory), mapped (read from a raw file), jpeg (decoded as read)."""
 
-    rounds: int = 3
+    rounds: int = ruled(3, POSITIVE)
     """Turns that each measurement has; medians over them are reported."""
 
-    seconds: float = 2.0
+    seconds: float = ruled(2.0, POSITIVE)
     """Least time of one measurement."""
 
     variants: list[list[str]] = field(default_factory=list)
@@ -56,14 +45,12 @@ class BenchConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
+        super().__post_init__()
         for name in ("parts", "batches", "stores"):
             if not getattr(self, name):
                 raise ValueError(f"bench.{name}=[] leaves nothing to measure: name one at least")
         if min(self.batches) < 1:
             raise ValueError(f"bench.batches={self.batches} must be sizes from 1 on")
-        for name in ("rounds", "seconds"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"bench.{name}={getattr(self, name)} must be greater than 0")
 
 
 @dataclass

@@ -12,9 +12,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from alexnet_exp.config.arguments import OPEN
+from alexnet_exp.config.arguments import OPEN, check_arguments, fold_added
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.config.schema import Config
+from alexnet_exp.errors import UserError
 
 
 def conf_folder() -> Path:
@@ -99,18 +100,32 @@ def composing() -> Iterator[None]:
 
 
 def compose(overrides: Sequence[str], primary: str = "config") -> DictConfig:
-    """What a command line composes, less ``hydra``; within a command or ``composing``.
-
-    Args:
-        overrides: As on a command line.
-        primary: Name of the primary configuration.
-    """
+    """What a command line composes, less ``hydra``; within a command or ``composing``."""
     given = [as_hydra(item) for item in overrides]
     composed = hydra.compose(primary, given, return_hydra_config=True)
-    return less_hydra(composed)
+    return _less_hydra(composed)
 
 
-def less_hydra(composed: DictConfig) -> DictConfig:
+def to_config(composed: DictConfig) -> Config:
+    """What Hydra composed, or what was read back, as checked dataclasses.
+
+    Raises:
+        UserError: A field that does not exist was added (+name=...), or a value is out of range;
+            the message names the override.
+    """
+    folded = fold_added(_less_hydra(composed))
+    try:
+        config = OmegaConf.to_object(folded)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    assert isinstance(config, Config)
+    if not config.model.conv:
+        raise UserError("there is no network: choose one with model=paper, model=original, ...")
+    check_arguments(config)
+    return config
+
+
+def _less_hydra(composed: DictConfig) -> DictConfig:
     """A copy without Hydra's own node, which says how the experiment is named."""
     plain = composed.copy()
     if "hydra" in plain:

@@ -1,36 +1,38 @@
 """The typed schema of ``data``: where the images come from and how they are packed."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from alexnet_exp.config.bearing import neutral
-from alexnet_exp.config.rules import require
+from alexnet_exp.config.rules import (
+    AT_LEAST_1,
+    BELOW_1,
+    FOLDER,
+    NOT_NEGATIVE,
+    PART,
+    Ruled,
+    neutral,
+    one_of,
+    require,
+    ruled,
+)
 
+Layout = StrEnum(
+    "Layout",
+    ["synthetic", "flowers", "imagenet", "imagefolder", "cifar10", "fashion_mnist"],
+)
+"""How a source finds its images."""
 
-class Layout(StrEnum):
-    """How a source finds its images."""
+Encoding = StrEnum("Encoding", ["raw", "jpeg"])
+"""How a store holds its images."""
 
-    synthetic = "synthetic"
-    flowers = "flowers"
-    imagenet = "imagenet"
-    imagefolder = "imagefolder"
-    cifar10 = "cifar10"
-    fashion_mnist = "fashion_mnist"
-
-
-class Encoding(StrEnum):
-    """How a store holds its images."""
-
-    raw = "raw"
-    jpeg = "jpeg"
+_SUBSET = "must lie in (0, 1]: data.subset=1 is all", lambda value: 0 < value <= 1
 
 
 @dataclass
-class DataConfig:
+class DataConfig(Ruled, group="data"):
     """One data set: its source, its split and its packed store."""
 
-    name: str = "synthetic"
+    name: str = ruled("synthetic", FOLDER)
     """Name in run folders and tables."""
 
     source: Layout = Layout.synthetic
@@ -48,30 +50,30 @@ class DataConfig:
     stores: str = neutral("stores")
     """Folder that holds packed stores and downloads."""
 
-    image_size: int = 256
+    image_size: int = ruled(256, AT_LEAST_1)
     """Side in pixels of the stored square: shorter side resized to it, center cut out."""
 
-    channels: int = 3
+    channels: int = ruled(3, ("must be 1 (gray) or 3 (RGB)", lambda value: value in (1, 3)))
     """3 for RGB, 1 for gray."""
 
     encoding: Encoding = Encoding.raw
     """raw pixels, or jpeg: quality 95, a seventh of the size, decoded whenever it is read."""
 
-    subset: float = 1.0
+    subset: float = ruled(1.0, _SUBSET)
     """Share of the images to train on and of those held out of them for validation; the smaller
     subset lies in the larger one. Test images stay whole, as do validation images that the data
     set comes with."""
 
-    upscale_to: int | None = None
+    upscale_to: int | None = ruled(None, AT_LEAST_1)
     """Side to which stored images are enlarged on the device (bilinear); null: not at all."""
 
-    batch_size: int = 128
+    batch_size: int = ruled(128, AT_LEAST_1)
     """Global batch size: images per optimizer step over all devices."""
 
-    val_fraction: float = 0.1
+    val_fraction: float = ruled(0.1, PART)
     """Share of images held out for validation where the source has no validation split."""
 
-    test_fraction: float = 0.1
+    test_fraction: float = ruled(0.1, PART)
     """Share of images held out for testing where the source has no test split."""
 
     split_seed: int = 0
@@ -80,51 +82,38 @@ class DataConfig:
     synthetic_images: int = 1500
     """Number of drawn images (``data=synthetic`` only)."""
 
-    synthetic_seed: int = 0
+    synthetic_seed: int = ruled(0, NOT_NEGATIVE)
     """Seed of the drawings (``data=synthetic`` only)."""
 
-    max_undecodable: float = 0.01
+    max_undecodable: float = ruled(0.01, BELOW_1)
     """Share of files that may fail to decode before packing ends with an error."""
 
     fingerprint: str | None = None
     """Digest of names, sizes and settings of the packed data; filled in when a run starts."""
 
-    resident: str = neutral("auto")
+    resident: str = neutral("auto", one_of("auto", "always", "never"))
     """Keep all images where they are augmented, in a GPU's memory or mapped into a CPU's: auto (if
     they take less than half of it), always, never."""
 
-    workers: int | None = neutral(None)
+    workers: int | None = neutral(None, NOT_NEGATIVE)
     """Threads that read and decode images which are not resident; null: one for each core, up to
     16 for each device."""
 
     def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        super().__post_init__()
         if self.root == "":
             raise ValueError("data.root is empty: pass a folder or an archive, or leave it out")
-        drawn = self.source == Layout.synthetic
-        share = "must lie between 0 and 1"
-        for name, holds, rule in (
-            ("upscale_to", self.upscale_to is None or self.upscale_to >= 1,
-             "must be at least 1 or null"),
-            ("max_undecodable", 0 <= self.max_undecodable < 1, "must lie in [0, 1)"),
-            ("workers", self.workers is None or self.workers >= 0, "must not be negative"),
-            ("image_size", self.image_size >= 1, "must be at least 1"),
-            ("channels", self.channels in (1, 3), "must be 1 (gray) or 3 (RGB)"),
-            ("subset", 0 < self.subset <= 1, "must lie in (0, 1]: data.subset=1 is all"),
-            ("batch_size", self.batch_size >= 1, "must be at least 1"),
-            ("val_fraction", 0 < self.val_fraction < 1, share),
-            ("test_fraction", 0 < self.test_fraction < 1, share),
-            ("name", re.fullmatch(r"\w[\w.+-]*", self.name) is not None,
-             "names folders: use letters, digits and . _ + - alone"),
-            ("synthetic_seed", self.synthetic_seed >= 0, "must not be negative"),
-            ("synthetic_images", not drawn or self.synthetic_images >= 15,
-             "must be at least 15: each of the five kinds needs three, one for each split"),
-            ("root", not drawn or self.root is None,
-             "is not used by data=synthetic, which draws its images: add data=flowers,"
-             " data=imagefolder, data=imagenet, ..."),
-            ("resident", self.resident in ("auto", "always", "never"),
-             "must be auto, always or never"),
-        ):  # fmt: skip
-            require(holds, f"data.{name}", getattr(self, name), rule)
+        if self.source == Layout.synthetic:
+            require(
+                self.synthetic_images >= 15, "data.synthetic_images", self.synthetic_images,
+                "must be at least 15: each of the five kinds needs three, one for each split",
+            )  # fmt: skip
+            require(
+                self.root is None, "data.root", self.root,
+                "is not used by data=synthetic, which draws its images: add data=flowers,"
+                " data=imagefolder, data=imagenet, ...",
+            )  # fmt: skip
         if self.val_fraction + self.test_fraction >= 1:
             raise ValueError(
                 "data.val_fraction + data.test_fraction must leave images to train on"

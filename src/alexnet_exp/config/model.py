@@ -1,77 +1,57 @@
 """The typed schema of ``model``: every idea of the paper's section 3 as one field."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+
+from alexnet_exp.config.rules import (
+    BELOW_1,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rule,
+    Ruled,
+    check_fields,
+    require,
+    ruled,
+)
+
+_ODD: Rule = "must be odd and greater than 0", lambda value: value > 0 and value % 2 == 1
 
 
-class Activation(StrEnum):
-    """Nonlinearity of every hidden layer (section 3.1)."""
+Activation = StrEnum("Activation", ["relu", "tanh", "sigmoid"])
+"""Nonlinearity of every hidden layer (section 3.1)."""
 
-    relu = "relu"
-    tanh = "tanh"
-    sigmoid = "sigmoid"
+Normalization = StrEnum("Normalization", ["none", "lrn", "within_map", "pair", "batch"])
+"""What stands in the place of the normalization layers (section 3.3)."""
 
+Pooling = StrEnum("Pooling", ["overlapping", "non_overlapping"])
+"""Shape of every pooling layer (section 3.4)."""
 
-class Normalization(StrEnum):
-    """What stands in the place of the normalization layers (section 3.3)."""
+Pool = StrEnum("Pool", ["none", "max", "avg"])
+"""Pooling after one convolution."""
 
-    none = "none"
-    lrn = "lrn"
-    within_map = "within_map"
-    pair = "pair"
-    batch = "batch"
+Step = StrEnum("Step", ["activation", "normalization", "pool"])
+"""What follows a convolution, in the paper's order; presets choose another."""
 
-
-class Pooling(StrEnum):
-    """Shape of every pooling layer (section 3.4)."""
-
-    overlapping = "overlapping"
-    non_overlapping = "non_overlapping"
-
-
-class Pool(StrEnum):
-    """Pooling after one convolution."""
-
-    none = "none"
-    max = "max"
-    avg = "avg"
-
-
-class Step(StrEnum):
-    """What follows a convolution, in an order that presets choose."""
-
-    activation = "activation"
-    normalization = "normalization"
-    pool = "pool"
-
-
-class InitScheme(StrEnum):
-    """Where the first weights come from."""
-
-    gaussian = "gaussian"
-    he = "he"
-    xavier = "xavier"
-    torch = "torch"
-
-
-def _paper_order() -> list[Step]:
-    return [Step.activation, Step.normalization, Step.pool]
+InitScheme = StrEnum("InitScheme", ["gaussian", "he", "xavier", "torch"])
+"""Where the first weights come from."""
 
 
 @dataclass
 class ConvConfig:
     """One convolution and what follows it."""
 
-    channels: int = 64
+    channels: int = ruled(64, POSITIVE)
     """Kernels over all towers, before ``model.width``."""
 
-    kernel: int = 3
+    kernel: int = ruled(3, POSITIVE)
     """Side of the kernel in pixels."""
 
-    stride: int = 1
+    stride: int = ruled(1, POSITIVE)
     """Step of the kernel in pixels."""
 
-    padding: int = 0
+    padding: int = ruled(0, NOT_NEGATIVE)
     """Zeros added on each side, in pixels."""
 
     ceil: bool = False
@@ -103,50 +83,50 @@ def _paper_convolutions() -> dict[str, ConvConfig]:
 
 
 @dataclass
-class LRNConfig:
+class LRNConfig(Ruled, group="model.lrn"):
     """Constants of local response normalization, in the paper's form (section 3.3)."""
 
-    size: int = 5
+    size: int = ruled(5, _ODD)
     """Adjacent maps in the sum, n."""
 
-    alpha: float = 1e-4
+    alpha: float = ruled(1e-4, NOT_NEGATIVE)
     """Factor of the sum, *not* divided by n (torch and Caffe divide: 5e-4 there)."""
 
     beta: float = 0.75
     """Exponent."""
 
-    k: float = 2.0
+    k: float = ruled(2.0, POSITIVE)
     """Added to the sum."""
 
 
 @dataclass
-class WithinMapConfig:
+class WithinMapConfig(Ruled, group="model.within_map"):
     """Constants of the norm over a square window of one map (the authors' code)."""
 
-    size: int = 5
+    size: int = ruled(5, _ODD)
     """Side of the window in pixels."""
 
-    scale: float = 1e-3
+    scale: float = ruled(1e-3, NOT_NEGATIVE)
     """Factor of the *mean* of squares in the window."""
 
     power: float = 0.75
     """Exponent."""
 
-    k: float = 1.0
+    k: float = ruled(1.0, POSITIVE)
     """Added to the mean."""
 
 
 @dataclass
-class InitConfig:
+class InitConfig(Ruled, group="model.init"):
     """Initial weights and biases (section 5)."""
 
     scheme: InitScheme = InitScheme.gaussian
     """gaussian: N(0, std); he, xavier: normal, by fan-in (and fan-out); torch: its defaults."""
 
-    std: float = 0.01
+    std: float = ruled(0.01, NOT_NEGATIVE)
     """Standard deviation of the gaussian scheme."""
 
-    inner_std: float | None = None
+    inner_std: float | None = ruled(None, NOT_NEGATIVE)
     """Standard deviation of the convolutions after the second (.03 in the authors' code); null:
     ``std``."""
 
@@ -163,7 +143,7 @@ class InitConfig:
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(Ruled, group="model"):
     """AlexNet and its relatives; what is not said is the paper's text (model=paper).
 
     Two towers, LRN with k=2, n=5, alpha=1e-4, beta=.75, all weights N(0, .01): 60,965,224
@@ -173,13 +153,13 @@ class ModelConfig:
     name: str = "paper"
     """Preset, for tables."""
 
-    input_channels: int | None = None
+    input_channels: int | None = ruled(None, ("must be 1, 3", lambda value: value in (1, 3)))
     """3 for RGB, 1 for gray; null: as the data has."""
 
-    input_size: int = 224
+    input_size: int = ruled(224, POSITIVE)
     """Side in pixels of the square that the network sees."""
 
-    classes: int | None = None
+    classes: int | None = ruled(None, ("must be at least 2", lambda value: value >= 2))
     """Output units; null: as many as the data has classes."""
 
     conv: dict[str, ConvConfig] = field(default_factory=_paper_convolutions)
@@ -188,10 +168,10 @@ class ModelConfig:
     fc: list[int] = field(default_factory=lambda: [4096, 4096])
     """Widths of the hidden fully connected layers; the output layer follows."""
 
-    width: float = 1.0
+    width: float = ruled(1.0, POSITIVE)
     """Multiplier on the width of every hidden layer, rounded to what the towers can share."""
 
-    towers: int = 2
+    towers: int = ruled(2, POSITIVE)
     """Parts into which layers are split, each blind to the others (section 3.2)."""
 
     sees_both_towers: list[str] = field(default_factory=lambda: ["conv3", "fc6", "fc7"])
@@ -212,10 +192,10 @@ class ModelConfig:
     pool_ceil: bool = False
     """Let the last window reach over the border instead of dropping pixels."""
 
-    order: list[Step] = field(default_factory=_paper_order)
+    order: list[Step] = field(default_factory=partial(list, Step))
     """What follows a convolution, in order."""
 
-    dropout: float = 0.5
+    dropout: float = ruled(0.5, BELOW_1)
     """Share of outputs set to zero while training (section 4.2)."""
 
     dropout_after: list[str] = field(default_factory=lambda: ["fc6", "fc7"])
@@ -236,42 +216,18 @@ class ModelConfig:
             return  # the schema of the commands, before a preset fills it
         if convs != [f"conv{i + 1}" for i in range(len(convs))]:
             raise ValueError(f"model.conv must be conv1, conv2, ... in order, not {convs}")
-        _positive("model.input_size", self.input_size)
-        _positive("model.width", self.width)
-        _positive("model.towers", self.towers)
-        _positive("model.lrn.size", self.lrn.size)
-        _positive("model.lrn.k", self.lrn.k)
-        _positive("model.within_map.k", self.within_map.k)
-        factors = {"lrn.alpha": self.lrn.alpha, "within_map.scale": self.within_map.scale}
-        for name, factor in factors.items():
-            if not factor >= 0:
-                raise ValueError(f"model.{name}={factor} must not be negative")
-        if self.within_map.size < 1 or self.within_map.size % 2 == 0:
-            raise ValueError(f"model.within_map.size={self.within_map.size} must be odd")
-        spreads = {"std": self.init.std, "inner_std": self.init.inner_std}
-        spreads |= {f"layer_std.{name}": std for name, std in self.init.layer_std.items()}
-        for name, std in spreads.items():
-            if std is not None and std < 0:
-                raise ValueError(f"model.init.{name}={std} must not be negative")
+        super().__post_init__()
+        for layer, std in self.init.layer_std.items():
+            holds = 0 <= std < math.inf
+            require(holds, f"model.init.layer_std.{layer}", std, "must be finite and not negative")
         for i, width in enumerate(self.fc):
-            _positive(f"model.fc[{i}]", width)
+            require(width > 0, f"model.fc[{i}]", width, "must be greater than 0")
             self._refuse_odd(f"model.fc[{i}]", width)
         for name, conv in self.conv.items():
-            for part in ("channels", "kernel", "stride"):
-                _positive(f"model.conv.{name}.{part}", getattr(conv, part))
+            check_fields(conv, f"model.conv.{name}")
             self._refuse_odd(f"model.conv.{name}.channels", conv.channels)
-            if conv.padding < 0:
-                raise ValueError(f"model.conv.{name}.padding={conv.padding} must not be negative")
             _each_step_once(f"model.conv.{name}.order", conv.order)
         _each_step_once("model.order", self.order)
-        if self.input_channels not in (None, 1, 3):
-            raise ValueError(f"model.input_channels={self.input_channels} must be 1, 3 or null")
-        if self.classes is not None and self.classes < 2:
-            raise ValueError(f"model.classes={self.classes} must be at least 2")
-        if self.lrn.size % 2 == 0:
-            raise ValueError(f"model.lrn.size={self.lrn.size} must be odd")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"model.dropout={self.dropout} must lie in [0, 1)")
         unknown = [
             *_unknown("model.without", self.without, convs[1:]),
             *_unknown("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs),
@@ -298,11 +254,6 @@ class ModelConfig:
                 f"{name}={width} does not divide into the {self.towers} towers of"
                 f" model={self.name}: set {name}={near}, or model.towers=1"
             )
-
-
-def _positive(name: str, value: float) -> None:
-    if not value > 0 or value == float("inf"):
-        raise ValueError(f"{name}={value} must be greater than 0")
 
 
 def _unknown(name: str, given: list[str], allowed: list[str]) -> list[str]:

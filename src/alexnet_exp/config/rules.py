@@ -1,6 +1,69 @@
-"""How a field out of range is said."""
+"""Which values a field may have: said with its default, checked whenever its group is made."""
 
+import math
+import re
+from collections.abc import Callable
+from dataclasses import field, fields
 from typing import Any
+
+NEUTRAL = {"neutral": True}
+"""Metadata of a field that may differ between two runs with the same result."""
+
+Rule = tuple[str, Callable[[Any], bool]]
+
+POSITIVE: Rule = "must be greater than 0", lambda value: value > 0
+NOT_NEGATIVE: Rule = "must not be negative", lambda value: value >= 0
+AT_LEAST_1: Rule = "must be at least 1", lambda value: value >= 1
+BELOW_1: Rule = "must lie in [0, 1)", lambda value: 0 <= value < 1
+PART: Rule = "must lie between 0 and 1", lambda value: 0 < value < 1
+FOLDER: Rule = (
+    "names a folder: use letters, digits and . _ + - alone",
+    lambda value: re.fullmatch(r"\w[\w.+-]*", value) is not None,
+)
+
+
+def one_of(*values: str) -> Rule:
+    """Nothing but these words."""
+    return f"must be one of {', '.join(values)}", lambda value: value in values
+
+
+def ruled(default: Any, rule: Rule) -> Any:
+    """A field with this default; null, where its type has it, always holds."""
+    return field(default=default, metadata={"rule": rule})
+
+
+def neutral(default: Any, rule: Rule | None = None) -> Any:
+    """A field with this default and no bearing on the result."""
+    return field(default=default, metadata=NEUTRAL | {"rule": rule})
+
+
+class Ruled:
+    """Base of the schema of ``group``."""
+
+    _group: str
+
+    def __init_subclass__(cls, group: str) -> None:
+        cls._group = group
+
+    def __post_init__(self) -> None:
+        """Raise ValueError naming the override to change."""
+        check_fields(self, self._group)
+
+
+def check_fields(node: Any, path: str) -> None:
+    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks its rule.
+
+    Args:
+        node: A dataclass.
+        path: Where it lies in the configuration.
+    """
+    for item in fields(node):
+        value, rule = getattr(node, item.name), item.metadata.get("rule")
+        if isinstance(value, float):
+            require(math.isfinite(value), f"{path}.{item.name}", value, "must be finite")
+        if rule is not None and value is not None:
+            words = rule[0] + (" or null" if item.default is None else "")
+            require(rule[1](value), f"{path}.{item.name}", value, words)
 
 
 def require(holds: bool, path: str, value: Any, rule: str) -> None:

@@ -1,16 +1,14 @@
 """The typed schema of one run; conf/ holds its values."""
 
-import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from omegaconf import OmegaConf
 
-from alexnet_exp.config.bearing import NEUTRAL
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.config.model import ModelConfig
-from alexnet_exp.config.sweep import SweepConfig
+from alexnet_exp.config.rules import NEUTRAL
 from alexnet_exp.config.training import (
     AugmentationConfig,
     EvaluationConfig,
@@ -18,6 +16,7 @@ from alexnet_exp.config.training import (
     OptimConfig,
     SpeedConfig,
     StrategyConfig,
+    SweepConfig,
     TrainerConfig,
 )
 
@@ -51,9 +50,6 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        for path, value in leaves(asdict(self)):
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{path}={value} must be finite")
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
 

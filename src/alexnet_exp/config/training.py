@@ -1,48 +1,38 @@
-"""The typed schemas of everything around the network: augmentation, optimizer, trainer."""
+"""The typed schemas of what is around the network: augmentation, optimizer, trainer, sweep."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from alexnet_exp.config.bearing import neutral
-from alexnet_exp.config.rules import require
+from alexnet_exp.config.rules import (
+    AT_LEAST_1,
+    BELOW_1,
+    FOLDER,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Rule,
+    Ruled,
+    neutral,
+    one_of,
+    require,
+    ruled,
+)
 
+Views = StrEnum("Views", ["ten", "one"])
+"""What is averaged when a run is evaluated (section 4.1)."""
 
-class Views(StrEnum):
-    """What is averaged when a run is evaluated (section 4.1)."""
+Schedule = StrEnum("Schedule", ["plateau", "steps", "cosine", "constant"])
+"""How the learning rate changes."""
 
-    ten = "ten"
-    one = "one"
+Momentum = StrEnum("Momentum", ["paper", "torch"])
+"""Which update rule SGD follows."""
 
-
-class Schedule(StrEnum):
-    """How the learning rate changes."""
-
-    plateau = "plateau"
-    steps = "steps"
-    cosine = "cosine"
-    constant = "constant"
-
-
-class Momentum(StrEnum):
-    """Which update rule SGD follows."""
-
-    paper = "paper"
-    torch = "torch"
-
-
-class StrategyName(StrEnum):
-    """How the network is laid over devices."""
-
-    single = "single"
-    ddp = "ddp"
-    fsdp = "fsdp"
-    towers = "towers"
-    one_weird_trick = "one_weird_trick"
+StrategyName = StrEnum("StrategyName", ["single", "ddp", "fsdp", "towers", "one_weird_trick"])
+"""How the network is laid over devices."""
 
 
 @dataclass
-class AugmentationConfig:
+class AugmentationConfig(Ruled, group="augmentation"):
     """What is done to a training image on the device (section 4.1)."""
 
     name: str = "paper"
@@ -57,35 +47,25 @@ class AugmentationConfig:
     color_noise: bool = True
     """Add multiples of the principal components of RGB."""
 
-    color_noise_std: float = 0.1
+    color_noise_std: float = ruled(0.1, NOT_NEGATIVE)
     """Standard deviation of the multiples."""
 
-    min_scale: float = 1.0
+    min_scale: float = ruled(1.0, ("must lie in (0, 1]", lambda value: 0 < value <= 1))
     """Least share of the image's area that a crop covers before it is resized to the network's
     input (not in the paper); 1: crops are not resized."""
 
-    max_aspect: float = 1.333
+    max_aspect: float = ruled(1.333, AT_LEAST_1)
     """Largest aspect ratio of a resized crop (only with ``min_scale`` below 1)."""
 
     mean_image: bool = True
     """Subtract the per-pixel mean image of the training set."""
 
-    scale: float = 1.0
+    scale: float = ruled(1.0, POSITIVE)
     """Factor of the centered pixels; 1 keeps the 0-255 scale that the paper's weights expect."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
-        for name, holds, rule in (
-            ("min_scale", 0 < self.min_scale <= 1, "must lie in (0, 1]"),
-            ("max_aspect", self.max_aspect >= 1, "must be at least 1"),
-            ("color_noise_std", self.color_noise_std >= 0, "must not be negative"),
-            ("scale", self.scale > 0, "must be greater than 0"),
-        ):
-            require(holds, f"augmentation.{name}", getattr(self, name), rule)
 
 
 @dataclass
-class OptimConfig:
+class OptimConfig(Ruled, group="optim"):
     """The optimizer and its schedule (section 5)."""
 
     name: str = "paper"
@@ -97,19 +77,19 @@ class OptimConfig:
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further arguments of that class; +optim.alpha=.9 is added to them."""
 
-    lr: float = 0.01
+    lr: float = ruled(0.01, POSITIVE)
     """Initial learning rate."""
 
-    momentum: float = 0.9
+    momentum: float = ruled(0.9, BELOW_1)
     """Share of the last update that is kept."""
 
     rule: Momentum = Momentum.paper
     """paper: the learning rate is inside the velocity, so a drop acts gradually; torch: outside."""
 
-    weight_decay: float = 5e-4
+    weight_decay: float = ruled(5e-4, NOT_NEGATIVE)
     """Factor of the weights that is added to their gradient."""
 
-    bias_lr_factor: float = 1.0
+    bias_lr_factor: float = ruled(1.0, NOT_NEGATIVE)
     """Learning rate of the biases over that of the weights (2 in the authors' code)."""
 
     decay_biases: bool = True
@@ -118,68 +98,73 @@ class OptimConfig:
     schedule: Schedule = Schedule.plateau
     """plateau, steps, cosine or constant."""
 
-    factor: float = 10.0
+    factor: float = ruled(10.0, ("must be greater than 1", lambda value: value > 1))
     """plateau, steps: what the learning rate is divided by."""
 
-    patience: int = 5
+    patience: int = ruled(5, AT_LEAST_1)
     """plateau: epochs without a lower validation error before the rate is divided."""
 
-    drops: int = 3
+    drops: int = ruled(3, NOT_NEGATIVE)
     """plateau: divisions in all; the plateau after the last one ends the run."""
 
     milestones: list[int] = field(default_factory=list)
     """steps: epochs after which the rate is divided."""
 
-    warmup_steps: int = 0
+    warmup_steps: int = ruled(0, NOT_NEGATIVE)
     """Steps over which the rate rises linearly from near 0."""
 
-    label_smoothing: float = 0.0
+    label_smoothing: float = ruled(0.0, BELOW_1)
     """Share of the target that is spread over all classes (0 in the paper)."""
 
-    clip_norm: float | None = None
+    clip_norm: float | None = ruled(None, POSITIVE)
     """Largest norm of the gradient; null: no clipping, as in the paper."""
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
+        super().__post_init__()
         if self.schedule == Schedule.steps and not self.milestones:
             raise ValueError("optim.schedule=steps needs optim.milestones=[epoch, ...]")
-        clip = self.clip_norm
-        for name, holds, rule in (
-            ("lr", self.lr > 0, "must be greater than 0"),
-            ("milestones", all(one >= 1 for one in self.milestones), "must be epochs from 1 on"),
-            ("momentum", 0 <= self.momentum < 1, "must lie in [0, 1)"),
-            ("factor", self.factor > 1, "must be greater than 1"),
-            ("patience", self.patience >= 1, "must be at least 1"),
-            ("label_smoothing", 0 <= self.label_smoothing < 1, "must lie in [0, 1)"),
-            ("clip_norm", clip is None or clip > 0, "must be greater than 0 or null"),
-            ("weight_decay", self.weight_decay >= 0, "must not be negative"),
-            ("bias_lr_factor", self.bias_lr_factor >= 0, "must not be negative"),
-            ("drops", self.drops >= 0, "must not be negative"),
-            ("warmup_steps", self.warmup_steps >= 0, "must not be negative"),
-        ):
-            require(holds, f"optim.{name}", getattr(self, name), rule)
+        holds = all(epoch >= 1 for epoch in self.milestones)
+        require(holds, "optim.milestones", self.milestones, "must be epochs from 1 on")
+
+
+def _are_devices(devices: Any) -> bool:
+    numbers = devices if isinstance(devices, list) else [devices]
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    if isinstance(devices, list):
+        return whole and min(numbers, default=-1) >= 0 and len({*numbers}) == len(numbers)
+    return devices == "auto" or (whole and (devices == -1 or devices >= 1))
+
+
+_DEVICES: Rule = (
+    "must be at least 1, or -1 or auto for all there are, or a list such as [0,1]", _are_devices,
+)  # fmt: skip
+_PRECISIONS = one_of(
+    "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true",
+    "32", "16", "64", "bf16",
+)  # fmt: skip
 
 
 @dataclass
-class TrainerConfig:
+class TrainerConfig(Ruled, group="trainer"):
     """What Lightning's Trainer is given."""
 
-    accelerator: str = "auto"
+    accelerator: str = ruled("auto", one_of("auto", "cpu", "gpu", "cuda", "mps"))
     """auto, cpu or gpu."""
 
-    devices: Any = neutral(1)
+    devices: Any = neutral(1, _DEVICES)
     """Devices on each node: how many, -1 or auto for all there are, or a list of their numbers."""
 
-    num_nodes: int = neutral(1)
+    num_nodes: int = neutral(1, AT_LEAST_1)
     """Number of machines."""
 
-    precision: str = "auto"
+    precision: str = ruled("auto", _PRECISIONS)
     """Lightning's values (32-true, bf16-mixed, ...); auto: bf16-mixed where the hardware has it."""
 
-    max_epochs: int = 90
+    max_epochs: int = ruled(90, AT_LEAST_1)
     """Most epochs."""
 
-    stop_at_train_error: float | None = None
+    stop_at_train_error: float | None = ruled(None, BELOW_1)
     """Top-1 training error (fraction) at which the run ends, as in figure 1; null: train on."""
 
     channels_last: bool | None = neutral(None)
@@ -189,10 +174,10 @@ class TrainerConfig:
     deterministic: bool = False
     """Refuse operations that may differ from run to run."""
 
-    limit_train_batches: int | None = None
+    limit_train_batches: int | None = ruled(None, AT_LEAST_1)
     """Steps of an epoch; null: all."""
 
-    checkpoint_every: int = neutral(1)
+    checkpoint_every: int = neutral(1, AT_LEAST_1)
     """Epochs between checkpoints from which a run can go on."""
 
     keep_last_checkpoint: bool = neutral(False)
@@ -204,52 +189,13 @@ class TrainerConfig:
     arguments: dict[str, Any] = field(default_factory=dict)
     """Further arguments of Lightning's Trainer; +trainer.accumulate_grad_batches=2 is added."""
 
-    def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
-        steps, enough = self.limit_train_batches, self.stop_at_train_error
-        for name, holds, rule in (
-            ("accelerator", self.accelerator in _ACCELERATORS, "must be auto, cpu, gpu or mps"),
-            ("devices", _are_devices(self.devices), _DEVICES),
-            ("num_nodes", self.num_nodes >= 1, "must be at least 1"),
-            ("max_epochs", self.max_epochs >= 1, "must be at least 1"),
-            ("checkpoint_every", self.checkpoint_every >= 1, "must be at least 1"),
-            ("limit_train_batches", steps is None or steps >= 1, "must be at least 1 or null"),
-            ("stop_at_train_error", enough is None or 0 <= enough < 1,
-             "must lie in [0, 1) or be null"),
-            ("precision", self.precision in _PRECISIONS,
-             f"must be one of {', '.join(_PRECISIONS)}"),
-        ):  # fmt: skip
-            require(holds, f"trainer.{name}", getattr(self, name), rule)
 
-
-_ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
-_PRECISIONS = (
-    "auto", "32-true", "bf16-mixed", "16-mixed", "64-true", "bf16-true", "16-true",
-    "32", "16", "64", "bf16",
-)  # fmt: skip
-_DEVICES = "must be at least 1, or -1 or auto for all there are, or a list such as [0,1]"
-
-
-def _are_devices(devices: Any) -> bool:
-    """Whether it is a number from 1 on, -1, auto or a list of different numbers."""
-    numbers = devices if isinstance(devices, list) else [devices]
-    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
-    if isinstance(devices, list):
-        return whole and min(numbers, default=-1) >= 0 and len({*numbers}) == len(numbers)
-    return devices == "auto" or (whole and (devices == -1 or devices >= 1))
-
-
-class Compile(StrEnum):
-    """What torch.compile is given."""
-
-    auto = "auto"
-    none = "none"
-    network = "network"
-    graphs = "graphs"
+Compile = StrEnum("Compile", ["auto", "none", "network", "graphs"])
+"""What torch.compile is given."""
 
 
 @dataclass
-class SpeedConfig:
+class SpeedConfig(Ruled, group="speed"):
     """How a step is computed; none of it bears on the result beyond the rounding of bf16."""
 
     name: str = "auto"
@@ -272,17 +218,13 @@ class SpeedConfig:
     autotune: bool = True
     """On a GPU: time the algorithms of each convolution at first use and keep the fastest."""
 
-    prefetch: int = 2
-    """Batches that are read before they are asked for, where images are not resident."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
-        rule = "must be at least 1 (data.workers=0 reads nothing ahead)"
-        require(self.prefetch >= 1, "speed.prefetch", self.prefetch, rule)
+    prefetch: int = ruled(2, AT_LEAST_1)
+    """Batches that are read before they are asked for, where images are not resident; at least 1
+    (``data.workers=0`` reads nothing ahead)."""
 
 
 @dataclass
-class StrategyConfig:
+class StrategyConfig(Ruled, group="strategy"):
     """How one network is trained on several devices (package ``parallel``)."""
 
     name: StrategyName = neutral(StrategyName.single)
@@ -291,21 +233,15 @@ class StrategyConfig:
     bf16_gradients: bool = False
     """ddp: send gradients in bf16, half the bytes; the result is no longer that of one device."""
 
-    bucket_mb: float = neutral(4.0)
+    bucket_mb: float = neutral(4.0, POSITIVE)
     """ddp, towers, one_weird_trick: least MiB of gradients that are sent together."""
 
-    timeout: float = neutral(40.0)
+    timeout: float = neutral(40.0, POSITIVE)
     """Seconds that a process waits for another before the run ends as failed."""
-
-    def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
-        for name in ("bucket_mb", "timeout"):
-            value = getattr(self, name)
-            require(value > 0, f"strategy.{name}", value, "must be greater than 0")
 
 
 @dataclass
-class LoggerConfig:
+class LoggerConfig(Ruled, group="logger"):
     """Where metrics are logged besides metrics.csv."""
 
     wandb: bool = False
@@ -323,30 +259,33 @@ class LoggerConfig:
     entity: str | None = None
     """Team or user at W&B; null: the account's default."""
 
-    mode: str = "online"
+    mode: str = ruled("online", one_of("online", "offline", "disabled"))
     """W&B: online, offline or disabled."""
 
     tags: list[str] = field(default_factory=list)
     """Tags of the run at W&B."""
 
-    def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
-        known = self.mode in ("online", "offline", "disabled")
-        require(known, "logger.mode", self.mode, "must be online, offline or disabled")
-
 
 @dataclass
-class EvaluationConfig:
+class EvaluationConfig(Ruled, group="evaluation"):
     """How the best checkpoint is evaluated after training."""
 
     views: Views = Views.ten
     """ten: four corners, center and their mirrors, softmax averaged; one: center."""
 
-    batch_size: int = neutral(256)
+    batch_size: int = neutral(256, AT_LEAST_1)
     """Views in one forward pass, on one device."""
 
-    def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
-        require(
-            self.batch_size >= 1, "evaluation.batch_size", self.batch_size, "must be at least 1"
-        )
+
+@dataclass
+class SweepConfig(Ruled, group="sweep"):
+    """One sweep; it has no bearing on the result of a run."""
+
+    name: str = ruled("multirun", FOLDER)
+    """Folder of the sweep below ``runs/<data>/``; set by +sweep=..."""
+
+    job_timeout: float | None = ruled(None, POSITIVE)
+    """Seconds after which a job counts as hanging and is ended; null: never."""
+
+    dry_run: bool = False
+    """List the jobs, which are done, and what the rest will cost from what is known; start none."""

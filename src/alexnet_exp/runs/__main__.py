@@ -6,15 +6,8 @@ from pathlib import Path
 from rich.table import Table
 
 from alexnet_exp.console import console, percent
+from alexnet_exp.runs import read
 from alexnet_exp.runs.folder import RunFolder
-from alexnet_exp.runs.read import (
-    UnusableRunError,
-    read_config,
-    read_diverged,
-    read_metrics,
-    read_result,
-    run_folders,
-)
 
 _COLUMNS = ("experiment", "data", "seed", "state", "val", "test", "epochs", "seconds", "folder")
 
@@ -23,16 +16,16 @@ def row(folder: Path, root: Path) -> tuple[str, ...]:
     """The cells of one run, as in the table's heading."""
     shown = str(folder.relative_to(root))
     try:
-        config, result = read_config(folder) or {}, read_result(folder) or {}
+        config, result = read.read_config(folder) or {}, read.read_result(folder) or {}
         state = "finished" if result else "unfinished"
-        if not result and read_diverged(folder) is not None:
+        if not result and read.read_diverged(folder) is not None:
             state = "diverged"
         elif not result and RunFolder(folder).is_running():
             state = "running"
         metrics = result.get("metrics", {})
         errors = [metrics.get(f"{split}/top1_error") for split in ("val", "test")]
-        epochs = result.get("epochs", len(read_metrics(folder)))
-    except UnusableRunError as error:
+        epochs = result.get("epochs", len(read.read_metrics(folder)))
+    except read.UnusableRunError as error:
         return "?", "?", "?", error.reason, "", "", "", "", shown
     return (
         str(config.get("experiment", "?")), str(config.get("data", {}).get("name", "?")),
@@ -49,7 +42,7 @@ def main() -> None:
     )
     parser.add_argument("folder", nargs="?", default="runs", type=Path, help="default: runs")
     root = parser.parse_args().folder
-    folders = run_folders(root)
+    folders = read.run_folders(root)
     if not folders:
         parser.error(f"no run was started in {root}: name the folder that holds them")
     table = Table()

@@ -17,10 +17,11 @@ import contextlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,7 @@ _BEFORE = "before_"
 
 
 class RunFolder:
-    """The folder of one run.
-
-    Args:
-        path: Folder; made when the run starts.
-    """
+    """The folder of one run; made when the run starts."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -73,10 +70,7 @@ class RunFolder:
         )
 
     def _goes_further(self, config: Config, changed: dict[str, tuple[Any, Any]]) -> bool:
-        """Whether all that ``config`` asks for beyond the recorded run are more epochs.
-
-        A cosine schedule would have been another one from the first step.
-        """
+        """Whether it asks for more epochs alone; a cosine would have been another from step 1."""
         old, new = changed.get("trainer.max_epochs", (None, 0))
         more = len(changed) == 1 and isinstance(old, int) and old < new
         return more and config.optim.schedule != Schedule.cosine and self.last.exists()
@@ -113,15 +107,11 @@ class RunFolder:
             _write(self.path / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(marked)))
             _write(self.path / "environment.json", json.dumps(environment(), indent=2) + "\n")
         except Timeout as error:
-            raise UserError(
-                f"another process is running in {self.path}: wait for it, or set"
-                " hydra.run.dir=<another folder>"
-            ) from error
+            message = f"another process is running in {self.path}: wait for it"
+            raise UserError(f"{message}, or set hydra.run.dir=<another folder>") from error
         except OSError as error:
-            raise UserError(
-                f"can't write the run folder {self.path}: {error.strerror}; set"
-                " hydra.run.dir=<another folder>"
-            ) from error
+            message = f"can't write the run folder {self.path}: {error.strerror}"
+            raise UserError(f"{message}; set hydra.run.dir=<another folder>") from error
         return self.last.exists()
 
     def withdraw(self) -> None:
@@ -159,27 +149,19 @@ class RunFolder:
     def record(
         self, result: dict[str, Any], predictions: dict[str, dict[str, np.ndarray]], keep_last: bool
     ) -> None:
-        """Write predictions, then ``result.json``, each atomically.
+        """Write predictions (columns by split), then ``result.json``, each atomically.
 
-        Args:
-            result: What came out.
-            predictions: Columns by split.
-            keep_last: Keep ``last.ckpt``, which only an unfinished run needs.
+        ``last.ckpt`` is kept only if asked for: an unfinished run needs it.
         """
-        columns: dict[str, np.ndarray] = {}
         parts = [
             {**part, "split": np.full(len(part["index"]), split)}
             for split, part in predictions.items()
         ]
-        for name in parts[0] if parts else ():
-            columns[name] = np.concatenate([part[name] for part in parts])
+        names = parts[0] if parts else ()
+        columns: Any = {name: np.concatenate([part[name] for part in parts]) for name in names}
         partial = self.path / "predictions.partial.npz"
-        try:
-            np.savez_compressed(partial, **columns)  # type: ignore[arg-type]
-            os.replace(partial, self.path / "predictions.npz")
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        np.savez_compressed(partial, **columns)
+        os.replace(partial, self.path / "predictions.npz")
         _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
         for name in _RESULTS:
             (self.path / f"{_BEFORE}{name}").unlink(missing_ok=True)
@@ -193,24 +175,16 @@ def environment() -> dict[str, Any]:
     import torch  # seconds, which reading run folders does not need
 
     packages = ("alexnet-exp", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    changed = _git("status", "--porcelain", "--untracked-files=no")
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return {
         "git_revision": _git("rev-parse", "HEAD"),
-        "git_changed": None if changed is None else bool(changed),
+        "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": {package: version(package) for package in packages},
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cpu_cores": os.cpu_count(),
         "cpu_threads": torch.get_num_threads(),
-        "gpus": gpus,
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "command": sys.argv,
     }
 
@@ -218,23 +192,15 @@ def environment() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     """What git says of the checkout that this package lies in; None outside of one."""
     folder = Path(__file__).resolve().parents[3]
-    if not (folder / "pyproject.toml").exists():
+    if not (folder / "pyproject.toml").exists() or shutil.which("git") is None:
         return None
-    try:
-        run = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    run = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True)
     return run.stdout.strip() if run.returncode == 0 else None
 
 
 def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    file = Path("/proc/cpuinfo")
+    names = re.findall(r"model name\s*: (.*)", file.read_text()) if file.exists() else []
     return names[0] if names else platform.processor()
 
 

@@ -20,16 +20,14 @@ def _neutral(schema: Any, path: str = "") -> Iterator[str]:
 
 NEUTRAL = frozenset({
     *_neutral(Config),
-    *(f"trainer.{name}" for name in NEUTRAL_ARGUMENTS),
-    *(f"trainer.arguments.{name}" for name in NEUTRAL_ARGUMENTS),
+    *(f"trainer.{folded}{name}" for folded in ("", "arguments.") for name in NEUTRAL_ARGUMENTS),
 })  # fmt: skip
 """Dotted paths of groups and fields that may differ between two runs with the same result."""
 
 
 def is_neutral(path: str) -> bool:
     """Whether a field, such as ``trainer.progress``, has no bearing on the result."""
-    parts = path.split(".")
-    return any(".".join(parts[:end]) in NEUTRAL for end in range(1, len(parts) + 1))
+    return any(f"{path}.".startswith(f"{group}.") for group in NEUTRAL)
 
 
 def bearing(plain: dict[str, Any], path: str = "") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Reads back what a run folder holds, and checks it: the one place that parses its files.
 
-A run may have been killed, and a disk may have lost bytes, so anything may be in a file. Whatever
-is not as a run wrote it is an :class:`UnusableRunError`, which names the file.
+A run may have been killed, and a disk may have lost bytes: whatever is not as a run wrote it is an
+:class:`UnusableRunError`, which names the file.
 """
 
 import csv
@@ -51,16 +51,7 @@ _COLUMNS = {  # kinds of NumPy, number of axes
 
 
 class UnusableRunError(UserError):
-    """A file of a run folder is damaged, or not of a run.
-
-    Args:
-        file: The file.
-        reason: ``is damaged (why)``.
-        way_out: What to do about it; None: remove the folder.
-
-    Attributes:
-        reason: The same with the file's name, without the way out.
-    """
+    """A file of a run folder is damaged, or not of a run; ``reason`` is without the way out."""
 
     def __init__(self, file: Path, reason: str, way_out: str | None = None) -> None:
         super().__init__(f"{file} {reason}: {way_out or f'remove {file.parent} to run again'}")
@@ -69,23 +60,17 @@ class UnusableRunError(UserError):
 
 def run_folders(root: Path) -> list[Path]:
     """Every folder in ``root`` that a run was started in, or ``root`` itself, by path."""
-    return sorted(_run_folders(root))
-
-
-def _run_folders(root: Path) -> Iterator[Path]:
+    found = []
     for place, below, files in os.walk(root):
         started = "config.yaml" in files and ("environment.json" in files or "checkpoints" in below)
         if started or "result.json" in files or "diverged.json" in files:
             below.clear()  # what lies inside is not another run
-            yield Path(place)
+            found.append(Path(place))
+    return sorted(found)
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """``config.yaml``, with ``seed`` and ``experiment`` and its groups; None if there is none.
-
-    Raises:
-        UnusableRunError: It is damaged or of another program.
-    """
+    """``config.yaml``, with ``seed`` and ``experiment`` and its groups; None if there is none."""
     file = folder / "config.yaml"
     if not file.exists():
         return None
@@ -103,11 +88,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """``result.json``, with ``metrics``; None if the run has not finished.
-
-    Raises:
-        UnusableRunError: It is damaged.
-    """
+    """``result.json``, with ``metrics``; None if the run has not finished."""
     file = folder / "result.json"
     result = _read_json(file, _RESULT, "metrics")
     if result is not None and not all(_is(value, _NUMBER) for value in result["metrics"].values()):
@@ -116,21 +97,13 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def read_diverged(folder: Path) -> str | None:
-    """Why the run came to nothing, as ``diverged.json`` says; None if it did not.
-
-    Raises:
-        UnusableRunError: The file is damaged.
-    """
+    """Why the run came to nothing, as ``diverged.json`` says; None if it did not."""
     content = _read_json(folder / "diverged.json", {"message": str}, "message")
     return None if content is None else str(content["message"])
 
 
 def read_environment(folder: Path) -> dict[str, Any] | None:
-    """``environment.json``; None if there is none.
-
-    Raises:
-        UnusableRunError: It is damaged.
-    """
+    """``environment.json``; None if there is none."""
     return _read_json(folder / "environment.json", _ENVIRONMENT)
 
 
@@ -150,18 +123,14 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         text = file.read_text(encoding="utf-8")
         rows: dict[float, dict[str, float]] = {}
         for cells in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
-            row = {name: _number(cell) for name, cell in cells.items()}
+            row = {
+                name: int(cell) if cell.isdecimal() else float(cell or "nan")
+                for name, cell in cells.items()
+            }
             if not isinstance(row["epoch"], int) or row["epoch"] < 1:
                 raise ValueError("epochs count from 1")
             rows[row["epoch"]] = row
     return [rows[epoch] for epoch in sorted(rows)]
-
-
-def _number(cell: str) -> float:
-    try:
-        return int(cell)
-    except ValueError:
-        return float(cell or "nan")
 
 
 def read_predictions(folder: Path) -> dict[str, np.ndarray]:
@@ -191,11 +160,7 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
 
 
 def check_predictions(folder: Path) -> None:
-    """A quick look whether ``predictions.npz`` is there and whole, without reading all of it.
-
-    Raises:
-        UnusableRunError: It is missing or cut off.
-    """
+    """A quick look whether ``predictions.npz`` is there and whole, without reading all of it."""
     file = folder / "predictions.npz"
     with _reading(file), file.open("rb") as opened:
         whole = zipfile.is_zipfile(opened)

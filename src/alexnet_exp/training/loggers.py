@@ -14,7 +14,7 @@ from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from alexnet_exp.config import Config, to_plain
-from alexnet_exp.config.sweep import SweepConfig
+from alexnet_exp.config.training import SweepConfig
 from alexnet_exp.errors import UserError
 
 # wandb is imported where it is used: it costs a second that other runs need not wait.
