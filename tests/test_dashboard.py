@@ -13,7 +13,8 @@ import wandb
 
 from alexnet_exp import dashboard
 from alexnet_exp.training.fit import train
-from tests.training.test_loggers import SMALL, read_wandb
+from tests.conftest import ComposeConfig
+from tests.training.test_loggers import read_wandb
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -44,12 +45,12 @@ def shown(panel: dict[str, Any]) -> dict[str, str]:
     return dict.fromkeys(panel["config"].get("metrics", []), panel["viewType"])
 
 
-def test_panels_show_what_runs_log(command: Command, compose_config, tmp_path: Path) -> None:
+def test_panels_show_what_runs_log(command: Command, tiny: ComposeConfig, tmp_path: Path) -> None:
     code, printed, _ = command("entity=team", "--dry-run")
     assert code == 0
     view = json.loads(printed)
-    stores = f"data.stores={tmp_path / 'stores'}"
-    train(compose_config(*SMALL, stores, "logger=wandb", "logger.mode=offline"), tmp_path / "run")
+    config = tiny("trainer.max_epochs=1", "logger=wandb", "logger.mode=offline")
+    train(config, tmp_path / "run")
     read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*")))
     logged, summary = set().union(*read.rows), set(read.summary)
     metrics = {k: kind for panel in panels_of(view) for k, kind in shown(panel).items()}

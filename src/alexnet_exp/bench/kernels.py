@@ -45,7 +45,7 @@ def measure(bench: BenchConfig, course: Course) -> dict[str, Any]:
 
     found: list[dict[str, Any]] = []
     for batch in bench.batches:
-        found += course.take(f"kernels, batch {batch}", WINDOWS, partial(measure_all, batch))
+        found += course.take(f"kernels, batch {batch}", WINDOWS, partial(list, measure_all(batch)))
     title = f"Kernels on {torch.cuda.get_device_name()}, where a copy moves {rate / 1e12:.2f} TB/s"
     rows = [
         [name, *(f"{value:.2f}" for value in values)] for name, *values in map(dict.values, found)
