@@ -67,7 +67,6 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
         ("batch_size=8", "did you mean data.batch_size or evaluation.batch_size?"),
         ("trainer.lr=.1", "trainer.lr: there is no such field; did you mean optim.lr?"),
         ("data.root=a(b", "two pairs of quotes, \"data.root='a(b'\""),
-        ("data.name=../elsewhere", "data.name=../elsewhere names a folder"),
         ("data.stores=/proc/none/x", "set data.stores=<a folder of yours>"),
     ],
 )
@@ -85,6 +84,13 @@ def test_all_layers_that_are_lacking_are_named_at_once(command) -> None:
     assert "model.sees_both_towers: no layer 'fc7'; choose from conv2" in printed
     assert "model.dropout_after: no layer 'fc6', 'fc7'; choose from conv5" in printed
     assert "model.init.bias_layers: no layer 'fc7'; choose from conv1" in printed
+
+
+def test_name_of_the_data_is_no_path(command, tmp_path: Path) -> None:
+    code, printed = command("data.name=../elsewhere")
+    assert code == 2
+    assert "data.name=../elsewhere names a folder" in printed
+    assert not list(tmp_path.rglob("*.*")), "no file is written there"
 
 
 def test_experiments_of_the_user_have_their_files_names(command, tmp_path: Path) -> None:
