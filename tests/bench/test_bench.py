@@ -20,7 +20,7 @@ from alexnet_exp.config.bench import BenchConfig, BenchRun, register_bench
 from alexnet_exp.config.training import StrategyName
 
 TINY = (
-    "profile=cpu", "bench.rounds=2", "bench.seconds=0.05", "bench.batches=[8]", "model.width=0.02",
+    "profile=cpu", "bench.rounds=1", "bench.seconds=0.05", "bench.batches=[8]", "model.width=0.02",
     "model.fc=[16,16]", "model.input_size=67", "data.image_size=72", "data.synthetic_images=60",
     "trainer.precision=32-true", "trainer.channels_last=true", "trainer.progress=false",
 )  # fmt: skip
@@ -71,7 +71,7 @@ def test_parts_are_recorded_and_others_kept(
     )  # fmt: skip
     assert code == 0, printed
     assert courses[0].windows_left == pytest.approx(0)
-    assert "batch 8, mapped: plain PyTorch, round 2 of 2 (about" in printed
+    assert "batch 8, mapped: plain PyTorch, round 1 of 1 (about" in printed
     assert printed.index("end to end / plain") < printed.index("Ceilings") < printed.index("norm1")
     found = json.loads((tmp_path / "bench.json").read_text())
     assert found["parallel"] == earlier["parallel"]
@@ -80,7 +80,7 @@ def test_parts_are_recorded_and_others_kept(
     measured = found["throughput"]
     [case] = measured["cases"]
     rounds = {path: case[path]["rounds"] for path in PATHS}
-    assert {len(values) for values in rounds.values()} == {2}
+    assert {len(values) for values in rounds.values()} == {1}
     assert min(min(values) for values in rounds.values()) > 0
     assert case_record(8, "mapped", rounds).items() <= case.items()
     assert headline(case).items() <= found.items()
@@ -99,7 +99,7 @@ def test_parts_are_recorded_and_others_kept(
         (variant, "images_per_second", "default_images_per_second"),
     ):
         assert one["ratio"] == ratio(one[over]["rounds"], one[under]["rounds"])
-    assert [len(found["evaluation"][views]["rounds"]) for views in ("one", "ten")] == [2, 2]
+    assert [len(found["evaluation"][views]["rounds"]) for views in ("one", "ten")] == [1, 1]
     jpeg = measured["jpeg"]
     assert (jpeg["side"], jpeg["images"]) == (72, 45)
     assert 0 < jpeg["bytes_per_image"] < 72 * 72 * 3
