@@ -83,7 +83,6 @@ def test_no_job_takes_others_along_and_the_folder_decides_what_became_of_it(
     assert "result.json is damaged" in outcomes["damaged"].reason
     assert 2.0 < outcomes["hanging"].seconds < 15.0
     result = outcomes["finished"].result
-    assert result is not None
     assert result["metrics"] == {"val/top1_error": 0.5, "test/top1_error": 0.25}
 
 
@@ -189,7 +188,6 @@ def test_job_ends_with_a_sweep_that_was_killed(tmp_path: Path) -> None:
         "child_environment()); print(c.process.pid, flush=True); time.sleep(99)"
     )
     sweep = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert sweep.stdout is not None
     pid = int(sweep.stdout.readline())
     assert not gone(pid)
     sweep.kill()

@@ -74,7 +74,6 @@ def test_the_same_command_goes_on(begun) -> None:
     assert [row["epoch"] for row in rows] == [1, 2]
     assert rows[0]["val/top1_error"] == first["val/top1_error"]
     result = read_result(begun.broken)
-    assert result is not None
     assert result["epochs"] == 2
     code, shown = begun.sweep("trainer.max_epochs=2")
     assert code == 0

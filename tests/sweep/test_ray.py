@@ -133,8 +133,8 @@ def test_first_machine_that_fails_decides(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(ray_nodes, "ray", SimpleNamespace(wait=wait, get=lambda ending: ending))
     well, later = Ending(0, 5.0), Ending(0, 9.0)
     killed, lost = Ending(-9, 2.0, "killed by SIGKILL"), Ending(1, 3.0, "exit code 1")
-    assert ray_nodes.first_failure([later, well]) is later  # type: ignore[list-item]
-    ended = ray_nodes.first_failure([lost, killed])  # type: ignore[list-item]
+    assert ray_nodes.first_failure([later, well]) is later
+    ended = ray_nodes.first_failure([lost, killed])
     assert (ended.returncode, ended.reason) == (-9, "machine 1: killed by SIGKILL")
 
 

@@ -149,7 +149,6 @@ def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
     process = multiprocessing.get_context("spawn").Process(target=task)
     process.start()
     wait_for(lambda: process_of(tmp_path) is not None, 60)
-    assert process.pid is not None
     os.kill(process.pid, signal.SIGTERM)
     process.join(30)
     assert process.exitcode == 128 + signal.SIGTERM

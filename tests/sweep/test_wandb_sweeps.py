@@ -35,9 +35,7 @@ each_sweep = pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 
 
 def load(file: Path) -> dict[str, Any]:
-    sweep = load_sweep_config(str(file))  # as ``wandb sweep`` does
-    assert sweep is not None
-    return sweep
+    return load_sweep_config(str(file))  # as ``wandb sweep`` does
 
 
 def configurations(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -64,7 +62,6 @@ def test_these_sweeps_ship() -> None:
 def test_file_fits_the_published_schema_and_opens_with_its_question(file: Path) -> None:
     jsonschema.Draft7Validator(SCHEMA).validate(load(file))
     comments = re.match(r"(#.*\n)+", file.read_text())
-    assert comments is not None
     assert "?" in comments[0].splitlines()[0] + comments[0].splitlines()[1]
     for part in (f"wandb sweep sweeps/{file.name}", "wandb agent ", "Cost:", "Measured:"):
         assert part in comments[0]
@@ -129,8 +126,6 @@ def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, s
     assert agent._run_processes["run456"].wait() == 0
 
     config, result = read_config(tmp_path / "run"), read_result(tmp_path / "run")
-    assert config
-    assert result
     assert result["experiment"] == arguments.get("experiment", {"value": "baseline"})["value"]
     assert config["seed"] == arguments.get("seed", {"value": 0})["value"]
     read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*-run456")))
