@@ -1,9 +1,10 @@
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alexnet_exp.network.kernels import cpu
 from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
+from tests.network.kernels.formulas import normalized, with_gradient
 
 # bf16 keeps 8 bits: rounding to nearest is off by 2^-8 of the value at most.
 BF16 = 1.001 * 2**-8
@@ -26,19 +27,6 @@ def maps(*shape: int, dtype: torch.dtype = torch.float64, spread: float = 50.0) 
     return (spread * torch.randn(*shape, generator=generator, dtype=torch.float64)).to(dtype)
 
 
-def written_out(x: Tensor, towers: int, size: int, alpha: float, beta: float, k: float) -> Tensor:
-    """The paper's formula, term by term."""
-    out = torch.empty_like(x)
-    per_tower = x.shape[1] // towers
-    for i in range(x.shape[1]):
-        first = i // per_tower * per_tower
-        total = torch.zeros_like(x[:, 0])
-        for j in range(max(first, i - size // 2), min(first + per_tower - 1, i + size // 2) + 1):
-            total = total + x[:, j] ** 2
-        out[:, i] = x[:, i] / (k + alpha * total) ** beta
-    return out
-
-
 @pytest.mark.parametrize("towers", [1, 2])
 @pytest.mark.parametrize("size", [1, 3, 5])
 @pytest.mark.parametrize(("alpha", "beta", "k"), [(1e-4, 0.75, 2.0), (3e-3, 0.6, 1.0)])
@@ -48,19 +36,8 @@ def test_equals_the_formula(
 ) -> None:
     x = maps(2, channels, 3, 4)
     norm = LocalResponseNorm(channels, towers, size, alpha, beta, k)
-    torch.testing.assert_close(
-        norm(x), written_out(x, towers, size, alpha, beta, k), rtol=1e-12, atol=1e-12
-    )
-
-
-def test_towers_do_not_see_each_other() -> None:
-    x = maps(1, 8, 1, 1)
-    changed = x.clone()
-    changed[:, 4:] *= 10
-    apart, together = LocalResponseNorm(8, 2), LocalResponseNorm(8, 1)
-    assert torch.equal(apart(x)[:, :4], apart(changed)[:, :4])
-    differs = (together(x) != together(changed))[0, :4, 0, 0]
-    assert differs.tolist() == [False, False, True, True]  # a window of five reaches two maps
+    expected = normalized(x, towers, alpha, k, False, size, beta)
+    torch.testing.assert_close(norm(x), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("towers", [1, 2])
@@ -72,40 +49,10 @@ def test_gradient_equals_finite_differences(towers: int, size: int, beta: float)
     assert torch.autograd.gradcheck(norm, (x,), eps=1e-6, atol=1e-8, rtol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "memory_format", [torch.contiguous_format, torch.channels_last], ids=["nchw", "nhwc"]
-)
-def test_equals_torch_with_alpha_times_size(memory_format: torch.memory_format) -> None:
-    x = maps(2, 32, 5, 6, dtype=torch.float32).contiguous(memory_format=memory_format)
-    weight = torch.randn(x.shape, generator=torch.Generator().manual_seed(1))
-    results = []
-    for norm in (
-        LocalResponseNorm(32, 1, 5, alpha=1e-4, beta=0.75, k=2.0),
-        nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0),
-    ):
-        leaf = x.clone().requires_grad_()
-        out = norm(leaf)
-        (out * weight).sum().backward()
-        results.append((out, leaf.grad))
-    torch.testing.assert_close(results[0], results[1], rtol=2e-6, atol=1e-5)
-
-
-@pytest.mark.parametrize("towers", [1, 2])
-def test_channels_last_stays_channels_last(towers: int) -> None:
-    x = maps(2, 16, 5, 6, dtype=torch.float32).to(memory_format=torch.channels_last)
-    x.requires_grad_()
-    out = LocalResponseNorm(16, towers)(x)
-    assert out.is_contiguous(memory_format=torch.channels_last)
-    (grad,) = torch.autograd.grad(out, x, torch.ones_like(out))
-    assert grad.is_contiguous(memory_format=torch.channels_last)
-
-
 @pytest.mark.parametrize("autocast", [False, True])
 def test_bf16_loses_no_more_than_the_rounding_of_its_output(autocast: bool) -> None:
     x = maps(2, 16, 4, 4, dtype=torch.bfloat16)
-    wide = x.double().requires_grad_()
-    expected = written_out(wide, 2, 5, 1e-4, 0.75, 2.0)
-    (gradient,) = torch.autograd.grad(expected, wide, torch.ones_like(expected))
+    expected, gradient = with_gradient(x, torch.ones_like(x), 2, 1e-4, 2.0, False)
     leaf = x.clone().requires_grad_()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         out = LocalResponseNorm(16, 2)(leaf)
@@ -140,9 +87,7 @@ def test_float32_is_off_by_a_few_roundings(
     leaf = x.clone().requires_grad_()
     out = norm(leaf)
     (grad,) = torch.autograd.grad(out, leaf, weight)
-    wide = x.double().requires_grad_()
-    exact = written_out(wide.relu() if relu else wide, 2, size, 1e-4, 0.75, 2.0)
-    (exact_grad,) = torch.autograd.grad(exact, wide, weight.double())
+    exact, exact_grad = with_gradient(x, weight, 2, 1e-4, 2.0, relu, size)
     assert out.is_contiguous(memory_format=memory_format)
     assert grad.is_contiguous(memory_format=memory_format)
     torch.testing.assert_close(out.double(), exact, rtol=6e-7, atol=0)

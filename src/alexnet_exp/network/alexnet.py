@@ -45,8 +45,8 @@ class AlexNet(nn.Module):
     def from_name(cls, name: str, **changes: Any) -> Self:
         """A preset of conf/model/ with fields of ``ModelConfig`` changed.
 
-        ``AlexNet.from_name("caffenet", classes=10, normalization="none")``; see
-        ``presets.preset``, which raises ValueError for names and fields that do not exist.
+        ``AlexNet.from_name("caffenet", classes=10, normalization="none")``; raises as
+        ``presets.preset`` does.
         """
         return cls(preset(name, **changes))
 
@@ -84,9 +84,8 @@ def _activation(config: ModelConfig) -> nn.Module:
 
 
 def _pool(conv: ConvConfig, layer: LayerPlan, config: ModelConfig) -> nn.Module:
-    if conv.pool == Pool.max:
-        return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=config.pool_ceil)
-    return nn.AvgPool2d(layer.kernel, layer.stride, ceil_mode=config.pool_ceil)
+    kind = nn.MaxPool2d if conv.pool == Pool.max else nn.AvgPool2d
+    return kind(layer.kernel, layer.stride, ceil_mode=config.pool_ceil)
 
 
 def _norms(
@@ -114,7 +113,9 @@ def _classifier(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple
         modules.append((f"drop{names[0].removeprefix('fc')}_in", nn.Dropout(config.dropout)))
     for name in names:
         layer, number = layers[name], name.removeprefix("fc")
-        modules.append((name, TowerLinear.build(layer)))
+        shape = layer.inputs, layer.outputs
+        apart = layer.groups > 1
+        modules.append((name, TowerLinear(*shape, layer.groups) if apart else nn.Linear(*shape)))
         if name != names[-1]:
             modules.append((f"{config.activation}{number}", _activation(config)))
             if config.dropout and name in config.dropout_after:
@@ -139,13 +140,6 @@ class TowerLinear(nn.Module):
         self.weight = nn.Parameter(torch.empty(outputs, inputs // towers))
         self.bias = nn.Parameter(torch.zeros(outputs))
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
-
-    @staticmethod
-    def build(layer: LayerPlan) -> nn.Module:
-        """``nn.Linear`` where there is one tower, else this class."""
-        if layer.groups == 1:
-            return nn.Linear(layer.inputs, layer.outputs)
-        return TowerLinear(layer.inputs, layer.outputs, layer.groups)
 
     def extra_repr(self) -> str:
         """Sizes."""

@@ -1,5 +1,6 @@
 """Local response normalization, the one hot operation of AlexNet (section 3.3)."""
 
+from copy import deepcopy
 from enum import StrEnum
 
 import torch
@@ -58,9 +59,8 @@ class LocalResponseNorm(nn.Module):
 
     def of_one_tower(self) -> "LocalResponseNorm":
         """What normalizes the maps of one tower as this does those of all."""
-        maps = self.channels // self.towers
-        one = LocalResponseNorm(maps, 1, self.size, self.alpha, self.beta, self.k)
-        one.fast, one.relu = self.fast, self.relu
+        one = deepcopy(self)
+        one.channels, one.towers = self.channels // self.towers, 1
         return one
 
     def forward(self, x: Tensor) -> Tensor:

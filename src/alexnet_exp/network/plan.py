@@ -82,6 +82,7 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
                           conv.kernel, conv.stride, conv.padding, extra)
             )  # fmt: skip
             channels, size, sees_both = width, out, False
+        normalizes = config.normalization != Normalization.none and name not in config.without
         for step in conv.order or config.order:
             number = name.removeprefix("conv")
             if step == Step.pool and conv.pool != Pool.none:
@@ -92,7 +93,7 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
                 layers.append(
                     LayerPlan(f"pool{number}", "pool", channels, channels, 1, size, kernel, 2)
                 )
-            if step == Step.normalization and _normalized(config, name):
+            if step == Step.normalization and conv.normalize and normalizes:
                 layers.append(
                     LayerPlan(f"norm{number}", "norm", channels, channels, config.towers, size)
                 )
@@ -109,14 +110,6 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
 def _scaled(width: int, config: ModelConfig) -> int:
     """Width times the multiplier, rounded to a multiple of the towers."""
     return max(1, round(width * config.width / config.towers)) * config.towers
-
-
-def _normalized(config: ModelConfig, name: str) -> bool:
-    return (
-        config.normalization != Normalization.none
-        and config.conv[name].normalize
-        and name not in config.without
-    )
 
 
 def _conv_output(conv: ConvConfig, size: int) -> tuple[int, int]:

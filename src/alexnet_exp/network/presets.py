@@ -1,13 +1,13 @@
-"""The presets of conf/model/ by name, without Hydra: for notebooks and for others' Hydra apps."""
+"""The presets of conf/model/ by name, for notebooks and for others' Hydra apps."""
 
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from alexnet_exp.config import conf_folder
+from alexnet_exp.config import compose, composing, conf_folder
 from alexnet_exp.config.model import ModelConfig
 
 
@@ -26,33 +26,23 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     known = sorted(["paper", *(file.stem for file in (conf_folder() / "model").glob("*.yaml"))])
     if name not in known:
         raise ValueError(f"there is no model {name!r}; {_did_you_mean(name, known)}")
+    with composing():
+        composed = compose([f"model={name}", "~recipe"])
     try:
-        merged = OmegaConf.merge(_read(name), changes)
+        merged = OmegaConf.merge(composed, {"model": changes})
     except (ConfigKeyError, ConfigAttributeError) as error:
         owner = error.object_type
         names = [item.name for item in fields(owner)] if is_dataclass(owner) else []
         raise ValueError(
-            f"a model has no field {error.full_key}; {_did_you_mean(str(error.key), names)}"
+            f"there is no field {error.full_key}; {_did_you_mean(str(error.key), names)}"
         ) from error
     except OmegaConfBaseException as error:
-        raise ValueError(f"model.{error.full_key}: {str(error).splitlines()[0]}") from error
-    model = OmegaConf.to_object(merged)
+        raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
+    model = OmegaConf.to_object(merged.model)
     assert isinstance(model, ModelConfig)
     model.classes = model.classes or 1000
     model.input_channels = model.input_channels or 3
     return model
-
-
-def _read(name: str) -> DictConfig:
-    """What Hydra composes of a preset and those that it begins with."""
-    if name == "paper":
-        return OmegaConf.structured(ModelConfig)
-    values = OmegaConf.load(conf_folder() / "model" / f"{name}.yaml")
-    assert isinstance(values, DictConfig)
-    bases = [_read(base) for base in values.pop("defaults", []) if base != "_self_"]
-    merged = OmegaConf.merge(OmegaConf.structured(ModelConfig(conv={})), *bases, values)
-    assert isinstance(merged, DictConfig)
-    return merged
 
 
 def _did_you_mean(wrong: str, known: list[str]) -> str:

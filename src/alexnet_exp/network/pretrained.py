@@ -1,11 +1,15 @@
 """Weights of others, for the preset that is their network."""
 
-import re
 from collections.abc import Mapping
 
 from torch import Tensor
 
-from alexnet_exp.network.alexnet import AlexNet, weighted_layers
+from alexnet_exp.network.alexnet import AlexNet
+
+_LAYERS = (
+    *(f"features.{i}" for i in (0, 3, 6, 8, 10)),
+    *(f"classifier.{i}" for i in (1, 4, 6)),
+)
 
 
 def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
@@ -19,35 +23,20 @@ def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
         ``model``, changed in place.
 
     Raises:
-        ValueError: A layer's shape differs or a key is missing.
+        ValueError: A layer's shape differs, or a key is missing or of another network.
     """
-    foreign = [key for key in state if not re.fullmatch(r"(features|classifier)\.\d+\.\w+", key)]
-    if foreign:
-        raise ValueError(f"{foreign[0]} is not of torchvision's alexnet: pass its state dict")
-    # Both lists run in network order; torchvision numbers its layers within each Sequential.
-    theirs = sorted(
-        {key.rpartition(".")[0] for key in state},
-        key=lambda name: (name.split(".")[0] != "features", int(name.split(".")[1])),
-    )
-    ours = weighted_layers(model)
-    if len(theirs) != len(ours):
+    keys = [f"{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias")]
+    for key in keys:
+        if key not in state:
+            raise ValueError(f"{key} is missing from the state dict of torchvision's alexnet")
+    for key in state:
+        if key not in keys:
+            raise ValueError(f"{key} is not of torchvision's alexnet: pass its state dict")
+    ours = dict(model.named_parameters())  # in network order, as theirs
+    if [parameter.shape for parameter in ours.values()] != [state[key].shape for key in keys]:
         raise ValueError(
-            f"torchvision's alexnet has {len(theirs)} layers, this has {len(ours)}: use"
-            " model=torchvision"
+            "the shapes are not those of torchvision's alexnet: use model=torchvision and"
+            f" model.classes={len(state[keys[-1]])}"
         )
-    pairs = []
-    for (name, module), key in zip(ours, theirs, strict=True):
-        for part in ("weight", "bias"):
-            source, target = state.get(f"{key}.{part}"), getattr(module, part)
-            if source is None:
-                raise ValueError(f"{key}.{part} is missing from torchvision's state dict")
-            if source.shape != target.shape:
-                raise ValueError(
-                    f"{key}.{part} has shape {tuple(source.shape)}, {name} needs"
-                    f" {tuple(target.shape)}: use model=torchvision"
-                    f" and model.classes={state[theirs[-1] + '.weight'].shape[0]}"
-                )
-            pairs.append((target, source))
-    for target, source in pairs:
-        target.data.copy_(source)
+    model.load_state_dict({name: state[key] for name, key in zip(ours, keys, strict=True)})
     return model

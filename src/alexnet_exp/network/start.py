@@ -34,31 +34,25 @@ def layer_signals(network: AlexNet, images: Tensor, labels: Tensor) -> list[Laye
         images: (N, C, s, s) float32, N at least 2.
         labels: (N,) int64.
     """
-    outputs: dict[str, Tensor] = {}
     layers = weighted_layers(network)
+    outputs: list[Tensor] = []
 
-    def keep(name: str) -> None:
-        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            outputs[name] = output.detach().clone()
+    def keep(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        outputs.append(output.detach().clone())
 
-        hooks.append(modules[name].register_forward_hook(hook))
-
-    hooks: list[torch.utils.hooks.RemovableHandle] = []
-    modules = dict(layers)
-    for name in modules:
-        keep(name)
+    hooks = [module.register_forward_hook(keep) for _, module in layers]
     loss = F.cross_entropy(network(images), labels)
-    for handle in hooks:
-        handle.remove()
+    for hook in hooks:
+        hook.remove()
     gradients = torch.autograd.grad(loss, [module.weight for _, module in layers])
     return [
         LayerSignal(
             name,
-            outputs[name].mean(0).abs().mean().item(),
-            outputs[name].std(0).mean().item(),
+            output.mean(0).abs().mean().item(),
+            output.std(0).mean().item(),
             gradient.norm().item(),
         )
-        for (name, _), gradient in zip(layers, gradients, strict=True)
+        for (name, _), output, gradient in zip(layers, outputs, gradients, strict=True)
     ]
 
 

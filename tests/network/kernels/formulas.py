@@ -5,27 +5,28 @@ import torch
 from torch import Tensor
 
 
-def normalized(x: Tensor, towers: int, alpha: float, k: float, relu: bool) -> Tensor:
-    """b_i = a_i / (k + alpha * sum_j a_j^2) ** .75 over the five maps around i, (N, C, H, W)."""
-    a = x.clamp(min=0) if relu else x
+def normalized(
+    x: Tensor, towers: int, alpha: float, k: float, relu: bool, size: int = 5, beta: float = 0.75
+) -> Tensor:
+    """b_i = a_i / (k + alpha * sum_j a_j^2) ** beta over the maps around i, (N, C, H, W)."""
+    a = x.relu() if relu else x
     maps = []
-    of_tower = x.shape[1] // towers
+    of_tower, half = x.shape[1] // towers, size // 2
     for i in range(x.shape[1]):
         first = i // of_tower * of_tower
-        window = a[:, max(i - 2, first) : min(i + 3, first + of_tower)]
-        maps.append(a[:, i] / (k + alpha * window.square().sum(1)) ** 0.75)
+        window = a[:, max(i - half, first) : min(i + half + 1, first + of_tower)]
+        maps.append(a[:, i] / (k + alpha * window.square().sum(1)) ** beta)
     return torch.stack(maps, 1)
 
 
 def with_gradient(
-    x: Tensor, grad: Tensor, towers: int, alpha: float, k: float, relu: bool
+    x: Tensor, grad: Tensor, towers: int, alpha: float, k: float, relu: bool, size: int = 5
 ) -> tuple[Tensor, Tensor]:
     """The normalized maps and the gradient by ``x``, both float64, by autograd."""
     leaf = x.detach().double().requires_grad_()
-    y = normalized(leaf, towers, alpha, k, relu)
-    y.backward(grad.double())
-    assert leaf.grad is not None
-    return y.detach(), leaf.grad
+    y = normalized(leaf, towers, alpha, k, relu, size)
+    (gradient,) = torch.autograd.grad(y, leaf, grad.double())
+    return y.detach(), gradient
 
 
 def cut(

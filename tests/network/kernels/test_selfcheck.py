@@ -164,7 +164,7 @@ def test_a_triton_crop_that_fails_steps_aside(
     pretend_to_have_a_gpu(monkeypatch)
     monkeypatch.setattr(gpu, "crop", broken)
     for _ in range(2):
-        assert not gpu._crop_agrees(CPU, torch.float32, 24, 17, 3)
+        assert not gpu._check_crop(CPU, torch.float32, 24, 17, 3)
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("cropping by Triton: torch's operations take its place")
 

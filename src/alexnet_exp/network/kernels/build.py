@@ -71,10 +71,7 @@ def load_library() -> tuple[ctypes.CDLL, str]:
 def _compile(compiler: list[str], library: Path) -> None:
     for extra in (("-fopenmp",), ()):  # clang may have no OpenMP: one thread then
         command = [*compiler, *_FLAGS, *extra, "-o", str(library), str(SOURCE), "-lm"]
-        try:
-            run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            raise NotCompiledError(f"{compiler[0]} took more than {_SECONDS} seconds") from error
+        run = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
         if run.returncode == 0:
             return
     reason = (run.stderr.strip().splitlines() or ["no message"])[0]

@@ -48,16 +48,16 @@ def supports_crop(images: Tensor, size: int, dtype: torch.dtype) -> bool:
         and images.dim() == 4
         and images.shape[1] == images.shape[2]
         and images.is_contiguous()
-        and _crop_agrees(images.device, dtype, images.shape[1], size, images.shape[3])
+        and _runs_triton(images.device)
+        and _check_crop(images.device, dtype, images.shape[1], size, images.shape[3])
     )
 
 
 def lrn(x: Tensor, towers: int, alpha: float, k: float, relu: bool = False) -> Tensor:
     """Local response normalization with beta .75 (section 3.3); differentiable once.
 
-    ``b_i = a_i / (k + alpha * sum_j a_j^2) ** .75`` over five maps, computed in float32. Forward
-    it reads x and writes y; backward it reads x and the gradient and writes a gradient; nothing
-    else is kept.
+    Over five maps, computed in float32. Forward it reads x and writes y; backward it reads x and
+    the gradient and writes a gradient; nothing else is kept.
 
     Args:
         x: (N, C, H, W), one that ``supports_lrn`` accepts.
@@ -87,21 +87,13 @@ def crop(
 ) -> Tensor:
     """Cut a square out of each image, flip it, subtract the mean, add noise, and scale.
 
-    ``out[n, c, y, x] = (images[r, t + y, l + x', c] - mean[t + y, l + x', c] + noise[n, c]) * s``
-    with r, t, l the n-th of ``rows``, ``top``, ``left``, s the ``scale``, and x' counted from the
-    right where ``flip``; in float32, rounded at the end. The same as data/augmentation.py computes
-    without resized crops.
+    As ``cpu.crop``, for bf16, fp16 and float32: computed in float32, rounded at the end. The same
+    as data/augmentation.py computes without resized crops.
 
     Args:
         images: (M, S, S, C) uint8, which ``supports_crop`` accepts: a store or a batch of it.
         rows: (N,) int64, which images.
-        top, left: (N,) int64 upper left corners, 0 to S - size. They are not checked.
-        flip: (N,) bool.
-        mean: (S, S, C) float32 mean image, in gray levels.
-        noise: (N, C) float32 shift of all pixels of an image, in gray levels, or None.
-        scale: Factor of the result.
-        size: Side of the crops in pixels.
-        dtype: Of the result: bf16, fp16 or float32.
+        top, left, flip, mean, noise, scale, size, dtype: As ``cpu.crop`` has them.
 
     Returns:
         (N, C, size, size) in channels-last memory.
@@ -111,35 +103,17 @@ def crop(
     side, channels = images.shape[1], images.shape[3]
     out = torch.empty(len(rows), size, size, channels, dtype=dtype, device=images.device)
     programs = -(-size // LINES)  # of an image
+    tensors = rows, top, left, flip, mean, mean if noise is None else noise
     crop_kernel[(len(rows) * programs,)](
-        images,
-        rows.contiguous(),
-        top.contiguous(),
-        left.contiguous(),
-        flip.contiguous(),
-        mean.contiguous(),
-        mean if noise is None else noise.contiguous(),
-        out,
-        scale,
-        side,
-        SIZE=size,
-        CHANNELS=channels,
-        NOISE=noise is not None,
-        B=BLOCK,
-        LINES=LINES,
-    )
+        images, *(tensor.contiguous() for tensor in tensors), out, scale, side,
+        SIZE=size, CHANNELS=channels, NOISE=noise is not None, B=BLOCK, LINES=LINES,
+    )  # fmt: skip
     return out.permute(0, 3, 1, 2)
 
 
 @torch.compiler.assume_constant_result
 def _lrn_agrees(device: torch.device, dtype: torch.dtype, channels: int, towers: int) -> bool:
     return _runs_triton(device) and _check_lrn(device, dtype, channels, towers)
-
-
-def _crop_agrees(
-    device: torch.device, dtype: torch.dtype, side: int, size: int, channels: int
-) -> bool:
-    return _runs_triton(device) and _check_crop(device, dtype, side, size, channels)
 
 
 def _runs_triton(device: torch.device) -> bool:
@@ -158,10 +132,9 @@ def _check_lrn(device: torch.device, dtype: torch.dtype, channels: int, towers: 
     def check() -> None:
         x = torch.empty(2, channels, 17, 17, dtype=dtype, device=device)
         x = x.contiguous(memory_format=torch.channels_last)
-        check_lrn(lambda x: lrn(x, towers, 1e-2, 2.0, relu=True), x, towers)
+        check_lrn(lrn, x, towers)
 
-    key = _key("lrn", device, dtype, channels, towers)
-    return agrees("LRN by Triton", key, check)
+    return agrees("LRN by Triton", _key("lrn", device, dtype, channels, towers), check)
 
 
 @cache
@@ -171,8 +144,7 @@ def _check_crop(
     def check() -> None:
         check_crop(partial(crop, size=size, dtype=dtype), device, side, size, channels)
 
-    key = _key("crop", device, dtype, side, size, channels)
-    return agrees("cropping by Triton", key, check)
+    return agrees("cropping by Triton", _key("crop", device, dtype, side, size, channels), check)
 
 
 def _key(kernel: str, device: torch.device, *sizes: Any) -> str:

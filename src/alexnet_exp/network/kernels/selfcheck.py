@@ -15,9 +15,6 @@ from torch.nn import functional as F
 from alexnet_exp.console import say
 from alexnet_exp.network.kernels.build import cache_folder
 
-Normalize = Callable[[Tensor], Tensor]
-Crop = Callable[..., Tensor]
-
 # bf16 keeps 8 bits, fp16 11; some float32 operations and approximate roots.
 _TOLERANCE = {torch.float32: 1e-5, torch.float16: 2.0**-10, torch.bfloat16: 2.0**-7}
 
@@ -47,28 +44,22 @@ def agrees(kernel: str, key: str, check: Callable[[], None]) -> bool:
     return True
 
 
-def check_lrn(
-    normalize: Normalize,
-    x: Tensor,
-    towers: int,
-    size: int = 5,
-    alpha: float = 1e-2,
-    k: float = 2.0,
-) -> None:
+def check_lrn(normalize: Callable[..., Tensor], x: Tensor, towers: int, size: int = 5) -> None:
     """Compare ``max(x, 0)`` normalized with beta .75, and its gradient by x.
 
     Args:
-        normalize: The kernel with these constants.
+        normalize: ``normalize(x, towers=, alpha=, k=, relu=)``, over ``size`` maps.
         x: (N, C, H, W), in the dtype, layout and place in question; its values are drawn here.
-        towers, size, alpha, k: As ``lrn.LocalResponseNorm`` has them.
+        towers, size: As ``lrn.LocalResponseNorm`` has them.
 
     Raises:
         AssertionError: They differ.
     """
+    alpha, k = 1e-2, 2.0
     x = x.copy_(30 * _normal(x.shape)).requires_grad_()
     weight = torch.ones_like(x, requires_grad=False).copy_(_normal(x.shape).flip(0))
     torch.full_like(x, torch.nan)  # freed at once, so that what is left unwritten shows
-    y = normalize(x)
+    y = normalize(x, towers=towers, alpha=alpha, k=k, relu=True)
     torch.full_like(x, torch.nan)
     (grad,) = torch.autograd.grad(y, x, weight)
     leaf = x.detach().cpu().double().requires_grad_()
@@ -79,14 +70,13 @@ def check_lrn(
     _compare("gradient", grad, exact_grad)
 
 
-def check_crop(crop: Crop, device: torch.device, side: int, size: int, channels: int) -> None:
-    """Compare three crops of four images.
+def check_crop(
+    crop: Callable[..., Tensor], device: torch.device, side: int, size: int, channels: int
+) -> None:
+    """Compare three crops of four images (side, side, channels) on ``device``.
 
     Args:
-        crop: ``crop(images, rows, top, left, flip, mean, noise, scale)``.
-        device: Where the images lie.
-        side, size: Of images and crops, in pixels.
-        channels: Of the images.
+        crop: ``crop(images, rows, top, left, flip, mean, noise, scale)``, of ``size`` pixels.
 
     Raises:
         AssertionError: They differ.
