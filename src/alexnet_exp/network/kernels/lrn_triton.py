@@ -64,8 +64,20 @@ def _join(maps, V: tl.constexpr):
 @triton.jit
 def _load(pointer, group, inside, V: tl.constexpr):
     """A group of each thread in float32, taken apart; zeros where not ``inside``."""
-    at = group[:, None] * V + tl.arange(0, V)[None, :]
-    return _take_apart(tl.load(pointer + at, mask=inside[:, None], other=0.0).to(tl.float32))
+    if pointer.dtype.element_ty == tl.bfloat16:
+        # Two maps in a word: one shift or one mask widens each, half of what a conversion takes.
+        words = pointer.to(tl.pointer_type(tl.uint32), bitcast=True)
+        at = group[:, None] * 4 + tl.arange(0, 4)[None, :]
+        w = _take_four(tl.load(words + at, mask=inside[:, None], other=0))
+        maps = ()
+        for i in tl.static_range(4):
+            even = (w[i] << 16).to(tl.float32, bitcast=True)
+            odd = (w[i] & 0xFFFF0000).to(tl.float32, bitcast=True)
+            maps = maps + (even, odd)
+    else:
+        at = group[:, None] * V + tl.arange(0, V)[None, :]
+        maps = _take_apart(tl.load(pointer + at, mask=inside[:, None], other=0.0).to(tl.float32))
+    return maps
 
 
 @triton.jit
