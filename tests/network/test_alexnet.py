@@ -14,7 +14,6 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.model import (
     ConvConfig,
     InitConfig,
-    LRNConfig,
     ModelConfig,
     Pooling,
     Step,
@@ -653,8 +652,6 @@ UNNORMALIZED = {name: replace(conv, normalize=False) for name, conv in ModelConf
         ("dropout_after", ["fc8"], "model.dropout_after: no layer 'fc8'"),
         ("order", [Step.pool, Step.pool, Step.activation], "model.order="),
         ("order", [Step.pool], "model.order="),
-        ("lrn", LRNConfig(size=4), "model.lrn.size=4"),
-        ("lrn", LRNConfig(size=-1), "model.lrn.size=-1"),
         ("init", InitConfig(bias_layers=["fc9"]), "model.init.bias_layers: no layer 'fc9'"),
         ("init", InitConfig(layer_std={"conv0": 1.0}), "model.init.layer_std: no layer 'conv0'"),
         ("conv", UNNORMALIZED, "model.normalization=lrn has no layer to act on: set model.conv."),
