@@ -6,6 +6,7 @@ and its kernels for channels-last memory are slower (README, speed).
 
 import ctypes
 import subprocess
+from collections.abc import Callable
 from ctypes import c_float, c_int, c_int64, c_void_p
 from functools import cache, partial
 from typing import Any
@@ -190,4 +191,5 @@ def _crop_agrees(key: str | None) -> bool:
 
 def _crop_rows(dtype: torch.dtype, images: Tensor, rows: Tensor, *given: Any) -> Tensor:
     addresses = images.data_ptr() + rows * images[0].numel()
-    return crop(addresses, *given, size=17, dtype=dtype)
+    cut: Callable[..., Tensor] = partial(crop, size=17, dtype=dtype)
+    return cut(addresses, *given)
