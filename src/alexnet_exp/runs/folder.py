@@ -29,6 +29,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
+from alexnet_exp import __version__
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.training import Schedule
 from alexnet_exp.errors import OtherRunError, UserError
@@ -174,12 +175,12 @@ def environment() -> dict[str, Any]:
     """Git revision, versions, hardware and command of this process."""
     import torch  # seconds, which reading run folders does not need
 
-    packages = ("alexnet-exp", "torch", "torchvision", "lightning", "torchmetrics", "hydra-core")
+    packages = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core")
     return {
         "git_revision": _git("rev-parse", "HEAD"),
         "git_changed": bool(_git("status", "--porcelain", "--untracked-files=no")),
         "python": platform.python_version(),
-        "versions": {package: version(package) for package in packages},
+        "versions": {"alexnet-exp": __version__} | {name: version(name) for name in packages},
         "platform": platform.platform(),
         "cpu": _cpu_name(),
         "cpu_cores": os.cpu_count(),
