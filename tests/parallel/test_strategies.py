@@ -138,8 +138,9 @@ def test_fc6_is_sent_during_the_backward_pass_of_all_convolutions(compose_config
     dist.destroy_process_group()
     # A bias may come with the layer before or after its own.
     buckets = [("fc8",), ("fc7",), ("fc6",), ("conv5", "conv4"), ("conv3", "conv2"), ("conv1",)]
-    sizes = {name.split(".")[1]: 4 * p.numel() for name, p in network.named_parameters()
-             if p.ndim > 1}  # fmt: skip
-    assert sent == pytest.approx(
-        [sum(sizes[one] for one in layers) for layers in buckets], rel=0.01
-    )
+
+    def size(*layers: str) -> int:
+        named = network.named_parameters()
+        return sum(4 * p.numel() for name, p in named if name.split(".")[1] in layers)
+
+    assert sent == pytest.approx([size(*layers) for layers in buckets], rel=0.01)

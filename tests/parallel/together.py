@@ -77,7 +77,7 @@ def start(
     """A tiny run on one machine, or one machine's share of it."""
     return subprocess.Popen(
         [*by, "-m", "alexnet_exp.train", *TINY, *overrides],
-        env={**child_environment(1), **variables},
+        env={**child_environment(), "OMP_NUM_THREADS": "1", **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
