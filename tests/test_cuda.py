@@ -32,11 +32,8 @@ def losses(folder: Path) -> list[float]:
 def test_streamed_batches_are_those_that_lie_on_the_gpu(
     compose_config, tmp_path: Path, encoding: str
 ) -> None:
-    store = prepare(
-        compose_config(*BASE, f"data.stores={tmp_path}", f"data.encoding={encoding}").data,
-        progress=False,
-    )
-    device, images = torch.device("cuda", 0), store.images
+    config = compose_config(*BASE, f"data.stores={tmp_path}", f"data.encoding={encoding}")
+    device, images = torch.device("cuda", 0), prepare(config.data, progress=False).images
     rows = [np.random.default_rng(seed).permutation(len(images))[:64] for seed in range(30)]
     busy = torch.randn(4096, 4096, device=device)
     for batch, pixels in zip(rows, Stream(images, device, 4, 2).batches(rows), strict=True):

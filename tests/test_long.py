@@ -14,17 +14,10 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 TINY = (
-    "model.width=0.1",
-    "model.fc=[320,320]",
-    "model.input_size=64",
-    "data.image_size=72",
-    "data.synthetic_images=300",
-    "data.batch_size=16",
-    "trainer.max_epochs=12",
-    "trainer.precision=32-true",
-    "trainer.accelerator=cpu",
-    "trainer.keep_last_checkpoint=true",
-)
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=300", "data.batch_size=16", "trainer.max_epochs=12",
+    "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.keep_last_checkpoint=true",
+)  # fmt: skip
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 

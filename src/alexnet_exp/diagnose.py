@@ -39,18 +39,15 @@ def diagnose(config: Any, folder: Path) -> None:
     labels = torch.from_numpy(store.labels[chosen])
     images = StoreDataModule(config, store).augmentation.views(pixels, Views.one)
 
-    table = Table()
-    table.add_column("layer")
+    table = Table("layer")
     for heading in ("shared by all images", "differs by image", "gradient"):
         table.add_column(heading, justify="right")
     for layer in layer_signals(network, images, labels):
         figures = (layer.constant, layer.signal, layer.gradient)
         table.add_row(layer.name, *(f"{figure:.3g}" for figure in figures))
-    console.print(
-        f"model={config.model.name} recipe={config.recipe} data={config.data.name}"
-        f" ({len(store.classes)} classes): before the first step, {len(labels)} images",
-        style="bold", soft_wrap=True,
-    )  # fmt: skip
+    what = f"model={config.model.name} recipe={config.recipe} data={config.data.name}"
+    state = f"({len(store.classes)} classes): before the first step, {len(labels)} images"
+    console.print(f"{what} {state}", style="bold", soft_wrap=True)
     console.print(table)
     curvature = sharpness(network, images, labels)
     stable = 2 * (1 + config.optim.momentum) / curvature

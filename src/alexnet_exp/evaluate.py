@@ -45,11 +45,9 @@ def evaluate(
             counts = _test_on_store(trainer, classifier, path, progress)
         else:
             counts = _test_on_photos(trainer, classifier, photos)
-    metrics = classifier.test_results()
-    if photos is not None:
-        metrics = {name.replace("test/", "photos/"): value for name, value in metrics.items()}
+    tested = "test/" if photos is None else "photos/"
     return {
-        "metrics": metrics,
+        "metrics": {k.replace("test/", tested): v for k, v in classifier.test_results().items()},
         "views": str(config.evaluation.views),
         "images": counts,
         "classes": len(classifier.class_names),

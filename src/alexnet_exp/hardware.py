@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,23 +23,19 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _PR_SET_PDEATHSIG = 1
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory() -> None:
     """Let glibc keep freed memory instead of handing it back to the kernel.
 
     A training step frees and takes gigabytes of activations; when each comes from a fresh mmap,
-    more than half of the step is spent on page faults.
-
-    Returns:
-        Whether it was done (false without glibc).
+    more than half of the step is spent on page faults. Without glibc nothing is done.
     """
     if not sys.platform.startswith("linux"):
-        return False
-    try:
+        return
+    with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 * 2**20}
-    return all(mallopt(ctypes.c_int(key), ctypes.c_int(value)) for key, value in settings.items())
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_TOP_PAD, 64 * 2**20)
 
 
 @contextmanager
@@ -114,38 +110,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def uses_gpu(accelerator: str) -> bool:
-    """Whether training runs on CUDA here.
-
-    Args:
-        accelerator: auto, cpu, gpu, cuda or mps.
-    """
+    """Whether training runs on CUDA here, with ``trainer.accelerator``."""
     import torch
 
     return accelerator != "cpu" and torch.cuda.is_available()
 
 
-def has_bf16(accelerator: str) -> bool:
-    """Whether bf16 arithmetic is faster than fp32 here.
-
-    Args:
-        accelerator: auto, cpu, gpu, cuda or mps.
-    """
-    import torch
-
-    if uses_gpu(accelerator):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if accelerator == "mps":
-        return False
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return bool(supported())
-
-
 def activation_dtype(precision: str) -> "torch.dtype":
-    """What layers hand on in this precision.
-
-    Args:
-        precision: As in ``trainer.precision``, resolved.
-    """
+    """What layers hand on in this precision, ``trainer.precision`` resolved."""
     import torch
 
     if precision.startswith("bf16"):
@@ -157,9 +129,16 @@ def activation_dtype(precision: str) -> "torch.dtype":
 
 def resolve_precision(precision: str, accelerator: str) -> str:
     """``auto`` as bf16 autocast where the hardware has it, else fp32."""
+    import torch
+
     if precision != "auto":
         return precision
-    return "bf16-mixed" if has_bf16(accelerator) else "32-true"
+    if uses_gpu(accelerator):
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+        has_bf16 = accelerator != "mps" and supported()
+    return "bf16-mixed" if has_bf16 else "32-true"
 
 
 def end_with_parent(parent: int | None = None) -> None:

@@ -47,19 +47,14 @@ def predict(
         found = trainer.predict(classifier, loader)
     assert found is not None
     chosen = torch.cat(found).float().sort(dim=1, descending=True, stable=True)  # type: ignore[arg-type]
-    names = classifier.class_names
-    return [
-        {
-            "photo": str(file),
-            "classes": [
-                {"name": names[label] if label < len(names) else str(label), "probability": p}
-                for label, p in zip(labels[:best], values[:best], strict=True)
-            ],
-        }
-        for file, labels, values in zip(
-            files, chosen.indices.tolist(), chosen.values.tolist(), strict=True
-        )
-    ]
+    names, rows = classifier.class_names, []
+    for file, labels, values in zip(files, chosen.indices, chosen.values, strict=True):
+        classes = [
+            {"name": names[label] if label < len(names) else str(label), "probability": value}
+            for label, value in zip(labels[:best].tolist(), values[:best].tolist(), strict=True)
+        ]
+        rows.append({"photo": str(file), "classes": classes})
+    return rows
 
 
 def _files(photos: Sequence[Path]) -> list[Path]:
@@ -69,12 +64,10 @@ def _files(photos: Sequence[Path]) -> list[Path]:
     endings = Image.registered_extensions()
     found: list[Path] = []
     for photo in photos:
-        if photo.is_dir():
-            found += sorted(file for file in photo.rglob("*") if file.suffix.lower() in endings)
-        elif photo.is_file():
-            found.append(photo)
-        else:
+        if not photo.exists():
             raise UserError(f"{photo} does not exist")
+        below = (file for file in photo.rglob("*") if file.suffix.lower() in endings)
+        found += sorted(below) if photo.is_dir() else [photo]
     if not found:
         raise UserError(f"there are no photos in {' '.join(map(str, photos))}")
     return found

@@ -36,15 +36,14 @@ def test_the_rank_is_that_of_a_stable_sort() -> None:
     counts = ErrorCounts()
     counts.update(torch.tensor(0.0), scores, labels)
     found = counts.compute()
-    assert found["top1_error"] == pytest.approx((rank >= 1).double().mean().item(), abs=1e-7)
-    assert found["top5_error"] == pytest.approx((rank >= 5).double().mean().item(), abs=1e-7)
+    for k in (1, 5):
+        expected = (rank >= k).double().mean().item()
+        assert found[f"top{k}_error"] == pytest.approx(expected, abs=1e-7)
 
 
 def test_scores_that_are_no_numbers_are_errors() -> None:
     counts = ErrorCounts()
-    counts.update(
-        torch.tensor(float("nan")), torch.full((2, 6), float("nan")), torch.tensor([0, 5])
-    )
+    counts.update(torch.tensor(torch.nan), torch.full((2, 6), torch.nan), torch.tensor([0, 5]))
     found = counts.compute()
     assert found["top1_error"] == found["top5_error"] == 1.0
     assert np.isnan(found["loss"])

@@ -17,7 +17,7 @@ def test_a_job_killed_while_it_drops_rows_keeps_the_old_ones(
     rows = [",".join(str(epoch) for _ in COLUMNS) for epoch in (1, 2, 3)]
     before = "\r\n".join([",".join(COLUMNS), *rows]) + "\r\n"
     file.write_text(before, newline="")
-    epochs = Epochs(tmp_path, 8, EpochProgress.__new__(EpochProgress))
+    epochs = Epochs(tmp_path, EpochProgress.__new__(EpochProgress))
     trainer: Any = SimpleNamespace(current_epoch=2, is_global_zero=True)
 
     def killed(*_: object) -> None:

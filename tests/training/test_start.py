@@ -9,19 +9,6 @@ from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.start import layer_signals, sharpness
 
 
-@pytest.fixture
-def problem(compose_config):
-    config = compose_config(
-        "model=torchvision", "model.width=0.02", "model.fc=[]", "model.dropout_after=[]",
-        "model.sees_both_towers=[]",
-        "model.init.bias_layers=[]",
-        "model.input_size=63", "model.classes=3", "model.input_channels=3",
-    )  # fmt: skip
-    torch.manual_seed(0)
-    network = AlexNet(config.model).eval()
-    return network, torch.randn(8, 3, 63, 63), torch.arange(8) % 3
-
-
 def test_sharpness_is_that_of_exact_hessian_products() -> None:
     # A smooth network: central differences also see the kinks of ReLU, exact products do not.
     torch.manual_seed(0)
@@ -42,8 +29,9 @@ def test_sharpness_is_that_of_exact_hessian_products() -> None:
     assert all(torch.equal(p, q) for p, q in zip(before, parameters, strict=True))
 
 
-def test_signals_are_means_and_spreads_over_images(problem) -> None:
-    network, images, labels = problem
+def test_signals_are_means_and_spreads_over_images() -> None:
+    network = AlexNet.from_name("cifar_small", classes=3, width=0.1).eval()
+    images, labels = torch.randn(8, 3, 32, 32), torch.arange(8) % 3
     conv1 = network.features.conv1(images)
     first, *_, last = layer_signals(network, images, labels)
     assert first.name == "conv1"

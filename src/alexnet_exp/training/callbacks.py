@@ -24,6 +24,7 @@ COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "train/top5_error",
     "val/loss", "val/top1_error", "val/top5_error", "images_per_second", "seconds",
 )  # fmt: skip
+_COUNTED = ("train_seconds", "step_seconds", "images", "best_epoch", "best_error")
 
 
 class StepSeed(Callback):
@@ -42,8 +43,14 @@ class StepSeed(Callback):
         """Seed by run and number of the batch, which is not the step where gradients add up."""
         done = trainer.current_epoch * int(trainer.num_training_batches) + batch_idx
         # Mixed, because torch's CPU generator keeps only the lower 32 bits of its seed.
-        key = np.random.SeedSequence([self.seed, done, 0])
-        _seed_generators(pl_module.device, int(key.generate_state(1)[0]))
+        key = int(np.random.SeedSequence([self.seed, done, 0]).generate_state(1)[0])
+        # As torch.manual_seed, which asks after every kind of device: a millisecond.
+        torch.default_generator.manual_seed(key)
+        device = pl_module.device
+        if device.type == "cuda":
+            torch.cuda.default_generators[device.index or 0].manual_seed(key)
+        elif device.type == "mps":
+            torch.mps.manual_seed(key)
 
 
 class Epochs(Callback):
@@ -51,21 +58,16 @@ class Epochs(Callback):
 
     Args:
         folder: Run folder; None writes no file.
-        batch_size: Global batch size.
         progress: Where the row is shown.
     """
 
-    def __init__(self, folder: Path | None, batch_size: int, progress: EpochProgress) -> None:
-        self.folder = folder
-        self.batch_size, self.progress = batch_size, progress
-        self.train_seconds = 0.0
-        self.step_seconds = 0.0
-        self.images = 0
-        self.best_epoch = 0
+    def __init__(self, folder: Path | None, progress: EpochProgress) -> None:
+        self.folder, self.progress = folder, progress
+        self.train_seconds = self.step_seconds = 0.0
+        self.images = self.best_epoch = 0
+        self.best_error = math.inf
         self.first_step_seconds: float | None = None  # from the start of this process
-        self._best_error = math.inf
-        self._epoch_start = 0.0
-        self._steps_end = 0.0
+        self._epoch_start = self._steps_end = 0.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Drop the rows of epochs that will be run again."""
@@ -105,7 +107,7 @@ class Epochs(Callback):
     def finish_epoch(self, trainer: L.Trainer) -> None:
         """Write the row of the epoch that has just ended, with its validation."""
         steps = self._steps_end - self._epoch_start
-        images = int(trainer.num_training_batches) * self.batch_size
+        images = int(trainer.num_training_batches) * self.progress.batch_size
         seconds = time.perf_counter() - self._epoch_start
         self.step_seconds += steps
         self.train_seconds += seconds
@@ -126,27 +128,18 @@ class Epochs(Callback):
             speed = {"images_per_second": row["images_per_second"]}
             logger.log_metrics(speed, step=trainer.global_step - 1)  # as Lightning counts
         # No validation error: steps ran out within the epoch.
-        if row.get("val/top1_error", math.inf) < self._best_error:
-            self._best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
+        if row.get("val/top1_error", math.inf) < self.best_error:
+            self.best_error, self.best_epoch = row["val/top1_error"], row["epoch"]
         self.progress.epoch_line(row, trainer.max_epochs or 0)
 
     def state_dict(self) -> dict[str, Any]:
         """Time and images so far."""
-        return {
-            "train_seconds": self.train_seconds,
-            "step_seconds": self.step_seconds,
-            "images": self.images,
-            "best_epoch": self.best_epoch,
-            "best_error": self._best_error,
-        }
+        return {name: getattr(self, name) for name in _COUNTED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
-        self.train_seconds = state_dict["train_seconds"]
-        self.step_seconds = state_dict["step_seconds"]
-        self.images = state_dict["images"]
-        self.best_epoch = state_dict["best_epoch"]
-        self._best_error = state_dict["best_error"]
+        for name in _COUNTED:
+            setattr(self, name, state_dict[name])
 
 
 class MovableCheckpoint(ModelCheckpoint):
@@ -158,13 +151,11 @@ class MovableCheckpoint(ModelCheckpoint):
         def here(path: str) -> str:
             return str(Path(str(self.dirpath)) / Path(path).name) if path else path
 
-        moved = dict(state_dict)
-        moved["dirpath"] = self.dirpath
-        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
-            moved[name] = here(state_dict[name])
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        moved = state_dict | {name: here(state_dict[name]) for name in paths}
         scores = state_dict["best_k_models"].items()
         moved["best_k_models"] = {here(path): score for path, score in scores}
-        super().load_state_dict(moved)
+        super().load_state_dict(moved | {"dirpath": self.dirpath})
 
 
 class Checkpoints(MovableCheckpoint):
@@ -218,25 +209,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.save(checkpoint, partial)
             os.replace(partial, path)
-        except KeyboardInterrupt:
+        except BaseException as error:
             partial.unlink(missing_ok=True)
-            raise
-        except (OSError, RuntimeError) as error:  # torch.save reports a full disk as the latter
-            partial.unlink(missing_ok=True)
+            if not isinstance(error, OSError | RuntimeError):  # the latter: torch.save's, disk full
+                raise
             free = shutil.disk_usage(path.parent).free / 2**30
             raise UserError(
                 f"can't write {path} ({free:.1f} GiB free): {error}. Make room, and the same"
                 f" command with hydra.run.dir={path.parents[1]} goes on"
             ) from error
-
-
-def _seed_generators(device: torch.device, seed: int) -> None:
-    """As ``torch.manual_seed``, which asks after every kind of device: a millisecond."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
 
 
 def _wait_for(device: torch.device) -> None:

@@ -14,48 +14,32 @@ from alexnet_exp.config import Config, to_config, to_plain
 from alexnet_exp.errors import UserError
 
 
-def find_checkpoint(path: Path) -> Path:
-    """``path``, or of a run folder its best checkpoint.
-
-    Raises:
-        UserError: There is no such file.
-    """
-    file = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(
-            f"checkpoint {file} does not exist: choose another, or remove its run folder to train"
-            " again"
-        )
-    return file
-
-
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint, its arrays memory-mapped on the CPU.
+    """The content of a checkpoint, or of a run folder's best one, memory-mapped on the CPU.
 
     Raises:
         UserError: There is no such file, it is damaged, or another program wrote it.
     """
-    path = find_checkpoint(path)
+    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(
+            f"checkpoint {path} does not exist: choose another, or remove its run folder to train"
+            " again"
+        )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        known = {"model", "data"} <= set(content["hyper_parameters"]["config"])
-        known = known and "state_dict" in content
+        recorded = content["hyper_parameters"]["config"]
+        _ = content["state_dict"], recorded["model"], recorded["data"]
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
         raise UserError(
             f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove"
             " its run folder to train again"
         ) from error
-    if not known:
-        raise UserError(f"checkpoint {path} is not one of alexnet_exp's")
     return content
 
 
 def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
-    """The configuration that a checkpoint or config.yaml holds, with changes.
-
-    Args:
-        recorded: Plain dicts.
-        overrides: ``path=value`` each, as on the command line.
+    """The configuration that a checkpoint holds, with ``path=value`` changes.
 
     Raises:
         UserError: An override names no field or has a wrong value.
@@ -78,7 +62,7 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:
-    """Check that a checkpoint's network is the one that ``config`` describes.
+    """See that a checkpoint's network is the one that ``config`` describes.
 
     Raises:
         UserError: It is another; the message names the fields that differ.

@@ -31,7 +31,6 @@ from alexnet_exp.training.optim import PaperSchedule, build_optimizer
 from alexnet_exp.training.settle import precision_here, settle_hardware
 
 TEST_SPLITS = ("val", "test")
-Batch = Tensor | Sequence[Tensor]
 
 
 class Classifier(L.LightningModule):
@@ -62,10 +61,9 @@ class Classifier(L.LightningModule):
         if model.input_channels is None:
             model.input_channels = self.config.data.channels
         self.class_names = list(class_names)
+        given = {"mean": mean, "covariance": covariance}
         self.statistics = {
-            name: torch.tensor(np.asarray(values))
-            for name, values in (("mean", mean), ("covariance", covariance))
-            if values is not None
+            name: torch.tensor(np.asarray(v)) for name, v in given.items() if v is not None
         }
         # Also of the images: a convolution answers in the format of its input.
         self.memory_format = (
@@ -81,7 +79,7 @@ class Classifier(L.LightningModule):
         self._training_forward: TrainingForward | None = None
         self._val_error: float | None = None
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
-        self.test_errors = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
+        self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
 
     @classmethod
@@ -157,11 +155,7 @@ class Classifier(L.LightningModule):
         return logits if logits.dtype == torch.float64 else logits.float()
 
     def probabilities(self, images: Tensor) -> Tensor:
-        """Softmax, the mean over views where there are any: (N, classes).
-
-        Args:
-            images: (N, C, s, s) or (N, V, C, s, s).
-        """
+        """Softmax of (N, C, s, s), the mean over views of (N, V, C, s, s): (N, classes)."""
         return self._by_view(images).mean(1)
 
     def _by_view(self, images: Tensor) -> Tensor:
@@ -220,8 +214,8 @@ class Classifier(L.LightningModule):
     def on_test_start(self) -> None:
         """Forget an earlier test."""
         self.predictions = {split: [] for split in TEST_SPLITS}
-        for split in TEST_SPLITS:
-            self._tested(split).reset()
+        for errors in self.test_errors.values():
+            errors.reset()
 
     def test_step(
         self, batch: Sequence[Tensor], batch_idx: int, dataloader_idx: int | None = None
@@ -231,36 +225,31 @@ class Classifier(L.LightningModule):
         The first of two loaders gives validation images; one alone gives test images.
         """
         split = TEST_SPLITS[1 if dataloader_idx is None else dataloader_idx]
-        by_view = self._evaluate(self._tested(split), batch)
-        top5 = _best_first(by_view.mean(1))[:, :5]
+        by_view = self._evaluate(self.test_errors[split], batch)
+        top5 = _five_best(by_view.mean(1))
         found = {
             "label": batch[1],
             "top5": top5,
             "top5_probability": by_view.mean(1).gather(1, top5).float(),
-            "center_top5": _best_first(by_view[:, 0])[:, :5],
+            "center_top5": _five_best(by_view[:, 0]),
         }
-        columns = {name: column.cpu().numpy() for name, column in found.items()}
-        self.predictions[split].append(columns)
+        self.predictions[split].append({name: v.cpu().numpy() for name, v in found.items()})
 
     def on_test_epoch_end(self) -> None:
         """Log the errors of test images; ``val/...`` are those of training, by one view."""
         results = self.test_results().items()
         self.log_dict({name: value for name, value in results if name.startswith("test/")})
 
-    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
         """Mean probabilities over views (N, classes); labels, if the batch has any, are ignored."""
-        images = batch if isinstance(batch, Tensor) else batch[0]
-        return self.probabilities(images)
+        return self.probabilities(batch if isinstance(batch, Tensor) else batch[0])
 
     def test_results(self) -> dict[str, float]:
         """Loss and error rates of the last test, as fractions, by ``<split>/<metric>``."""
         results = {}
-        for split in (split for split in TEST_SPLITS if self.predictions.get(split)):
-            results.update(_by_split(split, self._tested(split)))
+        for split in filter(self.predictions.get, TEST_SPLITS):
+            results.update(_by_split(split, self.test_errors[split]))
         return results
-
-    def _tested(self, split: str) -> ErrorCounts:
-        return cast(ErrorCounts, self.test_errors[split])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep mean image and covariance: what prepares an image for the network."""
@@ -292,9 +281,9 @@ class Classifier(L.LightningModule):
         return values
 
 
-def _best_first(probabilities: Tensor) -> Tensor:
+def _five_best(probabilities: Tensor) -> Tensor:
     """Classes from best to worst; in bf16 they often tie, and the lower one goes first."""
-    return probabilities.argsort(dim=-1, descending=True, stable=True)
+    return probabilities.argsort(dim=1, descending=True, stable=True)[:, :5]
 
 
 def _by_split(split: str, errors: ErrorCounts) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Puts the options of ``speed`` on a network, from outside of it, and says which paths run."""
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import torch
@@ -19,15 +19,9 @@ from alexnet_exp.network.plan import LayerPlan
 
 
 def speed_up(network: AlexNet, config: Config) -> AlexNet:
-    """Choose how the network's layers are computed.
+    """Choose, in place, how the network's layers are computed, as ``config.speed`` has it.
 
-    Args:
-        network: Changed in place: rectifiers that become a part of what follows, the
-            paths of normalizations. Names and parameters stay.
-        config: ``speed`` of it.
-
-    Returns:
-        ``network``.
+    Rectifiers may become a part of what follows; names and parameters stay.
     """
     before: tuple[str, nn.Module] | None = None
     for name, module in list(network.features.named_children()):
@@ -45,9 +39,7 @@ class TrainingForward:
 
     No module itself, so that no parameter counts twice.
 
-    Args:
-        network: As the strategy has laid it out.
-        config: ``speed``, ``strategy`` and ``trainer.accelerator`` of it.
+    ``network`` is as the strategy has laid it out.
     """
 
     def __init__(self, network: nn.Module, config: Config) -> None:
@@ -65,7 +57,10 @@ class TrainingForward:
         if self._compiled is None:
             return self._network(images)
         try:
-            with _backward_too() if self._first else nullcontext():
+            # The backward pass is compiled at once: what fails later would be raised out of reach.
+            # A setting of torch's own, not public; torch.compile has no option for it.
+            at_once: Any = functorch_config.patch(force_non_lazy_backward_lowering=True)
+            with at_once if self._first else nullcontext():
                 logits = self._compiled(images)
             self._first = False
             return logits
@@ -76,17 +71,6 @@ class TrainingForward:
             say(f"torch.compile failed, and the run goes on without it: {reason}")
             self._compiled = None
             return self._network(images)
-
-
-def _backward_too() -> AbstractContextManager[Any]:
-    """The backward pass is compiled at once: what fails later would be raised out of reach.
-
-    torch's own setting, which is not public; torch.compile has no option for it.
-    """
-    patched: AbstractContextManager[Any] = functorch_config.patch(
-        force_non_lazy_backward_lowering=True
-    )
-    return patched
 
 
 def _compile(network: nn.Module, graphs: bool) -> Callable[[Tensor], Tensor]:
@@ -108,12 +92,7 @@ def chosen_compile(config: Config) -> Compile:
 
 
 def describe(config: Config, layers: Sequence[LayerPlan]) -> str:
-    """One line: precision, memory format, and the paths that run.
-
-    Args:
-        config: Settled.
-        layers: Every layer of the network.
-    """
+    """One line: precision, memory format, and the paths that run (``config`` is settled)."""
     speed = config.speed
     parts = [config.trainer.precision]
     if config.trainer.channels_last:
@@ -139,15 +118,11 @@ def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
             continue
         norm = LocalResponseNorm(layer.outputs, model.towers, constants.size, beta=constants.beta)
         norm.fast = config.speed.kernels
-        x = torch.empty(
-            (2, layer.outputs, 2, 2),
-            dtype=activation_dtype(config.trainer.precision),
-            device=device,
-            memory_format=layout,
-        )
+        dtype = activation_dtype(config.trainer.precision)
+        x = torch.empty((2, layer.outputs, 2, 2), dtype=dtype, device=device, memory_format=layout)
         found.setdefault(str(norm.path(x)), []).append(layer.name)
     missing = cpu.why_not() if config.speed.kernels and device == "cpu" else None
-    reason = "" if missing is None else f" ({missing})"
+    reason = f" ({missing})" if missing else ""
     if len(found) == 1:
         return [f"LRN by {next(iter(found))}{reason}"]
     return [f"{' and '.join(names)} by {path}{reason}" for path, names in found.items()]

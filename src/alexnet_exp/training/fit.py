@@ -41,8 +41,7 @@ def train(config: Config, path: Path) -> dict[str, Any]:
 
     Args:
         config: Checked configuration; what the data decides is filled in.
-        path: Run folder. An unfinished run of the same configuration in it goes on. With
-            ``+trainer.fast_dev_run=true`` nothing is recorded in it.
+        path: Run folder. An unfinished run of the same configuration in it goes on.
 
     Returns:
         What ``result.json`` holds.
@@ -185,7 +184,7 @@ def build_trainer(
     settings = config.trainer
     progress = EpochProgress(config.data.batch_size, settings.progress)
     recorded = None if settings.arguments.get("fast_dev_run") else run.path
-    epochs = Epochs(recorded, config.data.batch_size, progress)
+    epochs = Epochs(recorded, progress)
     trainer = make_trainer(
         config,
         max_epochs=settings.max_epochs,
@@ -213,7 +212,7 @@ def build_trainer(
 def fit_and_test(
     trainer: L.Trainer,
     classifier: Classifier,
-    module: StoreDataModule,
+    data: StoreDataModule,
     run: RunFolder,
     resuming: bool,
 ) -> None:
@@ -229,8 +228,8 @@ def fit_and_test(
             refuse_other_network(load_checkpoint(file), classifier.config, file)
     try:
         with ctrl_c_raises():
-            trainer.fit(classifier, datamodule=module, ckpt_path=run.last if resuming else None)
+            trainer.fit(classifier, datamodule=data, ckpt_path=run.last if resuming else None)
             best = run.best if run.best.exists() else None  # steps ran out before a validation
-            trainer.test(classifier, datamodule=module, ckpt_path=best, verbose=False)
+            trainer.test(classifier, datamodule=data, ckpt_path=best, verbose=False)
     except MisconfigurationException as error:
         raise UserError(f"Lightning refuses this combination: {error}") from error

@@ -28,11 +28,7 @@ class Logging:
         self.loggers: list[Logger] = []
 
     def open(self, config: Config, folder: Path) -> None:
-        """Start logging.
-
-        Args:
-            config: Resolved configuration of the run.
-            folder: Run folder; event files and offline runs lie in it.
+        """Start logging; event files and offline runs lie in the run folder.
 
         Raises:
             UserError: W&B is asked for online and no key is known, or a logger can't be made.
@@ -52,15 +48,11 @@ class Logging:
             self.loggers = [DummyLogger()]
 
     def finish(self, result: dict[str, Any]) -> list[str]:
-        """Log the final errors, close, and say where the logs lie.
-
-        Args:
-            result: What ``result.json`` holds.
-        """
+        """Log the final errors of ``result.json``, close, and say where the logs lie."""
         notes = []
         for logger in self.loggers:
             if isinstance(logger, EpochRows):
-                notes += self._finish_wandb(logger, result)
+                notes += self._finish_wandb(logger.experiment, logger.last_step + 1, result)
                 continue
             logger.log_metrics(_finals(result), step=result["steps"])
             logger.finalize("success")
@@ -68,11 +60,9 @@ class Logging:
                 notes.append(f"TensorBoard: tensorboard --logdir {logger.log_dir}")
         return notes
 
-    def _finish_wandb(self, logger: "EpochRows", result: dict[str, Any]) -> list[str]:
-        run = logger.experiment
+    def _finish_wandb(self, run: Any, step: int, result: dict[str, Any]) -> list[str]:
         # With its epoch: a continued run may have no other row in this part.
-        row = {"final/errors": _error_table(result), "epoch": result["epochs"]}
-        run.log(row, step=logger.last_step + 1)
+        run.log({"final/errors": _error_table(result), "epoch": result["epochs"]}, step=step)
         run.summary.update(_finals(result) | {"images_per_second": result["images_per_second"]})
         run.finish()
         if run.disabled:
@@ -132,11 +122,7 @@ class EpochRows(WandbLogger):
         self._row: dict[str, float] = {}
 
     def open(self) -> None:
-        """Start or continue the run at W&B.
-
-        Raises:
-            wandb.errors.Error: There is no key or no connection.
-        """
+        """Start or continue the run at W&B; wandb.errors.Error without key or connection."""
         run = self.experiment
         if run.id != self._known_id:
             self._known_id, self.last_step = run.id, -1
@@ -166,8 +152,7 @@ class EpochRows(WandbLogger):
 
     def _remember(self) -> None:
         partial = self._record.with_suffix(".partial")
-        known = {"id": self._known_id, "last_step": self.last_step}
-        partial.write_text(json.dumps(known))
+        partial.write_text(json.dumps({"id": self._known_id, "last_step": self.last_step}))
         os.replace(partial, self._record)
 
 
@@ -175,13 +160,15 @@ def _open_wandb(config: Config, folder: Path) -> EpochRows:
     import wandb
 
     settings = config.logger
+    preset = [] if config.sweep.name == SweepConfig.name else [config.sweep.name]
+    tags = [config.data.name, config.model.name, config.experiment, *preset, *settings.tags]
     logger = EpochRows(
         folder,
         name=f"{config.experiment} seed {config.seed}",
         project=settings.project,
         entity=settings.entity,
         group=config.experiment,
-        tags=_tags(config),
+        tags=list(dict.fromkeys(tags)),
         config=to_plain(config),
         mode=None if settings.mode == "online" else settings.mode,  # None: WANDB_MODE has its say
         settings=wandb.Settings(silent=True),
@@ -210,21 +197,8 @@ def _error_table(result: dict[str, Any]) -> Any:
     import wandb
 
     finals = _finals(result)
-    rows = [
-        [
-            split,
-            result["images"][split],
-            result["views"],
-            finals[f"final/{split}/top1_error"],
-            finals.get(f"final/{split}/top5_error"),
-        ]
-        for split in ("val", "test")
-    ]
+    rows = []
+    for split in ("val", "test"):
+        errors = [finals.get(f"final/{split}/top{k}_error") for k in (1, 5)]
+        rows.append([split, result["images"][split], result["views"], *errors])
     return wandb.Table(["split", "images", "views", "top-1 error", "top-5 error"], rows)
-
-
-def _tags(config: Config) -> list[str]:
-    """Data, network, experiment, preset of the sweep, and what the user adds; each once."""
-    preset = [] if config.sweep.name == SweepConfig.name else [config.sweep.name]
-    tags = [config.data.name, config.model.name, config.experiment, *preset, *config.logger.tags]
-    return list(dict.fromkeys(tags))

@@ -42,18 +42,23 @@ class PaperSGD(torch.optim.SGD):
 def build_optimizer(
     model: nn.Module, config: OptimConfig, fused: bool = True
 ) -> torch.optim.Optimizer:
-    """The optimizer over weights and biases, in two groups.
+    """The optimizer over weights and, in a second group, biases: one-dimensional parameters.
 
     Args:
-        model: Its one-dimensional parameters count as biases.
-        config: ``_target_`` names a class of torch's or another; else it is SGD. ``bias_lr_factor``
-            and ``decay_biases`` set the second group apart.
+        model: Has them.
+        config: ``_target_`` names a class of torch's or another; else it is SGD.
         fused: One kernel for the whole step, where the optimizer has one.
 
     Raises:
         UserError: There is no such optimizer, or it does not take these arguments.
     """
-    rule, name = _optimizer_class(config), config._target_
+    name = config._target_
+    if name is None:
+        rule = PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
+    else:
+        rule = find(name, "optim")
+        if not (isinstance(rule, type) and issubclass(rule, torch.optim.Optimizer)):
+            raise UserError(f"optim._target_={name} is not one of torch's optimizers")
     weights = [p for p in model.parameters() if p.ndim > 1]
     biases = [p for p in model.parameters() if p.ndim <= 1]
     groups = [
@@ -81,22 +86,12 @@ def build_optimizer(
     return optimizer
 
 
-def _optimizer_class(config: OptimConfig) -> type[torch.optim.Optimizer]:
-    if config._target_ is None:
-        return PaperSGD if config.rule == Momentum.paper else torch.optim.SGD
-    found = find(config._target_, "optim")
-    if not (isinstance(found, type) and issubclass(found, torch.optim.Optimizer)):
-        raise UserError(f"optim._target_={config._target_} is not one of torch's optimizers")
-    return found
-
-
 def _lay_state_like_weights(optimizer: torch.optim.Optimizer) -> None:
     """A fused step takes both as they lie in memory; a checkpoint may have them otherwise."""
     for parameter, state in optimizer.state.items():
         for name, value in state.items():
-            if not isinstance(value, Tensor) or value.shape != parameter.shape:
-                continue
-            if value.stride() != parameter.stride():
+            like = isinstance(value, Tensor) and value.shape == parameter.shape
+            if like and value.stride() != parameter.stride():
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
@@ -113,10 +108,8 @@ class PaperSchedule(LRScheduler):
         self, optimizer: torch.optim.Optimizer, config: OptimConfig, total_steps: float = 0
     ) -> None:
         self.config, self.total_steps = config, total_steps
-        self.drops = 0
-        self.best = math.inf
-        self.bad_epochs = 0
-        self.finished = False
+        self.drops = self.bad_epochs = 0
+        self.best, self.finished = math.inf, False
         super().__init__(optimizer)
 
     def at(self, step: int) -> float:
@@ -151,10 +144,9 @@ class PaperSchedule(LRScheduler):
             self.bad_epochs = 0
 
     def _set(self) -> None:
-        """Give the groups their rates."""
-        for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = rate
         self._last_lr = self.get_lr()
+        for group, rate in zip(self.optimizer.param_groups, self._last_lr, strict=True):
+            group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""

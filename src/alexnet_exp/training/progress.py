@@ -30,17 +30,13 @@ def model_table(config: Config, plan: list[LayerPlan]) -> Table:
     for heading in ("layer", "output", "towers", "parameters", "M multiply-adds"):
         table.add_column(heading, justify="left" if heading in ("layer", "output") else "right")
     for layer in plan:
-        shape = (
-            str(layer.outputs)
-            if layer.kind == "fc"
-            else f"{layer.outputs} x {layer.size} x {layer.size}"
-        )
+        size = "" if layer.kind == "fc" else f" x {layer.size} x {layer.size}"
         numbers = (f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
         shown = numbers if layer.kind in ("conv", "fc") else ("", "")
-        table.add_row(layer.name, shape, str(layer.groups), *shown)
-    total = (f"{sum(la.parameters for la in plan):,}", f"{sum(la.macs for la in plan) / 1e6:,.1f}")
+        table.add_row(layer.name, f"{layer.outputs}{size}", str(layer.groups), *shown)
     table.add_section()
-    table.add_row("all", "", "", *total)
+    parameters, macs = sum(la.parameters for la in plan), sum(la.macs for la in plan)
+    table.add_row("all", "", "", f"{parameters:,}", f"{macs / 1e6:,.1f}")
     return table
 
 
@@ -50,31 +46,26 @@ def announce(
     """Say what is about to run: the network's layers, the data, the recipe, the folder."""
     if not config.trainer.progress:
         return
-    optim, data = config.optim, config.data
+    optim, data, trainer, strategy = config.optim, config.data, config.trainer, config.strategy
     drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
+    placement = []
+    if strategy.name != StrategyName.single:
+        count = f"{trainer.devices} process{'es' if trainer.devices > 1 else ''}"
+        machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
+        sent = ", gradients sent in bf16" if strategy.bf16_gradients else ""
+        placement = [f"strategy={strategy.name}: {count}{machines}{sent}"]
     console.print(model_table(config, layers))
     lines = (
         f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}",
         f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
-        f" {data.batch_size}, at most {config.trainer.max_epochs} epochs",
+        f" {data.batch_size}, at most {trainer.max_epochs} epochs",
         describe(config, layers),
-        *_placement(config),
+        *placement,
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
     )
     console.print("\n".join(lines), soft_wrap=True)
-
-
-def _placement(config: Config) -> list[str]:
-    """How many devices of how many machines, where there is more than one process."""
-    trainer, strategy = config.trainer, config.strategy
-    if strategy.name == StrategyName.single:
-        return []
-    machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
-    count = f"{trainer.devices} process{'es' if trainer.devices > 1 else ''}"
-    line = f"strategy={strategy.name}: {count}{machines}"
-    return [line + (", gradients sent in bf16" if strategy.bf16_gradients else "")]
 
 
 def show_errors(result: dict[str, Any], title: str) -> None:
@@ -83,8 +74,7 @@ def show_errors(result: dict[str, Any], title: str) -> None:
     if result["synthetic"]:
         views += ", drawn images"
     console.print(f"\n{title}, {views}", style="bold", soft_wrap=True)
-    table = Table()
-    table.add_column("split")
+    table = Table("split")
     for heading in ("images", "top-1 error", "top-5 error"):
         table.add_column(heading, justify="right")
     metrics = result["metrics"]
@@ -126,7 +116,6 @@ class EpochProgress(ProgressBar):
         self.batch_size, self.enabled = batch_size, enabled
         self.progress: Progress | None = None
         self.task = TaskID(0)
-        self.images_per_second = 0.0
 
     def disable(self) -> None:
         """Show nothing (Lightning calls this on all ranks but the first)."""
@@ -158,16 +147,8 @@ class EpochProgress(ProgressBar):
         self.progress.start()
         self.task = self.progress.add_task(description, total=total, completed=completed, status="")
 
-    def on_train_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-    ) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
         """Move on by one step."""
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
         if self.progress is None:
             return
         task = self.progress.tasks[0]
@@ -196,49 +177,24 @@ class EpochProgress(ProgressBar):
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Say why the bar stands still."""
-        super().on_validation_start(trainer, pl_module)
         if self.progress is not None:
             self.progress.update(self.task, status="validating")
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open a bar over all evaluated batches."""
-        super().on_test_start(trainer, pl_module)
-        batches = sum(int(count) for count in trainer.num_test_batches)
         if self.enabled and not console.is_terminal:
             console.print("evaluating val and test images")
-        self._open("evaluating", batches)
+        self._open("evaluating", sum(int(count) for count in trainer.num_test_batches))
 
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_test_batch_end(self, *_: Any, **__: Any) -> None:
         """Move on by one batch."""
-        super().on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx, dataloader_idx)
         if self.progress is not None:
             self.progress.update(self.task, advance=1)
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Close the bar."""
-        super().on_test_end(trainer, pl_module)
-        self.close()
-
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Close the bar."""
-        self.close()
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Close the bar."""
-        self.close()
-
-    def close(self) -> None:
+    def close(self, *_: Any, **__: Any) -> None:
         """Take the bar off the screen."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+    on_train_end = on_test_end = on_exception = close

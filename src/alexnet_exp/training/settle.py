@@ -20,23 +20,16 @@ from alexnet_exp.parallel.placement import check, device_count, lightning_device
 
 
 def settle(config: Config, store: Store) -> list[LayerPlan]:
-    """Set what data and hardware decide, and plan the network's layers.
+    """Set, in place, what data and hardware decide, and plan the network's layers.
 
     The data decides classes, channels and fingerprint, the hardware what precision=auto means.
-
-    Args:
-        config: Changed in place.
-        store: The packed images.
-
-    Returns:
-        Every layer of the network, in order.
 
     Raises:
         UserError: The network does not fit the data.
         PlacementError: The strategy can't lay it over the devices.
     """
-    model, classes = config.model, len(store.classes)
-    config.data.fingerprint = store.meta["fingerprint"]
+    model, data, classes = config.model, config.data, len(store.classes)
+    data.fingerprint = store.meta["fingerprint"]
     settle_hardware(config)
     if config.trainer.arguments.get("limit_val_batches", 1) == 0:
         raise UserError(
@@ -47,28 +40,28 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
         model.classes = classes
     if model.classes < classes:
         raise UserError(
-            f"data={config.data.name} has labels 0 to {classes - 1} and model.classes="
+            f"data={data.name} has labels 0 to {classes - 1} and model.classes="
             f"{model.classes}: set model.classes={classes} or more, or leave it out"
         )
     if model.input_channels is None:
-        model.input_channels = config.data.channels
-    if model.input_channels != config.data.channels:
+        model.input_channels = data.channels
+    if model.input_channels != data.channels:
         raise UserError(
-            f"model.input_channels={model.input_channels} and data.channels="
-            f"{config.data.channels} differ: leave model.input_channels out"
+            f"model.input_channels={model.input_channels} and data.channels={data.channels}"
+            " differ: leave model.input_channels out"
         )
-    side = config.data.upscale_to or config.data.image_size
+    side = data.upscale_to or data.image_size
     if side < model.input_size:
         raise UserError(
-            f"the images of data={config.data.name} are {side} pixels wide and model={model.name}"
+            f"the images of data={data.name} are {side} pixels wide and model={model.name}"
             f" sees {model.input_size}: choose another model (model=cifar_small sees 32), or set"
             f" data.upscale_to={model.input_size} or model.input_size={side}"
         )
     images = len(store.indices("train"))
-    if config.data.batch_size > images:
+    if data.batch_size > images:
         raise UserError(
-            f"data.batch_size={config.data.batch_size} is more than the {images} training images"
-            f" of data={config.data.name}: set data.batch_size={images} or less"
+            f"data.batch_size={data.batch_size} is more than the {images} training images"
+            f" of data={data.name}: set data.batch_size={images} or less"
         )
     try:
         layers = plan(model)
@@ -79,17 +72,14 @@ def settle(config: Config, store: Store) -> list[LayerPlan]:
     for split in ("val", "test"):
         if store.counts[split] < processes:
             raise PlacementError(
-                f"the {store.counts[split]} {split} images of data={config.data.name} are fewer"
+                f"the {store.counts[split]} {split} images of data={data.name} are fewer"
                 f" than the {processes} processes: lower trainer.devices"
             )
     return layers
 
 
 def settle_hardware(config: Config) -> None:
-    """Set the precision and memory format that the hardware decides, where nothing else has.
-
-    Args:
-        config: Changed in place.
+    """Set, in place, the precision and memory format that the hardware decides.
 
     Raises:
         UserError: A speed option needs hardware that is not there.
@@ -114,11 +104,9 @@ def precision_here(precision: str) -> str:
 
 
 def make_trainer(config: Config, **settings: Any) -> L.Trainer:
-    """Lightning's Trainer on the hardware and in the precision that the configuration names.
+    """Lightning's Trainer on the hardware and in the precision that ``config.trainer`` names.
 
-    Args:
-        config: ``trainer`` of it.
-        settings: What else the Trainer is given; ``trainer.arguments`` stand above it.
+    It is given ``settings`` too; ``trainer.arguments`` stand above them.
 
     Raises:
         UserError: This machine lacks the hardware.
@@ -164,13 +152,13 @@ def _quiet_lightning() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # it was asked for
     for message in (
-        ".*does not have many workers.*",
-        ".*exists and is not empty.*",
-        ".*smaller than the logging interval.*",
-        ".*Trying to infer the `batch_size`.*",
-        ".*You called `self.log.*",
-        ".*isinstance\\(treespec, LeafSpec\\).*",
-        ".*`srun` command is available.*",
-        ".*on epoch level in distributed setting.*",  # what is logged is summed over processes
+        "does not have many workers",
+        "exists and is not empty",
+        "smaller than the logging interval",
+        "Trying to infer the `batch_size`",
+        "You called `self.log",
+        "isinstance\\(treespec, LeafSpec\\)",
+        "`srun` command is available",
+        "on epoch level in distributed setting",  # what is logged is summed over processes
     ):
-        warnings.filterwarnings("ignore", message=message)
+        warnings.filterwarnings("ignore", message=f".*{message}")
