@@ -8,7 +8,6 @@ import torch
 
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.pixels import InMemory, put_on
-from alexnet_exp.data.store.images import Images
 from alexnet_exp.data.store.store import prepare
 from alexnet_exp.data.stream import Stream
 from alexnet_exp.runs.read import read_metrics
@@ -40,6 +39,9 @@ def test_streamed_batches_are_those_that_lie_on_the_gpu(
         for _ in range(5):
             busy = busy @ busy / 64  # the copy of the next batch runs beside this
         assert np.array_equal(pixels.cpu().numpy(), images[batch])
+    if encoding == "jpeg":
+        whole = put_on(images, device, 4)
+        assert np.array_equal(whole.images.cpu().numpy(), images[np.arange(len(images))])
 
 
 def test_draws_and_crops_are_those_of_a_cpu(compose_config, tmp_path: Path) -> None:
@@ -76,10 +78,3 @@ def test_fp32_agrees_with_plain(compose_config, tmp_path: Path) -> None:
     train(compose_config(*base, "trainer.precision=32-true"), tmp_path / "fast")
     train(compose_config(*base, "speed=plain"), tmp_path / "plain")
     assert losses(tmp_path / "fast") == pytest.approx(losses(tmp_path / "plain"), rel=1e-3)
-
-
-def test_a_whole_jpeg_store_is_put_on_the_gpu(compose_config, tmp_path: Path) -> None:
-    config = compose_config(*BASE, f"data.stores={tmp_path}", "data.encoding=jpeg")
-    images: Images = prepare(config.data, progress=False).images
-    there = put_on(images, torch.device("cuda", 0), 4)
-    assert np.array_equal(there.images.cpu().numpy(), images[np.arange(len(images))])

@@ -11,17 +11,14 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-import torchvision
 from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers.logger import DummyLogger
 from PIL import Image
-from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from alexnet_exp import Classifier, StoreDataModule, load_config, predict, prepare
+from alexnet_exp import AlexNet, Classifier, StoreDataModule, load_config, predict, prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
+from tests.training.test_loggers import Kept
 
 
 def trainer(**options: Any) -> L.Trainer:
@@ -62,6 +59,7 @@ def test_a_checkpoint_is_a_classifier(trained_run: SimpleNamespace) -> None:
     best = trained_run.folder / "checkpoints" / "best.ckpt"
     loaded = Classifier.load_from_checkpoint(best)
     store = trained_run.store
+    assert isinstance(loaded.network, AlexNet)
     assert loaded.class_names == store.classes
     assert np.array_equal(loaded.statistics["mean"].numpy(), store.mean)
     assert np.array_equal(loaded.statistics["covariance"].numpy(), store.covariance)
@@ -148,17 +146,6 @@ def test_other_photos_are_evaluated_by_the_names_of_their_folders(
 # Training under a Trainer of one's own
 
 
-class Kept(DummyLogger):
-    """Keeps what is logged."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.rows: list[tuple[int | None, dict[str, float]]] = []
-
-    def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        self.rows.append((step, metrics))
-
-
 def test_images_and_labels_of_any_loader_train_a_classifier() -> None:
     config = load_config(
         "model=cifar_small", "model.width=.1", "optim.schedule=cosine", "optim.lr=.01",
@@ -167,11 +154,11 @@ def test_images_and_labels_of_any_loader_train_a_classifier() -> None:
     images, labels = torch.randn(24, 3, 32, 32), torch.arange(24) % 3
     loader = DataLoader([*zip(images, labels, strict=True)], batch_size=4)
     torch.manual_seed(0)
-    classifier, logger = Classifier(config, ["a", "b", "c"]), Kept()
+    classifier, logger = Classifier(config, ["a", "b", "c"]), Kept("here")
     fit = trainer(max_epochs=2, logger=logger, log_every_n_steps=1,
                   callbacks=[LearningRateMonitor("step")])  # fmt: skip
     fit.fit(classifier, loader)
-    rates = [row["lr-PaperSGD/pg1"] for _, row in logger.rows if "lr-PaperSGD/pg1" in row]
+    rates = [row["lr-PaperSGD/pg1"] for row in logger.rows if "lr-PaperSGD/pg1" in row]
     expected = [.005 * (1 + math.cos(math.pi * step / 12)) * min(1, (step + 1) / 3)
                 for step in range(12)]  # fmt: skip
     assert rates == pytest.approx(expected, rel=1e-12)
@@ -202,32 +189,9 @@ def test_a_plain_trainer_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     assert second.current_epoch == 3, "the third epoch is no better: the last plateau ends the run"
 
 
-class ResNet(L.LightningModule):
-    def __init__(self, classes: int) -> None:
-        super().__init__()
-        self.network = torchvision.models.resnet18(num_classes=classes)
-        self.losses: list[float] = []
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
-        loss = F.cross_entropy(self.network(images / 60), labels)
-        self.losses.append(loss.item())
-        return loss
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), 1e-3)
-
-
-def test_a_resnet_of_torchvision_learns_from_our_store(tiny) -> None:
-    config = tiny("model.input_size=32", "augmentation=none")
-    torch.manual_seed(0)
-    resnet = ResNet(len(prepare(config.data, progress=False).classes))
-    trainer(max_epochs=3).fit(resnet, datamodule=StoreDataModule(config))
-    assert np.mean(resnet.losses[-5:]) < 0.7 * np.mean(resnet.losses[:5])
-
-
-def test_batches_come_without_a_trainer(tiny, trained_run: SimpleNamespace) -> None:
-    store, rows = trained_run.store, trained_run.store.indices("val")
+def test_batches_come_without_a_trainer(tiny) -> None:
+    store = prepare(tiny().data, progress=False)
+    rows = store.indices("val")
     module = StoreDataModule(tiny())
     images, labels = next(iter(module.train_dataloader()))
     assert (images.shape, images.dtype, labels.shape) == ((16, 3, 64, 64), torch.float32, (16,))
@@ -235,15 +199,3 @@ def test_batches_come_without_a_trainer(tiny, trained_run: SimpleNamespace) -> N
     center = (store.images[rows].astype(np.float32) - store.mean)[:, 4:68, 4:68]
     np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), center, atol=1e-4)
     assert labels.tolist() == store.labels[rows].tolist()
-
-
-def test_the_network_alone_is_a_module() -> None:
-    from alexnet_exp import AlexNet
-    from alexnet_exp.config.model import ModelConfig
-
-    network = AlexNet.from_name("cifar_small", classes=7, normalization="none")
-    assert isinstance(network, nn.Module)
-    assert network(torch.randn(2, 3, 32, 32)).shape == (2, 7)
-    with torch.device("meta"):
-        paper = AlexNet(ModelConfig(classes=10, input_channels=3))
-    assert paper.classifier.fc8.weight.shape == (10, 4096)

@@ -36,11 +36,19 @@ def epochs_done(folder: Path) -> int:
     return max(0, len(file.read_text().splitlines()) - 1) if file.exists() else 0
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    run = train(folder / "run", folder)
+    printed, _ = run.communicate()
+    assert run.returncode == 0, printed
+    return folder / "run"
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_killed_run_goes_on_to_the_same_weights(tmp_path: Path, how: signal.Signals) -> None:
-    whole = train(tmp_path / "whole", tmp_path)
-    assert whole.communicate()[0] is not None
-    assert whole.returncode == 0
+def test_killed_run_goes_on_to_the_same_weights(
+    whole: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     folder = tmp_path / "killed"
     for stop_after in (1, 4, 7):
         run = train(folder, tmp_path)
@@ -56,7 +64,7 @@ def test_killed_run_goes_on_to_the_same_weights(tmp_path: Path, how: signal.Sign
     assert "going on from its last checkpoint" in printed
     ends = [
         torch.load(path / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for path in (tmp_path / "whole", folder)
+        for path in (whole, folder)
     ]
     assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
     assert not list(folder.rglob("*.partial"))

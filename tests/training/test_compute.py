@@ -1,7 +1,6 @@
 """Speed options change no result but by rounding, of fp32 in LRN and of bf16."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -36,14 +35,6 @@ what lies behind pool5, and the whole gradient, where another of two equal pixel
 (float32 and float64 differ by 1.7e-3 for the same reason, in torch's own operations)."""
 
 BEHIND_POOL5 = 9217 * 4096 + 4097 * 4096 + 4097 * 10
-
-
-@pytest.fixture
-def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("CC", "no-such-compiler")
-    cpu._load.cache_clear()
-    yield
-    cpu._load.cache_clear()
 
 
 @pytest.mark.parametrize("encoding", ["raw", "jpeg"])
@@ -114,10 +105,11 @@ def test_seeded_step_of_the_whole_network(compose_config) -> None:
 
 
 def test_without_a_compiler_it_says_so_and_a_step_is_alike(
-    compose_config, no_compiler: None, monkeypatch: pytest.MonkeyPatch
+    compose_config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = compose_config("trainer.precision=bf16-mixed", "trainer.channels_last=true")
-    config.model.classes, config.model.input_channels = 10, 3
+    monkeypatch.setenv("CC", "no-such-compiler")
+    cpu._load.cache_clear()
+    config = compose_config(*PAPER, "trainer.precision=bf16-mixed", "trainer.channels_last=true")
     line = describe(config, plan(config.model))
     reason = "no C compiler: no-such-compiler is not on the PATH"
     assert line == f"speed: bf16-mixed, channels-last, LRN by torch operations ({reason})"
