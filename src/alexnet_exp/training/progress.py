@@ -21,6 +21,7 @@ from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import console, percent
 from alexnet_exp.network.plan import LayerPlan
+from alexnet_exp.parallel.placement import device_count
 from alexnet_exp.training.compute import describe
 
 
@@ -50,7 +51,8 @@ def announce(
     drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
     placement = []
     if strategy.name != StrategyName.single:
-        count = f"{trainer.devices} process{'es' if trainer.devices > 1 else ''}"
+        processes = device_count(config)
+        count = f"{processes} process{'es' if processes > 1 else ''}"
         machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
         sent = ", gradients sent in bf16" if strategy.bf16_gradients else ""
         placement = [f"strategy={strategy.name}: {count}{machines}{sent}"]
