@@ -2,6 +2,7 @@
 
 import csv
 import json
+import logging
 import os
 import shutil
 import signal
@@ -327,11 +328,14 @@ def test_a_trial_runs_everything_and_records_nothing(
 
 
 def test_arguments_of_the_trainer_reach_it(
-    tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps that run out before the first validation leave no best epoch: the last state counts."""
+    # Lightning's loggers hand on to the root's handlers only if it has some when it is imported.
+    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
     result = train(tiny("+trainer.profiler=simple", "+trainer.max_steps=3"), tmp_path / "profiled")
     assert (result["steps"], result["best_epoch"]) == (3, 0)
+    assert 0 < result["images_per_second"] < 1e6
     assert "Profiler Report" in caplog.text
     assert np.isnan(read_metrics(tmp_path / "profiled")[0]["val/loss"])
     few = tiny("+trainer.limit_val_batches=1", "evaluation.batch_size=4", "trainer.max_epochs=1")

@@ -68,6 +68,7 @@ class Epochs(Callback):
         self.best_error = math.inf
         self.first_step_seconds: float | None = None  # from the start of this process
         self._epoch_start = self._steps_end = 0.0
+        self._batches = 0  # of this epoch
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Drop the rows of epochs that will be run again."""
@@ -100,14 +101,15 @@ class Epochs(Callback):
         if self.first_step_seconds is None:
             _wait_for(pl_module.device)
             self.first_step_seconds = seconds_since_start()
-        if batch_idx + 1 == trainer.num_training_batches:
+        self._batches = batch_idx + 1
+        if self._batches == trainer.num_training_batches or trainer.should_stop:
             _wait_for(pl_module.device)
-            self._steps_end = time.perf_counter()
+        self._steps_end = time.perf_counter()
 
     def finish_epoch(self, trainer: L.Trainer) -> None:
         """Write the row of the epoch that has just ended, with its validation."""
         steps = self._steps_end - self._epoch_start
-        images = int(trainer.num_training_batches) * self.progress.batch_size
+        images = self._batches * self.progress.batch_size
         seconds = time.perf_counter() - self._epoch_start
         self.step_seconds += steps
         self.train_seconds += seconds

@@ -224,8 +224,11 @@ def fit_and_test(
             refuses what it is given.
     """
     if resuming:
-        for file in filter(Path.exists, (run.last, run.best)):
-            refuse_other_network(load_checkpoint(file), classifier.config, file)
+        last = load_checkpoint(run.last)
+        refuse_other_network(last, classifier.config, run.last)
+        states = last["callbacks"].values()
+        if any(state.get("best_model_score") is not None for state in states):
+            refuse_other_network(load_checkpoint(run.best), classifier.config, run.best)
     try:
         with ctrl_c_raises():
             trainer.fit(classifier, datamodule=data, ckpt_path=run.last if resuming else None)
