@@ -332,7 +332,8 @@ def test_arguments_of_the_trainer_reach_it(
 ) -> None:
     """Steps that run out before the first validation leave no best epoch: the last state counts."""
     # Lightning's loggers hand on to the root's handlers only if it has some when it is imported.
-    monkeypatch.setattr(logging.getLogger("lightning.pytorch"), "propagate", True)
+    profilers = logging.getLogger("lightning.pytorch.profilers")
+    monkeypatch.setattr(profilers, "handlers", [caplog.handler])
     result = train(tiny("+trainer.profiler=simple", "+trainer.max_steps=3"), tmp_path / "profiled")
     assert (result["steps"], result["best_epoch"]) == (3, 0)
     assert 0 < result["images_per_second"] < 1e6
