@@ -102,9 +102,7 @@ def test_mistakes_end_in_one_message(words: list[str], message: str, command: Co
     assert message in error
 
 
-def test_without_the_library_it_names_the_extra(
-    command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_the_library_it_names_the_extra(command: Command, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.workspaces", None)
     code, _, error = command("entity=team", "--dry-run")
     assert code == 2
@@ -153,7 +151,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
 
 def test_the_view_is_saved_at_the_entity(
-    command: Command, server: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    command: Command, server: list[dict[str, Any]], monkeypatch, tmp_path
 ) -> None:
     code, _, error = command("entity=nobody")
     assert (code, server) == (2, [])

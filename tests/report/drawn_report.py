@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from alexnet_exp.report.claims import Claim, Kind, Metric
+from alexnet_exp.report.claims import CLAIMS, Claim, Kind, Metric
 from alexnet_exp.report.findings import Finding, Report, Size, Verdict
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.results import Placement, Run
@@ -38,18 +38,10 @@ def claim(experiment: str, metric: Metric = Metric.top1) -> Claim:
     )  # fmt: skip
 
 
-VIEWS = replace(
-    claim("no_crops"), name="views/top1", factor="test-time views", changed="baseline",
-    change="center crop for ten views", kind=Kind.views, figure=0.0155, figure_text="+1.55",
-)  # fmt: skip
-SPEED = replace(
-    claim("tanh"), name="tanh/epochs", metric=Metric.epochs, kind=Kind.speed, figure=6.0,
-    figure_text="about 6",
-)  # fmt: skip
-LEVEL = replace(
-    claim("no_crops"), name="baseline/top1", factor="the whole network", changed="baseline",
-    change="the paper's network", kind=Kind.level, figure=0.407, figure_text="40.7",
-)  # fmt: skip
+VIEWS, SPEED, LEVEL = (
+    next(claim for claim in CLAIMS if claim.name == name)
+    for name in ("views/top1", "tanh/epochs", "level_2012/top1")
+)
 NOTES = {
     Verdict.reproduced: "the published figure lies inside the interval",
     Verdict.contradicted: "the interval lies on the other side of zero",

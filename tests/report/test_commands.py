@@ -1,6 +1,7 @@
 """A pasted command leads to the runs that it was made from, or makes those that are missing."""
 
 import shlex
+from itertools import product
 from pathlib import Path
 
 import hydra
@@ -34,11 +35,8 @@ def swept(tmp_path, compose_config):
         given = [*words, f"seed={seed}", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}"  # a copy: what is recorded counts
         wrong = np.ones(9, bool)
-        run = read_run(
-            write_run(path, compose_config, *words, wrong=wrong, seed=seed, recorded=given)
-        )
-        assert run is not None
-        return run
+        write_run(path, compose_config, *words, wrong=wrong, seed=seed, recorded=given)
+        return read_run(path)
 
     return make
 
@@ -107,55 +105,25 @@ def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) 
 @pytest.mark.parametrize(
     ("folder", "overrides", "expected"),
     [
-        (
-            "runs/synthetic/multirun",
-            ("logger=wandb", "logger.mode=offline", "optim.lr=0.1"),
-            f"{PLAIN} optim.lr=0.1",
-        ),
-        (
-            "runs/synthetic_small/smoke",
-            ("+sweep=smoke", "trainer.max_epochs=6"),
-            f"{PLAIN} +sweep=smoke trainer.max_epochs=6",
-        ),
-        (
-            "runs/synthetic_small/other",
-            ("+sweep=smoke", "sweep.name=other"),
-            f"{PLAIN} +sweep=smoke sweep.name=other",
-        ),
-        ("else/where", ("sweep.job_timeout=60",), f"{PLAIN} hydra.sweep.dir=/w/else/where"),
-        (
-            "else where",
-            ("sweep.name=other",),
-            f"{PLAIN} sweep.name=other 'hydra.sweep.dir=\"/w/else where\"'",
-        ),
+        ("synthetic/multirun", "logger=wandb logger.mode=offline optim.lr=0.1", "optim.lr=0.1"),
+        ("synthetic_small/smoke", "+sweep=smoke optim.lr=0.1", "+sweep=smoke optim.lr=0.1"),
+        ("synthetic_small/other", "+sweep=smoke sweep.name=other", "+sweep=smoke sweep.name=other"),
+        ("else where", "sweep.job_timeout=60", "'hydra.sweep.dir=\"/w/runs/else where\"'"),
     ],
 )
 def test_a_row_leads_back_to_its_sweep(swept, folder, overrides, expected) -> None:
-    here = Path("/w")
-    runs = [
-        swept(here / folder, experiment, *overrides, seed=seed)
-        for experiment in ("baseline", "no_lrn")
-        for seed in (0, 1)
-    ]
-    line = command(runs)
-    assert line == f"{expected} +experiment=baseline,no_lrn seed=0,1"
-    assert folders(line, here) == {
-        here / folder / name / f"seed_{seed}" for name in ("baseline", "no_lrn") for seed in (0, 1)
-    }
+    sweep, jobs = Path("/w/runs", folder), [*product(("baseline", "no_lrn"), (0, 1))]
+    line = command([swept(sweep, name, *overrides.split(), seed=seed) for name, seed in jobs])
+    assert line == f"{PLAIN} {expected} +experiment=baseline,no_lrn seed=0,1"
+    assert folders(line, Path("/w")) == {sweep / name / f"seed_{seed}" for name, seed in jobs}
 
 
 def test_a_value_that_a_sweep_varied_is_in_the_folder(swept) -> None:
-    here, folder = Path("/w"), "runs/synthetic/multirun"
-    rates = {"baseline": "0.1", "tanh": "0.02"}
-    runs = [
-        swept(here / folder, name, f"optim.lr={rate}", varied=f"optim.lr={rate}")
-        for name, rate in rates.items()
-    ]
-    line = command(runs)
+    sweep = Path("/w/runs/synthetic/multirun")
+    rates = {"baseline": "optim.lr=0.1", "no_lrn": "optim.lr=0.02"}
+    line = command([swept(sweep, name, rate, varied=rate) for name, rate in rates.items()])
     assert line.count(" && ") == 1
-    assert folders(line, here) == {
-        here / folder / name / f"optim.lr={rate}" / "seed_0" for name, rate in rates.items()
-    }
+    assert folders(line, Path("/w")) == {sweep / name / rates[name] / "seed_0" for name in rates}
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,7 @@ def test_every_claim_stands_beside_its_published_figure_interval_and_verdict(big
         assert finding.note in outcome
     ratio = rows["tanh for ReLU, epochsactivation"]
     assert ratio[2].startswith("5.8 times [4.9, 6.7]")
-    level = rows["the paper's networkthe whole network"]
+    level = rows["AlexNet, 2012level"]
     assert level[1].startswith("40.7 %")
     assert level[2].startswith("13.4 % [12.2, 14.6]")
 

@@ -47,7 +47,7 @@ def test_other_test_images_are_refused(tmp_path, made) -> None:
 
 
 def test_a_run_is_not_paired_with_one_that_lacks_the_factor_too(tmp_path, made) -> None:
-    made("same", "model.dropout=0")
+    made("same", "model.dropout=0.0")
     made("no_dropout", "+experiment=no_dropout")
     found = read_cells(tmp_path)
     pairs, _ = match(of(found, "baseline"), of(found, "no_dropout"))

@@ -65,7 +65,12 @@ def test_every_sweep_of_a_claim_ships() -> None:
 
 @pytest.mark.parametrize(
     "preset",
-    [pytest.param("ablations", marks=pytest.mark.long), "lrn_cifar", "relu_vs_tanh", "parallel"],
+    [
+        pytest.param("ablations", marks=pytest.mark.long),
+        "lrn_cifar",
+        pytest.param("relu_vs_tanh", marks=pytest.mark.long),
+        "parallel",
+    ],
 )
 def test_a_preset_reaches_its_claims_and_no_others(report_of, preset: str) -> None:
     report = report_of(preset)

@@ -27,8 +27,9 @@ def worse(seed, share):
     return base_wrong(seed) | wrong_images(100 + seed, IMAGES, share)
 
 
-def findings(folder, name):
-    return [f for f in make_report(folder).findings if f.claim.name == name]
+def findings(folder, *names):
+    found = make_report(folder).findings
+    return [finding for name in names for finding in found if finding.claim.name == name]
 
 
 def both(made, changed, *names, **more):
@@ -43,7 +44,7 @@ def test_a_difference_is_that_of_the_paired_images(tmp_path, made) -> None:
     both(made, lambda seed: worse(seed, 0.1), "no_lrn")
     base = np.stack([base_wrong(seed) for seed in SEEDS])
     changed = np.stack([worse(seed, 0.1) for seed in SEEDS])
-    (found,) = findings(tmp_path, "no_lrn/top1")
+    found, top5 = findings(tmp_path, "no_lrn/top1", "no_lrn/top5")
     assert found.baseline == pytest.approx(np.mean(base))
     assert found.changed == pytest.approx(np.mean(changed))
     assert found.difference == pytest.approx(np.mean(changed) - np.mean(base))
@@ -60,7 +61,6 @@ def test_a_difference_is_that_of_the_paired_images(tmp_path, made) -> None:
         "python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2,3,4"
     )
     even = np.arange(IMAGES) % 2 == 0  # whose label is not among the five best either
-    (top5,) = findings(tmp_path, "no_lrn/top5")
     assert top5.difference == pytest.approx(np.mean(changed & even) - np.mean(base & even))
 
 
@@ -95,24 +95,19 @@ def test_holm_is_over_all_differences_of_the_report(tmp_path, made) -> None:
         assert (found.verdict is Verdict.not_resolved) == (found.p_holm >= 0.05)
 
 
-def test_one_seed_has_no_interval(tmp_path, made) -> None:
-    made("baseline")
-    made("tanh", "+experiment=tanh", wrong=worse(0, 0.3))
-    (found,) = findings(tmp_path, "tanh/top1")
-    assert found.difference == pytest.approx(worse(0, 0.3).mean() - base_wrong(0).mean())
-    assert (found.low, found.high, found.p_value) == (None, None, None)
-    assert found.verdict is Verdict.not_resolved
-    assert found.note.startswith("one seed: no interval; run at least 3 seeds")
-
-
-def test_lone_seeds_are_named(tmp_path, made) -> None:
+def test_one_seed_has_no_interval_and_lone_seeds_are_named(tmp_path, made) -> None:
     for seed in (0, 1, 2):
         made("baseline", seed=seed)
     for seed in (1, 2, 7):
         made("no_lrn", "+experiment=no_lrn", seed=seed)
-    (found,) = findings(tmp_path, "no_lrn/top1")
-    assert found.seeds == (1, 2)
-    assert "seed 0 only of baseline; seed 7 only of no_lrn" in found.note
+    made("tanh", "+experiment=tanh", wrong=worse(0, 0.3))
+    found, lone = findings(tmp_path, "tanh/top1", "no_lrn/top1")
+    assert found.difference == pytest.approx(worse(0, 0.3).mean() - base_wrong(0).mean())
+    assert (found.low, found.high, found.p_value) == (None, None, None)
+    assert found.verdict is Verdict.not_resolved
+    assert found.note.startswith("one seed: no interval; run at least 3 seeds")
+    assert lone.seeds == (1, 2)
+    assert "seed 0 only of baseline; seed 7 only of no_lrn" in lone.note
 
 
 def diverge(folder):
@@ -128,14 +123,13 @@ def test_seeds_that_diverged_leave_a_claim_unresolved(tmp_path, made) -> None:
         diverge(tmp_path / "one_gpu" / f"seed_{seed}")
     diverge(made("other", "+experiment=no_crops", "optim.lr=0.5", seed=1))
     diverge(made("again", "+experiment=no_crops", seed=1))  # which finished after all
-    (found,) = findings(tmp_path, "no_lrn/top1")
+    found, kept, lost = findings(tmp_path, "no_lrn/top1", "no_crops/top1", "one_gpu/top1")
     assert (found.verdict, found.size) == (Verdict.not_resolved, None)
     assert found.p_holm < 0.05  # by the survivors alone it would be reproduced
     assert found.note.startswith("2 of 5 seeds of no_lrn diverged")
     assert "only of" not in found.note
     assert "interval" not in found.note
-    assert findings(tmp_path, "no_crops/top1")[0].verdict is Verdict.reproduced
-    (lost,) = findings(tmp_path, "one_gpu/top1")
+    assert kept.verdict is Verdict.reproduced
     assert lost.verdict is Verdict.not_run
     assert lost.note == "no finished run of one_gpu: 5 diverged"
 
@@ -143,30 +137,28 @@ def test_seeds_that_diverged_leave_a_claim_unresolved(tmp_path, made) -> None:
 def test_networks_at_chance_say_nothing_of_a_claim(tmp_path, made) -> None:
     wrong = np.arange(IMAGES) % 5 != 0  # as the runs are written: 80 % err with the same answer
     none = np.zeros(IMAGES, bool)
+    same = {"classes": 5, "wrong": wrong, "wrong_top5": none, "center": wrong}
     for seed in SEEDS:
-        for name in ("baseline", "no_lrn"):
-            made(
-                name, f"+experiment={name}", seed=seed, wrong=wrong, classes=5, wrong_top5=none,
-                center=wrong,
-            )  # fmt: skip
-    (found,) = findings(tmp_path, "no_lrn/top1")
+        made("baseline", seed=seed, **same)
+        made("no_lrn", "+experiment=no_lrn", seed=seed, **same)
+    found, views = findings(tmp_path, "no_lrn/top1", "views/top1")
     assert (found.verdict, found.size) == (Verdict.not_resolved, None)
     assert found.note.startswith(
         "not above chance: baseline (80.0 %) and no_lrn (80.0 %); naming the most frequent class"
         " for every image errs in 80.0 %"
     )
     assert "interval" not in found.note
-    assert findings(tmp_path, "views/top1")[0].note.startswith("not above chance: ten views")
+    assert views.note.startswith("not above chance: ten views")
 
 
 def test_five_classes_have_no_top5_verdict(tmp_path, made) -> None:
     none = np.zeros(IMAGES, bool)
     both(made, lambda seed: worse(seed, 0.2), "no_lrn", classes=5, wrong_top5=none)
-    (found,) = findings(tmp_path, "no_lrn/top5")
-    assert found.not_applicable
-    assert found.verdict is Verdict.not_resolved
-    assert found.p_value is None
-    assert findings(tmp_path, "no_lrn/top1")[0].verdict is Verdict.reproduced
+    top1, top5 = findings(tmp_path, "no_lrn/top1", "no_lrn/top5")
+    assert top5.not_applicable
+    assert top5.verdict is Verdict.not_resolved
+    assert top5.p_value is None
+    assert top1.verdict is Verdict.reproduced
 
 
 def test_every_claim_is_answered(tmp_path, made) -> None:
@@ -184,11 +176,9 @@ def test_every_claim_is_answered(tmp_path, made) -> None:
 
 
 def test_contexts_give_a_finding_each(tmp_path, made) -> None:
-    for rate in ("0.01", "0.02"):
-        made(f"baseline_{rate}", f"optim.lr={rate}")
-        made(f"no_lrn_{rate}", "+experiment=no_lrn", f"optim.lr={rate}")
-    made("flowers", "data=flowers")
-    made("flowers_no_lrn", "data=flowers", "+experiment=no_lrn")
+    for number, context in enumerate(("optim.lr=0.01", "optim.lr=0.02", "data=flowers")):
+        made(f"baseline_{number}", context)
+        made(f"no_lrn_{number}", "+experiment=no_lrn", context)
     found = findings(tmp_path, "no_lrn/top1")
     assert {(f.data, f.context, f.synthetic) for f in found} == {
         ("synthetic", "optim.lr=0.01", True),
@@ -302,12 +292,11 @@ def test_small_and_large_networks_have_claims_of_their_own(tmp_path, made) -> No
     cifar(made, "no_norm", "+experiment=no_lrn", rate="0.01", epochs=(5, 6))
     names = ("no_lrn/top1", "no_lrn_cifar10/top1")
     # The norm within maps of cifar_small is not LRN: its loss is nobody's claim.
-    for name in names:
-        assert findings(tmp_path, name)[0].verdict is Verdict.not_run
+    assert {found.verdict for found in findings(tmp_path, *names)} == {Verdict.not_run}
     for seed in (0, 1):
         made("lrn", "data=cifar10", "model=cifar_lrn", seed=seed)
         made("no_lrn", "data=cifar10", "model=cifar_lrn", "+experiment=no_lrn", seed=seed)
-    large, small = (findings(tmp_path, name)[0] for name in names)
+    large, small = findings(tmp_path, *names)
     assert large.verdict is Verdict.not_run
     assert (small.data, small.seeds) == ("cifar10", (0, 1))
 
@@ -323,12 +312,11 @@ def test_levels_compare_on_the_published_data_alone(tmp_path, made, error, verdi
         wrong[np.random.default_rng(seed).permutation(images)[: round(error * images)]] = True
         made("imagenet", "data=imagenet", seed=seed, wrong=wrong, classes=1000)
     made("hundred", "data=imagenet", "data.name=imagenet_100", classes=100)
-    (found,) = findings(tmp_path, "level_2012/top1")
+    found, other = findings(tmp_path, "level_2012/top1", "level_2010_ten/top1")
     assert found.baseline == pytest.approx(error)
     assert found.verdict is verdict
     # No narrower than the images alone make it, each as wrong as the seeds' mean says.
     assert found.high - found.low > 2 * 1.96 * (error * (1 - error) / 3 / images) ** 0.5
-    (other,) = findings(tmp_path, "level_2010_ten/top1")
     assert other.verdict is Verdict.not_run
 
 

@@ -157,7 +157,6 @@ def test_two_towers_may_take_longer_or_the_same_time(tmp_path, made, one, verdic
     ("one_device", "two_devices", "note"),
     [
         ({"gpus": ["NVIDIA A100"]}, H200, "ran on NVIDIA H200 and one_gpu on NVIDIA A100"),
-        ({"gpus": []}, H200, "ran on NVIDIA H200 and one_gpu on a processor"),
         ({}, {}, "towers, 2 processes on a processor share its cores"),
     ],
 )

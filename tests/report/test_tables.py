@@ -82,7 +82,7 @@ def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
 
 
 def test_a_size_that_is_not_the_published_one_stands_beside_the_verdict(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path, monkeypatch
 ) -> None:
     report = drawn.smaller()
     tally = "2 reproduced (1 of them smaller than published), 0 contradicted, "
@@ -131,9 +131,7 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
     assert f"[{100 * ends.low:.1f}, {100 * ends.high:.1f}]" in text  # not taken for markup
 
 
-def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(monkeypatch) -> None:
     assert "+1.4, one seed" in screen(drawn.small(1), 80, monkeypatch)
     assert "drawn by the program" in screen(drawn.drawn(), 80, monkeypatch)
     assert "None of 13 published claims" in screen(drawn.nothing(), 80, monkeypatch)

@@ -12,7 +12,6 @@ from alexnet_exp.runs import __main__ as listing
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import bearing, is_neutral
 from alexnet_exp.runs.read import read_config, read_diverged, read_result
-from tests.conftest import ComposeConfig
 
 RESULT = {
     "metrics": {"val/top1_error": 0.25, "test/top1_error": 0.5}, "epochs": 3, "train_seconds": 7.6,
@@ -28,9 +27,7 @@ def finished(folder: Path, config, keep_last: bool = False) -> RunFolder:
     return run
 
 
-def test_a_folder_is_held_until_its_process_ends(
-    compose_config: ComposeConfig, tmp_path: Path
-) -> None:
+def test_a_folder_is_held_until_its_process_ends(compose_config, tmp_path) -> None:
     config, folder = compose_config(), tmp_path / "run"
     child = os.fork()
     if not child:
@@ -46,22 +43,22 @@ def test_a_folder_is_held_until_its_process_ends(
         RunFolder(folder).start(config)
 
 
-def test_result_is_of_the_same_run(compose_config: ComposeConfig, tmp_path: Path) -> None:
+def test_result_is_of_the_same_run(compose_config, tmp_path) -> None:
     run = finished(tmp_path / "run", compose_config())
-    assert run.result(compose_config("logger=tensorboard", "trainer.devices=2")) == RESULT
+    config = compose_config()
+    config.logger.tensorboard, config.trainer.devices = True, 2
+    assert run.result(config) == RESULT
     assert not run.last.exists()
-    with pytest.raises(OtherRunError, match=r"optim.lr was 0.002, is 0.5. Set them as they were"):
-        run.result(compose_config("optim.lr=0.5"))
+    config.trainer.arguments["accumulate_grad_batches"] = 2
     added = "trainer.arguments.accumulate_grad_batches was None, is 2"
-    with pytest.raises(OtherRunError, match=added):
-        run.result(compose_config("+trainer.accumulate_grad_batches=2"))
+    with pytest.raises(OtherRunError, match=rf"{added}. Set them as they were"):
+        run.result(config)
 
 
-def test_a_run_goes_further_where_its_schedule_allows(
-    compose_config: ComposeConfig, tmp_path: Path
-) -> None:
-    config = compose_config("optim.schedule=cosine", "trainer.max_epochs=3")
-    longer = compose_config("optim.schedule=cosine", "trainer.max_epochs=5")
+def test_a_run_goes_further_where_its_schedule_allows(compose_config, tmp_path) -> None:
+    config, longer = compose_config(), compose_config()
+    config.trainer.max_epochs, longer.trainer.max_epochs = 3, 5
+    config.optim.schedule = longer.optim.schedule = Schedule.cosine
     run = finished(tmp_path / "cosine", config, keep_last=True)
     with pytest.raises(OtherRunError, match=r"trainer.max_epochs was 3, is 5"):
         run.result(longer)
@@ -79,9 +76,7 @@ def test_a_run_goes_further_where_its_schedule_allows(
     assert not list(run.path.glob("before_*"))
 
 
-def test_what_a_run_wrote_is_withdrawn(
-    compose_config: ComposeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_a_run_wrote_is_withdrawn(compose_config, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = RunFolder(tmp_path / "runs" / "data" / "run")
     run.start(compose_config())
@@ -89,11 +84,10 @@ def test_what_a_run_wrote_is_withdrawn(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_runs_are_listed(
-    compose_config: ComposeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
-    finished(tmp_path / "a", compose_config("+experiment=no_lrn", "seed=4"))
+def test_runs_are_listed(compose_config, tmp_path, monkeypatch, capsys) -> None:
+    config = compose_config()
+    config.experiment, config.seed = "no_lrn", 4
+    finished(tmp_path / "a", config)
     run = RunFolder(tmp_path / "b")
     run.start(compose_config())
     run.record_divergence("the loss is nan")

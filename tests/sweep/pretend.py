@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def pretend_jobs(
 ) -> list[Pretend]:
     """A job for each script, by name."""
     return [
-        Pretend(n, name, (), config, folder / name, script=script, timeout=timeout)
+        Pretend(n, name, (), deepcopy(config), folder / name, script=script, timeout=timeout)
         for n, (name, script) in enumerate(scripts.items())
     ]
 

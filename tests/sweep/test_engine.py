@@ -63,7 +63,7 @@ ENDINGS = {
 
 
 def test_no_job_takes_others_along_and_the_folder_decides_what_became_of_it(
-    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config, tmp_path, monkeypatch
 ) -> None:
     monkeypatch.setattr(child, "GRACE", 0.3)
     scripts = {name: ending[0] for name, ending in ENDINGS.items()}
@@ -87,7 +87,7 @@ def test_no_job_takes_others_along_and_the_folder_decides_what_became_of_it(
 
 
 def test_jobs_that_are_done_or_in_other_hands_are_not_started(
-    config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config, tmp_path, monkeypatch
 ) -> None:
     jobs = pretend_jobs(config, tmp_path, dict.fromkeys("abcdef", KILLED))
     states = [State.skipped, State.diverged, State.elsewhere, State.left_out]
@@ -109,11 +109,7 @@ def test_jobs_that_are_done_or_in_other_hands_are_not_started(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_all_jobs_within_seconds(
-    config,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    number: signal.Signals,
+    config, tmp_path, monkeypatch, capsys, number: signal.Signals
 ) -> None:
     monkeypatch.setattr(child, "GRACE", 0.5)
     monkeypatch.setattr(engine, "GRACE", 0.5)
@@ -138,9 +134,7 @@ def test_a_signal_ends_all_jobs_within_seconds(
         assert re.search(rf"│ {name} +│ {state}", printed), (name, printed)
 
 
-def test_job_is_its_own_session_and_nobodys_rank(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_job_is_its_own_session_and_nobodys_rank(tmp_path, monkeypatch) -> None:
     ranks = {
         *child.SCRUBBED, "TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID",
         "ALEXNET_EXP_STORE",
@@ -167,7 +161,7 @@ def test_job_is_its_own_session_and_nobodys_rank(
     assert (around["KEPT"], around["OMP_NUM_THREADS"]) == ("yes", "3")
 
 
-def test_job_takes_its_own_children_along(tmp_path: Path) -> None:
+def test_job_takes_its_own_children_along(tmp_path) -> None:
     """As the ranks of a distributed run would be."""
     script = (
         "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c',"
@@ -180,7 +174,7 @@ def test_job_takes_its_own_children_along(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux tells children of a death")
-def test_job_ends_with_a_sweep_that_was_killed(tmp_path: Path) -> None:
+def test_job_ends_with_a_sweep_that_was_killed(tmp_path) -> None:
     script = (
         "import sys, time; from pathlib import Path;"
         "from alexnet_exp.sweep.process import Child, ChildSpec, child_environment;"

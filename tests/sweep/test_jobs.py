@@ -37,7 +37,7 @@ def finish(config: Config, folder: Path) -> None:
 
 
 @pytest.fixture
-def look(compose_config, tmp_path: Path):
+def look(compose_config, tmp_path):
     """``look(*overrides)``: a job after a look into the folder ``tmp_path / "job"``."""
 
     def found(*overrides: str) -> Job:
@@ -48,7 +48,7 @@ def look(compose_config, tmp_path: Path):
     return found
 
 
-def test_finished_half_done_and_diverged_jobs_are_told_apart(look, tmp_path: Path) -> None:
+def test_finished_half_done_and_diverged_jobs_are_told_apart(look, tmp_path) -> None:
     job = look()
     assert job.state == State.new
     run = start(job.config, job.folder)
@@ -106,9 +106,7 @@ def test_damaged_folder_is_a_failure_of_its_job(look, file: str, content: bytes)
 
 
 @pytest.fixture
-def planned(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str], stores
-):
+def planned(monkeypatch, tmp_path, capsys, stores):
     """Plan a sweep in an empty folder; gives exit code, the jobs, standard output and error."""
     monkeypatch.chdir(tmp_path)
     small = (*SMALL, f"data.stores={stores}", "trainer.progress=false")
@@ -133,18 +131,17 @@ def planned(
     return run
 
 
-def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path: Path) -> None:
-    swept = ("experiment=no_lrn,no_lrn+no_dropout", "seed=range(2)", "optim.lr=.1,.2")
+def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path) -> None:
+    swept = ("experiment=no_lrn,no_lrn+no_dropout", "seed=range(2)", "optim.lr=choice(.1)")
     code, jobs, _, error = planned("-m", *swept)
     assert code == 0, error
     assert [job.name for job in jobs] == [
-        f"{experiment}/optim.lr={lr}/seed_{seed}"
+        f"{experiment}/optim.lr=0.1/seed_{seed}"
         for experiment in ("no_lrn", "no_dropout+no_lrn")
         for seed in (0, 1)
-        for lr in ("0.1", "0.2")
     ]
     assert {job.state for job in jobs} == {State.new}
-    job, config = jobs[2], jobs[6].config
+    job, config = jobs[1], jobs[3].config
     assert job.folder == tmp_path / "runs/synthetic/multirun/no_lrn/optim.lr=0.1/seed_1"
     assert (job.config.experiment, job.config.optim.lr, job.config.seed) == ("no_lrn", 0.1, 1)
     assert config.experiment == "no_dropout+no_lrn"
@@ -156,9 +153,9 @@ def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path:
 
 
 def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
-    changed = ("seed=3,4", "optim.lr=.1,.2", "sweep.job_timeout=60")
+    changed = ("seed=3,4", "optim.lr=.1", "sweep.job_timeout=60")
     code, jobs, _, _ = planned("+sweep=learning_rate", *changed)
-    assert (code, len(jobs)) == (0, 4)
+    assert (code, len(jobs)) == (0, 2)
     assert jobs[0].folder.parts[-5:-3] == ("synthetic", "learning_rate")
     assert {job.config.seed for job in jobs} == {3, 4}
     assert jobs[0].spec(()).timeout == 60
@@ -169,9 +166,7 @@ def test_exit_code_says_whether_all_is_done(planned, state: State, expected: int
     assert planned("-m", "seed=0", ending=state)[0] == expected
 
 
-def test_dry_run_packs_nothing_and_asks_no_scheduler(
-    planned, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_dry_run_packs_nothing_and_asks_no_scheduler(planned, monkeypatch) -> None:
     monkeypatch.setattr(planning, "settle", lambda *given: pytest.fail("data was packed"))
     code, jobs, shown, _ = planned("-m", "seed=0,1,2", "sweep.dry_run=true", "hydra/launcher=slurm")
     assert (code, jobs) == (0, [])
@@ -189,13 +184,9 @@ def test_changed_configuration_under_the_same_name_shows_the_difference(planned)
     assert "baseline/seed_1" in error
     assert "sweep.name=<another name>" in error
     assert "hydra.run.dir" not in error
-    code, jobs, _, _ = planned("-m", "seed=0,1", "optim.lr=.007", "sweep.name=faster")
-    assert [job.state for job in jobs] == [State.new] * 2
 
 
-def test_a_grid_of_strategies_leaves_out_what_no_devices_fit(
-    planned, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_grid_of_strategies_leaves_out_what_no_devices_fit(planned, monkeypatch) -> None:
     def settle(config: Config, store: object) -> None:
         if config.strategy.name == "towers":
             raise PlacementError("an odd batch")
@@ -227,13 +218,14 @@ MISTAKES = [
     (("-m", "+sweep=ablation"), "did you mean ablations"),
     (("-m", "optim.lr=.1,.2", "hydra.sweep.subdir=x"), "the same folder"),
     (("-m", "optim.lr=.1,-1"), "optim.lr=-1"),
+    (("-m", "seed=0", "+trainer.fast_dev_run=true"), "+trainer.fast_dev_run records no result"),
     (("seed=0", "sweep.dry_run=true"), "sweep.dry_run=true lists the jobs of a sweep"),
 ]
 
 
 @pytest.mark.parametrize(("overrides", "message"), MISTAKES)
 def test_mistakes_end_in_one_message_before_any_job_starts(
-    planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides, message: str
+    planned, tmp_path, monkeypatch, overrides, message
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # this machine may have sbatch
     monkeypatch.setitem(sys.modules, "alexnet_exp.sweep.ray", None)
@@ -244,7 +236,7 @@ def test_mistakes_end_in_one_message_before_any_job_starts(
     assert not list(tmp_path.rglob("log.txt"))
 
 
-def test_sweeps_are_for_training(monkeypatch, tmp_path: Path, capsys) -> None:
+def test_sweeps_are_for_training(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["prepare", "-m", "seed=0,1"])
     with pytest.raises(SystemExit, match="2"):

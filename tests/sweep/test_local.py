@@ -1,7 +1,6 @@
 """Slots of one machine: as many jobs at once as asked for, each on GPUs of its own."""
 
 from itertools import combinations
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from tests.sweep.pretend import Pretend, finish, pretend_jobs
 
 
 @pytest.fixture
-def make(compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def make(compose_config, tmp_path, monkeypatch):
     """``make(devices, ...)``: jobs of as many devices each, 0 for one on the CPU; on 4 GPUs."""
     monkeypatch.setattr(local, "gpus", lambda: ["0", "1", "GPU-5e", "7"])
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -25,8 +24,8 @@ def make(compose_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def jobs(*devices: int) -> list[Pretend]:
         made = pretend_jobs(compose_config(), tmp_path, {f"{n}": finish(0.2) for n in range(9)})
         for job, count in zip(made, devices, strict=False):
-            overrides = [f"trainer.devices={count}", "strategy=ddp"]
-            job.config = compose_config(*(overrides if count else ["trainer.accelerator=cpu"]))
+            trainer = job.config.trainer
+            trainer.devices, trainer.accelerator = count or 1, "auto" if count else "cpu"
         return made[: len(devices)]
 
     return jobs
@@ -42,7 +41,7 @@ def pairs_at_once(outcomes: list[Outcome]) -> list[tuple[Outcome, Outcome]]:
     ]
 
 
-def test_each_job_owns_its_gpus_while_it_runs(make, tmp_path: Path) -> None:
+def test_each_job_owns_its_gpus_while_it_runs(make, tmp_path) -> None:
     devices = (1, 2, 4, 1, 2, 0, 1)
     jobs, backend = make(*devices), Processes(None, ())
     assert [job.name for job in backend.room(jobs)] == ["0", "1", "3", "5"], "who fits, in order"
@@ -59,7 +58,7 @@ def test_each_job_owns_its_gpus_while_it_runs(make, tmp_path: Path) -> None:
 
 
 def test_as_many_jobs_at_once_as_asked_for_and_without_gpus_one(
-    make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make, tmp_path, monkeypatch
 ) -> None:
     jobs, backend = make(1, 1, 1, 0, 0), Processes(2, ())
     assert backend.room(jobs) == jobs[:2]
@@ -96,9 +95,7 @@ def test_what_can_not_run_here_is_refused(make, field: str, value: object, messa
         ("GPU-a1,MIG-b2", 2, ["GPU-a1", "MIG-b2"]), ("", 0, []), (None, 0, []),
     ],
 )  # fmt: skip
-def test_gpus_have_the_names_that_this_process_was_given(
-    monkeypatch: pytest.MonkeyPatch, given: str | None, count: int, names: list[str]
-) -> None:
+def test_gpus_have_the_names_that_this_process_was_given(monkeypatch, given, count, names) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if given is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -39,7 +38,7 @@ def backend(**changes: object) -> RayBackend:
 
 
 @pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def clean(monkeypatch) -> Iterator[None]:
     """No trace of a Ray of somebody else's, none left behind."""
     import ray
 
@@ -50,7 +49,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("clean")
-def test_two_at_once_three_in_all_one_failing(compose_config, tmp_path: Path) -> None:
+def test_two_at_once_three_in_all_one_failing(compose_config, tmp_path) -> None:
     scripts = {"a": MEET, "b": FAIL, "c": MEET}
     jobs = pretend_jobs(compose_config(), tmp_path, scripts, 120)
     outcomes = run_sweep(jobs, backend(), False, tmp_path)
@@ -64,7 +63,7 @@ def test_two_at_once_three_in_all_one_failing(compose_config, tmp_path: Path) ->
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.long
-def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path: Path) -> None:
+def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path) -> None:
     jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abcd", WAIT))
     pressed: list[float] = []
 
@@ -87,7 +86,7 @@ def test_stop_empties_the_queue_and_ends_what_runs(compose_config, tmp_path: Pat
 
 @pytest.mark.usefixtures("clean")
 @pytest.mark.long
-def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path: Path) -> None:
+def test_worker_that_dies_takes_its_own_job_alone(compose_config, tmp_path) -> None:
     murder = f"import os, signal; os.kill(os.getppid(), signal.SIGKILL); {WAIT}"
     jobs = pretend_jobs(compose_config(), tmp_path, {"a": murder, "b": finish()})
     outcomes = run_sweep(jobs, backend(), False, tmp_path)
@@ -125,7 +124,7 @@ def test_a_job_holds_gpus_and_cores_by_its_devices_or_is_refused(nodes, asked, h
         assert demand(machines, *asked) == dict(zip(("num_gpus", "num_cpus"), held, strict=True))
 
 
-def test_first_machine_that_fails_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_machine_that_fails_decides(monkeypatch) -> None:
     def wait(tasks: list[Ending], num_returns: int) -> tuple[list[Ending], list[Ending]]:
         ordered = sorted(tasks, key=lambda ending: ending.seconds)
         return ordered[:1], ordered[1:]

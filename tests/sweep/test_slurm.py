@@ -43,7 +43,7 @@ SRUN = '#!/bin/sh\nwhile [ "$1" != "{python}" ]; do shift; done; exec "$@"\n'
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def cluster(monkeypatch, tmp_path) -> Path:
     """Commands of SLURM's names on the PATH; gives the file that sbatch keeps its script in."""
     folder, kept = tmp_path / "bin", tmp_path / "kept.sh"
     folder.mkdir()
@@ -69,17 +69,17 @@ def options(script: Path) -> list[str]:
 
 
 def test_batch_script_asks_for_what_was_set_and_runs_the_job(
-    compose_config, cluster: Path, tmp_path: Path
+    compose_config, cluster: Path, tmp_path
 ) -> None:
-    scripts = {"a": finish(), "b": FAIL, "c": finish()}
-    config = compose_config("strategy=ddp", "trainer.devices=2")
-    jobs = pretend_jobs(config, tmp_path, scripts)
-    outcomes = run_sweep(jobs, backend(tmp_path), False, tmp_path)
-    assert [o.state for o in outcomes] == [State.finished, State.failed, State.finished]
+    config = compose_config()
+    config.trainer.devices = 2
+    jobs = pretend_jobs(config, tmp_path, {"a": finish(), "b": FAIL})
+    outcomes = run_sweep(jobs, backend(tmp_path, array_parallelism=1), False, tmp_path)
+    assert [o.state for o in outcomes] == [State.finished, State.failed]
     assert outcomes[1].reason == "exit code 3"
     assert outcomes[1].lines[-1] == "something went wrong"
     assert {
-        "--array=0-2%3", "--partition=gpu", "--qos=long", "--gres=gpu:2", "--cpus-per-task=6",
+        "--array=0-1%1", "--partition=gpu", "--qos=long", "--gres=gpu:2", "--cpus-per-task=6",
         "--mem=25088M", "--time=90", "--nodes=1", "--ntasks-per-node=1", "--job-name=alexnet_exp",
         "--reservation=mine",
     } <= set(options(cluster))  # fmt: skip
@@ -90,16 +90,14 @@ def test_batch_script_asks_for_what_was_set_and_runs_the_job(
     assert f"{sys.executable} -u -m submitit.core._submit {tmp_path / 'slurm'}" in command
 
 
-def test_jobs_that_need_the_same_are_one_array(
-    compose_config, cluster: Path, tmp_path: Path
-) -> None:
+def test_jobs_that_need_the_same_are_one_array(compose_config, cluster: Path, tmp_path) -> None:
     """By devices, GPUs and nodes; a task on each node starts torchrun there."""
     sbatch = tmp_path / "bin" / "sbatch"
     sbatch.write_text(f"#!/bin/sh\ncat $1 >> {cluster}\necho Submitted batch job 77\n")
     jobs = pretend_jobs(compose_config(), tmp_path, dict.fromkeys("abcde", ""))
-    jobs[1].config = compose_config("strategy=ddp", "trainer.devices=4")
-    jobs[3].config = compose_config("trainer.accelerator=cpu")
-    jobs[4].config = compose_config("strategy=ddp", "trainer.devices=4", "trainer.num_nodes=2")
+    jobs[1].config.trainer.devices = jobs[4].config.trainer.devices = 4
+    jobs[3].config.trainer.accelerator = "cpu"
+    jobs[4].config.trainer.num_nodes = 2
     made = backend(tmp_path)
     made.check(jobs)
     assert made.room(jobs) == jobs
@@ -114,9 +112,7 @@ def test_jobs_that_need_the_same_are_one_array(
     ]  # fmt: skip
 
 
-def test_on_several_nodes_each_task_is_torchruns(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_on_several_nodes_each_task_is_torchruns(monkeypatch, tmp_path) -> None:
     ran: list[tuple[str, ...]] = []
     monkeypatch.setattr(slurm, "run_child", lambda spec, *rest: ran.append(spec.arguments))
     monkeypatch.setattr(signal, "signal", lambda *arguments: None)
@@ -131,7 +127,7 @@ def test_on_several_nodes_each_task_is_torchruns(
     ]  # fmt: skip
 
 
-def test_job_without_a_result_holds_up_no_other(tmp_path: Path) -> None:
+def test_job_without_a_result_holds_up_no_other(tmp_path) -> None:
     canceled = Mock(job_id="7_1", state="CANCELLED by 0")  # submitit's
     canceled.task.return_value, canceled.done.return_value = canceled, True
     canceled.paths.result_pickle = tmp_path / "none.pkl"
@@ -143,10 +139,10 @@ def test_job_without_a_result_holds_up_no_other(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 1
 
 
-def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
+def test_task_that_is_told_to_end_leaves_no_result(tmp_path) -> None:
     """Or a job that SLURM queues again would be counted as failed."""
     task = _Task(ChildSpec(tmp_path, ("-c", WAIT)), 1, 1)
-    process = multiprocessing.get_context("spawn").Process(target=task)
+    process = multiprocessing.get_context("fork").Process(target=task)
     process.start()
     wait_for(lambda: process_of(tmp_path) is not None, 60)
     os.kill(process.pid, signal.SIGTERM)
@@ -155,10 +151,10 @@ def test_task_that_is_told_to_end_leaves_no_result(tmp_path: Path) -> None:
 
 
 def test_what_slurm_can_not_run_is_one_message(
-    compose_config, cluster: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    compose_config, cluster: Path, tmp_path, monkeypatch
 ) -> None:
-    config = compose_config("strategy=ddp", "trainer.devices=2")
-    jobs = pretend_jobs(config, tmp_path, {"a": finish()})
+    jobs = pretend_jobs(compose_config(), tmp_path, {"a": finish()})
+    jobs[0].config.trainer.devices = 2
     with pytest.raises(UserError, match=r"gpus_per_job=1 is less than trainer\.devices=2"):
         backend(tmp_path, gpus_per_job=1).check(jobs)
     backend(tmp_path, gpus_per_job=0).check(jobs)

@@ -63,6 +63,11 @@ def plan_jobs(
         overrides = [as_hydra(item) for item in given]  # a preset's, too
         job = compose(overrides, number)
         jobs.append(job)
+        if job.config.trainer.arguments.get("fast_dev_run"):
+            raise UserError(
+                "+trainer.fast_dev_run records no result, so that a sweep of such jobs is never"
+                " done: leave it out, or try one of them without -m and +sweep"
+            )
         try:
             check_devices(job.config)
         except PlacementError as error:
