@@ -44,7 +44,17 @@ def test_window_counts_steps_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) 
     assert window.images_per_second == pytest.approx(20 / 10)
 
 
-def test_measurements_take_turns_and_say_what_is_left(
+def test_slow_steps_warm_up_for_two_of_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr(clock.time, "perf_counter", lambda: now)
+    window = Window(2.0, torch.device("cpu"), warm_up=4)
+    for images, at, over in ((100, 6, False), (100, 12, False), (12, 18, True)):
+        now = float(at)
+        assert window.tick(images) is over
+    assert window.images_per_second == pytest.approx(12 / 6)
+
+
+def test_measurements_take_turns_as_long_as_their_share_of_time_lasts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0
@@ -57,18 +67,24 @@ def test_measurements_take_turns_and_say_what_is_left(
         order.append(name)
         return now
 
-    course = Course(windows=10, seconds=2)
+    course = Course(seconds=50, earlier=4)
     turns = {"a": lambda: measure("a", 5.0), "b": lambda: measure("b", 1.0)}
-    assert course.take_turns(3, 1.0, turns) == [[5, 11, 17], [6, 12, 18]]
-    assert course.take("c", 4.0, lambda: "found") == "found"
-    assert order == list("ababab")
+    course.to_come = 2.5  # of 46 s that is 18.4 s, and all three rounds take 18 s
+    assert course.take_turns(3, turns) == [[5, 11, 17], [6, 12, 18]]
     said = capsys.readouterr().err.splitlines()
-    # A window is 2 s at first, then 5 s, then the mean of 5 and 1.
     assert said[:3] == [
-        "a, round 1 of 3 (about 20 s left)", "b, round 1 of 3 (about 45 s left)",
-        "a, round 2 of 3 (about 24 s left)",
+        "a, round 1 of 3 (4 s of 50 s)", "b, round 1 of 3 (9 s of 50 s)",
+        "a, round 2 of 3 (10 s of 50 s)",
     ]  # fmt: skip
-    assert said[-1] == "c (about 12 s left)"
+    # 28 s for 1.5 sets that come: 18.7 s
+    assert course.take_turns(4, turns) == [[23, 29, 35], [24, 30, 36]]
+    assert capsys.readouterr().err.endswith(
+        "3 of 4 rounds fit: for all of them raise bench.minutes\n"
+    )
+    course.to_come = 100.0
+    assert course.take_turns(3, turns) == [[41], [42]], "one round at least"
+    assert course.take("c", lambda: "found") == "found"
+    assert order == list("ab" * 7)
 
 
 def test_ratios_are_medians_of_those_within_a_round() -> None:

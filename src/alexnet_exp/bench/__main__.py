@@ -27,9 +27,9 @@ from alexnet_exp.bench.clock import Course
 from alexnet_exp.bench.options import with_changes
 from alexnet_exp.bench.subject import Subject
 from alexnet_exp.config.bench import BenchRun, Part, register_bench
-from alexnet_exp.config.training import Views
 from alexnet_exp.console import console
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import seconds_since_start
 from alexnet_exp.network.kernels import gpu
 from alexnet_exp.runs.folder import environment
 
@@ -41,6 +41,7 @@ def bench(run: BenchRun, folder: Path) -> None:
         UserError: The network does not fit its input, or this machine lacks the device.
     """
     settings = run.bench
+    course = Course(60 * settings.minutes, seconds_since_start())
     parts = [part for part in Part if part in settings.parts]
     if settings.profile == "gpu" and not torch.cuda.is_available():
         raise UserError("profile=gpu needs a GPU, and there is none: set profile=cpu")
@@ -50,18 +51,17 @@ def bench(run: BenchRun, folder: Path) -> None:
     recorded = recorded_bench(file, run.model.name)
     pairs = product(settings.batches, settings.stores)
     cases = [Subject(run.run_config(), *pair) for pair in pairs]
+    variants: dict[str, Subject] = {}
     if Part.options in parts:
         given = list(HydraConfig.get().overrides.task)
         variants = {" ".join(one): with_changes(run, given, one) for one in settings.variants}
-    rounds, paths = settings.rounds, len(cases) * len(throughput.PATHS)
-    windows = {  # that each part takes, about
-        Part.throughput: rounds * paths * throughput.WINDOWS + sum(throughput.REST),
-        Part.parallel: strategy_steps.WINDOWS,
-        Part.options: rounds * 2 * len(settings.variants) * options.WINDOWS,
-        Part.evaluation: rounds * len(Views) * options.WINDOWS,
-        Part.kernels: len(settings.batches) * kernels.WINDOWS,
+    sets = {  # of turns, or what takes about as long
+        Part.throughput: len(cases) + 0.3,
+        Part.parallel: 0.5,
+        Part.options: len(variants),
+        Part.evaluation: 1.0,
+        Part.kernels: len(settings.batches),
     }
-    course = Course(sum(windows[part] for part in parts), settings.seconds)
     measures: dict[Part, Callable[[], dict[str, Any]]] = {
         Part.throughput: lambda: throughput.measure(settings, cases, course),
         Part.parallel: lambda: strategy_steps.measure(run, cases[0], course),
@@ -72,7 +72,8 @@ def bench(run: BenchRun, folder: Path) -> None:
     here = environment() | {"command": ["alexnet_exp.bench", *sys.argv[1:]]}
     whole = {"model": run.model.name, **recorded, "environment": here}
     folder.mkdir(parents=True, exist_ok=True)
-    for part in parts:
+    for done, part in enumerate(parts):
+        course.to_come = sum(sets[later] for later in parts[done:])
         load = os.getloadavg()
         found = measures[part]()
         whole[part] = {"load": load, "git_revision": here["git_revision"], **found}

@@ -15,14 +15,14 @@ WARM_UP = 2
 """Least steps before the clock starts: memory is allocated, kernels are chosen, workers are up."""
 
 _WARM_UP_SHARE = 0.2  # of the window, in seconds, before it
-_LEAST_STEPS = 2
 _LAUNCHES = 10  # between two readings of the clock on a GPU, so that its launches queue up
 
 
 class Window:
-    """Counts the images of steps for ``seconds`` at least, after ``warm_up`` steps at least.
+    """Counts the images of steps for ``seconds`` at least, after ``warm_up`` steps.
 
-    The device is waited for at both ends.
+    Where steps are slow the warm-up ends after ``WARM_UP`` steps and ``seconds``. The device is
+    waited for at both ends.
     """
 
     def __init__(self, seconds: float, device: torch.device, warm_up: int = WARM_UP) -> None:
@@ -36,13 +36,17 @@ class Window:
         if not self._start:
             self._first = self._first or now
             self._before += 1
-            waited = now - self._first >= _WARM_UP_SHARE * self.seconds
-            if self._before >= self.warm_up and waited:
+            waited = (now - self._first) / self.seconds
+            if self._before >= self.warm_up:
+                is_warm = waited >= _WARM_UP_SHARE
+            else:
+                is_warm = waited >= 1 and self._before >= WARM_UP
+            if is_warm:
                 self._start = now_on(self.device)
             return False
         self.steps += 1
         self._images += images
-        if now - self._start < self.seconds or self.steps < _LEAST_STEPS:
+        if now - self._start < self.seconds:
             return False
         self._end = now_on(self.device)
         return True
@@ -81,35 +85,48 @@ def seconds_of(work: Callable[[], object], device: torch.device, seconds: float)
 
 
 class Course:
-    """Takes measurements, says which one it is at, and about how long all that follow will take.
+    """Takes measurements, and says which one it is at and how long all have taken so far.
 
-    That is a guess: all will take ``windows`` of ``seconds``.
+    Args:
+        seconds: That all may take, counted from the command.
+        earlier: How many of them have gone by.
+
+    Attributes:
+        to_come: How many sets of turns, or what takes as long, share the time that is left.
     """
 
-    def __init__(self, windows: float, seconds: float) -> None:
-        self.windows_left, self._window = windows, seconds
-        self._done = self._took = 0.0
+    def __init__(self, seconds: float, earlier: float) -> None:
+        self._seconds, self._begin = seconds, time.perf_counter() - earlier
+        self.to_come = 1.0
 
-    def take(self, name: str, windows: float, measure: Callable[[], T]) -> T:
-        """The value of one measurement, which takes about so many windows."""
-        rate = self._took / self._done if self._done else self._window
-        say(f"{name} (about {rate * self.windows_left:.0f} s left)")
-        begin = time.perf_counter()
-        value = measure()
-        self._took += time.perf_counter() - begin
-        self._done += windows
-        self.windows_left -= windows
-        return value
+    def take(self, name: str, measure: Callable[[], T]) -> T:
+        """The value of one measurement."""
+        say(f"{name} ({self._taken:.0f} s of {self._seconds:.0f} s)")
+        return measure()
 
     def take_turns(
-        self, rounds: int, windows: float, turns: Mapping[str, Callable[[], float]]
+        self, rounds: int, turns: Mapping[str, Callable[[], float]]
     ) -> list[list[float]]:
-        """Values by round of every measurement, in turn, so that a slow moment falls on all."""
+        """Values by round of every measurement, in turn, so that a slow moment falls on all.
+
+        One round at least, and further ones as long as they end within this set's share of time.
+        """
+        begin = self._taken
+        end = begin + (self._seconds - begin) / self.to_come
+        self.to_come -= 1
         values: list[list[float]] = [[] for _ in turns]
         for number in range(1, rounds + 1):
             for mine, (name, measure) in zip(values, turns.items(), strict=True):
-                mine.append(self.take(f"{name}, round {number} of {rounds}", windows, measure))
+                mine.append(self.take(f"{name}, round {number} of {rounds}", measure))
+            round_takes = (self._taken - begin) / number
+            if number < rounds and self._taken + round_takes > end:
+                say(f"{number} of {rounds} rounds fit: for all of them raise bench.minutes")
+                break
         return values
+
+    @property
+    def _taken(self) -> float:
+        return time.perf_counter() - self._begin
 
 
 def series(values: Sequence[float]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from alexnet_exp.bench.show import show
 from alexnet_exp.config.bench import BenchConfig
 from alexnet_exp.network.kernels import gpu
 
-WINDOWS = 5.0  # that a batch size takes
 ALPHA, K = 1e-4, 2.0
 STORED_IMAGES, STORED_SIDE, INPUT_SIDE, COLORS = 4096, 256, 224, 3
 COPIED = 2 * 2**30  # bytes of the tensor whose copy gives the rate
@@ -45,7 +44,7 @@ def measure(bench: BenchConfig, course: Course) -> dict[str, Any]:
 
     found: list[dict[str, Any]] = []
     for batch in bench.batches:
-        found += course.take(f"kernels, batch {batch}", WINDOWS, partial(list, measure_all(batch)))
+        found += course.take(f"kernels, batch {batch}", partial(list, measure_all(batch)))
     title = f"Kernels on {torch.cuda.get_device_name()}, where a copy moves {rate / 1e12:.2f} TB/s"
     rows = [
         [name, *(f"{value:.2f}" for value in values)] for name, *values in map(dict.values, found)

@@ -15,8 +15,6 @@ from alexnet_exp.config.bench import BenchConfig, BenchRun
 from alexnet_exp.config.training import Views
 from alexnet_exp.errors import UserError
 
-WINDOWS = 3.0  # that one measurement takes, of either kind
-
 
 def with_changes(run: BenchRun, overrides: Sequence[str], changes: Sequence[str]) -> Subject:
     """The first case with ``changes`` after the ``overrides`` of the command line; or UserError."""
@@ -44,7 +42,7 @@ def measure(
             for side, one in (("default", default), ("changed", changed))
         }
         try:
-            by_default, by_changed = course.take_turns(bench.rounds, WINDOWS, turns)
+            by_default, by_changed = course.take_turns(bench.rounds, turns)
         except RuntimeError as error:
             found.append({"overrides": name, "error": str(error).strip().splitlines()[0]})
         else:
@@ -71,7 +69,7 @@ def evaluate(bench: BenchConfig, case: Subject, course: Course) -> dict[str, Any
         )
         for views in Views
     }
-    rates = [*map(series, course.take_turns(bench.rounds, WINDOWS, turns))]
+    rates = [*map(series, course.take_turns(bench.rounds, turns))]
     rows = [[name, spread(rate)] for name, rate in zip(turns, rates, strict=True)]
     show("Test of a trained network", ["what", "images/s"], rows)
     return dict(zip(map(str, Views), rates, strict=True))

@@ -33,9 +33,7 @@ from alexnet_exp.parallel.team import Place, gather, make_plugins, meet, place
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.settle import make_trainer
 
-WINDOWS = 25.0  # that all of it takes
-
-WARM_UP, STEPS, ROUNDS = 2, 3, 2
+WARM_UP, STEPS, ROUNDS = 2, 2, 2
 """Steps before the clock starts, as memory is allocated and DDP makes its buckets anew; steps that
 count, in each round; and how many times every strategy has its turn."""
 
@@ -53,7 +51,7 @@ def measure(run: BenchRun, case: Subject, course: Course) -> dict[str, Any]:
     config = deepcopy(case.config)
     config.strategy, config.data.batch_size = run.strategy, run.data.batch_size
     devices = torch.cuda.device_count() if case.device.type == "cuda" else min(2, cores())
-    found = course.take("steps of every strategy", WINDOWS, lambda: observe(config, devices))
+    found = course.take("steps of every strategy", lambda: observe(config, devices))
     rows = [
         [one["strategy"], f"{one['devices']}", f"{1e3 * one['seconds']:.0f}",
          f"{found[0]['seconds'] / one['seconds']:.2f}",

@@ -19,8 +19,6 @@ from alexnet_exp.bench.subject import Subject, instead_of_training
 from alexnet_exp.config import to_plain
 from alexnet_exp.config.bench import BenchConfig
 
-WINDOWS, REST = 4.0, (1.5, 10.0)  # that one path takes, and ceilings and LRN
-
 PATHS = {
     "model": "network alone",
     "input": "input alone",
@@ -42,7 +40,7 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
     first, seconds = cases[0], bench.seconds / 4
     config, device = first.config, first.device
     precision = config.trainer.precision
-    limits = course.take("ceilings", REST[0], lambda: measured_limits(device, precision, seconds))
+    limits = course.take("ceilings", lambda: measured_limits(device, precision, seconds))
     jpeg = jpeg_decoding(first.once, seconds)
     size = f"JPEG of {jpeg['side']} px and {jpeg['bytes_per_image'] / 1e3:,.0f} kB, by a core"
     giga = {name: f"{rate / 1e9:,.0f}" for name, rate in limits.items()}
@@ -63,10 +61,12 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
         ]
     show("Ceilings measured here", ["what", "rate"], rows)
 
-    def norms(trainer: Any, module: Any) -> list[dict[str, Any]]:
-        return list(compare_norms(trainer, module, first.batch, bench.rounds, seconds / 4))
+    rounds = len(records[0]["model"]["rounds"])
 
-    found = course.take("LRN", REST[1], lambda: instead_of_training(first, norms, first.batches))
+    def norms(trainer: Any, module: Any) -> list[dict[str, Any]]:
+        return list(compare_norms(trainer, module, first.batch, rounds, seconds / 4))
+
+    found = course.take("LRN", lambda: instead_of_training(first, norms, first.batches))
     rows = [
         [
             f"{norm['layer']}, {norm['dtype']}, {norm['memory_format']}: {norm['path']}",
@@ -86,7 +86,7 @@ def measure(bench: BenchConfig, cases: Sequence[Subject], course: Course) -> dic
         "classes": config.model.classes,
         "precision": precision,
         "speed": to_plain(config)["speed"] | {"channels_last": config.trainer.channels_last},
-        "rounds": bench.rounds,
+        "rounds": rounds,
         "seconds": bench.seconds,
         "cases": records,
         "lrn": found,
@@ -107,7 +107,7 @@ def measure_case(bench: BenchConfig, case: Subject, course: Course) -> dict[str,
         "plain": lambda: measure_plain(config, files, case.device, seconds),
     }
     named = {f"{case.name}: {PATHS[path]}": turn for path, turn in turns.items()}
-    values = course.take_turns(bench.rounds, WINDOWS, named)
+    values = course.take_turns(bench.rounds, named)
     record = case_record(case.batch, str(case.kind), dict(zip(turns, values, strict=True)))
     rows = [
         [f"{PATHS[over]} / {PATHS[under]}", f"{record[name]:.2f}"]

@@ -35,7 +35,10 @@ class BenchConfig(Ruled, group="bench"):
     """resident (in the device's memory), mapped (read from a raw file), jpeg (decoded as read)."""
 
     rounds: int = ruled(3, POSITIVE)
-    """Turns that each measurement has; medians over them are reported."""
+    """Turns that each measurement has, if time is left; medians over them are reported."""
+
+    minutes: float = ruled(4.0, POSITIVE)
+    """Time for all; after one round each, further ones begin only if they end within it."""
 
     seconds: float = ruled(2.0, POSITIVE)
     """Least time of one measurement."""
