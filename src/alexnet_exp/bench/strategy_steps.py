@@ -4,6 +4,7 @@ import os
 import socket
 import struct
 import tempfile
+import time
 import warnings
 from contextlib import suppress
 from copy import deepcopy
@@ -36,6 +37,8 @@ from alexnet_exp.training.settle import make_trainer
 WARM_UP, STEPS, ROUNDS = 2, 2, 2
 """Steps before the clock starts, as memory is allocated and DDP makes its buckets anew; steps that
 count, in each round; and how many times every strategy has its turn."""
+
+_ROUND_SECONDS = 30  # a round that takes longer is enough
 
 
 # struct tcp_info of linux/tcp.h (since 4.19): tcpi_bytes_sent, tcpi_bytes_retrans.
@@ -118,17 +121,23 @@ def _in_turns(config: Config, folder: Path) -> dict[str, Any]:
     """What one process does; by turn and process, seconds of a step and bytes sent in it."""
     here, on_gpu = place(config), uses_gpu(config.trainer.accelerator)
     assert here is not None
-    found = []
-    for strategy in _fitting(config, here.size) * ROUNDS:
-        own, ours = _under(config, strategy, here.size), here
-        if strategy == StrategyName.single:  # on a GPU of its own
-            ours, own.trainer.devices = Place(), [here.local_rank] if on_gpu else 1
-        with meet(own, ours):
-            found.append(_steps(own, ours, on_gpu))
-        if here.rank == 0:
-            say(f"{strategy}: {1e3 * found[-1][0]:.0f} ms a step")
-    with meet(config, here):
-        return {"turns": list(zip(*gather(found), strict=True))}
+    found: list[tuple[float, float | None]] = []
+    everyones: list[Any] = []
+    for _ in range(ROUNDS):
+        begin = time.perf_counter()
+        for strategy in _fitting(config, here.size):
+            own, ours = _under(config, strategy, here.size), here
+            if strategy == StrategyName.single:  # on a GPU of its own
+                ours, own.trainer.devices = Place(), [here.local_rank] if on_gpu else 1
+            with meet(own, ours):
+                found.append(_steps(own, ours, on_gpu))
+            if here.rank == 0:
+                say(f"{strategy}: {1e3 * found[-1][0]:.0f} ms a step")
+        with meet(config, here):
+            everyones = gather((time.perf_counter() - begin, found))
+        if max(taken for taken, _ in everyones) > _ROUND_SECONDS:
+            break
+    return {"turns": list(zip(*(turns for _, turns in everyones), strict=True))}
 
 
 def _steps(config: Config, here: Place, on_gpu: bool) -> tuple[float, float | None]:
