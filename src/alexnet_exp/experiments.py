@@ -1,7 +1,8 @@
 """Whether a run will be what its overrides say, so that nothing is recorded under a false name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -12,6 +13,9 @@ from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, 
 from alexnet_exp.config.compose import chosen_experiments
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
+from alexnet_exp.hardware import importing
+
+Composed = Callable[..., Config]
 
 # Groups whose options a recipe may change in part.
 _GROUPS = ("model", "augmentation", "optim", "evaluation")
@@ -56,34 +60,42 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
         if known or (name is not None and group == "optim"):
             other = " or optim._target_=<a class of torch.optim>" if group == "optim" else ""
             raise UserError(f"{group}.name is only a label: choose with {group}={name}{other}")
-    _check_experiments(config, overrides, primary)
+
+    @cache  # a third of a second each
+    def composed(*given: str) -> Config:
+        return to_config(compose(given, primary))
+
+    _check_experiments(config, overrides, composed)
     others = [item for item in overrides if not item.startswith("recipe=")]
     return [
         note
         for group in _GROUPS
         if group in named
-        for note in _undone(config, group, named[group], [*others, "recipe=paper"], primary)
+        for note in _undone(config, group, named[group], composed(*others, "recipe=paper"))
     ]
 
 
-def _check_experiments(config: Config, overrides: list[str], primary: str) -> None:
+def _check_experiments(config: Config, overrides: list[str], composed: Composed) -> None:
     """Each of them does something, all of it holds in the end, and no two set one field."""
     chosen = chosen_experiments(overrides)
+    if not chosen:
+        return
     wanted = {name: dict(_settings(name)) for name in chosen}
     if len(chosen) > 1:
-        _refuse_contradiction(wanted, overrides, primary)
-    composed = dict(leaves(to_plain(config)))
+        _refuse_contradiction(wanted, overrides, composed)
+    found = dict(leaves(to_plain(config)))
     for name, settings in wanted.items():
         for path, value in settings.items():
-            if composed.get(path) != value and "${" not in str(value):
+            if found.get(path) != value and "${" not in str(value):
                 raise UserError(
                     f"+experiment={name} sets {path}={value}, and another override makes it"
-                    f" {composed.get(path)}: leave out one of the two"
+                    f" {found.get(path)}: leave out one of the two"
                 )
-    for name in set(chosen) - {Config.experiment}:
+    named = [name for name in chosen if name != Config.experiment]
+    effect = _effect(config) if named else {}
+    for name in named:
         rest = [other for other in chosen if other != name]
-        without = to_config(compose(_with(rest, overrides), primary))
-        if _effect(without) == _effect(config):
+        if _effect(composed(*_with(rest, overrides))) == effect:
             raise UserError(
                 f"+experiment={name} changes nothing here: model={config.model.name},"
                 f" recipe={config.recipe} or another override leaves that out already, or puts it"
@@ -92,14 +104,14 @@ def _check_experiments(config: Config, overrides: list[str], primary: str) -> No
 
 
 def _refuse_contradiction(
-    wanted: dict[str, dict[str, Any]], overrides: list[str], primary: str
+    wanted: dict[str, dict[str, Any]], overrides: list[str], composed: Composed
 ) -> None:
     """Hydra lets the last of two experiments win in silence."""
     groups = [item for item in overrides if item.startswith(("data=", "recipe="))]
-    plain = _composed(groups, primary)
+    plain = dict(leaves(to_plain(composed(*groups))))
     changes = {}
     for name, settings in wanted.items():
-        own = _composed(_with([name], groups), primary)
+        own = dict(leaves(to_plain(composed(*_with([name], groups)))))
         changes[name] = {path: own[path] for path in own if own[path] != plain.get(path)} | settings
     for (one, first), (other, second) in combinations(changes.items(), 2):
         for path in first.keys() & second.keys() - {"experiment"}:
@@ -108,10 +120,6 @@ def _refuse_contradiction(
                     f"+experiment={one} sets {path}={first[path]} and +experiment={other} sets"
                     f" {path}={second[path]}: they can't be had together"
                 )
-
-
-def _composed(overrides: list[str], primary: str) -> dict[str, Any]:
-    return dict(leaves(to_plain(to_config(compose(overrides, primary)))))
 
 
 def _with(experiments: list[str], overrides: list[str]) -> list[str]:
@@ -143,9 +151,10 @@ def _effect(config: Config) -> dict[str, Any]:
     sized = replace(model, classes=model.classes or 1000, input_channels=channels)
     effect = asdict(replace(config, experiment=""))
     try:
-        import torch  # seconds, and a run without an experiment is told its mistakes before
+        with importing():  # seconds, and a run without an experiment is told its mistakes before
+            import torch
 
-        from alexnet_exp.network.alexnet import AlexNet
+            from alexnet_exp.network.alexnet import AlexNet
 
         with torch.device("meta"):
             network = str(AlexNet(sized))
@@ -158,12 +167,9 @@ def _effect(config: Config) -> dict[str, Any]:
     return effect
 
 
-def _undone(
-    config: Config, group: str, option: str, overrides: list[str], primary: str
-) -> list[str]:
-    """A note if the recipe changes an option; ``overrides`` have the paper's, which does not."""
-    plain = getattr(to_config(compose(overrides, primary)), group)
-    before, after = dict(leaves(asdict(plain))), dict(leaves(asdict(getattr(config, group))))
+def _undone(config: Config, group: str, option: str, plain: Config) -> list[str]:
+    """A note if the recipe changes an option; ``plain`` has the paper's, which does not."""
+    before, after = (dict(leaves(asdict(getattr(one, group)))) for one in (plain, config))
     changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
     if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields
         changed = [change for change in changed if not change.startswith("model.init.")]
