@@ -150,9 +150,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     local.shutdown()
 
 
-def test_the_view_is_saved_at_the_entity(
-    command: Command, server: list[dict[str, Any]], monkeypatch, tmp_path
-) -> None:
+def test_the_view_is_saved_at_the_entity(command, server, monkeypatch, tmp_path) -> None:
     code, _, error = command("entity=nobody")
     assert (code, server) == (2, [])
     assert "entity=nobody" in error

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from alexnet_exp.config import to_plain
 
-CLASSES = 10
+IMAGES, CLASSES = 400, 10
 COLUMNS = ("epoch", "lr", "train/top1_error", "val/top1_error")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
@@ -27,10 +27,13 @@ def wrong_images(seed: int, images: int, error: float) -> NDArray[np.bool_]:
 
 
 def write_run(
-    path: Path,
+    parent: Path,
     compose_config: Any,
+    name: str,
     *overrides: str,
-    wrong: NDArray[np.bool_],
+    images: int = IMAGES,
+    wrong: NDArray[np.bool_] | None = None,
+    worse: int = 0,
     wrong_top5: NDArray[np.bool_] | None = None,
     center: NDArray[np.bool_] | None = None,
     seed: int = 0,
@@ -43,12 +46,17 @@ def write_run(
     environment: dict[str, Any] | None = None,
     measured: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a finished run; gives its folder.
+    """Write a finished run; gives its folder, ``name/seed_0`` in ``parent``.
 
-    ``wrong``, ``wrong_top5`` (None: half of it) and ``center`` are (I,). ``recorded`` are the
-    overrides in environment.json, ``written`` is the modification time of result.json,
-    ``environment`` and ``measured`` are more of environment.json and result.json.
+    It errs on 30 % of ``images`` and on the first ``worse``, if ``wrong`` is not given. ``wrong``,
+    ``wrong_top5`` (None: half of it) and ``center`` are (I,). ``recorded`` are the overrides in
+    environment.json, ``written`` is the modification time of result.json, ``environment`` and
+    ``measured`` are more of environment.json and result.json.
     """
+    path = parent / name / f"seed_{seed}"
+    if wrong is None:
+        wrong = wrong_images(seed, images, 0.3)
+        wrong[:worse] = True
     config = _configuration(compose_config, overrides)
     data, trainer = config["data"], config["trainer"]
     config |= {"seed": seed, "experiment": experiment or config["experiment"]}

@@ -5,7 +5,6 @@ from itertools import product
 from pathlib import Path
 
 import hydra
-import numpy as np
 import pytest
 
 from alexnet_exp.config import composing
@@ -14,7 +13,6 @@ from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.results import Run, read_run, read_runs
 from alexnet_exp.runs.read import run_folders
-from tests.report.made_runs import write_run
 
 TRAIN = "python -m alexnet_exp.train"
 PLAIN = f"{TRAIN} -m"
@@ -26,17 +24,15 @@ def read_all(folder):
 
 
 @pytest.fixture
-def swept(tmp_path, compose_config):
+def swept(tmp_path, made):
     """``swept(sweep, experiment, *overrides)``: a job as a sweep's launcher starts it."""
 
     def make(sweep: Path, experiment: str, *overrides: str, seed: int = 0, varied: str = "") -> Run:
         folder = sweep / experiment / varied / f"seed_{seed}"
         words = [f"+experiment={experiment}", *overrides]
         given = [*words, f"seed={seed}", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-        path = tmp_path / f"{len(list(tmp_path.iterdir()))}"  # a copy: what is recorded counts
-        wrong = np.ones(9, bool)
-        write_run(path, compose_config, *words, wrong=wrong, seed=seed, recorded=given)
-        return read_run(path)
+        name = f"{len(list(tmp_path.iterdir()))}"  # a copy: what is recorded counts
+        return read_run(made(name, *words, seed=seed, recorded=given))
 
     return make
 

@@ -43,7 +43,6 @@ def test_forest_plot_names_every_difference_and_its_interval(big: dict[str, Figu
 def test_marks_stand_where_the_axis_says() -> None:
     report = drawn.small()
     forest = differences(report, Metric.top1)
-    assert forest is not None
     root = ElementTree.fromstring(forest.svg)
     ticks = {}
     for text in root.iter(f"{SVG}text"):
@@ -60,19 +59,16 @@ def test_marks_stand_where_the_axis_says() -> None:
 
 def test_forest_plot_says_which_are_smaller() -> None:
     forest = differences(drawn.smaller(), Metric.top1)
-    assert forest is not None
     assert texts(forest.svg).count("smaller than published") == 2
     assert "+0.4 [+0.3, +0.5], smaller" in texts(forest.narrow_svg)
     assert "leaves out the published size" in forest.caption
     plain = differences(drawn.small(), Metric.top1)
-    assert plain is not None
     assert "smaller" not in plain.caption + plain.svg
 
 
 def test_one_seed_has_a_point_without_a_bar() -> None:
     def bars(report: Report) -> int:
         forest = differences(report, Metric.top1)
-        assert forest is not None
         assert ("one seed" in forest.caption) == (len(report.cells[0].runs) == 1)
         return forest.svg.count("stroke-width: 1.6")
 
@@ -122,6 +118,5 @@ def test_a_long_sweep_says_how_many_are_not_drawn(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(curves, "MOST", 2)
     cells = [drawn.cell("baseline", 0, 1, 3, words=(f"optim.lr=0.{i}",)) for i in range(5)]
     figure = curves.learning_curves(drawn.nothing(*cells), "flowers", 0)
-    assert figure is not None
     assert texts(figure.svg).count("baseline") == 2
     assert figure.caption.endswith("3 more are not drawn.")

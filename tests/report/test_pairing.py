@@ -4,7 +4,7 @@ from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.pairing import cells, match
 from alexnet_exp.report.results import read_runs
 from alexnet_exp.runs.read import run_folders
-from tests.report.conftest import IMAGES
+from tests.report.made_runs import IMAGES
 
 
 def read_cells(folder):

@@ -1,16 +1,16 @@
 """Runs of the shipped presets reach the claims that the presets were made for."""
 
 from collections.abc import Iterator
+from itertools import product
 
-import hydra
 import pytest
-from hydra.core.override_parser.overrides_parser import OverridesParser
+import yaml
 
-from alexnet_exp.config import composing, conf_folder
+from alexnet_exp.config import conf_folder
 from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.claims import CLAIMS, Kind
 from alexnet_exp.report.findings import Report, Verdict
-from tests.report.made_runs import write_run, wrong_images
+from tests.report.made_runs import wrong_images
 
 IMAGES = 1000
 PRESETS = {
@@ -22,22 +22,15 @@ PRESETS = {
 
 def jobs(preset: str) -> Iterator[tuple[int, list[str]]]:
     """Seed and overrides of two seeds of each job; of learning rates only the first."""
-    with composing():
-        content = hydra.compose("config", [f"+sweep={preset}"], return_hydra_config=True)
-    params = content.hydra.sweeper.params
-    parser = OverridesParser.create()
-    swept = {
-        name: list(parser.parse_override(f"{name}={values}").sweep_string_iterator())
-        for name, values in params.items()
-    }
+    content = yaml.safe_load((conf_folder() / "sweep" / f"{preset}.yaml").read_text())
+    swept = {k: v.split(",") for k, v in content["hydra"]["sweeper"]["params"].items()}
     rates = [f"optim.lr={rate}" for rate in swept.get("optim.lr", [])[:1]]
-    for experiment in swept["+experiment"]:
-        for seed in range(2):
-            yield seed, [f"+sweep={preset}", f"+experiment={experiment}", *rates]
+    for experiment, seed in product(swept["+experiment"], range(2)):
+        yield seed, [f"+sweep={preset}", f"+experiment={experiment}", *rates]
 
 
 @pytest.fixture
-def report_of(tmp_path, compose_config):
+def report_of(tmp_path, made):
     """``report_of(preset)``: of its runs, in which each change costs about 14 points."""
 
     def make(preset: str) -> Report:
@@ -47,10 +40,7 @@ def report_of(tmp_path, compose_config):
             if overrides[1] not in ("+experiment=baseline", "+experiment=two_gpus"):
                 wrong = wrong | wrong_images(9 + seed, IMAGES, 0.2)
                 curve = (0.9, 0.8, 0.7, 0.25)
-            write_run(
-                tmp_path / str(number), compose_config, *overrides, wrong=wrong, center=wrong,
-                seed=seed, train_curve=curve,
-            )  # fmt: skip
+            made(f"{number}", *overrides, wrong=wrong, center=wrong, seed=seed, train_curve=curve)
         return make_report(tmp_path)
 
     return make

@@ -12,8 +12,7 @@ from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.findings import Size, Verdict
 from alexnet_exp.report.power import needed
 from alexnet_exp.report.statistics import paired_difference
-from tests.report.conftest import IMAGES
-from tests.report.made_runs import wrong_images
+from tests.report.made_runs import IMAGES, wrong_images
 
 SEEDS = (0, 1, 2, 3, 4)
 
@@ -359,9 +358,7 @@ def test_the_command_writes_and_shows_and_needs_no_torch(tmp_path, made) -> None
         (["runs="], "have the form"),
     ],
 )
-def test_mistakes_end_with_one_message(
-    tmp_path, made, monkeypatch, capsys, words: list[str], message: str
-) -> None:
+def test_mistakes_end_with_one_message(tmp_path, made, monkeypatch, capsys, words, message) -> None:
     made("baseline")
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr(sys, "argv", ["report", *(word.format(tmp_path) for word in words)])

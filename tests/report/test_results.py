@@ -1,7 +1,6 @@
 """What is read back from run folders, and what is left out."""
 
 import json
-import os
 import random
 
 import numpy as np
@@ -13,21 +12,17 @@ from alexnet_exp.report.ratios import epochs_to_target
 from alexnet_exp.report.results import read_run, read_runs
 from alexnet_exp.runs import read as runs_read
 from alexnet_exp.runs.read import UnusableRunError, run_folders
-from tests.report.made_runs import write_run, wrong_images
-
-IMAGES = 40
+from tests.report.made_runs import IMAGES, wrong_images
 
 
 def read(folder):
     return read_runs(run_folders(folder))
 
 
-def test_errors_are_by_image_in_store_order(tmp_path, compose_config) -> None:
+def test_errors_are_by_image_in_store_order(made) -> None:
     wrong, center = wrong_images(0, IMAGES, 0.4), wrong_images(1, IMAGES, 0.5)
     top5 = wrong & wrong_images(2, IMAGES, 0.5)
-    run = read_run(
-        write_run(tmp_path / "a", compose_config, wrong=wrong, wrong_top5=top5, center=center)
-    )
+    run = read_run(made("a", wrong=wrong, wrong_top5=top5, center=center))
     assert run.index.tolist() == list(range(3, IMAGES + 3))
     assert run.labels.tolist() == [i % 10 for i in range(IMAGES)]
     assert run.wrong[Metric.top1].tolist() == wrong.tolist()
@@ -37,19 +32,15 @@ def test_errors_are_by_image_in_store_order(tmp_path, compose_config) -> None:
     assert run.train_curve == (0.9, 0.5, 0.2)
 
 
-def test_fields_are_those_that_bear_on_the_result(tmp_path, compose_config) -> None:
-    fields = read_run(
-        write_run(tmp_path / "a", compose_config, "logger=tensorboard", wrong=np.ones(9, bool))
-    ).fields
+def test_fields_are_those_that_bear_on_the_result(made) -> None:
+    fields = read_run(made("a", "logger=tensorboard")).fields
     assert fields["optim.lr"] == 0.002
     assert fields["model.conv.conv1.channels"] == 96
     assert not {"seed", "experiment", "config_hash", "data.root", "logger.name"} & fields.keys()
 
 
-def test_curves_go_by_the_column_of_epochs(tmp_path, compose_config) -> None:
-    folder = write_run(
-        tmp_path / "a", compose_config, wrong=np.ones(9, bool), train_curve=(0.9, 0.6, 0.4, 0.2)
-    )
+def test_curves_go_by_the_column_of_epochs(made) -> None:
+    folder = made("a", train_curve=(0.9, 0.6, 0.4, 0.2))
     file = folder / "metrics.csv"
     heading, first, _, third, last = file.read_text().splitlines()
     again = third.replace("0.4", "0.3")  # of an epoch that was run twice the later row counts
@@ -63,34 +54,36 @@ def test_curves_go_by_the_column_of_epochs(tmp_path, compose_config) -> None:
         read_run(folder)
 
 
-def test_a_folder_may_itself_be_a_run(tmp_path, compose_config) -> None:
-    run = write_run(tmp_path / "a", compose_config, wrong=np.ones(9, bool))
+def test_a_folder_may_itself_be_a_run(tmp_path, made) -> None:
+    run = made("a")
     (run / "wandb" / "files").mkdir(parents=True)
     (run / "wandb" / "files" / "config.yaml").write_text("{}")
     assert run_folders(run) == [run]
     assert run_folders(tmp_path) == [run]
 
 
-def test_the_newer_of_two_runs_of_one_seed_counts(tmp_path, compose_config) -> None:
-    wrong = wrong_images(0, IMAGES, 0.4)
-    for name, written in (("a", 2000.0), ("b", 1000.0), ("c", 3000.0)):
-        write_run(tmp_path / name, compose_config, wrong=wrong, written=written)
-    other = write_run(tmp_path / "d", compose_config, "optim.lr=0.1", wrong=wrong, written=1.0)
+def test_the_newer_of_two_runs_of_one_seed_counts(tmp_path, made) -> None:
+    a, b, c = (made(n, written=time) for n, time in (("a", 2000.0), ("b", 1000.0), ("c", 3000.0)))
+    other = made("d", "optim.lr=0.1", written=1.0)
     found = read(tmp_path)
-    assert [run.path for run in found.runs] == [tmp_path / "c", other]
+    assert [run.path for run in found.runs] == [c, other]
     assert found.skipped == (
-        f"{tmp_path / 'b'}: older than {tmp_path / 'a'}, of the same configuration and seed",
-        f"{tmp_path / 'a'}: older than {tmp_path / 'c'}, of the same configuration and seed",
+        f"{b}: older than {a}, of the same configuration and seed",
+        f"{a}: older than {c}, of the same configuration and seed",
     )
 
 
-def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config) -> None:
-    wrong = wrong_images(0, IMAGES, 0.4)
-    names = (
-        "whole", "unfinished", "diverged", "other_result", "no_config", "half_npz", "no_npz",
-        "no_column", "other_npz", "no_csv", "list",
-    )  # fmt: skip
-    run = {name: write_run(tmp_path / name, compose_config, wrong=wrong) for name in names}
+def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
+    damaged = {
+        "no_config": "config.yaml is missing", "no_csv": "metrics.csv is missing",
+        "other_result": "result.json is damaged (it lacks metrics)",
+        "half_npz": "predictions.npz is damaged (cut off)",
+        "no_npz": "predictions.npz can't be read (No such file",
+        "no_column": "predictions.npz is damaged (column label)",
+        "list": "environment.json is damaged (not of a run)",
+        "other_npz": "result.json says that its test top-1 error is",
+    }  # fmt: skip
+    run = {name: made(name) for name in ("whole", "unfinished", "diverged", *damaged)}
     (run["unfinished"] / "result.json").unlink()
     (run["diverged"] / "result.json").unlink()
     (run["diverged"] / "diverged.json").write_text('{"message": "diverged: train loss is nan"}')
@@ -107,22 +100,13 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config
     (run["list"] / "environment.json").write_text("[]")
 
     found = read(tmp_path)
-    assert [run.path.name for run in found.runs] == ["whole"]
-    reasons = {os.path.basename(s.split(": ")[0]): s.partition(": ")[2] for s in found.skipped}
-    assert reasons.keys() == set(names) - {"whole"}
-    assert reasons["unfinished"] == "unfinished"
-    assert reasons["diverged"] == "diverged: train loss is nan"
-    damaged = {
-        "no_config": "config.yaml is missing", "no_csv": "metrics.csv is missing",
-        "other_result": "result.json is damaged (it lacks metrics)",
-        "half_npz": "predictions.npz is damaged (cut off)",
-        "no_npz": "predictions.npz can't be read (No such file",
-        "no_column": "predictions.npz is damaged (column label)",
-        "list": "environment.json is damaged (not of a run)",
-        "other_npz": "result.json says that its test top-1 error is",
-    }  # fmt: skip
+    assert [found.path for found in found.runs] == [run.pop("whole")]
+    reasons = dict(line.split(": ", 1) for line in found.skipped)
+    assert reasons.keys() == {*map(str, run.values())}
+    assert reasons[str(run["unfinished"])] == "unfinished"
+    assert reasons[str(run["diverged"])] == "diverged: train loss is nan"
     for name, reason in damaged.items():
-        assert reasons[name].startswith(reason)
+        assert reasons[str(run[name])].startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +123,8 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, compose_config
         ("config.yaml", "model", {"name": 5}),
     ],
 )  # fmt: skip
-def test_a_field_of_another_type_is_refused_by_its_file(
-    tmp_path, compose_config, file: str, field: str, value: object
-) -> None:
-    folder = write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.4))
+def test_a_field_of_another_type_is_refused_by_its_file(tmp_path, made, file, field, value) -> None:
+    folder = made("a")
     content = yaml.safe_load((folder / file).read_text())
     content[field] = value
     (folder / file).write_text(json.dumps(content))
@@ -160,8 +142,8 @@ READERS = {
 
 
 @pytest.mark.parametrize("file", READERS)
-def test_whatever_bytes_are_lost_the_file_is_named(tmp_path, compose_config, file: str) -> None:
-    folder = write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.4))
+def test_whatever_bytes_are_lost_the_file_is_named(made, file: str) -> None:
+    folder = made("a")
     whole, draw, refused = (folder / file).read_bytes(), random.Random(0), []
     for _ in range(50 if file == "config.yaml" else 300):
         damaged = bytearray(whole)
@@ -180,8 +162,8 @@ def test_whatever_bytes_are_lost_the_file_is_named(tmp_path, compose_config, fil
     assert all(reason.startswith(file) for reason in refused)
 
 
-def test_names_of_files_and_the_row_being_written_are_read(tmp_path, compose_config) -> None:
-    folder = write_run(tmp_path / "a", compose_config, wrong=wrong_images(0, IMAGES, 0.4))
+def test_names_of_files_and_the_row_being_written_are_read(tmp_path, made) -> None:
+    folder = made("a")
     with np.load(folder / "predictions.npz") as columns:
         named = {**columns, "name": np.array([f"{i}.jpg" for i in columns["index"]])}
     np.savez_compressed(folder / "predictions.npz", **named)
@@ -195,8 +177,8 @@ def test_names_of_files_and_the_row_being_written_are_read(tmp_path, compose_con
     assert np.isnan(runs_read.read_metrics(folder)[0]["val/top1_error"])
 
 
-def test_overrides_are_those_of_the_command(tmp_path, compose_config) -> None:
-    folder = write_run(tmp_path / "a", compose_config, "optim.lr=0.1", wrong=np.ones(9, bool))
+def test_overrides_are_those_of_the_command(made) -> None:
+    folder = made("a", "optim.lr=0.1")
     assert read_run(folder).overrides == ["optim.lr=0.1", "seed=0"]
     (folder / "environment.json").unlink()
     assert read_run(folder).overrides == []

@@ -12,8 +12,7 @@ from alexnet_exp.report.documents import write_markdown, write_page
 from alexnet_exp.report.findings import Verdict
 from alexnet_exp.report.results import Placement
 from alexnet_exp.report.screen import show
-from tests.report.conftest import IMAGES
-from tests.report.made_runs import wrong_images
+from tests.report.made_runs import IMAGES, wrong_images
 
 SEEDS = (0, 1, 2)
 TWO = ("strategy=ddp", "trainer.devices=2")

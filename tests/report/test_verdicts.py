@@ -1,6 +1,7 @@
 """Verdicts, sizes and what would resolve a claim, from numbers that a test chooses."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,30 +17,11 @@ BY_NAME = {claim.name: claim for claim in CLAIMS}
 KNOWN = Components(seed=1e-4, image=0.0, residual=0.1)
 
 
-def judged(
-    name: str,
-    low: float,
-    high: float,
-    *,
-    p_value: float | None = 0.001,
-    seeds: int = 5,
-    images: int = 50_000,
-    components: Components | None = KNOWN,
-    log_deviation: float | None = None,
-) -> Finding:
-    finding = Finding(
-        BY_NAME[name],
-        data="flowers",
-        seeds=tuple(range(seeds)),
-        images=images,
-        difference=(low + high) / 2,
-        low=low,
-        high=high,
-        p_value=p_value,
-        components=components,
-        log_deviation=log_deviation,
-    )
-    (found,) = judge([finding])
+def judged(name: str, low: float, high: float, seeds: int = 5, **more: Any) -> Finding:
+    """With that interval; ``more`` are other fields of the finding."""
+    given = {"p_value": 0.001, "images": 50_000, "components": KNOWN} | more
+    given |= {"low": low, "high": high, "difference": (low + high) / 2, "data": "flowers"}
+    (found,) = judge([Finding(BY_NAME[name], seeds=tuple(range(seeds)), **given)])
     return found
 
 
@@ -63,9 +45,7 @@ def judged(
         ("tanh/epochs", 5.0, 7.0, Verdict.reproduced, None),
     ],
 )
-def test_the_sign_decides_and_the_size_is_said(
-    name: str, low: float, high: float, verdict: Verdict, size: Size | None
-) -> None:
+def test_the_sign_decides_and_the_size_is_said(name, low, high, verdict, size) -> None:
     found = judged(name, low, high)
     assert (found.verdict, found.size) == (verdict, size)
     assert ("the sign alone decides" in found.note) == (
@@ -92,9 +72,7 @@ def test_what_is_not_resolved_may_still_be_smaller() -> None:
         (0.380, 0.396, Verdict.contradicted),
     ],
 )
-def test_levels_are_judged_by_a_band_of_one_point(
-    low: float, high: float, verdict: Verdict
-) -> None:
+def test_levels_are_judged_by_a_band_of_one_point(low, high, verdict) -> None:
     found = judged("level_2012/top1", low, high, p_value=None)
     assert (found.verdict, found.size, found.p_holm) == (verdict, None, None)
 
@@ -109,15 +87,12 @@ def test_a_wide_level_says_how_many_seeds_would_settle_it() -> None:
 
 
 def test_a_ratio_that_is_not_resolved_says_how_many_seeds_would() -> None:
-    found = judged(
-        "tanh/epochs", 0.1, 9.0, p_value=0.4, seeds=3, components=None, log_deviation=1.9
-    )
+    ratio = {"p_value": 0.4, "seeds": 3, "components": None}
+    found = judged("tanh/epochs", 0.1, 9.0, log_deviation=1.9, **ratio)
     seeds = seeds_for_ratio(1.9, 6)
     assert found.verdict is Verdict.not_resolved
     assert f"about {seeds} seeds would resolve the published ratio of 6 (power 80%)" in found.note
-    found = judged(
-        "tanh/epochs", 0.9, 1.2, p_value=0.4, seeds=3, components=None, log_deviation=0.1
-    )
+    found = judged("tanh/epochs", 0.9, 1.2, log_deviation=0.1, **ratio)
     assert "these seeds would show the published ratio of 6" in found.note
     assert found.size is Size.smaller
 
@@ -126,7 +101,6 @@ def test_numbers_that_would_resolve_are_rounded() -> None:
     by_image = Components(seed=0.0, image=0.05, residual=0.1)
     found = judged("no_lrn/top1", -0.01, 0.03, p_value=0.3, images=430, components=by_image)
     images = needed(by_image, 0.0137, 5, 430).images
-    assert images is not None
     two_digits = f"{float(f'{images:.1e}'):,.0f}"
     assert two_digits == "3,400" != f"{images:,}"
     assert f"about {two_digits} test images with these seeds would resolve" in found.note

@@ -156,7 +156,7 @@ def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
     changed = ("seed=3,4", "optim.lr=.1", "sweep.job_timeout=60")
     code, jobs, _, _ = planned("+sweep=learning_rate", *changed)
     assert (code, len(jobs)) == (0, 2)
-    assert jobs[0].folder.parts[-5:-3] == ("synthetic", "learning_rate")
+    assert jobs[0].folder.parts[-4:-2] == ("synthetic", "learning_rate")
     assert {job.config.seed for job in jobs} == {3, 4}
     assert jobs[0].spec(()).timeout == 60
 
