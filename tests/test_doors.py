@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from alexnet_exp import AlexNet, Classifier, StoreDataModule, load_config, predict, prepare
+from alexnet_exp import AlexNet, Classifier, StoreDataModule, predict
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from tests.training.test_loggers import Kept
@@ -146,8 +146,8 @@ def test_other_photos_are_evaluated_by_the_names_of_their_folders(
 # Training under a Trainer of one's own
 
 
-def test_images_and_labels_of_any_loader_train_a_classifier() -> None:
-    config = load_config(
+def test_images_and_labels_of_any_loader_train_a_classifier(compose_config) -> None:
+    config = compose_config(
         "model=cifar_small", "model.width=.1", "optim.schedule=cosine", "optim.lr=.01",
         "optim.warmup_steps=3",
     )  # fmt: skip
@@ -167,9 +167,9 @@ def test_images_and_labels_of_any_loader_train_a_classifier() -> None:
     assert tested["test/top1_error"] == pytest.approx(error, abs=1e-6)
 
 
-def test_a_plain_trainer_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+def test_a_plain_trainer_goes_on_from_a_checkpoint(compose_config, tmp_path: Path) -> None:
     """The schedule's state is Lightning's ``lr_schedulers``."""
-    config = load_config(
+    config = compose_config(
         "model=cifar_small", "model.width=.1", "optim.schedule=plateau", "optim.patience=1",
         "optim.drops=1",
     )  # fmt: skip
@@ -187,15 +187,3 @@ def test_a_plain_trainer_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
     second.fit(Classifier(config, ["a", "b", "c"]), loader, loader, ckpt_path=tmp_path / "two.ckpt")
     assert second.optimizers[0].param_groups[0]["lr"] == pytest.approx(1e-13)
     assert second.current_epoch == 3, "the third epoch is no better: the last plateau ends the run"
-
-
-def test_batches_come_without_a_trainer(tiny) -> None:
-    store = prepare(tiny().data, progress=False)
-    rows = store.indices("val")
-    module = StoreDataModule(tiny())
-    images, labels = next(iter(module.train_dataloader()))
-    assert (images.shape, images.dtype, labels.shape) == ((16, 3, 64, 64), torch.float32, (16,))
-    images, labels = next(iter(module.val_dataloader()))
-    center = (store.images[rows].astype(np.float32) - store.mean)[:, 4:68, 4:68]
-    np.testing.assert_allclose(images.permute(0, 2, 3, 1).numpy(), center, atol=1e-4)
-    assert labels.tolist() == store.labels[rows].tolist()

@@ -7,7 +7,7 @@ import lightning as L
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_exp.data.datamodule import StoreDataModule
@@ -112,14 +112,12 @@ def test_processes_share_images_out(
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-class ResNet(L.LightningModule):
-    """Somebody's own module, as Lightning's own examples have it."""
+class Somebodys(L.LightningModule):
+    """A module that knows nothing of this program, as Lightning's own examples have it."""
 
     def __init__(self) -> None:
         super().__init__()
-        from torchvision.models import resnet18
-
-        self.model = resnet18(num_classes=5)
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
         self.seen: list[tuple[torch.Size, torch.dtype]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -141,12 +139,10 @@ class ResNet(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
-@pytest.mark.parametrize("augmentation", ["crops_flips", "none"])
 def test_anybodys_module_trains_on_a_store(
-    compose_config, stores: Path, quiet: dict[str, Any], augmentation: str
+    compose_config, stores: Path, quiet: dict[str, Any]
 ) -> None:
-    config = compose_config(*BASE, f"data.stores={stores}", f"augmentation={augmentation}")
-    module, data = ResNet(), StoreDataModule(config)
+    module, data = Somebodys(), StoreDataModule(compose_config(*BASE, f"data.stores={stores}"))
     trainer = L.Trainer(max_steps=2, limit_val_batches=1, **quiet)
     trainer.fit(module, datamodule=data)
     counts = data.store.counts
@@ -166,7 +162,7 @@ def test_bf16_reaches_a_trainer_of_that_precision_alone(
     overrides = (*BASE, f"data.stores={stores}", "trainer.precision=bf16-mixed")
     data = StoreDataModule(compose_config(*overrides))
     assert next(iter(data.train_dataloader()))[0].dtype == torch.float32
-    module = ResNet()
+    module = Somebodys()
     trainer = L.Trainer(max_steps=2, limit_val_batches=0, precision="bf16-mixed", **quiet)
     trainer.fit(module, datamodule=data)
     assert {dtype for _, dtype in module.seen} == {torch.bfloat16}

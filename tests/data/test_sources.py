@@ -81,20 +81,6 @@ def test_members_outside_the_archive_are_ignored(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_fingerprint_follows_names_sizes_and_settings(tmp_path: Path) -> None:
-    root = folder_of(tmp_path / "flowers", FLOWERS)
-    first = opened(config_of(tmp_path, root)).fingerprint
-    assert opened(config_of(tmp_path, root)).fingerprint == first
-    assert opened(config_of(tmp_path, root, split_seed=1)).fingerprint != first
-    assert opened(config_of(tmp_path, root, val_fraction=0.2)).fingerprint != first
-    assert opened(config_of(tmp_path, root, batch_size=7)).fingerprint == first
-    (root / "rose" / "000.png").rename(root / "rose" / "zero.png")
-    renamed = opened(config_of(tmp_path, root)).fingerprint
-    with open(root / "rose" / "zero.png", "ab") as file:
-        file.write(b"longer")
-    assert len({first, renamed, opened(config_of(tmp_path, root)).fingerprint}) == 3
-
-
 def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "flowers", FLOWERS)
     before = [item.name for item in opened(config_of(tmp_path, root)).items]
@@ -171,9 +157,6 @@ def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
     assert "empty holds no images" in message(tmp_path / "empty")
     one = folder_of(tmp_path / "one", {"daisy": 4})
     assert "holds 1 class folders" in message(one)
-    single = folder_of(tmp_path / "single", {"daisy": 4, "rose": 1})
-    assert "class 'rose' in" in message(single)
-    assert "has 1 distinct images" in message(single)
     bare = folder_of(tmp_path / "bare", {"daisy": 4, "rose": 4})
     (bare / "tulip").mkdir()
     assert f"class folder {bare}/tulip holds no images" in message(bare)
@@ -183,7 +166,8 @@ def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
     (tmp_path / "broken.tgz").write_bytes(b"\x1f\x8b no archive")
     assert "broken.tgz is not a folder, and cannot be read" in message(tmp_path / "broken.tgz")
     assert "no folder train" in message(bare, Layout.imagenet)
-    assert "neither cifar-10-batches-py nor train/ and test/" in message(single, Layout.cifar10)
+    odd = tmp_path / "odd" / "train"
+    assert "neither cifar-10-batches-py nor train/ and test/" in message(odd, Layout.cifar10)
     with pytest.raises(UserError, match=r"data\.root is not set"):
         opened(config_of(tmp_path, None, Layout.imagenet))
 
@@ -211,9 +195,6 @@ def test_imagenet_val_is_the_test_split(tmp_path: Path) -> None:
         for split in ("train", "val", "test")
     }
     assert find(source, f"val/{BIRD}/ILSVRC2012_val_00000001.JPEG").split == "test"
-
-
-# In the order of ILSVRC2012_ID, which is not the sorted one.
 
 
 # In the order of ILSVRC2012_ID, which is not the sorted one.
@@ -383,7 +364,7 @@ def test_damaged_fashion_mnist_is_named(tmp_path: Path) -> None:
         _ = source.items
 
 
-def test_synthetic() -> None:
+def test_drawn_flowers() -> None:
     source = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=3))
     assert source.classes == list(synthetic.CLASSES)
     assert set(counted(source).values()) == {8, 1}
@@ -392,10 +373,6 @@ def test_synthetic() -> None:
     np.testing.assert_array_equal(source.load(item), synthetic.draw(7, 3, 32))
     other = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=4))
     assert other.fingerprint != source.fingerprint
-
-
-def test_gray_from_rgb_is_luma() -> None:
-    source = opened(DataConfig(synthetic_images=50, image_size=32, channels=1))
-    drawn = synthetic.draw(7, 0, 32)
-    expected = drawn @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(source.load(source.items[7])[:, :, 0], expected, atol=0.51)
+    gray = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=3, channels=1))
+    luma = source.load(item) @ np.array([0.299, 0.587, 0.114])
+    np.testing.assert_allclose(gray.load(item)[:, :, 0], luma, atol=0.51)
