@@ -11,8 +11,11 @@ def read_cells(folder):
     return cells(read_runs(run_folders(folder)).runs)
 
 
-def of(found, experiment):
-    return [cell for cell in found if cell.experiment == experiment]
+def matched(folder, experiment):
+    """Pairs of the baseline with an experiment, and which were refused."""
+    found = read_cells(folder)
+    sides = ("baseline", experiment)
+    return match(*([cell for cell in found if cell.experiment == name] for name in sides))
 
 
 def test_factor_fields_are_those_that_the_experiment_sets() -> None:
@@ -37,11 +40,10 @@ def test_other_test_images_are_refused(tmp_path, made) -> None:
     base = made("baseline", fingerprint="a" * 16)
     other = made("no_lrn", "+experiment=no_lrn", fingerprint="b" * 16)
     fewer = made("no_dropout", "+experiment=no_dropout", fingerprint="a" * 16, images=IMAGES - 1)
-    found = read_cells(tmp_path)
-    assert match(of(found, "baseline"), of(found, "no_lrn"))[1] == [
+    assert matched(tmp_path, "no_lrn")[1] == [
         f"{other} against {base}: also differ in data.fingerprint ({'b' * 16}, {'a' * 16})"
     ]
-    assert match(of(found, "baseline"), of(found, "no_dropout"))[1] == [
+    assert matched(tmp_path, "no_dropout")[1] == [
         f"{fewer} against {base}: other test images in {fewer}"
     ]
 
@@ -49,29 +51,23 @@ def test_other_test_images_are_refused(tmp_path, made) -> None:
 def test_a_run_is_not_paired_with_one_that_lacks_the_factor_too(tmp_path, made) -> None:
     made("same", "model.dropout=0.0")
     made("no_dropout", "+experiment=no_dropout")
-    found = read_cells(tmp_path)
-    pairs, _ = match(of(found, "baseline"), of(found, "no_dropout"))
-    assert pairs == []
+    assert matched(tmp_path, "no_dropout")[0] == []
 
 
 def test_no_seed_in_common_and_no_baseline_are_refused(tmp_path, made) -> None:
     base = made("baseline", seed=0)
     changed = made("no_lrn", "+experiment=no_lrn", seed=5)
     lone = made("flowers", "+experiment=no_lrn", "data=flowers")
-    found = read_cells(tmp_path)
-    assert sorted(match(of(found, "baseline"), of(found, "no_lrn"))[1]) == sorted(
-        [
-            f"{changed} against {base}: no seed in common (5 against 0)",
-            f"{lone}: no baseline run on data=flowers",
-        ]
-    )
+    assert {*matched(tmp_path, "no_lrn")[1]} == {
+        f"{changed} against {base}: no seed in common (5 against 0)",
+        f"{lone}: no baseline run on data=flowers",
+    }
 
 
 def test_many_differing_fields_are_counted(tmp_path, made) -> None:
     made("baseline")
     made("no_lrn", "+experiment=no_lrn", "recipe=paper", "optim.momentum=0.5")
-    found = read_cells(tmp_path)
-    (refusal,) = match(of(found, "baseline"), of(found, "no_lrn"))[1]
+    (refusal,) = matched(tmp_path, "no_lrn")[1]
     assert refusal.endswith("more fields")
     assert refusal.count(" (") == 6
 

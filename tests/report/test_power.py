@@ -1,55 +1,32 @@
 """Numbers of seeds and images that settle a claim, against simulated runs."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
-from alexnet_exp.report.statistics import Components, paired_difference, ratio_interval
-from tests.report.test_statistics import simulated
-
-POPULATION = (0.3, 0.05, 0.03)  # error, added by the change, spread
-
-
-def population_components() -> Components:
-    """Mean components of many large simulated comparisons."""
-    error, effect, spread = POPULATION
-    generator = np.random.default_rng(6)
-    parts = [
-        paired_difference(
-            *simulated([error, error + effect], 20, 1000, spread, generator), resamples=2
-        ).components
-        for _ in range(40)
-    ]
-    return Components(
-        seed=float(np.mean([part.seed for part in parts if part])),
-        image=float(np.mean([part.image for part in parts if part])),
-        residual=float(np.mean([part.residual for part in parts if part])),
-    )
-
-
-def resolved(seeds: int, images: int, runs: int) -> float:
-    """Share of simulated comparisons whose interval leaves 0 out."""
-    error, effect, spread = POPULATION
-    generator = np.random.default_rng(7)
-    p_values = [
-        paired_difference(
-            *simulated([error, error + effect], seeds, images, spread, generator), resamples=300
-        ).p_value
-        for _ in range(runs)
-    ]
-    return float(np.mean([p is not None and p < 0.05 for p in p_values]))
+from alexnet_exp.report.statistics import Components, Difference, ratio_interval
+from tests.report.test_statistics import compared
 
 
 @pytest.mark.long
 def test_needed_numbers_have_the_power_they_promise() -> None:
     """To within what a few seeds tell of their own variance."""
-    components = population_components()
-    enough = needed(components, POPULATION[1], seeds=4, images=430)
+    error, effect, spread = 0.3, 0.05, 0.03
+
+    def many(seeds: int, images: int, **how: int) -> list[Difference]:
+        return compared((seeds, images, error, effect, spread), **how)
+
+    large = many(20, 1000, runs=40, draws=6, resamples=2)
+    parts = [astuple(found.components) for found in large]
+    enough = needed(Components(*np.mean(parts, axis=0)), effect, seeds=4, images=430)
     assert 4 < enough.seeds < 20
     assert enough.images > 430
-    assert 0.72 < resolved(enough.seeds, 430, 250) < 0.9
-    assert 0.72 < resolved(4, enough.images, 250) < 0.9
+    for seeds, images in ((enough.seeds, 430), (4, enough.images)):
+        found = many(seeds, images, runs=250, draws=7)
+        assert 0.72 < np.mean([difference.p_value < 0.05 for difference in found]) < 0.9
 
 
 def test_needed_knows_what_more_seeds_or_images_cannot_do() -> None:

@@ -300,12 +300,9 @@ def test_small_and_large_networks_have_claims_of_their_own(tmp_path, made) -> No
     assert (small.data, small.seeds) == ("cifar10", (0, 1))
 
 
-@pytest.mark.parametrize(
-    ("error", "verdict"), [(0.407, Verdict.reproduced), (0.36, Verdict.contradicted)]
-)
-def test_levels_compare_on_the_published_data_alone(tmp_path, made, error, verdict) -> None:
+def test_levels_compare_on_the_published_data_alone(tmp_path, made) -> None:
     # The same number of images is wrong for every seed, so that the mean is known.
-    images = 20_000
+    images, error = 20_000, 0.407
     for seed in (0, 1, 2):
         wrong = np.zeros(images, bool)
         wrong[np.random.default_rng(seed).permutation(images)[: round(error * images)]] = True
@@ -313,7 +310,7 @@ def test_levels_compare_on_the_published_data_alone(tmp_path, made, error, verdi
     made("hundred", "data=imagenet", "data.name=imagenet_100", classes=100)
     found, other = findings(tmp_path, "level_2012/top1", "level_2010_ten/top1")
     assert found.baseline == pytest.approx(error)
-    assert found.verdict is verdict
+    assert found.verdict is Verdict.reproduced
     # No narrower than the images alone make it, each as wrong as the seeds' mean says.
     assert found.high - found.low > 2 * 1.96 * (error * (1 - error) / 3 / images) ** 0.5
     assert other.verdict is Verdict.not_run

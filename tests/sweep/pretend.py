@@ -14,6 +14,7 @@ from alexnet_exp.sweep.process import ChildSpec
 TINY = (
     "model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "model.input_size=64",
     "data.synthetic_images=60", "data.batch_size=8", "trainer.accelerator=cpu",
+    "evaluation.views=one",
 )  # fmt: skip
 
 # Also says when it ran, and in which surroundings.

@@ -12,7 +12,7 @@ from tests.sweep.pretend import TINY
 
 SMALL = (
     *TINY, "trainer.precision=32-true", "trainer.keep_last_checkpoint=true",
-    "optim.schedule=constant", "evaluation.views=one", "seed=0", "hydra.launcher.jobs=2",
+    "optim.schedule=constant", "seed=0", "hydra.launcher.jobs=2",
 )  # fmt: skip
 DRY = "sweep.dry_run=true"
 

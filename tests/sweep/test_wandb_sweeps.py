@@ -100,9 +100,8 @@ def test_hyperband_ends_runs_before_their_last_epoch(compose_config) -> None:
 def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, stores) -> None:
     """The agent itself builds and starts it; only what makes it small is added at its end."""
     sweep = load(FOLDER / f"{stem}.yaml")
-    tiny = [
-        *TINY, "trainer.max_epochs=1", f"data.stores={stores}", f"hydra.run.dir={tmp_path / 'run'}",
-    ]  # fmt: skip
+    run = tmp_path / "run"
+    tiny = [*TINY, "trainer.max_epochs=1", f"data.stores={stores}", f"hydra.run.dir={run}"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "environ", os.environ.copy())  # in which the agent sets more
     for name in ("WANDB_RUN_ID", "WANDB_SWEEP_PARAM_PATH"):
@@ -122,10 +121,10 @@ def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, s
     )
     assert agent._run_processes["run456"].wait() == 0
 
-    config, result = read_config(tmp_path / "run"), read_result(tmp_path / "run")
+    config, result = read_config(run), read_result(run)
     assert result["experiment"] == arguments.get("experiment", {"value": "baseline"})["value"]
     assert config["seed"] == arguments.get("seed", {"value": 0})["value"]
-    read = read_wandb(next((tmp_path / "run" / "wandb").glob("offline-run-*-run456")))
+    read = read_wandb(next((run / "wandb").glob("offline-run-*-run456")))
     assert (read.run.sweep_id, read.run.run_group) == ("sweep123", result["experiment"])
     assert stem in read.run.tags
     (logged,) = [row["val/top1_error"] for row in read.rows if "val/top1_error" in row]

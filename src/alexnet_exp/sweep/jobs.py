@@ -10,7 +10,6 @@ from typing import Any
 
 from alexnet_exp.config import Config
 from alexnet_exp.errors import OtherRunError, UserError
-from alexnet_exp.parallel.placement import device_count
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.read import check_predictions, read_config, read_diverged, read_result
 from alexnet_exp.sweep.process import ChildSpec
@@ -124,6 +123,9 @@ class Job:
         if isinstance(asked, int) and asked > 0:
             return asked
         if here and not isinstance(asked, list):
+            # With torch, whose seconds and memory a node that waits for a job should not pay.
+            from alexnet_exp.parallel.placement import device_count
+
             return device_count(self.config)
         raise UserError(
             f"{self.name}: trainer.devices={asked}: here the sweep deals out the devices. Set how"
