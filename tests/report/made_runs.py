@@ -67,14 +67,7 @@ def write_run(
     marked = {"config_hash": "0" * 12, **config}
     (path / "config.yaml").write_text(yaml.dump(marked, Dumper=_Dumper, sort_keys=False))
     given = [*overrides, f"seed={seed}"] if recorded is None else recorded
-    known = {
-        "git_revision": "0" * 40,
-        "python": "3.11",
-        "versions": {"torch": "2.9"},
-        "cpu": "a processor",
-        "gpus": [],
-        "command": ["train.py", "-m", *given],
-    }
+    known = {"cpu": "a processor", "gpus": [], "command": ["train.py", "-m", *given]}
     (path / "environment.json").write_text(json.dumps(known | (environment or {})))
     with (path / "metrics.csv").open("w", newline="") as file:
         rows = csv.DictWriter(file, COLUMNS)
@@ -82,21 +75,18 @@ def write_run(
         for epoch, error in enumerate(train_curve, start=1):
             rows.writerow(dict(zip(COLUMNS, (epoch, 1, error, error), strict=True)))
     top5 = wrong & (np.arange(len(wrong)) % 2 == 0) if wrong_top5 is None else wrong_top5
-    write_predictions(path, wrong, top5, center, classes)
+    _write_predictions(path, wrong, top5, center, classes)
     result = {
         "experiment": config["experiment"],
         "data": data["name"],
         "seed": seed,
-        "status": "finished",
         "metrics": {
             "test/top1_error": round(float(wrong.mean()), 7),
             "test/top5_error": round(float(top5.mean()), 7),
         },
         "epochs": len(train_curve),
-        "best_epoch": 1,
         "train_seconds": 10.0 + seed,
         "images_per_second": 100.0 + seed,
-        "precision": "32-true",
         "strategy": config["strategy"]["name"],
         "devices": trainer["devices"] * trainer["num_nodes"],
         "peak_memory_bytes": 2**30 + seed,
@@ -113,9 +103,8 @@ def write_run(
 def _configuration(compose_config: Any, overrides: Sequence[str]) -> dict[str, Any]:
     """As Hydra composes it; only groups are left to Hydra, as that takes half a second."""
     fields = [item for item in overrides if "." in item.partition("=")[0]]
-    content = deepcopy(
-        _composed(compose_config, *(item for item in overrides if item not in fields))
-    )
+    groups = [item for item in overrides if item not in fields]
+    content = deepcopy(_composed(compose_config, *groups))
     for item in fields:
         path, _, value = item.partition("=")
         *parents, name = path.split(".")
@@ -128,13 +117,7 @@ def _composed(compose_config: Any, *groups: str) -> dict[str, Any]:
     return to_plain(compose_config(*groups))
 
 
-def write_predictions(
-    path: Path,
-    wrong: NDArray[np.bool_],
-    wrong_top5: NDArray[np.bool_],
-    center: NDArray[np.bool_] | None,
-    classes: int,
-) -> None:
+def _write_predictions(path: Path, wrong, wrong_top5, center, classes: int) -> None:
     """Validation images, all of them right, before the test images, which are in no order."""
     images = len(wrong)
     labels = np.arange(images) % classes
@@ -153,9 +136,7 @@ def write_predictions(
     np.savez_compressed(path / "predictions.npz", **columns)
 
 
-def _five_best(
-    labels: NDArray[np.int64], wrong: NDArray[np.bool_], wrong_top5: NDArray[np.bool_], classes: int
-) -> NDArray[np.int64]:
+def _five_best(labels, wrong, wrong_top5, classes: int) -> NDArray[np.int64]:
     """(I, 5): the label first, second or not at all."""
     shown = min(5, classes)
     best = (labels[:, None] + np.arange(shown)) % classes

@@ -105,10 +105,6 @@ def test_activations_show_the_fastest_learning_rate(first: int) -> None:
     assert found[1].context == "optim.lr=0.01"
 
 
-def test_figures_without_data_are_left_out() -> None:
-    assert figures(drawn.nothing()) == []
-
-
 def test_the_same_report_gives_the_same_figures() -> None:
     report = drawn.small()
     assert differences(report, Metric.top1) == differences(report, Metric.top1)

@@ -154,5 +154,6 @@ def test_drawn_images_carry_a_banner(big: str, odd: str, tmp_path: Path) -> None
 
 def test_a_report_without_runs_says_so(tmp_path: Path) -> None:
     page = Page(html(drawn.nothing(), tmp_path))
+    assert "svg" not in {tag for tag, _, _ in page.attributes}
     assert page.text["p"][0] == "None of 13 published claims was run: no finished runs found."
     assert page.cells == []
