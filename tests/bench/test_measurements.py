@@ -19,6 +19,7 @@ from alexnet_exp.bench.plain import image_folder, jpeg_folder, plain_network
 from alexnet_exp.bench.subject import Subject, instead_of_training, step
 from alexnet_exp.bench.throughput import case_record, headline
 from alexnet_exp.config.bench import StoreKind
+from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.lrn import LocalResponseNorm
 from alexnet_exp.network.plan import plan
@@ -186,11 +187,8 @@ def test_steps_of_the_model_are_those_of_training(tiny: ComposeConfig) -> None:
 
 
 @pytest.mark.parametrize(("precision", "factor"), [("bf16-mixed", 1), ("32-true", 2)])
-def test_the_ceiling_is_arithmetic_and_memory_in_turn(
-    compose_config: ComposeConfig, precision: str, factor: int
-) -> None:
-    model = compose_config("model=paper", "model.classes=1000", "model.input_channels=3").model
-    layers = plan(model)
+def test_the_ceiling_is_arithmetic_and_memory_in_turn(precision: str, factor: int) -> None:
+    layers = plan(ModelConfig(classes=1000, input_channels=3))
     flops, bandwidth = 1e12, 5e10
     seconds = 128 * (4.136e9 / flops + 9.4e6 * factor / bandwidth) + 1.83e9 / bandwidth
     found = images_per_second(layers, 128, precision, flops, bandwidth)

@@ -1,5 +1,6 @@
 """Ranks that raise, are killed or hang, and parents that are ended."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import DivergedError, RankError, UserError
 from alexnet_exp.parallel.launch import run_processes, to_blame
+from alexnet_exp.parallel.rank import TASK
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.read import read_config, read_diverged
 from alexnet_exp.training.fit import train
@@ -30,8 +32,8 @@ LONG = pytest.mark.long
 FAULTS = [
     pytest.param(1, "raise", RankError, "process 1 of 2 failed: ZeroDivisionError: the fault of",
                  id="raise"),
-    pytest.param(0, "9", RankError, "process 0 of 2 was ended: killed by SIGKILL", id="SIGKILL"),
     pytest.param(1, "hang", RankError, "process 1 of 2 did not answer within", id="hang"),
+    pytest.param(0, "9", RankError, "0 of 2 was ended: killed by SIGKILL", id="KILL", marks=LONG),
     pytest.param(1, "mistake", UserError, "^set this=that$", id="mistake", marks=LONG),
     pytest.param(0, "15", RankError, "0 of 2 was ended: killed by SIGTERM", id="TERM", marks=LONG),
     pytest.param(1, "diverged", DivergedError, "^diverged: the", id="diverged", marks=LONG),
@@ -149,6 +151,20 @@ def wait_for(file: Path, run: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def test_process_ends_with_the_one_that_launched_it(bench: Bench) -> None:
+    task = bench.folder / TASK
+    os.mkfifo(task)
+    rank = "[sys.executable, '-m', 'alexnet_exp.parallel.rank', sys.argv[1], str(os.getpid())]"
+    code = f"import os, subprocess, sys; subprocess.run({rank})"
+    launcher = subprocess.Popen([sys.executable, "-c", code, str(bench.folder)])
+    with task.open("w"):  # once the process reads what to do, it is ready to end
+        assert len(bench.alive()) == 2
+        launcher.kill()
+        launcher.wait()
+        bench.check_nothing_left(5)
+
+
+@pytest.mark.long
 def test_killed_parent_takes_its_processes_along(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

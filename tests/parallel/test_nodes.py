@@ -21,7 +21,7 @@ from alexnet_exp.parallel.team import Place, place
 from alexnet_exp.runs.read import read_result
 from alexnet_exp.sweep.process import child_environment
 from alexnet_exp.training.fit import train
-from tests.parallel.together import TINY, TWO, assert_same_curves, start
+from tests.parallel.together import TINY, assert_same_curves, start
 
 SHORT = ("trainer.max_epochs=2", "evaluation.views=one")
 FOUR = ("trainer.devices=2", "trainer.num_nodes=2")
@@ -92,14 +92,11 @@ def begin(run: Path, stores: Path, *overrides: str, **options: Any) -> "subproce
     return start(f"data.stores={stores}", f"hydra.run.dir={run}", *SHORT, *overrides, **options)
 
 
-def torchrun(*options: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", *options)
-
-
 def machines(port: int, address: str = "127.0.0.1") -> list[tuple[str, ...]]:
     """torchrun on each of two machines."""
     first = (f"--master-addr={address}", f"--master-port={port}")
-    return [torchrun("--nnodes=2", f"--node-rank={node}", *first) for node in range(2)]
+    by = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--nnodes=2")
+    return [(*by, *first, f"--node-rank={node}") for node in range(2)]
 
 
 def finish_all(processes: list["subprocess.Popen[str]"]) -> None:
@@ -122,13 +119,6 @@ def assert_equal(run: Path, single: Path) -> None:
     assert theirs is not None
     for name in ("val/top1_error", "test/top1_error"):
         assert ours["metrics"][name] == theirs["metrics"][name]
-
-
-@pytest.mark.long
-def test_torchrun_with_two_processes_equals_one(single: Path, tmp_path: Path, stores: Path) -> None:
-    by = torchrun("--standalone")
-    finish_all([begin(tmp_path, stores, *TWO, by=by)])
-    assert_equal(tmp_path, single)
 
 
 # What runs on each of the machines that this one pretends to be, and its environment.

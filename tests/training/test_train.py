@@ -128,10 +128,8 @@ def test_same_seed_repeats_from_anywhere_and_another_does_not(
 @pytest.mark.parametrize(
     "way",
     [
-        ("optim.schedule=plateau",),
-        ("optim.schedule=cosine", "data.resident=never"),
-        ("optim.schedule=steps", "optim.milestones=[1,3]", "+trainer.accumulate_grad_batches=2"),
-        ("optim=adam", "optim.schedule=cosine"),
+        ("optim.schedule=plateau", "data.resident=never"),
+        ("optim=adam", "optim.schedule=cosine", "+trainer.accumulate_grad_batches=2"),
     ],
 )
 def test_stopped_run_goes_on_bit_for_bit(
@@ -205,7 +203,7 @@ def test_plateau_that_had_ended_does_not_train_on(
     assert len(read_metrics(tmp_path)) == done
 
 
-@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed", "auto"])
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "auto"])
 def test_other_precisions_train_and_clip_and_are_recorded(
     tiny, tmp_path: Path, precision: str
 ) -> None:
@@ -331,9 +329,10 @@ def test_arguments_of_the_trainer_reach_it(
     tiny, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps that run out before the first validation leave no best epoch: the last state counts."""
-    # Lightning's loggers hand on to the root's handlers only if it has some when it is imported.
-    profilers = logging.getLogger("lightning.pytorch.profilers")
-    monkeypatch.setattr(profilers, "handlers", [caplog.handler])
+    reports = logging.getLogger("lightning.pytorch.profilers.profiler")
+    monkeypatch.setattr(reports, "handlers", [caplog.handler])
+    # Hydra's main turns loggers off that are there before it; a command imports Lightning later.
+    monkeypatch.setattr(reports, "disabled", False)
     result = train(tiny("+trainer.profiler=simple", "+trainer.max_steps=3"), tmp_path / "profiled")
     assert (result["steps"], result["best_epoch"]) == (3, 0)
     assert 0 < result["images_per_second"] < 1e6

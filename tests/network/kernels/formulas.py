@@ -20,11 +20,12 @@ def normalized(
 
 
 def with_gradient(
-    x: Tensor, grad: Tensor, towers: int, alpha: float, k: float, relu: bool, size: int = 5
-) -> tuple[Tensor, Tensor]:
+    x: Tensor, grad: Tensor, towers: int, alpha: float, k: float, relu: bool, size: int = 5,
+    beta: float = 0.75,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """The normalized maps and the gradient by ``x``, both float64, by autograd."""
     leaf = x.detach().double().requires_grad_()
-    y = normalized(leaf, towers, alpha, k, relu, size)
+    y = normalized(leaf, towers, alpha, k, relu, size, beta)
     (gradient,) = torch.autograd.grad(y, leaf, grad.double())
     return y.detach(), gradient
 

@@ -37,18 +37,18 @@ def check(x: torch.Tensor, grad: torch.Tensor, towers: int, relu: bool, alpha: f
 @pytest.mark.parametrize("dtype", ROUNDING)
 def test_agrees_with_float64(dtype: torch.dtype, relu: bool) -> None:
     """Conv1's towers, and a last program that is not full."""
-    shape = (1, 96, 11, 5)
+    shape = (1, 96, 3, 4)
     check(drawn(shape, dtype), drawn(shape, dtype).roll(1, 1), 2, relu, 1e-2)
 
 
 @pytest.mark.parametrize(
     ("shape", "towers", "dtype"),
     [
-        ((2, 96, 5, 7), 1, torch.bfloat16),
+        ((2, 96, 2, 3), 1, torch.bfloat16),
         ((3, 16, 3, 3), 2, torch.bfloat16),  # a tower of one group
         ((3, 16, 3, 3), 2, torch.float32),  # of two
         ((1, 8, 1, 1), 1, torch.bfloat16),
-        ((2, 256, 2, 2), 1, torch.float32),  # fills its programs
+        ((1, 256, 2, 2), 1, torch.float32),  # fills its programs
     ],
 )
 def test_agrees_in_other_shapes(shape: tuple[int, ...], towers: int, dtype: torch.dtype) -> None:

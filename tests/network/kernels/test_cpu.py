@@ -2,22 +2,13 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from alexnet_exp.network.kernels import build, cpu
+from alexnet_exp.network.kernels import cpu
 
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache folder, of which this process knows nothing yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_FLAGS", ("-O0", "-shared", "-fPIC"))  # 40 times as soon compiled
-    cpu._load.cache_clear()
-    yield tmp_path / "cache" / "alexnet_exp"
-    cpu._load.cache_clear()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def compiler() -> str:

@@ -10,11 +10,13 @@ import pytest
 pytest.importorskip("triton")
 
 
-def test_kernels_compute_what_they_should() -> None:
+@pytest.mark.parametrize("which", ["not long", pytest.param("long", marks=pytest.mark.long)])
+def test_kernels_compute_what_they_should(which: str) -> None:
     """In a process of its own, since the interpreter is chosen when Triton is imported."""
     folder = Path(__file__).parent
+    files = sorted(folder.glob("interpreted_*.py"))
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "--noconftest", *sorted(folder.glob("interpreted_*.py"))],
+        [sys.executable, "-m", "pytest", "--noconftest", "-m", which, *files],
         cwd=folder.parents[2],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,

@@ -1,7 +1,7 @@
 """A kernel that is wrong on a machine, or fails there, steps aside with one line."""
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,17 +24,7 @@ WRONG = {
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache folder, of which this process knows nothing yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(build, "_FLAGS", ("-O0", "-shared", "-fPIC"))  # 40 times as soon compiled
-    known = (cpu._load, cpu._lrn_agrees, cpu._crop_agrees, gpu._check_lrn, gpu._check_crop)
-    for function in known:
-        function.cache_clear()
-    yield tmp_path / "cache" / "alexnet_exp"
-    for function in known:
-        function.cache_clear()
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 def compile_with(part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
