@@ -9,9 +9,6 @@ from typing import Any
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import StrategyConfig, StrategyName, TrainerConfig
 from alexnet_exp.errors import DivergedError, UserError
-from alexnet_exp.parallel.launch import run_processes
-from alexnet_exp.parallel.team import gather, meet, place
-from alexnet_exp.parallel.watch import Watch, expect_progress
 
 ERRORS = {
     "raise": ZeroDivisionError("the fault of the test"),
@@ -33,6 +30,9 @@ def fault(what: str) -> None:
 
 def break_down(config: Config, folder: Path) -> dict[str, Any]:
     """An entry of ``run_processes``: two meetings; FAULT, ``rank:what``, between them."""
+    from alexnet_exp.parallel.team import gather, meet, place
+    from alexnet_exp.parallel.watch import expect_progress
+
     here = place(config)
     assert here is not None
     with meet(config, here):
@@ -46,9 +46,18 @@ def break_down(config: Config, folder: Path) -> dict[str, Any]:
     return {}
 
 
+def break_alone(config: Config, folder: Path) -> dict[str, Any]:
+    """The same of processes that never meet, and so need none of what takes long to import."""
+    rank, what = os.environ["FAULT"].split(":")
+    if os.environ["RANK"] == rank:
+        fault(what)
+    return time.sleep(1e9) or {}
+
+
 def train_badly(config: Config, folder: Path) -> dict[str, Any]:
     """An entry that trains; FAULT is ``rank:method of Watch:what``."""
-    from alexnet_exp.training.fit import train  # seconds, which the other entry does not need
+    from alexnet_exp.parallel.watch import Watch
+    from alexnet_exp.training.fit import train
 
     rank, where, what = os.environ["FAULT"].split(":")
     begin = getattr(Watch, where)
@@ -64,6 +73,7 @@ def two(timeout: float = 40.0) -> Config:
 
 
 if __name__ == "__main__":  # a parent that can be killed
+    from alexnet_exp.parallel.launch import run_processes
     from tests.parallel import broken
 
     run_processes(two(), Path(sys.argv[1]), broken.break_down)

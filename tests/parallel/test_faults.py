@@ -5,7 +5,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
@@ -19,7 +21,7 @@ from alexnet_exp.runs.read import read_config, read_diverged
 from alexnet_exp.training.fit import train
 from alexnet_exp.training.settle import settle
 from tests.conftest import ComposeConfig
-from tests.parallel.broken import break_down, train_badly, two
+from tests.parallel.broken import break_alone, break_down, train_badly, two
 from tests.parallel.conftest import Bench
 from tests.parallel.together import TINY, TWO, start
 
@@ -29,28 +31,36 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /pro
 
 
 LONG = pytest.mark.long
+RAISED = 1, "raise", RankError, "process 1 of 2 failed: ZeroDivisionError: the fault of"
+KILLED = 0, "9", RankError, "process 0 of 2 was ended: killed by SIGKILL"
 FAULTS = [
-    pytest.param(1, "raise", RankError, "process 1 of 2 failed: ZeroDivisionError: the fault of",
-                 id="raise"),
-    pytest.param(1, "hang", RankError, "process 1 of 2 did not answer within", id="hang"),
-    pytest.param(0, "9", RankError, "0 of 2 was ended: killed by SIGKILL", id="KILL", marks=LONG),
-    pytest.param(1, "mistake", UserError, "^set this=that$", id="mistake", marks=LONG),
-    pytest.param(0, "15", RankError, "0 of 2 was ended: killed by SIGTERM", id="TERM", marks=LONG),
-    pytest.param(1, "diverged", DivergedError, "^diverged: the", id="diverged", marks=LONG),
-    pytest.param(0, "memory", MemoryError, "process 0 of 2.*out of", id="memory", marks=LONG),
-    pytest.param(1, "19", RankError, "process 1 of 2 did not answer", id="SIGSTOP", marks=LONG),
-]  # fmt: skip
+    pytest.param(break_alone, *RAISED, id="raise alone"),
+    pytest.param(break_alone, *KILLED, id="SIGKILL alone"),
+    pytest.param(break_down, 1, "hang", RankError, "process 1 of 2 did not answer", id="hang"),
+    *(
+        pytest.param(break_down, *given, id=name, marks=LONG)
+        for name, *given in (
+            ("raise", *RAISED),
+            ("SIGKILL", *KILLED),
+            ("mistake", 1, "mistake", UserError, "^set this=that$"),
+            ("SIGTERM", 0, "15", RankError, "process 0 of 2 was ended: killed by SIGTERM"),
+            ("diverged", 1, "diverged", DivergedError, "^diverged: the"),
+            ("memory", 0, "memory", MemoryError, "process 0 of 2.*out of"),
+            ("SIGSTOP", 1, "19", RankError, "process 1 of 2 did not answer"),
+        )
+    ),
+]
 
 
-@pytest.mark.parametrize(("rank", "what", "error", "message"), FAULTS)
+@pytest.mark.parametrize(("entry", "rank", "what", "error", "message"), FAULTS)
 def test_rank_that_fails_ends_the_run_and_is_named(
-    rank: int, what: str, error: type[Exception], message: str, bench: Bench,
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    entry: Callable[..., Any], rank: int, what: str, error: type[Exception], message: str,
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("FAULT", f"{rank}:{what}")
     heeded = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(error, match=message) as raised:
-        run_processes(two(timeout=4), bench.folder, break_down)
+        run_processes(two(timeout=4), bench.folder, entry)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == heeded
     diverged = str(raised.value) if what == "diverged" else None
     assert read_diverged(bench.folder) == diverged
@@ -110,16 +120,16 @@ def test_run_that_another_command_is_in_keeps_its_files(
 
 # -- which process is to blame ---------------------------------------------------------------------
 
-LOST, RAISED, KILLED, ENDED, ABORTED = (1, "lost"), (1, "failure"), (-9, ""), (-15, ""), (-6, "")
+LOST, FAILED, SHOT, ENDED, ABORTED = (1, "lost"), (1, "failure"), (-9, ""), (-15, ""), (-6, "")
 
 # Ranks in the order of their ends, those whose stacks were printed, the one to blame, if it hangs.
 BLAMED = [
-    ({1: RAISED, 0: ENDED}, [], 1, False),  # the one that raised, not one that was ended for it
-    ({1: KILLED, 0: LOST}, [1], 1, False),  # the one that was killed, not one that lost it
+    ({1: FAILED, 0: ENDED}, [], 1, False),  # the one that raised, not one that was ended for it
+    ({1: SHOT, 0: LOST}, [1], 1, False),  # the one that was killed, not one that lost it
     ({0: LOST, 1: ENDED}, [0, 1], 1, True),  # the silent one, not the one that waited for it
     ({0: LOST, 1: ENDED, 2: ENDED}, [0, 2], 2, True),  # the one that stood, of two that were ended
     ({1: LOST, 0: ENDED}, [1], 0, True),  # one that never began
-    ({0: LOST, 1: KILLED}, [0], 1, True),  # a stopped one
+    ({0: LOST, 1: SHOT}, [0], 1, True),  # a stopped one
     ({0: ABORTED, 1: ENDED}, [0, 1], 1, True),  # not the one that NCCL's watchdog aborted
     ({1: ABORTED, 0: LOST}, [], 1, False),  # the one that aborted, not one that lost it
     ({0: LOST, 1: LOST}, [0, 1], 0, False),  # the first that lost one on another machine

@@ -34,9 +34,16 @@ def tensors(arguments: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("noise", [False, True])
-@pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize(("side", "size"), [(24, 17), (60, 50), (19, 19)])
+@pytest.mark.parametrize(
+    ("side", "size", "channels", "noise"),
+    [
+        (24, 17, 1, False),
+        (46, 43, 3, True),  # lines longer than a block
+        (19, 19, 3, False),
+        pytest.param(60, 50, 1, True, marks=pytest.mark.long),
+        pytest.param(60, 50, 3, False, marks=pytest.mark.long),
+    ],
+)
 def test_is_bitwise_what_numpy_cuts(side: int, size: int, channels: int, noise: bool) -> None:
     arguments = drawn(side, size, channels, noise)
     got = crop(**tensors(arguments), dtype=torch.float32)
