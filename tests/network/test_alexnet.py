@@ -69,45 +69,27 @@ def names(network: AlexNet) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "expected"),
+    ("overrides", "parameters", "macs"),
     [
-        (["model=paper"], 60_965_224),
-        (["model=original"], 60_965_224),
-        (["model=caffenet"], 60_965_224),
-        (["model=paper", "model.towers=1"], 62_378_344),
-        (["model=one_gpu"], 59_798_312),
-        (["model=torchvision"], 61_100_840),
-        (["model=d2l", "model.classes=10", "model.input_channels=1"], 46_764_746),
-        (["model=cifar_small", "model.classes=10"], 89_578),
-        (["model=cifar_lrn", "model.classes=10"], 89_578),
+        (["model=paper"], 60_965_224, 0.7244e9),
+        (["model=original"], 60_965_224, 0.7244e9),
+        (["model=caffenet"], 60_965_224, 0.7244e9),
+        (["model=paper", "model.towers=1"], 62_378_344, 1.135e9),
+        (["model=one_gpu"], 59_798_312, None),
+        (["model=torchvision"], 61_100_840, 0.7142e9),
+        (["model=d2l", "model.classes=10", "model.input_channels=1"], 46_764_746, None),
+        (["model=cifar_small", "model.classes=10"], 89_578, None),
+        (["model=cifar_lrn", "model.classes=10"], 89_578, None),
     ],
 )
-def test_number_of_parameters(model_of: ModelOf, overrides: list[str], expected: int) -> None:
-    config = model_of(*overrides)
-    assert sum(layer.parameters for layer in plan(config)) == expected
-    assert sum(p.numel() for p in on_meta(config).parameters()) == expected
-
-
-@pytest.mark.parametrize(
-    ("override", "convolutions", "total"),
-    [
-        # side of the map, outputs, inputs that one output sees, kernel
-        ("model=paper", [(55, 96, 3, 11), (27, 256, 48, 5), (13, 384, 256, 3),
-                         (13, 384, 192, 3), (13, 256, 192, 3)], 0.7244e9),
-        ("model.towers=1", [(55, 96, 3, 11), (27, 256, 96, 5), (13, 384, 256, 3),
-                            (13, 384, 384, 3), (13, 256, 384, 3)], 1.135e9),
-        ("model=torchvision", [(55, 64, 3, 11), (27, 192, 64, 5), (13, 384, 192, 3),
-                               (13, 256, 384, 3), (13, 256, 256, 3)], 0.7142e9),
-    ],
-)  # fmt: skip
-def test_multiply_accumulates(
-    model_of: ModelOf, override: str, convolutions: list[tuple[int, ...]], total: float
+def test_number_of_parameters_and_of_multiply_accumulates(
+    model_of: ModelOf, overrides: list[str], parameters: int, macs: float | None
 ) -> None:
-    layers = plan(model_of(override))
-    expected = [side**2 * out * seen * kernel**2 for side, out, seen, kernel in convolutions]
-    expected += [9216 * 4096, 4096 * 4096, 4096 * 1000]
-    assert [layer.macs for layer in layers if layer.kind in ("conv", "fc")] == expected
-    assert float(f"{sum(layer.macs for layer in layers):.4g}") == total
+    config = model_of(*overrides)
+    layers = plan(config)
+    assert sum(layer.parameters for layer in layers) == parameters
+    assert sum(p.numel() for p in on_meta(config).parameters()) == parameters
+    assert macs is None or float(f"{sum(layer.macs for layer in layers):.4g}") == macs
 
 
 # Shapes
@@ -313,8 +295,8 @@ del LACKING["features.0.bias"]
 @pytest.mark.parametrize(
     ("preset", "state", "message"),
     [
-        *((preset, torchvision_state(), "use model=torchvision")
-          for preset in ("paper", "d2l", "cifar_small")),
+        ("paper", torchvision_state(), "use model=torchvision"),
+        ("cifar_small", torchvision_state(), "use model=torchvision"),
         ("torchvision", torchvision_state(10), r"model\.classes=10$"),
         ("torchvision", LACKING, r"features\.0\.bias is missing"),
         *(("torchvision", torchvision_state() | {key: torch.zeros(1)}, f"{key} is not")
@@ -394,10 +376,8 @@ def test_initial_weights(
 
 # One field, one change
 
-Described = tuple[str, tuple[torch.Size, ...]]
 
-
-def describe(module: nn.Module) -> Described:
+def describe(module: nn.Module) -> tuple[str, tuple[torch.Size, ...]]:
     """What a module is, with the shapes of its parameters."""
     return repr(module), tuple(p.shape for p in module.parameters())
 
@@ -595,14 +575,10 @@ UNNORMALIZED = {name: replace(conv, normalize=False) for name, conv in ModelConf
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("input_size", 0, "model.input_size=0"),
         ("input_channels", 2, "model.input_channels=2"),
         ("classes", 1, "model.classes=1"),
-        ("width", 0.0, "model.width=0.0"),
-        ("towers", 0, "model.towers=0"),
         ("fc", [4096, 0], "model.fc[1]=0"),
         ("dropout", 1.0, "model.dropout=1.0"),
-        ("dropout", -0.1, "model.dropout=-0.1"),
         ("without", ["conv1"], "model.without: no layer 'conv1'"),
         ("sees_both_towers", ["conv9"], "model.sees_both_towers: no layer 'conv9'"),
         ("dropout_after", ["fc8"], "model.dropout_after: no layer 'fc8'"),
@@ -612,8 +588,6 @@ UNNORMALIZED = {name: replace(conv, normalize=False) for name, conv in ModelConf
         ("conv", UNNORMALIZED, "model.normalization=lrn has no layer to act on: set model.conv."),
         ("conv", {"conv2": ConvConfig()}, "model.conv"),
         ("conv", {"conv1": ConvConfig(channels=0)}, "model.conv.conv1.channels=0"),
-        ("conv", {"conv1": ConvConfig(kernel=0)}, "model.conv.conv1.kernel=0"),
-        ("conv", {"conv1": ConvConfig(stride=0)}, "model.conv.conv1.stride=0"),
         ("conv", {"conv1": ConvConfig(order=[Step.pool])}, "model.conv.conv1.order="),
     ],
 )

@@ -34,25 +34,19 @@ def checked(compose_config, *overrides: str) -> None:
         (("strategy=towers", "trainer.devices=3"), ("2 towers", "multiple")),
         (("strategy=towers", "trainer.devices=2", "model=one_gpu"), ("one tower", "model=paper")),
         (("strategy=one_weird_trick", "trainer.devices=1"), ("trainer.devices=2",)),
-        (
-            ("strategy=one_weird_trick", "trainer.devices=3", "data.batch_size=129"),
-            ("4096 units of fc6", "3 devices"),
-        ),
-        (
-            ("strategy=one_weird_trick", "trainer.devices=2", "model.sees_both_towers=[conv3,fc7]"),
-            ("fc6", "model.sees_both_towers"),
-        ),
-        (
-            ("strategy=towers", "trainer.devices=2", "trainer.precision=16-mixed"),
-            ("overflow", "bf16-mixed"),
-        ),
+        (("strategy=one_weird_trick", "trainer.devices=3", "data.batch_size=129"),
+         ("4096 units of fc6", "3 devices")),
+        (("strategy=one_weird_trick", "trainer.devices=2", "model.sees_both_towers=[conv3,fc7]"),
+         ("fc6", "model.sees_both_towers")),
+        (("strategy=towers", "trainer.devices=2", "trainer.precision=16-mixed"),
+         ("overflow", "bf16-mixed")),
         (("strategy=fsdp", "optim._target_=torch.optim.Adafactor"), ("Adafactor", "strategy=ddp")),
         (("strategy=fsdp", "strategy.bf16_gradients=true"), ("strategy=ddp", "fsdp")),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=128"), ("126 or 129",)),
         (("strategy=ddp", "trainer.devices=3", "data.batch_size=2"), ("data.batch_size=3",)),
         (("strategy=towers", "trainer.devices=4", "data.batch_size=33"), ("32 or 34", "2 shares")),
     ],
-)
+)  # fmt: skip
 def test_what_does_not_fit_names_what_would(
     compose_config, overrides: tuple[str, ...], words: tuple[str, ...]
 ) -> None:
@@ -88,12 +82,9 @@ def test_what_fits_is_let_through(compose_config, overrides: tuple[str, ...]) ->
     ],
 )
 def test_devices_are_a_number_all_or_some(
-    compose_config,
-    given: tuple[str, ...],
-    gpus: int,
-    ids: list[int],
+    compose_config, given: tuple[str, ...], gpus: int, ids: list[int],
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> None:  # fmt: skip
     pretend(gpus, monkeypatch)
     config = compose_config(*given)
     assert device_ids(config) == ids

@@ -138,47 +138,13 @@ def test_loggers_and_callbacks_of_ones_own_stand_beside_tensorboard(
     assert rates == pytest.approx([config.optim.lr, config.optim.lr / 10], rel=1e-12)
 
 
-def test_wandb_offline_run_holds_configuration_rows_and_final_errors(
-    tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_wandb_offline_run_holds_configuration_rows_and_final_errors_once_when_it_goes_on(
+    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    overrides = (*SMALL, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]",
-                 "sweep.name=lrs")  # fmt: skip
-    config = tiny(*overrides)
-    result = train(config, tmp_path / "run")
-    written = tmp_path / "run" / "wandb"
-    assert f"wandb sync {written}" in capsys.readouterr().out.replace("\n", "")
-    part = next(written.glob("offline-run-*"))
-    read = read_wandb(part)
-    assert read.run.run_group == "baseline"
-    assert list(read.run.tags) == ["synthetic", "paper", "baseline", "lrs", "mine"]
-    assert read.run.display_name == "baseline seed 0"
-    assert {k: read.config[k] for k in to_plain(config)} == to_plain(config)
-    assert "config" not in read.config  # once is enough
-
-    epochs = [row for row in read.rows if "val/top1_error" in row]
-    logged = [{k: v for k, v in row.items() if not k.startswith("_")} for row in epochs]
-    expected = read_metrics(tmp_path / "run")
-    for row in expected:
-        del row["step"], row["seconds"]
-    assert logged == [pytest.approx(row, rel=1e-6) for row in expected]
-
-    assert read.summary["final/test/top1_error"] == result["metrics"]["test/top1_error"]
-    assert "final/test/top5_error" not in read.summary  # of five classes
-    assert read.summary["images_per_second"] == result["images_per_second"]
-    table = json.loads(next(part.glob("files/media/table/final/errors*.json")).read_text())
-    assert table["columns"] == ["split", "images", "views", "top-1 error", "top-5 error"]
-    assert table["data"] == [
-        [split, count, "ten", result["metrics"][f"{split}/top1_error"], None]
-        for split, count in (("val", 5), ("test", 10))
-    ]
-    assert read.exit_code == 0
-
-
-def test_a_continued_run_is_one_run_at_wandb_and_logs_no_epoch_twice(
-    tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    longer = ("trainer.max_epochs=4", "trainer.checkpoint_every=2")
-    config = tiny(*SMALL, *longer, "logger=wandb", "logger.mode=offline")
+    config = tiny(
+        *SMALL, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]", "sweep.name=lrs",
+        "trainer.max_epochs=4", "trainer.checkpoint_every=2",
+    )  # fmt: skip
 
     def stop(self, trainer, *arguments) -> None:
         if trainer.current_epoch == 3:  # the third is logged, and has no checkpoint
@@ -189,21 +155,48 @@ def test_a_continued_run_is_one_run_at_wandb_and_logs_no_epoch_twice(
         with pytest.raises(KeyboardInterrupt):
             train(config, tmp_path / "run")
     assert not (tmp_path / "run" / "result.json").exists()
-    first = next((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    written = tmp_path / "run" / "wandb"
+    first = next(written.glob("offline-run-*"))
     time.sleep(1)  # the names of the parts hold the second
-    train(config, tmp_path / "run")
+    result = train(config, tmp_path / "run")
 
-    parts = sorted((tmp_path / "run" / "wandb").glob("offline-run-*"))
+    assert f"wandb sync {written}" in capsys.readouterr().out.replace("\n", "")
+    parts = sorted(written.glob("offline-run-*"))
     assert parts[0] == first
     read = [read_wandb(part) for part in parts]
     assert [r.exit_code for r in read] == [1, 0]
     assert read[0].run.run_id == read[1].run.run_id
     assert read[1].run.resume
+    for one in read:
+        assert one.run.run_group == "baseline"
+        assert list(one.run.tags) == ["synthetic", "paper", "baseline", "lrs", "mine"]
+        assert one.run.display_name == "baseline seed 0"
+        assert {k: one.config[k] for k in to_plain(config)} == to_plain(config)
+        assert "config" not in one.config  # once is enough
     rows = [[row for row in r.rows if "val/top1_error" in row] for r in read]
     assert [[row["epoch"] for row in part] for part in rows] == [[1, 2, 3], [4]]
     assert [[row["_step"] for row in part] for part in rows] == [[4, 9, 14], [19]]
-    listed = CliRunner().invoke(wandb_cli.sync, ["--dry-run", str(tmp_path / "run" / "wandb")])
+    logged = [
+        {k: v for k, v in row.items() if not k.startswith("_")} for part in rows for row in part
+    ]
+    expected = read_metrics(tmp_path / "run")
+    for row in expected:
+        del row["step"], row["seconds"]
+    del logged[2], expected[2]  # which was trained twice and logged once
+    assert logged == [pytest.approx(row, rel=1e-6) for row in expected]
+    listed = CliRunner().invoke(wandb_cli.sync, ["--dry-run", str(written)])
     assert "Would sync 2 run(s)" in listed.output
+
+    summary = read[1].summary
+    assert summary["final/test/top1_error"] == result["metrics"]["test/top1_error"]
+    assert "final/test/top5_error" not in summary  # of five classes
+    assert summary["images_per_second"] == result["images_per_second"]
+    table = json.loads(next(parts[1].glob("files/media/table/final/errors*.json")).read_text())
+    assert table["columns"] == ["split", "images", "views", "top-1 error", "top-5 error"]
+    assert table["data"] == [
+        [split, count, "ten", result["metrics"][f"{split}/top1_error"], None]
+        for split, count in (("val", 5), ("test", 10))
+    ]
 
 
 @pytest.mark.parametrize(
