@@ -17,7 +17,6 @@ from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
 from alexnet_exp.network.plan import LayerPlan, plan
 from alexnet_exp.network.pretrained import from_torchvision
 from tests.conftest import ComposeConfig
-from tests.training.fields import quick
 
 ModelOf = Callable[..., ModelConfig]
 
@@ -31,8 +30,8 @@ NARROW = "model.width=0.06"
 def model_of(compose_config: ComposeConfig) -> ModelOf:
     """``model_of(*overrides)``: the model of a preset, with nothing from a recipe."""
 
-    composed, defaults = quick(compose_config), ("model.classes=1000", "model.input_channels=3")
-    return cache(lambda *overrides: composed("~recipe", *defaults, *overrides).model)
+    defaults = ("~recipe", "model.classes=1000", "model.input_channels=3")
+    return cache(lambda *overrides: compose_config(*defaults, *overrides).model)
 
 
 def on_meta(config: ModelConfig) -> AlexNet:

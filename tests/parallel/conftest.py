@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 
 from alexnet_exp.runs.folder import RunFolder
-from tests.conftest import ComposeConfig
-from tests.training.fields import quick
 
 
 @dataclass
@@ -47,9 +45,3 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     mark = f"FAULTS_{uuid.uuid4().hex}"
     monkeypatch.setenv(mark, "1")
     return Bench(tmp_path, mark)
-
-
-@pytest.fixture(scope="session")
-def compose_config(compose_config: ComposeConfig) -> ComposeConfig:
-    """The same, sooner."""
-    return quick(compose_config)
