@@ -407,7 +407,6 @@ RELUS_GONE = gone(*(f"relu{i}" for i in HIDDEN))
 NORMS = {"norm1": 96, "norm2": 256}
 CHANGES: dict[str, dict[str, nn.Module | None]] = {
     "": {},
-    "model.name=other": {},
     "model.input_channels=1": {"conv1": conv(1, 96, 11, stride=4)},
     "model.input_size=256": {"fc6": linear(256 * 49, 4096)},
     "model.input_size=227": {"pad1": None},
@@ -469,7 +468,6 @@ CHANGES: dict[str, dict[str, nn.Module | None]] = {
     "model.lrn.beta=0.5": {name: local(c, beta=0.5) for name, c in NORMS.items()},
     "model.lrn.k=1": {name: local(c, k=1.0) for name, c in NORMS.items()},
     "model.init.scheme=he": {},
-    "model.init.bias=0": {},
 }
 
 

@@ -1,15 +1,12 @@
 """Networks by name, as a notebook builds them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 import torch
-from hydra import compose, initialize
-from hydra.core.global_hydra import GlobalHydra
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.model import ConvConfig, LRNConfig, ModelConfig, Normalization
+from alexnet_exp.config.model import LRNConfig, ModelConfig, Normalization
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.presets import preset
 
@@ -47,25 +44,6 @@ def test_a_network_is_built_by_name() -> None:
     assert type(network) is Own
     assert sum(p.numel() for p in network.parameters()) == 59_798_312 - 990 * 4097
     assert "norm1" not in dict(network.features.named_children())
-
-
-def test_a_preset_of_ones_own_inherits_no_convolution(
-    compose_config: Callable[..., Config],
-) -> None:
-    small = compose_config("model=cifar_small", "~recipe").model
-    assert list(small.conv) == ["conv1", "conv2", "conv3"]
-    assert small.conv["conv2"] == replace(
-        ConvConfig(32, kernel=5, padding=2, normalize=True), pool=small.conv["conv2"].pool
-    )
-
-
-def test_somebodys_own_hydra_app_stays_as_it_is() -> None:
-    GlobalHydra.instance().clear()
-    with initialize(version_base="1.3", config_path=None):
-        mine = GlobalHydra.instance().hydra
-        assert preset("original").normalization == Normalization.pair
-        assert GlobalHydra.instance().hydra is mine
-        assert compose(overrides=["+a=1"]) == {"a": 1}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """What ranks of test_faults run, and the fault in one of them, as the environment's FAULT says."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -70,10 +69,3 @@ def two(timeout: float = 40.0) -> Config:
     """Two processes on the CPU."""
     trainer = TrainerConfig(accelerator="cpu", devices=2, progress=False)
     return Config(strategy=StrategyConfig(StrategyName.ddp, timeout=timeout), trainer=trainer)
-
-
-if __name__ == "__main__":  # a parent that can be killed
-    from alexnet_exp.parallel.launch import run_processes
-    from tests.parallel import broken
-
-    run_processes(two(), Path(sys.argv[1]), broken.break_down)

@@ -30,12 +30,16 @@ class Bench:
                 found.append(int(process.name))
         return found
 
-    def check_nothing_left(self, seconds: float = 0.0) -> None:
-        """Look for processes and temporary files; workers look for their own every five seconds."""
+    def check_all_ended(self, seconds: float) -> None:
+        """Look for processes; workers look for their own every five seconds."""
         deadline = time.monotonic() + seconds
         while self.alive() and time.monotonic() < deadline:
             time.sleep(0.1)
         assert not self.alive()
+
+    def check_nothing_left(self, seconds: float = 0.0) -> None:
+        """Look for processes and temporary files."""
+        self.check_all_ended(seconds)
         assert not RunFolder(self.folder).is_running()
         assert not list(self.folder.rglob("*.partial*"))
 
