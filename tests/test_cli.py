@@ -139,7 +139,6 @@ def test_network_that_does_not_fit_leaves_no_folder(command, tmp_path: Path, sto
         ("model.input_size=40", "the least size for model=paper is 64"),
         ("model.input_size=128", "model.input_size=72"),
         ("model.input_channels=1", "model.input_channels=1"),
-        ("trainer.devices=2", "strategy=single runs on one device"),
         ("trainer.precision=16-mixed", "16-mixed needs a GPU"),
     ],
 )

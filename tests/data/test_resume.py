@@ -147,9 +147,7 @@ def test_finished_shards_are_not_packed_again(
     packed: list[int] = []
     pack_chunk = packing.pack_chunk
     monkeypatch.setattr(
-        packing,
-        "pack_chunk",
-        lambda *given: (packed.append(given[2]), pack_chunk(*given))[1],
+        packing, "pack_chunk", lambda *given: (packed.append(given[2]), pack_chunk(*given))[1]
     )
     store = prepare(config, progress=False)
     assert sorted(packed) == list(range(20, 51, 5))

@@ -5,13 +5,7 @@ from itertools import pairwise
 import pytest
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data.sources.split import (
-    Entry,
-    Pool,
-    assign_splits,
-    choose_subset,
-    find_doubles,
-)
+from alexnet_exp.data.sources.split import Entry, Pool, assign_splits, choose_subset, find_doubles
 from alexnet_exp.errors import UserError
 
 CLASSES = ["daisy", "rose", "tulip"]
