@@ -151,16 +151,6 @@ def test_blame(
 # -- the parent goes -------------------------------------------------------------------------------
 
 
-def finish(run: subprocess.Popen[str]) -> tuple[int, str]:
-    printed, _ = run.communicate(timeout=250)
-    return run.returncode, printed
-
-
-def wait_for(file: Path, run: subprocess.Popen[str]) -> None:
-    while not file.exists() and run.poll() is None:
-        time.sleep(0.05)
-
-
 def test_process_ends_with_the_one_that_launched_it(bench: Bench) -> None:
     task = bench.folder / TASK
     os.mkfifo(task)
@@ -189,11 +179,12 @@ def test_parent_told_to_end_leaves_a_checkpoint_and_no_process(
     workers = ("data.resident=never", "data.workers=2")
     given = (f"data.stores={stores}", f"hydra.run.dir={path}", "trainer.max_epochs=1000")
     run = start(*given, *TWO, *workers)
-    wait_for(RunFolder(path).last, run)
+    while not RunFolder(path).last.exists() and run.poll() is None:
+        time.sleep(0.05)
     asked = time.monotonic()
     run.send_signal(number)
-    ended, printed = finish(run)
-    assert ended == code, printed
+    printed, _ = run.communicate(timeout=250)
+    assert run.returncode == code, printed
     assert "Traceback" not in printed
     assert time.monotonic() - asked < 25
     bench.check_all_ended(10)

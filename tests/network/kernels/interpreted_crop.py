@@ -37,9 +37,9 @@ def tensors(arguments: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("side", "size", "channels", "noise"),
     [
-        (24, 17, 1, False),
+        (12, 9, 1, False),
         (46, 43, 3, True),  # lines longer than a block
-        (19, 19, 3, False),
+        (9, 9, 3, False),
         pytest.param(60, 50, 1, True, marks=pytest.mark.long),
         pytest.param(60, 50, 3, False, marks=pytest.mark.long),
     ],
@@ -53,7 +53,7 @@ def test_is_bitwise_what_numpy_cuts(side: int, size: int, channels: int, noise: 
 
 
 def test_rounds_at_the_end_alone() -> None:
-    arguments = drawn(24, 17, 3, True)
+    arguments = drawn(12, 9, 3, True)
     exact = torch.from_numpy(cut(**arguments))
     assert torch.equal(crop(**tensors(arguments), dtype=torch.float16), exact.half())
     bf16 = crop(**tensors(arguments), dtype=torch.bfloat16)  # cut off here, rounded on a GPU
@@ -62,7 +62,7 @@ def test_rounds_at_the_end_alone() -> None:
 
 def test_takes_columns_of_a_matrix_of_draws() -> None:
     """Corners come as columns; views of them are not contiguous."""
-    arguments = drawn(24, 17, 3, False)
+    arguments = drawn(12, 9, 3, False)
     given = tensors(arguments)
     given["top"], given["left"] = torch.stack([given["top"], given["left"]], 1).unbind(1)
     assert np.array_equal(crop(**given, dtype=torch.float32).numpy(), cut(**arguments))
