@@ -136,18 +136,18 @@ def planned(monkeypatch, tmp_path, capsys, stores):
 
 
 def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path) -> None:
-    swept = ("experiment=no_lrn,no_lrn+no_dropout", "seed=range(2)", "optim.lr=choice(.1)")
+    swept = ("experiment=baseline,no_lrn+no_dropout", "seed=range(2)", "optim.lr=choice(.1)")
     code, jobs, _, error = planned("-m", *swept, ending=State.diverged)
     assert code == 0, error
     assert [job.name for job in jobs] == [
         f"{experiment}/optim.lr=0.1/seed_{seed}"
-        for experiment in ("no_lrn", "no_dropout+no_lrn")
+        for experiment in ("baseline", "no_dropout+no_lrn")
         for seed in (0, 1)
     ]
     assert {job.state for job in jobs} == {State.new}
     job, config = jobs[1], jobs[3].config
-    assert job.folder == tmp_path / "runs/synthetic/multirun/no_lrn/optim.lr=0.1/seed_1"
-    assert (job.config.experiment, job.config.optim.lr, job.config.seed) == ("no_lrn", 0.1, 1)
+    assert job.folder == tmp_path / "runs/synthetic/multirun/baseline/optim.lr=0.1/seed_1"
+    assert (job.config.experiment, job.config.optim.lr, job.config.seed) == ("baseline", 0.1, 1)
     assert config.experiment == "no_dropout+no_lrn"
     assert (config.model.dropout, config.model.normalization) == (0.0, "none")
     arguments = job.spec(()).arguments
