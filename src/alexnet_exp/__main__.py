@@ -17,7 +17,6 @@ def what(command: str) -> str:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp``."""
     for command in COMMANDS:
         print(f"python -m alexnet_exp.{command:<10} {what(command)}")
     print("\nEach says more with --help.")

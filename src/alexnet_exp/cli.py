@@ -1,16 +1,14 @@
-"""How every command starts and ends: one message for a mistake, one line for Ctrl-C, exit codes.
+"""How every command of Hydra's starts.
 
 A command imports this at its top and nothing else of ours: what takes seconds to import comes
 later, where Ctrl-C is answered and a mistake has been found.
 """
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from alexnet_exp.errors import INTERRUPTED, MISTAKE, UserError
+from alexnet_exp.errors import answering
 
 Task = Callable[[Any, Path], object]
 
@@ -29,26 +27,3 @@ def run(task: Task | str, sweeps: bool = False, name: str = "config") -> None:
         from alexnet_exp import hydra_main
 
         hydra_main.run(task, sweeps, name)
-
-
-@contextmanager
-def answering(note: str) -> Iterator[None]:
-    """End the process with one message for a mistake of the user's, or the note for Ctrl-C."""
-    try:
-        yield
-    except UserError as error:
-        mistake(str(error))
-    except KeyboardInterrupt:
-        interrupted(note)
-
-
-def mistake(message: str) -> NoReturn:
-    """Print one message and end with the exit code for a user's mistake."""
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(MISTAKE)
-
-
-def interrupted(note: str, code: int = INTERRUPTED) -> NoReturn:
-    """Say so and end with the exit code for Ctrl-C, or ``code``."""
-    print(f"\ninterrupted; {note}", file=sys.stderr)
-    sys.exit(code)

@@ -40,13 +40,13 @@ def say(line: str) -> None:
 
 @contextmanager
 def progress_bar(
-    what: str, total: int | None, *, unit: Literal["images", "bytes"], show: bool, before: int = 0
+    what: str, total: int, *, unit: Literal["images", "bytes"], show: bool, before: int = 0
 ) -> Iterator[Advance]:
     """Show how far a piece of work is; yields the function that moves it on.
 
     Args:
         what: shown before the bar, for example ``packing flowers``.
-        total: how many of ``unit`` there are to do; None if nobody knows.
+        total: how many of ``unit`` there are to do.
         unit: what is counted.
         show: False keeps silent.
         before: how many an earlier attempt has done; they do not count in the rate.
@@ -70,7 +70,7 @@ def progress_bar(
         nonlocal done, said
         done += step
         seconds = time.perf_counter() - start
-        if total is not None and seconds >= said + _EVERY:
+        if seconds >= said + _EVERY:
             said = seconds
             left = (total - before - done) * seconds / max(done, 1)
             say(
@@ -78,7 +78,7 @@ def progress_bar(
                 f" {left / 60:.0f} min left"
             )
 
-    say(what if total is None else f"{what}: {total:,} {unit}")
+    say(f"{what}: {total:,} {unit}")
     start = time.perf_counter()
     yield count
     seconds = time.perf_counter() - start

@@ -4,8 +4,7 @@ import argparse
 from difflib import get_close_matches
 from typing import Any
 
-from alexnet_exp import cli
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import UserError, answering
 
 # More groups and runs than a sweep has; W&B's own limit of 10 would hide most experiments.
 MOST = 200
@@ -77,7 +76,6 @@ def build_dashboard(entity: str, project: str, tag: str | None = None) -> Any:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.dashboard``."""
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.dashboard",
         description="Save a view at W&B: errors, training curves and throughput by experiment.",
@@ -91,7 +89,7 @@ def main() -> None:
     )
     parser.add_argument("--dry-run", action="store_true", help="print the view as JSON, no network")
     arguments = parser.parse_args()
-    with cli.answering("the dashboard was not saved"):
+    with answering("the dashboard was not saved"):
         settings = _settings(arguments.settings)
         if arguments.dry_run:
             settings.setdefault("entity", "team")

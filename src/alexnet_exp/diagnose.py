@@ -59,7 +59,6 @@ def diagnose(config: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.diagnose``."""
     cli.run(diagnose)
 
 

@@ -1,6 +1,10 @@
-"""Exceptions that are no failure of the program: a mistake of the user, a stop on request."""
+"""Ends that are no failure of the program, and how a command says so: one message, an exit code."""
 
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
 
 FAILED, MISTAKE, INTERRUPTED = 1, 2, 130
 """Exit codes of every command besides 0."""
@@ -40,3 +44,26 @@ class SweepStoppedError(Exception):
     def __init__(self, number: int, left: int) -> None:
         super().__init__(signal.Signals(number).name)
         self.number, self.left = number, left
+
+
+@contextmanager
+def answering(note: str) -> Iterator[None]:
+    """End the process with one message for a mistake of the user's, or the note for Ctrl-C."""
+    try:
+        yield
+    except UserError as error:
+        mistake(str(error))
+    except KeyboardInterrupt:
+        interrupted(note)
+
+
+def mistake(message: str) -> NoReturn:
+    """Print one message and end with the exit code for a user's mistake."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(MISTAKE)
+
+
+def interrupted(note: str, code: int = INTERRUPTED) -> NoReturn:
+    """Say so and end with the exit code for Ctrl-C, or ``code``."""
+    print(f"\ninterrupted; {note}", file=sys.stderr)
+    sys.exit(code)

@@ -8,8 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alexnet_exp import cli
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
 
@@ -99,7 +98,6 @@ def _test_on_photos(trainer: Any, classifier: Any, folder: Path) -> dict[str, in
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.evaluate``."""
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.evaluate",
         description="Count the errors of a checkpoint on validation and test images.",
@@ -110,7 +108,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="other photos, in a folder for each class")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     given = parser.parse_args()
-    with cli.answering("the evaluation has to be started again"):
+    with answering("the evaluation has to be started again"):
         keep_freed_memory()
         with importing():
             from alexnet_exp.training.progress import show_errors

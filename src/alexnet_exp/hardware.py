@@ -71,7 +71,6 @@ def gpus() -> list[str]:
 
 
 def memory_bytes() -> int:
-    """Memory of this machine."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
@@ -142,11 +141,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 
 def end_with_parent(parent: int | None = None) -> None:
-    """On Linux: have this process killed when the one that started it ends.
-
-    Args:
-        parent: Its process, where that may have ended already.
-    """
+    """On Linux: have this process killed when the one that started it ends, or has ended."""
     _end_with_parent()()
     if parent is not None and os.getppid() != parent:
         os._exit(1)

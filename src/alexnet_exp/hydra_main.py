@@ -13,11 +13,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from alexnet_exp.cli import Task, interrupted, mistake
+from alexnet_exp.cli import Task
 from alexnet_exp.config import conf_folder, register, to_config
 from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.console import say
-from alexnet_exp.errors import FAILED, RankError, SweepStoppedError, UserError
+from alexnet_exp.errors import FAILED, RankError, SweepStoppedError, UserError, interrupted, mistake
 from alexnet_exp.experiments import check_overrides
 from alexnet_exp.hardware import importing, is_out_of_memory, keep_freed_memory
 from alexnet_exp.messages import composition_error

@@ -8,22 +8,17 @@ from typing import Any
 
 from rich.table import Table
 
-from alexnet_exp import cli
 from alexnet_exp.console import console, percent
-from alexnet_exp.errors import UserError
+from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
 
-def predict(
-    path: Path, photos: Sequence[Path], overrides: Sequence[str] = (), best: int = 5
-) -> list[dict[str, Any]]:
-    """The most probable classes of photos, as evaluation would have them.
+def predict(path: Path, photos: Sequence[Path]) -> list[dict[str, Any]]:
+    """The five most probable classes of photos, as evaluation would have them.
 
     Args:
         path: A checkpoint, or a run folder.
         photos: Files, and folders with any photos below them.
-        overrides: Changes to the recorded configuration, such as ``evaluation.views=one``.
-        best: How many classes of each photo.
 
     Returns:
         ``photo``, and ``classes`` with ``name`` and ``probability`` each, from best to worst.
@@ -38,7 +33,7 @@ def predict(
     from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
 
     files = _files(photos)
-    classifier = Classifier.load(path, overrides)
+    classifier = Classifier.load(path)
     trainer = make_trainer(
         classifier.config, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
@@ -51,7 +46,7 @@ def predict(
     for file, labels, values in zip(files, chosen.indices, chosen.values, strict=True):
         classes = [
             {"name": names[label] if label < len(names) else str(label), "probability": value}
-            for label, value in zip(labels[:best].tolist(), values[:best].tolist(), strict=True)
+            for label, value in zip(labels[:5].tolist(), values[:5].tolist(), strict=True)
         ]
         rows.append({"photo": str(file), "classes": classes})
     return rows
@@ -74,7 +69,6 @@ def _files(photos: Sequence[Path]) -> list[Path]:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.predict``."""
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.predict",
         description="The five most probable classes of photos.",
@@ -83,7 +77,7 @@ def main() -> None:
     parser.add_argument("photos", type=Path, nargs="+", help="photos, and folders of them")
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_args()
-    with cli.answering("the prediction has to be started again"):
+    with answering("the prediction has to be started again"):
         keep_freed_memory()
         with importing():
             import alexnet_exp.training.classifier  # noqa: F401

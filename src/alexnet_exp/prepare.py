@@ -10,12 +10,7 @@ from alexnet_exp import cli
 
 
 def pack(config: Any, folder: Path) -> None:
-    """Pack the data set and say what is in the store.
-
-    Args:
-        config: Configuration, of which ``data`` is used.
-        folder: Run folder that Hydra made; nothing is put into it.
-    """
+    """Pack the data set and say what is in the store; nothing is put into the run folder."""
     from alexnet_exp.console import console
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.runs.folder import RunFolder
@@ -30,7 +25,6 @@ def pack(config: Any, folder: Path) -> None:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.prepare``."""
     cli.run(pack)
 
 

@@ -15,9 +15,7 @@ from omegaconf import DictConfig
 class SweepLauncher(Launcher):
     """Hands the jobs of a multirun to the command that was started.
 
-    Args:
-        backend: processes, ray or slurm.
-        settings: The other fields of ``hydra.launcher``.
+    ``backend`` is processes, ray or slurm; ``settings`` are the other fields of ``hydra.launcher``.
     """
 
     def __init__(self, backend: str, **settings: Any) -> None:

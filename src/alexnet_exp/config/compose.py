@@ -52,11 +52,7 @@ def chosen_experiments(overrides: Sequence[str]) -> list[str]:
 
 
 def _experiment_name(*unnamed: str, _root_: DictConfig) -> str:
-    """What a run is recorded as.
-
-    Args:
-        unnamed: Options that do not count, as they change nothing in the result.
-    """
+    """What a run is recorded as, less the options that change nothing in the result."""
     node = OmegaConf.select(_root_, "hydra")
     if node is None and HydraConfig.initialized():
         node = HydraConfig.get()

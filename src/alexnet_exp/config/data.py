@@ -17,8 +17,7 @@ from alexnet_exp.config.rules import (
 )
 
 Layout = StrEnum(
-    "Layout",
-    ["synthetic", "flowers", "imagenet", "imagefolder", "cifar10", "fashion_mnist"],
+    "Layout", ["synthetic", "flowers", "imagenet", "imagefolder", "cifar10", "fashion_mnist"]
 )
 """How a source finds its images."""
 
@@ -100,7 +99,6 @@ class DataConfig(Ruled, group="data"):
     16 for each device."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
         super().__post_init__()
         if self.root == "":
             raise ValueError("data.root is empty: pass a folder or an archive, or leave it out")

@@ -210,7 +210,6 @@ class ModelConfig(Ruled, group="model"):
         return [f"fc{len(self.conv) + 1 + i}" for i in range(len(self.fc) + 1)]
 
     def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
         convs, fcs = list(self.conv), self.fc_names()
         if not convs:
             return  # the schema of the commands, before a preset fills it

@@ -51,12 +51,7 @@ class Ruled:
 
 
 def check_fields(node: Any, path: str) -> None:
-    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks its rule.
-
-    Args:
-        node: A dataclass.
-        path: Where it lies in the configuration.
-    """
+    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks one."""
     for item in fields(node):
         value, rule = getattr(node, item.name), item.metadata.get("rule")
         if isinstance(value, float):

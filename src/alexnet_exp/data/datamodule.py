@@ -39,7 +39,6 @@ class StoreDataModule(L.LightningDataModule):
 
     @cached_property
     def store(self) -> Store:
-        """The packed images."""
         return prepare(self.config.data, progress=self.config.trainer.progress)
 
     @cached_property

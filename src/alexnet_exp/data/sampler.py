@@ -41,11 +41,9 @@ class TrainSampler:
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation of ``epoch``."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        """Number of global batches in an epoch."""
         return len(self.indices) // self.batch_size
 
     def __iter__(self) -> Iterator[NDArray[np.int64]]:

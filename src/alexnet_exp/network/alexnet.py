@@ -6,14 +6,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from alexnet_exp.config.model import (
-    Activation,
-    ConvConfig,
-    ModelConfig,
-    Normalization,
-    Pool,
-    Step,
-)
+from alexnet_exp.config.model import Activation, ConvConfig, ModelConfig, Normalization, Pool, Step
 from alexnet_exp.network.initial import initialize
 from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
 from alexnet_exp.network.plan import LayerPlan, plan
@@ -142,7 +135,6 @@ class TowerLinear(nn.Module):
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)
 
     def extra_repr(self) -> str:
-        """Sizes."""
         outputs, inputs = self.weight.shape
         return f"inputs={inputs * self.towers}, outputs={outputs}, towers={self.towers}"
 

@@ -64,7 +64,6 @@ class LocalResponseNorm(nn.Module):
         return one
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize ``x``, (N, C, H, W)."""
         path = self.path(x)
         with torch.autocast(x.device.type, enabled=False):
             if path == Path.triton:
@@ -83,7 +82,6 @@ class LocalResponseNorm(nn.Module):
         return Path.plain
 
     def extra_repr(self) -> str:
-        """Constants of the formula."""
         return (
             f"towers={self.towers}, size={self.size}, alpha={self.alpha}, "
             f"beta={self.beta}, k={self.k}, relu={self.relu}"
@@ -109,14 +107,12 @@ class WithinMapNorm(nn.Module):
         self.size, self.scale, self.power, self.k = size, scale, power, k
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize ``x``, (N, C, H, W)."""
         with torch.autocast(x.device.type, enabled=False):
             wide = x if x.dtype == torch.float64 else x.float()
             mean_square = F.avg_pool2d(wide.square(), self.size, 1, self.size // 2)
             return (wide * (self.k + self.scale * mean_square).pow(-self.power)).to(x.dtype)
 
     def extra_repr(self) -> str:
-        """Constants of the formula."""
         return f"size={self.size}, scale={self.scale}, power={self.power}, k={self.k}"
 
 

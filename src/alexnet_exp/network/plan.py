@@ -87,7 +87,7 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
             number = name.removeprefix("conv")
             if step == Step.pool and conv.pool != Pool.none:
                 kernel = 3 if config.pooling == Pooling.overlapping else 2
-                size = _pool_output(size, kernel, config.pool_ceil)
+                size = (size - kernel + config.pool_ceil) // 2 + 1
                 if size < 1:
                     return None
                 layers.append(
@@ -119,10 +119,3 @@ def _conv_output(conv: ConvConfig, size: int) -> tuple[int, int]:
         return 0, 0
     extra = -span % conv.stride if conv.ceil else 0
     return (span + extra) // conv.stride + 1, extra
-
-
-def _pool_output(size: int, kernel: int, ceil: bool) -> int:
-    span = size - kernel
-    if span < 0 and not ceil:
-        return 0
-    return (span + (1 if ceil else 0)) // 2 + 1

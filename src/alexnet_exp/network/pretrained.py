@@ -6,10 +6,7 @@ from torch import Tensor
 
 from alexnet_exp.network.alexnet import AlexNet
 
-_LAYERS = (
-    *(f"features.{i}" for i in (0, 3, 6, 8, 10)),
-    *(f"classifier.{i}" for i in (1, 4, 6)),
-)
+_LAYERS = (*(f"features.{i}" for i in (0, 3, 6, 8, 10)), *(f"classifier.{i}" for i in (1, 4, 6)))
 
 
 def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:

@@ -27,12 +27,9 @@ class LayerSignal:
 
 
 def layer_signals(network: AlexNet, images: Tensor, labels: Tensor) -> list[LayerSignal]:
-    """Signal and gradient of every layer with weights.
+    """Signal and gradient of every layer with weights, of a network in evaluation mode.
 
-    Args:
-        network: In evaluation mode.
-        images: (N, C, s, s) float32, N at least 2.
-        labels: (N,) int64.
+    ``images`` are (N, C, s, s) float32, N at least 2; ``labels`` (N,) int64.
     """
     layers = weighted_layers(network)
     outputs: list[Tensor] = []
@@ -61,13 +58,8 @@ def sharpness(network: nn.Module, images: Tensor, labels: Tensor, iterations: in
 
     Products with the Hessian are central differences of the gradient over a step of length
     1e-3, so kinks of ReLU and pooling within it count as curvature. Gradient descent with
-    momentum m oscillates and grows where the learning rate exceeds 2 (1 + m) over this.
-
-    Args:
-        network: In evaluation mode.
-        images: (N, C, s, s) float32.
-        labels: (N,) int64.
-        iterations: Steps of the power iteration, two gradients each.
+    momentum m oscillates and grows where the learning rate exceeds 2 (1 + m) over this. The
+    arguments are those of ``layer_signals``; an iteration takes two gradients.
     """
     parameters = list(network.parameters())
     start = [p.detach().clone() for p in parameters]

@@ -39,12 +39,10 @@ class DataParallel(LaidOut, DDPStrategy):
         self._bf16_gradients = bf16_gradients
 
     def setup_optimizers(self, trainer: L.Trainer) -> None:
-        """Wrap the module, build the optimizer."""
         self.configure_ddp()
         super().setup_optimizers(trainer)
 
     def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
-        """Divide the batch."""
         lay_out_rows(network, Share(self.global_rank, self.world_size), world())
         return {}
 
@@ -88,7 +86,6 @@ class Towers(_InParts):
         return {"num_replicas": self._data_group.size(), "rank": self._data_group.rank()}
 
     def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
-        """Keep this device's tower."""
         rows = Share(self._data_group.rank(), self._data_group.size())
         return lay_out_towers(network, rows, self.model_group, self._data_group)
 
@@ -102,7 +99,6 @@ class OneWeirdTrick(_InParts):
     """Convolutions by data, fully connected layers by units (Krizhevsky 2014, arXiv:1404.5997)."""
 
     def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
-        """Keep this device's units of the fully connected layers."""
         self.model_group = world()
         rows = Share(self.global_rank, self.world_size)
         return lay_out_fully_connected(network, rows, self.model_group)

@@ -37,10 +37,7 @@ def run_processes(
 
     The first of them prints on the terminal; what the others print is shown if they fail.
 
-    Args:
-        config: Settled configuration.
-        folder: Run folder.
-        entry: A function at the top of a module; the first process's result is returned.
+    ``entry`` is a function at the top of a module; the first process's result is returned.
 
     Raises:
         UserError: A process found a mistake of the user's.

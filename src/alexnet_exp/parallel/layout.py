@@ -39,7 +39,6 @@ class PartOfDropout(nn.Module):
         self.p, self.rows, self.columns = p, rows, columns
 
     def forward(self, x: Tensor) -> Tensor:
-        """Set to zero, while training."""
         if not self.training:
             return x
         whole = x.new_ones(len(x) * self.rows.count, x.shape[1] * self.columns.count)
@@ -60,7 +59,6 @@ class BatchNormOverProcesses(nn.BatchNorm2d):
         self.group = group
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) to the same."""
         if not self.training:
             return super().forward(x)
         wide = x if x.dtype == torch.float64 else x.float()

@@ -34,7 +34,6 @@ class FullySharded(LaidOut, ModelParallelStrategy):
                 optimizer.register_step_post_hook(lambda one, *_: _set_fused(one, True))
 
     def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
-        """Divide every parameter."""
         lay_out_rows(network, Share(self.global_rank, self.world_size), world())
         # FSDP2 divides no channels-last weights; convolutions take them as they come.
         network.to(memory_format=torch.contiguous_format)

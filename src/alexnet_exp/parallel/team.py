@@ -198,11 +198,9 @@ class RankEnvironment(LightningEnvironment):
     creates_processes_externally = True
 
     def local_rank(self) -> int:
-        """On its machine."""
         return self._here.local_rank
 
     def node_rank(self) -> int:
-        """Which machine."""
         return self._here.node
 
     def teardown(self) -> None:

@@ -29,7 +29,6 @@ class WholeNetwork(Callback):
 
     @torch.no_grad()
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Gather the weights."""
         part = cast(nn.Module, pl_module.network)
         strategy = cast(LaidOut, trainer.strategy)
         self._whole.to(pl_module.device, next(part.parameters()).dtype)
@@ -37,7 +36,6 @@ class WholeNetwork(Callback):
         self._part, pl_module.network = part, self._whole
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on with this device's part."""
         assert self._part is not None
         pl_module.network, self._part = self._part, None
         self._whole.cpu()

@@ -4,16 +4,15 @@ It reads run folders alone, so it needs no GPU and starts without torch.
 """
 
 import argparse
-import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
 
-from alexnet_exp.errors import INTERRUPTED, MISTAKE, UserError
+from alexnet_exp.errors import UserError, answering
 from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.results import Found, read_runs
@@ -41,11 +40,7 @@ exit codes: 0 done, 1 failed, 2 a mistake in the command"""
 
 
 def make_report(folder: Path, progress: bool = False) -> Report:
-    """What the runs in a folder say of every claim.
-
-    Args:
-        folder: Searched at any depth; may itself be one run folder.
-        progress: Show bars on a terminal.
+    """What the runs in a folder, at any depth or itself one, say of every claim.
 
     Raises:
         UserError: There is no such folder, or no finished run in it.
@@ -124,7 +119,6 @@ def parse(words: list[str]) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.report``."""
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.report",
         description=_DESCRIPTION,
@@ -134,24 +128,15 @@ def main() -> None:
     )
     parser.add_argument("settings", nargs="*", help=argparse.SUPPRESS)
     words = parser.parse_args().settings
-    try:
+    with answering("the same command starts again"):
         runs, output = parse(words)
         report = make_report(runs, progress=True)
         files = write(report, output)
-    except UserError as error:
-        _end(f"error: {error}", MISTAKE)
-    except KeyboardInterrupt:
-        _end("\ninterrupted; the same command starts again", INTERRUPTED)
 
     from alexnet_exp.report.screen import show
 
     show(report)
     print("\n".join(f"written: {file}" for file in files))
-
-
-def _end(message: str, code: int) -> NoReturn:
-    print(message, file=sys.stderr)
-    sys.exit(code)
 
 
 if __name__ == "__main__":

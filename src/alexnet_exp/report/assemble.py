@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-from alexnet_exp.report.claims import CLAIMS, Claim, Kind
+from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.commands import missing_command
 from alexnet_exp.report.findings import Finding, Report
 from alexnet_exp.report.measures import measure_experiment, measure_level, measure_views
@@ -17,14 +17,8 @@ from alexnet_exp.report.verdicts import judge
 _PAIRED = (Kind.experiment, Kind.speed)
 
 
-def assemble(folder: Path, found: Found, claims: Iterable[Claim] = CLAIMS) -> Report:
-    """Everything that the runs say.
-
-    Args:
-        folder: Where they lie.
-        found: The runs.
-        claims: What was published.
-    """
+def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
+    """Everything that the runs ``found`` in a folder say of what was published."""
     all_cells = cells(found.runs, found.diverged)
     findings: list[Finding] = []
     refused: list[str] = []

@@ -15,12 +15,7 @@ _NAMED = {Metric.top1: 1, Metric.top5: 5}
 
 
 def chance_error(labels: NDArray[np.int64], metric: Metric) -> float:
-    """Error of naming the most frequent class, or the five most frequent, for every image.
-
-    Args:
-        labels: (I,) of the test images.
-        metric: Top-1 or top-5 error.
-    """
+    """Error of naming the most frequent class, or the five most frequent, for each of (I,)."""
     counts = np.sort(np.unique(labels, return_counts=True)[1])
     return 1 - float(counts[-_NAMED[metric] :].sum()) / len(labels)
 
@@ -32,11 +27,7 @@ def not_above_chance(
 
     A side did if its mean error over seeds lies two standard errors of one seed's images, or
     more, below that of chance. All seeds see the same images, so more seeds do not narrow it.
-
-    Args:
-        labels: (I,) of the test images.
-        metric: Top-1 or top-5 error.
-        sides: By name, (S, I): whether each seed was wrong.
+    ``labels`` (I,) are of the test images, ``sides`` (S, I) whether each seed was wrong.
     """
     chance = chance_error(labels, metric)
     most = chance - CLEARLY * sqrt(chance * (1 - chance) / len(labels))

@@ -27,9 +27,6 @@ def command(runs: Sequence[Run]) -> str:
     """The shell command that repeats these runs, and skips those that are still in their folders.
 
     Several commands, where runs were given different overrides or lie in different sweeps.
-
-    Args:
-        runs: Of one or more experiments, any number of seeds each.
     """
     sides: dict[tuple[str, Place | None, frozenset[str]], list[Run]] = {}
     for run in runs:
@@ -51,10 +48,6 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     Claims on data of their own name that data, with the folder that runs on it were given. All
     others repeat the data, overrides and seeds of the one baseline there is, so that the new runs
     pair with those in hand; where there is none, or more than one, the preset has to do.
-
-    Args:
-        claim: Not measured by any of the cells.
-        cells: All of the report.
     """
     root = _root(claim.data_name, cells)
     if claim.sweep:
@@ -153,7 +146,6 @@ def _unquoted(text: str) -> str:
 
 
 def _seeds(runs: Iterable[Run]) -> list[int]:
-    """Each seed once, ascending."""
     return sorted({run.seed for run in runs})
 
 

@@ -107,7 +107,6 @@ def _duration(seconds: float) -> str:
 
 
 def _gibibytes(size: float) -> str:
-    """GiB with one decimal, two below one."""
     value = size / 2**30
     return f"{value:.2f}" if value < 1 else f"{value:.1f}"
 

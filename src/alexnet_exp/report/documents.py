@@ -52,7 +52,6 @@ def _field(finding: Finding, column: str) -> object:
 
 
 def write_markdown(report: Report, path: Path) -> None:
-    """The whole report as Markdown."""
     _write(report, path, "report.md.jinja")
 
 

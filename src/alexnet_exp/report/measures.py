@@ -23,14 +23,7 @@ _PUBLISHED_CLASSES = 1000
 
 
 def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run] = ()) -> Finding:
-    """A finding without numbers.
-
-    Args:
-        claim: What it is about.
-        cell: The baseline's.
-        runs: Those of the baseline.
-        changed: Those of the changed network, where they are others.
-    """
+    """A finding without numbers, of the baseline's ``runs`` and others of the changed network."""
     few = cell.first.result["classes"] <= FEW_CLASSES
     return Finding(
         claim=claim,

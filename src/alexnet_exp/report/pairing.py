@@ -40,22 +40,18 @@ class Cell:
 
     @property
     def data(self) -> str:
-        """Name of the data set."""
         return str(self.first.result["data"])
 
     @property
     def synthetic(self) -> bool:
-        """Whether its images are drawn."""
         return bool(self.first.result["synthetic"])
 
     @property
     def model(self) -> str:
-        """Name of the network."""
         return str(self.fields.get("model.name"))
 
     @property
     def context(self) -> str:
-        """``words`` in one."""
         return ", ".join(self.words)
 
     @property
@@ -109,11 +105,9 @@ class Pair:
 
 
 def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
-    """Runs by experiment and configuration, in the order of their first runs.
+    """Finished runs by experiment and configuration, in the order of the first of each.
 
-    Args:
-        runs: Finished.
-        diverged: Each is counted with the runs of its experiment and configuration.
+    What diverged is counted with the runs of its experiment and configuration.
     """
     alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
     for run in sorted(runs, key=lambda run: run.seed):

@@ -3,12 +3,13 @@
 from dataclasses import astuple, dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet_exp.report.statistics import Array, Components, unseen, variance_of_mean
 
-MOST_SEEDS = 1000
-MOST_IMAGES = 10_000_000
+_SEEDS = np.arange(2, 1001, dtype=np.float64)
+_IMAGES = np.unique(np.geomspace(2, 10_000_000, 1600).round())
 
 
 @dataclass(frozen=True)
@@ -32,31 +33,23 @@ def needed(
 ) -> Needed:
     """How many seeds, or images, would resolve an effect of this size.
 
-    Resolved means that the interval of ``paired_difference`` leaves 0 out. The components are
-    taken as known, although a few seeds know them only roughly.
-
-    Args:
-        components: From ``paired_difference``.
-        effect: True difference of error, a fraction of either sign.
-        seeds: Seeds there are.
-        images: Test images there are.
-        confidence: Of the interval.
-        power: Probability of resolving.
+    Resolved means that the interval of ``paired_difference`` leaves 0 out, with probability
+    ``power``. Its components are taken as known, although a few seeds know them only roughly.
+    ``effect`` is the true difference of error, a fraction of either sign.
 
     Returns:
         Up to 1,000 seeds (2 at least), and up to ten million images to within 1 %.
     """
-    many_seeds = np.arange(2, MOST_SEEDS + 1, dtype=np.float64)
-    many_images = np.unique(np.geomspace(2, MOST_IMAGES, 1600).round())
-
-    def fewest(numbers: Array, seeds: int | Array, images: int | Array) -> int | None:
-        reached = _power(components, effect, seeds, images, confidence) >= power
-        return int(numbers[reached.argmax()]) if reached.any() else None
-
+    by_seeds = _power(components, effect, _SEEDS, images, confidence)
+    by_images = _power(components, effect, seeds, _IMAGES, confidence) if seeds > 1 else None
     return Needed(
-        seeds=fewest(many_seeds, many_seeds, images),
-        images=fewest(many_images, seeds, many_images) if seeds > 1 else None,
+        seeds=_fewest(_SEEDS, by_seeds >= power),
+        images=None if by_images is None else _fewest(_IMAGES, by_images >= power),
     )
+
+
+def _fewest(numbers: Array, reached: NDArray[np.bool_]) -> int | None:
+    return int(numbers[reached.argmax()]) if reached.any() else None
 
 
 def _power(
@@ -80,17 +73,11 @@ def seeds_for_ratio(
 ) -> int | None:
     """Fewest seeds whose interval of ``ratio_interval`` leaves 1 out; None beyond 1,000.
 
-    Args:
-        deviation: Standard deviation of the log ratio over seeds, taken as known.
-        ratio: True ratio, above 0.
-        confidence: Of the interval.
-        power: Probability of resolving.
+    ``deviation`` of the log ratio over seeds is taken as known, ``ratio`` is the true one.
     """
-    seeds = np.arange(2, MOST_SEEDS + 1, dtype=np.float64)
-    limit = stats.t.ppf((1 + confidence) / 2, seeds - 1)
-    distance = abs(np.log(ratio)) * np.sqrt(seeds) / deviation
-    reached = stats.nct.sf(limit, seeds - 1, distance) >= power
-    return int(seeds[reached.argmax()]) if reached.any() else None
+    limit = stats.t.ppf((1 + confidence) / 2, _SEEDS - 1)
+    distance = abs(np.log(ratio)) * np.sqrt(_SEEDS) / deviation
+    return _fewest(_SEEDS, stats.nct.sf(limit, _SEEDS - 1, distance) >= power)
 
 
 def seeds_for_width(
@@ -98,13 +85,8 @@ def seeds_for_width(
 ) -> int | None:
     """Fewest seeds on so many images whose interval is as narrow as that; None beyond 1,000.
 
-    Args:
-        components: From ``paired_difference``, taken as known.
-        half_width: Half of the interval, a fraction above 0.
-        images: Test images there are.
-        confidence: Of the interval.
+    ``half_width`` is half of the interval, a fraction above 0.
     """
-    seeds = np.arange(2, MOST_SEEDS + 1, dtype=np.float64)
-    variance, freedom = variance_of_mean(components, seeds, images)
-    reached = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance) <= half_width
-    return int(seeds[reached.argmax()]) if reached.any() else None
+    variance, freedom = variance_of_mean(components, _SEEDS, images)
+    limit = stats.t.ppf((1 + confidence) / 2, freedom)
+    return _fewest(_SEEDS, limit * np.sqrt(variance) <= half_width)

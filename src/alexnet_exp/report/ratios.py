@@ -47,10 +47,7 @@ def tune(cells: Sequence[Cell]) -> Tuned:
     """The learning rate with the fewest mean epochs over seeds.
 
     A rate counts only where every seed that was run with any rate has reached the target: the
-    mean over those that happened to would flatter it.
-
-    Args:
-        cells: Of one experiment, differing in the learning rate alone.
+    mean over those that happened to would flatter it. ``cells`` differ in the rate alone.
     """
     seeds = {seed for cell in cells for seed in cell.runs.keys() | cell.diverged}
     reached: dict[Cell, dict[int, int]] = {}
@@ -172,9 +169,7 @@ def _at_least(run: Run) -> int:
 def measure_time(claim: Claim, pair: Pair) -> Finding | str:
     """Ratio of seconds per epoch, paired by seed; or why there is none (section 3.2).
 
-    Args:
-        claim: Its baseline has two towers, its changed network fits one device.
-        pair: Of them.
+    The claim's baseline has two towers, its changed network fits one device.
     """
     towers = pair.baseline.placed.get(_TWO_GPUS, {})
     single = pair.changed.placed.get(_ONE_GPU, {})

@@ -23,13 +23,7 @@ _STRATEGIES = tuple(name.value for name in StrategyName)
 
 @dataclass(frozen=True)
 class Placement:
-    """Strategy and devices of a run, which do not bear on its result.
-
-    Attributes:
-        strategy: Its name, such as ``towers``.
-        devices: Number of devices in all.
-        nodes: Number of machines.
-    """
+    """Strategy of a run, its devices in all and its machines, which do not bear on its result."""
 
     strategy: str = "single"
     devices: int = 1
@@ -105,7 +99,6 @@ class Run(Identity):
 
     @property
     def placement(self) -> Placement:
-        """Strategy and devices."""
         return Placement(self.result["strategy"], self.result["devices"], self.nodes)
 
     @property

@@ -21,7 +21,6 @@ SHOWN = 5
 
 
 def show(report: Report) -> None:
-    """Print claims and runs."""
     console.print(Text(f"\nReport of {report.runs}", style="bold"), soft_wrap=True)
     if banner := wording.banner(report):
         console.print(Text(banner, style="bold yellow"))

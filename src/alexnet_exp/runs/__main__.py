@@ -9,6 +9,9 @@ from alexnet_exp.console import console, percent
 from alexnet_exp.runs import read
 from alexnet_exp.runs.folder import RunFolder
 
+# More than any table has: names stay whole, and a terminal wraps its lines itself.
+_WIDTH = 10_000
+
 _COLUMNS = ("experiment", "data", "seed", "state", "val", "test", "epochs", "seconds", "folder")
 
 
@@ -36,7 +39,6 @@ def row(folder: Path, root: Path) -> tuple[str, ...]:
 
 
 def main() -> None:
-    """Entry point of ``python -m alexnet_exp.runs``."""
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.runs", description="List runs and what came out of them."
     )
@@ -45,10 +47,12 @@ def main() -> None:
     folders = read.run_folders(root)
     if not folders:
         parser.error(f"no run was started in {root}: name the folder that holds them")
+    console.width = _WIDTH
     table = Table()
     for name in _COLUMNS:
         right = name in ("seed", "val", "test", "epochs", "seconds")
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+        most = 40 if name == "state" else None  # which may tell why a folder can't be read
+        table.add_column(name, justify="right" if right else "left", max_width=most)
     for folder in folders:
         table.add_row(*row(folder, root))
     console.print(table)

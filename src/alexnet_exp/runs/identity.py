@@ -31,11 +31,9 @@ def is_neutral(path: str) -> bool:
 
 
 def bearing(plain: dict[str, Any], path: str = "") -> dict[str, Any]:
-    """Without the fields that have no bearing on the result.
+    """Nested dicts without the fields that have no bearing on the result.
 
-    Args:
-        plain: A configuration as nested dicts.
-        path: Where it lies in the whole, with a dot at the end.
+    ``path`` is where they lie in the whole configuration, with a dot at the end.
     """
     return {
         name: bearing(value, f"{path}{name}.") if isinstance(value, dict) else value

@@ -51,8 +51,6 @@ def run_sweep(jobs: Sequence[Job], backend: Backend, show: bool, folder: Path) -
     """Run every job that is not finished; none takes another along.
 
     Args:
-        jobs: In order.
-        backend: Where they run.
         show: Whether to show a live screen, or lines where there is no terminal.
         folder: Of the sweep.
 
@@ -123,14 +121,12 @@ class _Running:
         self._stopped = False
 
     def poll(self) -> Outcome | None:
-        """What became of the job, or None while it waits or runs."""
         if self.begun is None and log_size(self.job.folder) > self._log_start:
             self.begun = time.monotonic()
         ending = self._handle.poll()
         return None if ending is None else self._outcome(ending)
 
     def stop(self) -> None:
-        """Ask the job to end."""
         self._stopped = True
         self._handle.stop()
 

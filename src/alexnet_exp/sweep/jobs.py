@@ -111,10 +111,7 @@ class Job:
         return Outcome(self, self.state, reason=self.reason, result=result)
 
     def devices(self, here: bool) -> int:
-        """Devices of the job on each of its machines.
-
-        Args:
-            here: It runs on this machine, whose devices can be counted.
+        """Devices of the job on each of its machines; those of one that runs ``here`` are counted.
 
         Raises:
             UserError: They are not a number, and a sweep deals them out.
@@ -134,7 +131,6 @@ class Job:
         )
 
     def spec(self, extra: Sequence[str]) -> ChildSpec:
-        """The process that trains it."""
         arguments = (
             "-m", "alexnet_exp.train", *extra, *self.overrides, *self.settled,
             "hydra.mode=RUN", f"hydra.run.dir={quoted(self.folder)}",

@@ -74,7 +74,6 @@ class Processes(Backend):
         return chosen
 
     def start(self, jobs: Sequence[Job]) -> list[Child]:
-        """Run jobs now."""
         for job in jobs:
             own = self._free()[: self._owned(job)]
             child = Child(job.spec(self._extra), self._environment(job, own))

@@ -89,10 +89,6 @@ class Child:
 
     Its output is appended to ``log.txt`` of its folder. It is ended when this process ends, however
     that happens (on Linux; elsewhere unless this process is killed).
-
-    Args:
-        spec: What to run.
-        environment: Environment variables of the process.
     """
 
     def __init__(self, spec: ChildSpec, environment: Mapping[str, str]) -> None:

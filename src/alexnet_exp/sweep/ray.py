@@ -66,7 +66,6 @@ class RayBackend(Backend):
             self._demand(job)
 
     def start(self, jobs: Sequence[Job]) -> list["RayJob"]:
-        """Queue jobs."""
         return [RayJob(self._queue(job)) for job in jobs]
 
     def _queue(self, job: Job) -> "ray.ObjectRef[Ending]":
@@ -100,7 +99,6 @@ class RayJob:
         self._ending = ending
 
     def poll(self) -> Ending | None:
-        """How it ended, or None while it waits or runs."""
         ended, _ = ray.wait([self._ending], timeout=0)
         if not ended:
             return None

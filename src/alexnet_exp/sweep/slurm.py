@@ -119,7 +119,6 @@ class SlurmJob:
         self._without_result: float | None = None
 
     def poll(self) -> Ending | None:
-        """How it ended, or None while it waits or runs."""
         if not self._job.done():
             return None
         if not self._job.paths.result_pickle.exists():
@@ -134,7 +133,6 @@ class SlurmJob:
             return Ending(None, 0.0, f"SLURM job {self._job.job_id}: {str(error).splitlines()[0]}")
 
     def stop(self) -> None:
-        """Cancel it."""
         self._stopped = True
         self._job.cancel(check=False)
         self._job.watcher.clear()  # or sacct would be asked in up to ten minutes

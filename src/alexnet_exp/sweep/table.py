@@ -48,14 +48,12 @@ class SweepScreen:
         self.drawing: AbstractContextManager[object] = self._live or nullcontext()
 
     def left_out(self, outcomes: Sequence[Outcome]) -> None:
-        """Say which jobs need not run."""
         self.counts.update(outcome.state for outcome in outcomes)
         parts = [f"{count} {state}" for state, count in self.counts.items()]
         left = self.total - len(outcomes)
         self.note(f"{counted(self.total)}, {', '.join([*parts, f'{left} to run'])}: {self.folder}")
 
     def ended(self, outcome: Outcome) -> None:
-        """Count a job that ended and say how."""
         self.counts[outcome.state] += 1
         if outcome.state in (State.finished, State.resumed):
             self.durations.append(outcome.seconds)
@@ -68,7 +66,6 @@ class SweepScreen:
         )
 
     def note(self, line: str) -> None:
-        """Print a line above the screen."""
         if self.enabled:
             _line(line)
 

@@ -28,11 +28,7 @@ _COUNTED = ("train_seconds", "step_seconds", "images", "best_epoch", "best_error
 
 
 class StepSeed(Callback):
-    """Seeds torch anew for every batch, so that dropout after a resume is what it would have been.
-
-    Args:
-        seed: Seed of the run.
-    """
+    """Seeds torch anew for every batch: dropout after a resume is what it would have been."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -56,9 +52,7 @@ class StepSeed(Callback):
 class Epochs(Callback):
     """Times every epoch and writes its row to metrics.csv and the screen, its rate to the logger.
 
-    Args:
-        folder: Run folder; None writes no file.
-        progress: Where the row is shown.
+    Without a run folder it writes no file.
     """
 
     def __init__(self, folder: Path | None, progress: EpochProgress) -> None:
@@ -86,7 +80,6 @@ class Epochs(Callback):
         os.replace(partial, self.folder / "metrics.csv")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
         self._epoch_start = self._steps_end = time.perf_counter()
 
     def on_train_batch_end(
@@ -135,11 +128,9 @@ class Epochs(Callback):
         self.progress.epoch_line(row, trainer.max_epochs or 0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Time and images so far."""
         return {name: getattr(self, name) for name in _COUNTED}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
         for name in _COUNTED:
             setattr(self, name, state_dict[name])
 

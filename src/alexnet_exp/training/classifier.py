@@ -20,11 +20,7 @@ from alexnet_exp.data.decode import DecodeError
 from alexnet_exp.data.photos import read_photo
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
-from alexnet_exp.training.checkpoint import (
-    load_checkpoint,
-    recorded_config,
-    refuse_other_network,
-)
+from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config, refuse_other_network
 from alexnet_exp.training.compute import TrainingForward, speed_up
 from alexnet_exp.training.metrics import ErrorCounts
 from alexnet_exp.training.optim import PaperSchedule, build_optimizer
@@ -185,7 +181,6 @@ class Classifier(L.LightningModule):
         self.trainer.should_stop = self.trainer.should_stop or self.schedule.finished
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy of one batch."""
         images, labels = batch
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.config.optim.label_smoothing)
@@ -204,15 +199,12 @@ class Classifier(L.LightningModule):
         self.trainer.should_stop = self.trainer.should_stop or self.schedule.finished
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
-        """Count errors on validation images."""
         self._evaluate(self.val_errors, batch)
 
     def on_validation_epoch_end(self) -> None:
-        """Log validation loss and errors."""
         self._val_error = self._log_errors("val", self.val_errors)["val/top1_error"]
 
     def on_test_start(self) -> None:
-        """Forget an earlier test."""
         self.predictions = {split: [] for split in TEST_SPLITS}
         for errors in self.test_errors.values():
             errors.reset()
@@ -256,7 +248,6 @@ class Classifier(L.LightningModule):
         checkpoint["statistics"] = self.statistics
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take mean image and covariance over."""
         self.statistics = checkpoint["statistics"]
 
     def _evaluate(self, errors: ErrorCounts, batch: Sequence[Tensor]) -> Tensor:

@@ -47,7 +47,6 @@ def train(config: Config, path: Path) -> dict[str, Any]:
         What ``result.json`` holds.
 
     Raises:
-        UserError: Something the user can mend.
         RankError: One of several processes failed.
     """
     here = place(config)

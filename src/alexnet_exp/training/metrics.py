@@ -25,13 +25,7 @@ class ErrorCounts(Metric):
             self.add_state(name, torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, scores: Tensor, labels: Tensor) -> None:
-        """Count a batch.
-
-        Args:
-            loss: Mean over the batch.
-            scores: (N, classes), the higher the likelier.
-            labels: (N,) int64.
-        """
+        """Count a batch: its mean loss, scores (N, classes) and labels (N,) int64."""
         own = scores.gather(1, labels[:, None])
         later = torch.arange(scores.shape[1], device=scores.device) >= labels[:, None]
         behind = (scores < own) | ((scores == own) & later)  # also the class itself

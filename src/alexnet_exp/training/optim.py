@@ -26,7 +26,6 @@ class PaperSGD(torch.optim.SGD):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step."""
         momenta = [group["momentum"] for group in self.param_groups]
         for group in self.param_groups:
             last = group.get("last_lr") or group["lr"]
@@ -44,10 +43,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer over weights and, in a second group, biases: one-dimensional parameters.
 
-    Args:
-        model: Has them.
-        config: ``_target_`` names a class of torch's or another; else it is SGD.
-        fused: One kernel for the whole step, where the optimizer has one.
+    ``fused`` asks for one kernel for the whole step, where the optimizer has one.
 
     Raises:
         UserError: There is no such optimizer, or it does not take these arguments.
@@ -149,11 +145,9 @@ class PaperSchedule(LRScheduler):
             group["lr"] = rate
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
         return {name: getattr(self, name) for name in _STATE}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on where ``state_dict`` was taken."""
         for name in _STATE:
             setattr(self, name, state_dict[name])
         self._set()

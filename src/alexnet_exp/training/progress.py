@@ -108,9 +108,7 @@ def show_result(result: dict[str, Any], folder: Path, notes: Sequence[str] = ())
 class EpochProgress(ProgressBar):
     """A bar over training and one over evaluation on a terminal; one line per epoch everywhere.
 
-    Args:
-        batch_size: Global batch size, for images/s.
-        enabled: Whether anything is shown.
+    For images/s it takes the global batch size.
     """
 
     def __init__(self, batch_size: int, enabled: bool = True) -> None:
@@ -124,7 +122,6 @@ class EpochProgress(ProgressBar):
         self.enabled = False
 
     def enable(self) -> None:
-        """Show again."""
         self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -150,7 +147,6 @@ class EpochProgress(ProgressBar):
         self.task = self.progress.add_task(description, total=total, completed=completed, status="")
 
     def on_train_batch_end(self, trainer: L.Trainer, *_: Any, **__: Any) -> None:
-        """Move on by one step."""
         if self.progress is None:
             return
         task = self.progress.tasks[0]
@@ -165,7 +161,6 @@ class EpochProgress(ProgressBar):
         self.progress.update(self.task, advance=1, status="  ".join(parts))
 
     def epoch_line(self, row: dict[str, Any], max_epochs: int) -> None:
-        """Print what an epoch came to."""
         if not self.enabled:
             return
         val_error = row.get("val/top1_error")
@@ -183,18 +178,15 @@ class EpochProgress(ProgressBar):
             self.progress.update(self.task, status="validating")
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open a bar over all evaluated batches."""
         if self.enabled and not console.is_terminal:
             console.print("evaluating val and test images")
         self._open("evaluating", sum(int(count) for count in trainer.num_test_batches))
 
     def on_test_batch_end(self, *_: Any, **__: Any) -> None:
-        """Move on by one batch."""
         if self.progress is not None:
             self.progress.update(self.task, advance=1)
 
     def close(self, *_: Any, **__: Any) -> None:
-        """Take the bar off the screen."""
         if self.progress is not None:
             self.progress.stop()
             self.progress = None

@@ -32,7 +32,6 @@ class Record:
 
     @classmethod
     def none(cls, config: DataConfig) -> Self:
-        """Of no images."""
         return cls([], [], 0.0, PixelTotals.none(config.image_size, config.channels))
 
     def merge(self, other: "Record") -> None:

@@ -24,7 +24,6 @@ class PixelTotals:
 
     @classmethod
     def none(cls, size: int, channels: int) -> Self:
-        """Of no images."""
         sums, products = (size, size, channels), (channels, channels)
         return cls(0, np.zeros(sums, np.int64), np.zeros(products, np.int64))
 
@@ -39,7 +38,6 @@ class PixelTotals:
             self.products += (pixels.T @ pixels).astype(np.int64)
 
     def merge(self, other: "PixelTotals") -> None:
-        """Add what another one has counted."""
         self.count += other.count
         self.sums += other.sums
         self.products += other.products

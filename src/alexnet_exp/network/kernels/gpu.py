@@ -54,19 +54,10 @@ def supports_crop(images: Tensor, size: int, dtype: torch.dtype) -> bool:
 
 
 def lrn(x: Tensor, towers: int, alpha: float, k: float, relu: bool = False) -> Tensor:
-    """Local response normalization with beta .75 (section 3.3); differentiable once.
+    """As ``cpu.lrn``, over five maps, of an ``x`` that ``supports_lrn`` accepts.
 
-    Over five maps, computed in float32. Forward it reads x and writes y; backward it reads x and
-    the gradient and writes a gradient; nothing else is kept.
-
-    Args:
-        x: (N, C, H, W), one that ``supports_lrn`` accepts.
-        towers: Number of equal runs of maps that are normalized apart.
-        alpha, k: Constants of the formula; ``alpha`` is not divided by five.
-        relu: Whether a is max(x, 0) instead of x.
-
-    Returns:
-        (N, C, H, W) in the dtype and the memory format of ``x``.
+    It computes in float32. Forward it reads x and writes y; backward it reads x and the gradient
+    and writes a gradient; nothing else is kept.
     """
     from alexnet_exp.network.kernels.lrn_triton import normalize
 
@@ -85,18 +76,9 @@ def crop(
     size: int,
     dtype: torch.dtype,
 ) -> Tensor:
-    """Cut a square out of each image, flip it, subtract the mean, add noise, and scale.
+    """As ``cpu.crop``, of the ``rows`` (N,) int64 of ``images`` that ``supports_crop`` accepts.
 
-    As ``cpu.crop``, for bf16, fp16 and float32: computed in float32, rounded at the end. The same
-    as data/augmentation.py computes without resized crops.
-
-    Args:
-        images: (M, S, S, C) uint8, which ``supports_crop`` accepts: a store or a batch of it.
-        rows: (N,) int64, which images.
-        top, left, flip, mean, noise, scale, size, dtype: As ``cpu.crop`` has them.
-
-    Returns:
-        (N, C, size, size) in channels-last memory.
+    Those are (M, S, S, C) uint8, a store or a batch of it; ``dtype`` is bf16, fp16 or float32.
     """
     from alexnet_exp.network.kernels.crop_triton import BLOCK, LINES, crop_kernel
 

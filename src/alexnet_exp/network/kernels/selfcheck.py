@@ -45,15 +45,11 @@ def agrees(kernel: str, key: str, check: Callable[[], None]) -> bool:
 
 
 def check_lrn(normalize: Callable[..., Tensor], x: Tensor, towers: int, size: int = 5) -> None:
-    """Compare ``max(x, 0)`` normalized with beta .75, and its gradient by x.
+    """Raise AssertionError if ``max(x, 0)`` normalized with beta .75, or its gradient, is off.
 
     Args:
         normalize: ``normalize(x, towers=, alpha=, k=, relu=)``, over ``size`` maps.
         x: (N, C, H, W), in the dtype, layout and place in question; its values are drawn here.
-        towers, size: As ``lrn.LocalResponseNorm`` has them.
-
-    Raises:
-        AssertionError: They differ.
     """
     alpha, k = 1e-2, 2.0
     x = x.copy_(30 * _normal(x.shape)).requires_grad_()
@@ -73,13 +69,9 @@ def check_lrn(normalize: Callable[..., Tensor], x: Tensor, towers: int, size: in
 def check_crop(
     crop: Callable[..., Tensor], device: torch.device, side: int, size: int, channels: int
 ) -> None:
-    """Compare three crops of four images (side, side, channels) on ``device``.
+    """Raise AssertionError if one of three crops of images (side, side, channels) is off.
 
-    Args:
-        crop: ``crop(images, rows, top, left, flip, mean, noise, scale)``, of ``size`` pixels.
-
-    Raises:
-        AssertionError: They differ.
+    They are ``crop(images, rows, top, left, flip, mean, noise, scale)``, of ``size`` pixels.
     """
     images = (128 + 40 * _normal((4, side, side, channels))).clamp(0, 255).byte()
     mean, noise = 128 + 9 * _normal((side, side, channels)), 9 * _normal((3, channels))
