@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.models import resnet18
 
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import Store, prepare
@@ -115,9 +116,9 @@ def test_processes_share_images_out(
 class Somebodys(L.LightningModule):
     """A module that knows nothing of this program, as Lightning's own examples have it."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5))
+        self.model = model
         self.seen: list[tuple[torch.Size, torch.dtype]] = []
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -139,10 +140,12 @@ class Somebodys(L.LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
+@pytest.mark.parametrize("augmentation", ["crops_flips", "none"])
 def test_anybodys_module_trains_on_a_store(
-    compose_config, stores: Path, quiet: dict[str, Any]
+    compose_config, stores: Path, quiet: dict[str, Any], augmentation: str
 ) -> None:
-    module, data = Somebodys(), StoreDataModule(compose_config(*BASE, f"data.stores={stores}"))
+    config = compose_config(*BASE, f"data.stores={stores}", f"augmentation={augmentation}")
+    module, data = Somebodys(resnet18(num_classes=5)), StoreDataModule(config)
     trainer = L.Trainer(max_steps=2, limit_val_batches=1, **quiet)
     trainer.fit(module, datamodule=data)
     counts = data.store.counts
@@ -162,7 +165,7 @@ def test_bf16_reaches_a_trainer_of_that_precision_alone(
     overrides = (*BASE, f"data.stores={stores}", "trainer.precision=bf16-mixed")
     data = StoreDataModule(compose_config(*overrides))
     assert next(iter(data.train_dataloader()))[0].dtype == torch.float32
-    module = Somebodys()
+    module = Somebodys(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)))
     trainer = L.Trainer(max_steps=2, limit_val_batches=0, precision="bf16-mixed", **quiet)
     trainer.fit(module, datamodule=data)
     assert {dtype for _, dtype in module.seen} == {torch.bfloat16}
