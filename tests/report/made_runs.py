@@ -5,8 +5,7 @@ import json
 import os
 from collections.abc import Sequence
 from copy import deepcopy
-from functools import cache, reduce
-from operator import getitem
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +56,7 @@ def write_run(
     if wrong is None:
         wrong = wrong_images(seed, images, 0.3)
         wrong[:worse] = True
-    config = _configuration(compose_config, overrides)
+    config = deepcopy(_plain(compose_config, *overrides))
     data, trainer = config["data"], config["trainer"]
     config |= {"seed": seed, "experiment": experiment or config["experiment"]}
     data["fingerprint"] = fingerprint
@@ -100,21 +99,9 @@ def write_run(
     return path
 
 
-def _configuration(compose_config: Any, overrides: Sequence[str]) -> dict[str, Any]:
-    """As Hydra composes it; only groups are left to Hydra, as that takes half a second."""
-    fields = [item for item in overrides if "." in item.partition("=")[0]]
-    groups = [item for item in overrides if item not in fields]
-    content = deepcopy(_composed(compose_config, *groups))
-    for item in fields:
-        path, _, value = item.partition("=")
-        *parents, name = path.split(".")
-        reduce(getitem, parents, content)[name] = yaml.safe_load(value)
-    return content
-
-
 @cache
-def _composed(compose_config: Any, *groups: str) -> dict[str, Any]:
-    return to_plain(compose_config(*groups))
+def _plain(compose_config: Any, *overrides: str) -> dict[str, Any]:
+    return to_plain(compose_config(*overrides))
 
 
 def _write_predictions(path: Path, wrong, wrong_top5, center, classes: int) -> None:
