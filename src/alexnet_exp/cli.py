@@ -14,12 +14,10 @@ Task = Callable[[Any, Path], object]
 
 
 def run(task: Task | str, sweeps: bool = False, name: str = "config") -> None:
-    """Compose the configuration from the command line and run ``task(config, run_folder)``.
+    """Compose the configuration ``name`` from the command line and run ``task(config, folder)``.
 
-    Args:
-        task: What to do: a function, or ``module:function``, imported when it is to be called.
-        sweeps: Whether ``-m`` and ``+sweep=...`` run it many times, each in a process of its own.
-        name: Of the primary configuration; its schema must be registered.
+    The task is a function, or ``module:function``, imported when it is to be called. With
+    ``sweeps``, ``-m`` and ``+sweep=...`` run it many times, each in a process of its own.
 
     Exit codes: 0 done, 1 failed, 2 the user's mistake, 130 interrupted.
     """

@@ -44,12 +44,8 @@ def progress_bar(
 ) -> Iterator[Advance]:
     """Show how far a piece of work is; yields the function that moves it on.
 
-    Args:
-        what: shown before the bar, for example ``packing flowers``.
-        total: how many of ``unit`` there are to do.
-        unit: what is counted.
-        show: False keeps silent.
-        before: how many an earlier attempt has done; they do not count in the rate.
+    ``what``, such as ``packing flowers``, stands before the bar. ``before`` counts what an earlier
+    attempt has done, which does not count in the rate.
     """
     screen = Console(stderr=True)
     if not show:

@@ -16,9 +16,7 @@ from alexnet_exp.hardware import importing, keep_freed_memory
 def predict(path: Path, photos: Sequence[Path]) -> list[dict[str, Any]]:
     """The five most probable classes of photos, as evaluation would have them.
 
-    Args:
-        path: A checkpoint, or a run folder.
-        photos: Files, and folders with any photos below them.
+    ``path`` is a checkpoint or a run folder; ``photos`` are files, and folders of them.
 
     Returns:
         ``photo``, and ``classes`` with ``name`` and ``probability`` each, from best to worst.

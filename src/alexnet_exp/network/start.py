@@ -13,11 +13,8 @@ from alexnet_exp.network.alexnet import AlexNet, weighted_layers
 class LayerSignal:
     """The output of one layer over a batch, before its activation.
 
-    Attributes:
-        name: Layer, conv1 to fc8.
-        constant: Mean size of what all images share.
-        signal: Mean standard deviation over images: what tells them apart.
-        gradient: Norm of the loss's gradient with respect to the weights.
+    ``constant`` is the mean size of what all images share, ``signal`` the mean standard deviation
+    over images, ``gradient`` the norm of the loss's by the weights.
     """
 
     name: str

@@ -33,12 +33,7 @@ _meetings = itertools.count()
 
 @dataclass(frozen=True)
 class Place:
-    """Which of the processes of a run this one is.
-
-    Attributes:
-        rank, size: Among all.
-        local_rank, node: On its machine, and which machine that is.
-    """
+    """Which of the processes of a run this one is: among all, and on which machine."""
 
     rank: int = 0
     size: int = 1

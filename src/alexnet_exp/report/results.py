@@ -129,13 +129,8 @@ class Run(Identity):
 
 @dataclass(frozen=True)
 class Found:
-    """What a folder of runs holds.
-
-    Attributes:
-        runs: Finished runs, at most one of each configuration, seed, strategy and number of
-            devices, by path.
-        skipped: All other run folders, each with the reason.
-        diverged: Those of them whose loss was not finite, so that they have no error.
+    """What a folder of runs holds, by path: finished runs, at most one of each configuration,
+    seed, strategy and number of devices; all others, with the reason; those that diverged.
     """
 
     runs: tuple[Run, ...]

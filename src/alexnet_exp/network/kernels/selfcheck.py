@@ -20,12 +20,10 @@ _TOLERANCE = {torch.float32: 1e-5, torch.float16: 2.0**-10, torch.bfloat16: 2.0*
 
 
 def agrees(kernel: str, key: str, check: Callable[[], None]) -> bool:
-    """Whether a kernel may be used here.
+    """Whether a kernel, by its name for the user, may be used here.
 
-    Args:
-        kernel: Its name for the user.
-        key: Of everything that its numbers depend on: source, versions, device.
-        check: Raises where it differs from torch's operations.
+    ``key`` is of all that its numbers depend on: source, versions, device; ``check`` raises where
+    it differs from torch's operations.
     """
     folder = cache_folder()
     name = hashlib.sha256(f"{kernel}\0{key}".encode()).hexdigest()[:16]
