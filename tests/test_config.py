@@ -186,6 +186,7 @@ def test_arguments_that_break_a_promise_are_refused(compose_config) -> None:
         ("+callbacks.mine._target_=no.Class", "callbacks.mine._target_=no.Class can't be imported"),
         ("+trainer.max_time=1", "trainer.max_time is not taken: "),
         ("+callbacks.mine=3", "a class of your own is +callbacks.mine._target_="),
+        ("+trainer.accumulate_grad_batches=0", "accumulate_grad_batches=0 must be at least 1"),
         ("logger.tag=[x]", "did you mean tags?"),
         ("trainer.precision=b16", "trainer.precision=b16"),
         ("optim.lr=nan", "optim.lr=nan must be finite"),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LearningRateMonitor
 from PIL import Image
+from torch import nn
 from torch.utils.data import DataLoader
 
 from alexnet_exp import AlexNet, Classifier, StoreDataModule, predict
@@ -114,6 +115,10 @@ def test_photos_are_predicted_as_the_evaluation_had_them(
     assert f"{names[0]} " in capsys.readouterr().out
     with pytest.raises(UserError, match=r"nowhere\.jpg does not exist"):
         predict.predict(moved, [photos / "nowhere.jpg"])
+    classifier = Classifier.load(moved, "evaluation.views=one")
+    assert torch.equal(classifier.read(str(one)), classifier.read([one]))
+    with pytest.raises(UserError, match=r"can't read .*none\.png.*leave it out"):
+        classifier.read(photos / "none.png")
 
 
 def test_other_photos_are_evaluated_by_the_names_of_their_folders(
@@ -165,6 +170,24 @@ def test_images_and_labels_of_any_loader_train_a_classifier(compose_config) -> N
     (tested,) = trainer().test(classifier, loader, verbose=False)
     error = (classifier.eval()(images).argmax(1) != labels).float().mean().item()
     assert tested["test/top1_error"] == pytest.approx(error, abs=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("own", [True, False])
+def test_a_validated_classifier_trains_and_clips(compose_config, precision: Any, own: bool) -> None:
+    config = compose_config(
+        "model=cifar_small", "model.width=.1", "optim.lr=1", "optim.schedule=constant",
+        "optim.warmup_steps=0", "optim.weight_decay=0",
+    )  # fmt: skip
+    config.optim.clip_norm = 1e-3 if own else None
+    clipping = {} if own else {"gradient_clip_val": 1e-3}
+    loader = DataLoader([(torch.randn(3, 32, 32), i % 3) for i in range(8)], batch_size=8)
+    classifier = Classifier(config, ["a", "b", "c"])
+    trainer(precision=precision).validate(classifier, loader, verbose=False)
+    before = nn.utils.parameters_to_vector(classifier.parameters()).double()
+    trainer(max_steps=1, precision=precision, **clipping).fit(classifier, loader, loader)
+    moved = nn.utils.parameters_to_vector(classifier.parameters()).double() - before
+    assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_a_plain_trainer_goes_on_from_a_checkpoint(compose_config, tmp_path: Path) -> None:

@@ -1,13 +1,16 @@
 """A run is what its overrides say, or the user is told."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.global_hydra import GlobalHydra
 
 from alexnet_exp import experiments
 from alexnet_exp.config import compose, composing
 from alexnet_exp.errors import UserError
-from alexnet_exp.experiments import check_overrides
+from alexnet_exp.experiments import check_overrides, load_config
 from tests.conftest import quickly_composed
 
 Check = Callable[..., list[str]]
@@ -91,3 +94,22 @@ def test_what_a_recipe_changes_in_a_chosen_option_is_said(check: Check) -> None:
     assert check(*chosen, "recipe=paper") == []
     (note,) = check("model=caffenet", "model.init.bias=0.5")
     assert "model.init.inner_std=0.03 (" in note, "a field of the user's own is not the recipe's"
+
+
+def test_an_experiment_has_one_file(tmp_path: Path, check: Check) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "no_lrn.yaml").write_text("model: {dropout: 0.1}\n")
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    sources.append(FileConfigSource("command-line", f"file://{tmp_path}"))
+    with pytest.raises(UserError, match=f"no_lrn is a file in .* and in {tmp_path}: rename yours"):
+        check("+experiment=no_lrn")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [("lr=.1", "did you mean optim.lr"), ("data=nope", "did you mean"),
+     ("experiment=no_lrn+no_dropou", "did you mean no_dropout")],
+)  # fmt: skip
+def test_a_notebook_has_the_messages_of_the_commands(override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        load_config(override)

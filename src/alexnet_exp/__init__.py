@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alexnet_exp.config.model import ModelConfig
     from alexnet_exp.data.datamodule import StoreDataModule
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.experiments import load_config
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from alexnet_exp.training.classifier import Classifier
 
 __version__ = "0.1.0"
-__all__ = ["AlexNet", "Classifier", "StoreDataModule", "load_config", "prepare"]
+__all__ = ["AlexNet", "Classifier", "ModelConfig", "StoreDataModule", "load_config", "prepare"]
 
 _WHERE = {
     "AlexNet": "network.alexnet",
     "Classifier": "training.classifier",
+    "ModelConfig": "config.model",
     "StoreDataModule": "data.datamodule",
     "load_config": "experiments",
     "prepare": "data.store.store",

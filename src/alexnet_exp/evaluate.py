@@ -35,7 +35,7 @@ def evaluate(
     from alexnet_exp.training.progress import EpochProgress
     from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
 
-    classifier = Classifier.load(path, overrides)
+    classifier = Classifier.load(path, *overrides)
     config = classifier.config
     bar = EpochProgress(config.data.batch_size, progress)
     trainer = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])

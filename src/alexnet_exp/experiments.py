@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, to_config, to_plain
@@ -14,6 +15,7 @@ from alexnet_exp.config.compose import chosen_experiments
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import importing
+from alexnet_exp.messages import composition_error
 
 Composed = Callable[..., Config]
 
@@ -29,10 +31,12 @@ def load_config(*overrides: str) -> Config:
 
     Raises:
         UserError: One is wrong, or an experiment does not do what its name says.
-        hydra.errors.HydraException: There is no such group, option or field.
     """
     with composing():
-        config = to_config(compose(overrides))
+        try:
+            config = to_config(compose(overrides))
+        except HydraException as error:
+            raise UserError(composition_error(error)) from error
         check_overrides(config, list(overrides))
     return config
 
@@ -131,12 +135,19 @@ def _with(experiments: list[str], overrides: list[str]) -> list[str]:
 def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
     """What an experiment's file sets, by dotted path, wherever in Hydra's search path it lies."""
     path = f"experiment/{experiment}"
-    for source in GlobalHydra.instance().config_loader().get_sources():
-        if source.available() and source.is_config(path):
-            content: Any = OmegaConf.to_container(source.load_config(path).config)
-            break
-    else:
+    sources = [
+        source
+        for source in GlobalHydra.instance().config_loader().get_sources()
+        if source.available() and source.is_config(path)
+    ]
+    if not sources:
         return
+    if len(sources) > 1:  # Hydra takes the first in silence
+        raise UserError(
+            f"+experiment={experiment} is a file in {' and in '.join(s.path for s in sources)}:"
+            " rename yours"
+        )
+    content: Any = OmegaConf.to_container(sources[0].load_config(path).config)
     for default in content.pop("defaults", []):
         if isinstance(default, dict):
             for key, option in default.items():

@@ -3,6 +3,7 @@
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
@@ -30,10 +31,11 @@ def composition_error(error: BaseException) -> str:
         ):
             names = [field.name for field in fields(current.object_type)]
             hints = nearest(str(current.key), names)
-        if isinstance(current, MissingConfigException) and current.options:
-            wanted = str(current.missing_cfg_file).rpartition("/")[2]
-            messages = [line for line in messages if line not in current.options]
-            hints = get_close_matches(wanted, current.options, 3) or list(current.options)
+        if isinstance(current, MissingConfigException) and current.missing_cfg_file:
+            group, _, wanted = current.missing_cfg_file.rpartition("/")
+            options = GlobalHydra.instance().config_loader().get_group_options(group)
+            messages = [line for line in messages if line not in options]
+            hints = get_close_matches(wanted, options, 3) or options
         if isinstance(current, OverrideParseException):
             messages = [_unreadable(current.override)]
         if str(current).startswith("Multiple values for "):

@@ -205,6 +205,7 @@ UNNORMALIZED = {name: replace(conv, normalize=False) for name, conv in ModelConf
         ("sees_both_towers", ["conv9"], "model.sees_both_towers: no layer 'conv9'"),
         ("dropout_after", ["fc8"], "model.dropout_after: no layer 'fc8'"),
         ("order", [Step.pool, Step.pool, Step.activation], "model.order="),
+        ("activation", "rlu", "model.activation=rlu must be one of ['relu', 'tanh', 'sigmoid']"),
         ("init", InitConfig(bias_layers=["fc9"]), "model.init.bias_layers: no layer 'fc9'"),
         ("init", InitConfig(layer_std={"conv0": 1.0}), "model.init.layer_std: no layer 'conv0'"),
         ("conv", UNNORMALIZED, "model.normalization=lrn has no layer to act on: set model.conv."),

@@ -16,7 +16,7 @@ from wandb.cli import cli as wandb_cli
 
 from alexnet_exp.config import to_plain
 from alexnet_exp.errors import UserError
-from alexnet_exp.runs.read import read_metrics
+from alexnet_exp.runs.read import read_diverged, read_metrics
 from alexnet_exp.training.callbacks import StepSeed
 from alexnet_exp.training.fit import train
 
@@ -94,6 +94,13 @@ class Kept(DummyLogger):
 
     def finalize(self, status: str) -> None:
         self.ended = status
+
+
+class Failing(Kept):
+    """One whose server is gone in the end."""
+
+    def finalize(self, status: str) -> None:
+        raise ConnectionError(status)
 
 
 class Counting(Callback):
@@ -217,3 +224,15 @@ def test_a_logger_without_what_it_needs_leaves_no_run(
     with pytest.raises(UserError, match=message):
         train(tiny(*SMALL, override), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_logger_that_fails_hides_no_divergence(tiny, tmp_path: Path) -> None:
+    here = "tests.training.test_loggers"
+    config = tiny(
+        *SMALL, f"+logger.mine._target_={here}.Failing", "+logger.mine.place=x", "optim.lr=1e30",
+        "optim.warmup_steps=0", f"+logger.next._target_={here}.Kept", "+logger.next.place=y",
+    )  # fmt: skip
+    with pytest.raises(ConnectionError):
+        train(config, tmp_path)
+    assert "loss is" in read_diverged(tmp_path)
+    assert Kept.made[-1].ended == "failed"

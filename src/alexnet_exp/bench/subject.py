@@ -198,9 +198,9 @@ def step(trainer: L.Trainer, module: Classifier, batch: Batch, number: int) -> T
         loss = module.training_step(batch, number)
     optimizer.zero_grad()
     scaler.scale(loss).backward()
-    if trainer.gradient_clip_val is not None:
+    if module.config.optim.clip_norm is not None:
         scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(module.parameters(), trainer.gradient_clip_val)
+        module.configure_gradient_clipping(optimizer)
     scaler.step(optimizer)
     scaler.update()
     return loss.detach()
@@ -230,7 +230,7 @@ def _enough() -> Iterator[None]:
 def _trainer(config: Config, *callbacks: Callback) -> L.Trainer:
     warnings.filterwarnings("ignore", message=".*have no `val(idation_step|_dataloader)`.*")
     return make_trainer(
-        config, max_epochs=1, limit_val_batches=0, gradient_clip_val=config.optim.clip_norm,
+        config, max_epochs=1, limit_val_batches=0,
         callbacks=list(callbacks), logger=False, enable_checkpointing=False,
         enable_progress_bar=False, num_sanity_val_steps=0,
     )  # fmt: skip

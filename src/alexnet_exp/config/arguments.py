@@ -66,6 +66,9 @@ def _check_trainer(trainer: TrainerConfig) -> None:
             raise UserError(f"trainer.{name} is not taken: {REFUSED_ARGUMENTS[name]}")
     if not trainer.arguments:
         return
+    batches = trainer.arguments.get("accumulate_grad_batches", 1)
+    if not isinstance(batches, int) or batches < 1:  # Lightning divides by it
+        raise UserError(f"trainer.accumulate_grad_batches={batches} must be at least 1")
     from lightning import Trainer  # seconds, which most configurations do not need
 
     own = {item.name for item in fields(TrainerConfig)} - {"arguments"}

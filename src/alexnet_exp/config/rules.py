@@ -4,7 +4,8 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import field, fields
-from typing import Any
+from enum import EnumType
+from typing import Any, get_type_hints
 
 NEUTRAL = {"neutral": True}
 """Metadata of a field that may differ between two runs with the same result."""
@@ -51,9 +52,17 @@ class Ruled:
 
 
 def check_fields(node: Any, path: str) -> None:
-    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks one."""
+    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks one.
+
+    An enum's member may be given by its name.
+    """
+    kinds = get_type_hints(type(node))
     for item in fields(node):
-        value, rule = getattr(node, item.name), item.metadata.get("rule")
+        value, rule, kind = getattr(node, item.name), item.metadata.get("rule"), kinds[item.name]
+        if isinstance(kind, EnumType) and value is not None:
+            names = list(kind.__members__)
+            require(value in names, f"{path}.{item.name}", value, f"must be one of {names}")
+            setattr(node, item.name, kind[value])
         if isinstance(value, float):
             require(math.isfinite(value), f"{path}.{item.name}", value, "must be finite")
         if rule is not None and value is not None:

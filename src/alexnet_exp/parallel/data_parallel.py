@@ -62,14 +62,14 @@ def sent_in_bf16(
     return bf16_compress_hook(state, bucket)
 
 
-class _InParts(DataParallel):
+class InParts(DataParallel):
     """Each device has a part of some layers."""
 
     model_group: ProcessGroup
     """The processes that hold the parts of one network."""
 
 
-class Towers(_InParts):
+class Towers(InParts):
     """The paper's own (section 3.2): one tower on each of a group of neighbors in rank."""
 
     def __init__(self, towers: int, timeout: timedelta, **options: Any) -> None:
@@ -95,7 +95,7 @@ class Towers(_InParts):
             super().configure_ddp()
 
 
-class OneWeirdTrick(_InParts):
+class OneWeirdTrick(InParts):
     """Convolutions by data, fully connected layers by units (Krizhevsky 2014, arXiv:1404.5997)."""
 
     def lay_out(self, network: AlexNet) -> Mapping[str, Divided]:
@@ -123,7 +123,7 @@ class ClipParts(Callback):
     ) -> None:
         """Scale all gradients as ``torch.nn.utils.clip_grad_norm_`` does."""
         strategy = trainer.strategy
-        assert isinstance(strategy, _InParts)
+        assert isinstance(strategy, InParts)
         gradients: dict[bool, list[torch.Tensor]] = {True: [], False: []}
         for name, parameter in network_of(strategy).named_parameters():
             assert parameter.grad is not None

@@ -45,7 +45,7 @@ def run_processes(
         MemoryError: A process had not enough memory.
     """
     size = device_count(config)
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", cores())) // size)
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or cores()) // size)
     heeded = [one.name for one in _SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
     with _as_before(), tempfile.TemporaryDirectory(prefix="alexnet_exp_") as scratch:
         task = (entry.__module__, entry.__name__, (config, folder), sys.argv)

@@ -40,11 +40,7 @@ def make_callbacks(config: Config, network: nn.Module) -> list[Callback]:
         callbacks.append(Watch(config.strategy.timeout))
     if config.strategy.name != StrategyName.ddp:
         callbacks.append(WholeNetwork(network))
-    if config.optim.clip_norm is not None and not clips_by_itself(config):
+    in_parts = config.strategy.name in (StrategyName.towers, StrategyName.one_weird_trick)
+    if in_parts and config.optim.clip_norm is not None:
         callbacks.append(ClipParts(config.optim.clip_norm))
     return callbacks
-
-
-def clips_by_itself(config: Config) -> bool:
-    """Whether Lightning's own clipping sees the norm of the whole gradient."""
-    return config.strategy.name not in (StrategyName.towers, StrategyName.one_weird_trick)

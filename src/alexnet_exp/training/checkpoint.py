@@ -23,19 +23,27 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     if not path.is_file():
         raise UserError(
-            f"checkpoint {path} does not exist: choose another, or remove its run folder to train"
-            " again"
+            f"checkpoint {path} does not exist: name a run folder that has one, or remove this one"
+            " to train again"
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         recorded = content["hyper_parameters"]["config"]
-        _ = content["state_dict"], recorded["model"], recorded["data"]
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        raise UserError(
-            f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove"
-            " its run folder to train again"
-        ) from error
+        _ = content["state_dict"], content["statistics"], recorded["model"], recorded["data"]
+        _ = content["hyper_parameters"]["class_names"]
+    except (
+        OSError, RuntimeError, EOFError, pickle.UnpicklingError, LookupError, TypeError,
+    ) as error:  # fmt: skip
+        raise damaged(path) from error
     return content
+
+
+def damaged(path: Path) -> UserError:
+    """What a checkpoint is that can't be used."""
+    return UserError(
+        f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove its"
+        " run folder to train again"
+    )
 
 
 def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:

@@ -20,7 +20,13 @@ from alexnet_exp.data.decode import DecodeError
 from alexnet_exp.data.photos import read_photo
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
-from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config, refuse_other_network
+from alexnet_exp.parallel.data_parallel import InParts
+from alexnet_exp.training.checkpoint import (
+    damaged,
+    load_checkpoint,
+    recorded_config,
+    refuse_other_network,
+)
 from alexnet_exp.training.compute import TrainingForward, speed_up
 from alexnet_exp.training.metrics import ErrorCounts
 from alexnet_exp.training.optim import PaperSchedule, build_optimizer
@@ -79,7 +85,7 @@ class Classifier(L.LightningModule):
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
 
     @classmethod
-    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Classifier":
+    def load(cls, path: str | Path, *overrides: str) -> "Classifier":
         """Ready to classify on this machine: from a checkpoint, or the best one of a run folder.
 
         Args:
@@ -99,11 +105,14 @@ class Classifier(L.LightningModule):
         refuse_other_network(content, config, Path(path))
         classifier = cls(config, content["hyper_parameters"]["class_names"])
         classifier.on_load_checkpoint(content)
-        classifier.load_state_dict(content["state_dict"])
+        try:
+            classifier.load_state_dict(content["state_dict"])
+        except RuntimeError as error:  # weights are missing
+            raise damaged(Path(path)) from error
         return classifier.eval()
 
-    def read(self, photos: Sequence[str | Path | bytes]) -> Tensor:
-        """What the network is given of N photos, as ``evaluation.views`` has it.
+    def read(self, photos: str | Path | Sequence[str | Path | bytes]) -> Tensor:
+        """What the network is given of a photo or N photos, as ``evaluation.views`` has it.
 
         Returns:
             (N, V, C, s, s) float32 of ten views, (N, C, s, s) of one, less the mean image.
@@ -123,9 +132,10 @@ class Classifier(L.LightningModule):
                 self.config.data.upscale_to,
             )
         try:
-            pixels = [read_photo(photo, self.config.data) for photo in photos]
+            several = [photos] if isinstance(photos, str | Path) else photos
+            pixels = [read_photo(photo, self.config.data) for photo in several]
         except (OSError, DecodeError) as error:
-            raise UserError(f"can't read {error}") from error
+            raise UserError(f"can't read {error}: mend it or leave it out") from error
         stacked = torch.from_numpy(np.stack(pixels))
         return self._augmentation.views(stacked, self.config.evaluation.views)
 
@@ -164,12 +174,24 @@ class Classifier(L.LightningModule):
         optim = self.config.optim
         # Lightning does not clip before a fused step, and with a gradient scaler a fused step runs,
         # and starts its momentum, even where the first gradients overflow.
-        clipped = optim.clip_norm is not None
+        clipped = optim.clip_norm is not None or self.trainer.gradient_clip_val is not None
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         fused = self.config.speed.fused_optimizer and self.device.type in ("cpu", "cuda")
         optimizer = build_optimizer(self.network, optim, fused and not clipped and not scaled)
         schedule = PaperSchedule(optimizer, optim, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """By ``optim.clip_norm`` under any trainer that has no value of its own."""
+        if isinstance(self.trainer.strategy, InParts):
+            return  # ClipParts knows the norm of the whole gradient
+        norm = self.config.optim.clip_norm if gradient_clip_val is None else gradient_clip_val
+        self.clip_gradients(optimizer, norm, gradient_clip_algorithm)
 
     @property
     def schedule(self) -> PaperSchedule:

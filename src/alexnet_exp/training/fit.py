@@ -14,7 +14,7 @@ from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
 from alexnet_exp.parallel.launch import run_processes
-from alexnet_exp.parallel.strategies import clips_by_itself, make_callbacks, make_strategy
+from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
 from alexnet_exp.parallel.team import Place, gather, make_plugins, meet, place
 from alexnet_exp.parallel.whole import Columns, gather_predictions
 from alexnet_exp.runs.folder import RunFolder
@@ -80,8 +80,10 @@ def train(config: Config, path: Path) -> dict[str, Any]:
             return fit_test_and_record(config, store, run, logs, here, resuming)
     except BaseException as error:
         if records:
-            if isinstance(error, DivergedError):
-                run.record_divergence(str(error))
+            # A logger that fails at the end hides why it ends.
+            diverged = error if isinstance(error, DivergedError) else error.__context__
+            if isinstance(diverged, DivergedError):
+                run.record_divergence(str(diverged))
             elif isinstance(error, UserError) or is_out_of_memory(error):
                 run.withdraw()  # what it is told to change makes another run
             logs.abandon()
@@ -188,7 +190,6 @@ def build_trainer(
         config,
         max_epochs=settings.max_epochs,
         limit_train_batches=settings.limit_train_batches,
-        gradient_clip_val=config.optim.clip_norm if clips_by_itself(config) else None,
         strategy=make_strategy(config),
         callbacks=[
             StepSeed(config.seed),

@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.config.training import SweepConfig
+from alexnet_exp.console import say
 from alexnet_exp.errors import UserError
 
 # wandb is imported where it is used: it costs a second that other runs need not wait.
@@ -77,8 +78,11 @@ class Logging:
         for logger in self.loggers:
             if isinstance(logger, EpochRows):
                 logger.experiment.finish(exit_code=1)
-            else:
+                continue
+            try:
                 logger.finalize("failed")
+            except Exception as error:  # of somebody's class; others are to be closed, too
+                say(f"{type(logger).__name__} could not be closed: {error!r}")
 
 
 def instantiate_all(items: dict[str, Any], group: str) -> list[Any]:

@@ -30,10 +30,11 @@ class ErrorCounts(Metric):
         later = torch.arange(scores.shape[1], device=scores.device) >= labels[:, None]
         behind = (scores < own) | ((scores == own) & later)  # also the class itself
         rank = scores.shape[1] - behind.sum(1)
-        self.loss += loss * len(labels)
-        self.images += len(labels)
-        self.top1 += (rank < 1).sum()
-        self.top5 += (rank < 5).sum()
+        # Not in place: what a validation counted are inference tensors, which stay as they are.
+        self.loss = self.loss + loss * len(labels)
+        self.images = self.images + len(labels)
+        self.top1 = self.top1 + (rank < 1).sum()
+        self.top5 = self.top5 + (rank < 5).sum()
 
     def compute(self) -> dict[str, float]:
         """``loss``, ``top1_error`` and ``top5_error``, fractions."""

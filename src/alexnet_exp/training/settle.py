@@ -126,10 +126,10 @@ def make_trainer(config: Config, **settings: Any) -> L.Trainer:
     try:
         made = L.Trainer(**(arguments | settings | trainer.arguments))
     except (MisconfigurationException, ValueError) as error:
-        raise UserError(
-            f"trainer.accelerator={trainer.accelerator} trainer.devices={trainer.devices}"
-            f" trainer.precision={trainer.precision} can't be had on this machine: {error}"
-        ) from error
+        given = {"accelerator": trainer.accelerator, "devices": trainer.devices}
+        given |= {"precision": trainer.precision, **trainer.arguments}
+        words = " ".join(f"trainer.{name}={value}" for name, value in given.items())
+        raise UserError(f"{words} can't be had on this machine: {error}") from error
     if trainer.precision.startswith("16") and made.strategy.root_device.type == "cpu":
         raise UserError(  # Lightning would train in bf16 instead
             f"trainer.precision={trainer.precision} needs a GPU: set trainer.precision=bf16-mixed"
