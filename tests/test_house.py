@@ -13,11 +13,11 @@ SOURCE = Path(alexnet_exp.__file__).parent
 ORDER = [
     {"errors", "hardware", "console"},
     {"config"},
-    {"network", "runs"},
+    {"network", "runs", "messages"},
     {"data", "parallel", "report"},
     {"training"},
     {"experiments"},
-    {"sweep", "messages", "cli"},
+    {"sweep", "cli"},
     {"hydra_main"},
     {"train", "evaluate", "predict", "prepare", "diagnose", "dashboard"},
     {"bench"},

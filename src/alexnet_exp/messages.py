@@ -3,10 +3,10 @@
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
+from alexnet_exp.config import conf_folder
 from alexnet_exp.config.arguments import nearest
 
 # Lines of Hydra's messages that tell a user nothing.
@@ -33,7 +33,8 @@ def composition_error(error: BaseException) -> str:
             hints = nearest(str(current.key), names)
         if isinstance(current, MissingConfigException) and current.missing_cfg_file:
             group, _, wanted = current.missing_cfg_file.rpartition("/")
-            options = GlobalHydra.instance().config_loader().get_group_options(group)
+            shipped = sorted(file.stem for file in (conf_folder() / group).glob("*.yaml"))
+            options = list(current.options or shipped)  # Hydra has none for a list of them
             messages = [line for line in messages if line not in options]
             hints = get_close_matches(wanted, options, 3) or options
         if isinstance(current, OverrideParseException):

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alexnet_exp.report.chance import chance_error, not_above_chance
 from alexnet_exp.report.claims import CLAIMS, Metric
 from alexnet_exp.report.findings import Finding, Size, Verdict
+from alexnet_exp.report.measures import chance_error, not_above_chance
 from alexnet_exp.report.power import needed, seeds_for_ratio, seeds_for_width
 from alexnet_exp.report.statistics import Components
 from alexnet_exp.report.verdicts import judge
@@ -131,6 +131,7 @@ def test_two_standard_errors_below_chance_are_above_it(errors: int, told: bool) 
     # 60 % of 400 images: a standard error of 2.449 points, 9.8 images.
     wrong = np.zeros((3, 400), bool)
     wrong[:, :errors] = True
-    text = not_above_chance(LABELS, Metric.top1, {"tanh": wrong, "other": np.zeros((1, 400), bool)})
+    sides = {"tanh": wrong, "other": np.zeros((1, 400), bool)}
+    text = "".join(not_above_chance(LABELS, Metric.top1, sides))
     assert bool(text) == told
     assert ("tanh" in text, "other" in text) == (told, False)

@@ -135,6 +135,7 @@ def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, s
         {"type": "run", "run_id": "run456", "program": sweep["program"], "args": arguments}
     )
     assert agent._run_processes["run456"].wait() == 0
+    wandb.teardown()  # it remembers this environment
 
     config, result = read_config(run), read_result(run)
     assert result["experiment"] == arguments.get("experiment", {"value": "baseline"})["value"]

@@ -1,12 +1,12 @@
 """Errors behind a finding, before any verdict."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_exp.report.chance import not_above_chance
 from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Finding
@@ -20,6 +20,11 @@ FEW_CLASSES = 5
 # Networks and classes that the paper's error rates are about.
 _PUBLISHED_MODELS = ("paper", "original")
 _PUBLISHED_CLASSES = 1000
+
+CLEARLY = 2.0
+"""Standard errors below chance from which on a network has learned something."""
+
+_NAMED = {Metric.top1: 1, Metric.top5: 5}
 
 
 def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run] = ()) -> Finding:
@@ -99,7 +104,7 @@ def measure_level(claim: Claim, cell: Cell) -> Finding | str:
         low=found.low,
         high=found.high,
         components=found.components,
-        unfit=_untrained(claim, runs[0], {claim.baseline: wrong}),
+        unfit=not_above_chance(runs[0].labels, claim.metric, {claim.baseline: wrong}),
     )
 
 
@@ -118,10 +123,37 @@ def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) ->
         high=found.high,
         p_value=found.p_value,
         components=found.components,
-        unfit=_untrained(finding.claim, run, sides),
+        unfit=not_above_chance(run.labels, finding.claim.metric, sides),
     )
 
 
-def _untrained(claim: Claim, run: Run, sides: dict[str, NDArray[np.bool_]]) -> tuple[str, ...]:
-    text = not_above_chance(run.labels, claim.metric, sides)
-    return (text,) if text else ()
+def chance_error(labels: NDArray[np.int64], metric: Metric) -> float:
+    """Error of naming the most frequent class, or the five most frequent, for each of (I,)."""
+    counts = np.sort(np.unique(labels, return_counts=True)[1])
+    return 1 - float(counts[-_NAMED[metric] :].sum()) / len(labels)
+
+
+def not_above_chance(
+    labels: NDArray[np.int64], metric: Metric, sides: Mapping[str, NDArray[np.bool_]]
+) -> tuple[str, ...]:
+    """A sentence that names the sides that did no better than chance; none if all did.
+
+    Chance is one answer for every image. A side did if its mean error over seeds lies two standard
+    errors of one seed's images below it: all seeds see the same images, more do not narrow it.
+    ``labels`` (I,) are of the test images, ``sides`` (S, I) whether each seed was wrong.
+    """
+    chance = chance_error(labels, metric)
+    most = chance - CLEARLY * sqrt(chance * (1 - chance) / len(labels))
+    named = [
+        f"{name} ({100 * wrong.mean():.1f} %)"
+        for name, wrong in sides.items()
+        if wrong.mean() > most
+    ]
+    if not named:
+        return ()
+    classes = "class" if metric is Metric.top1 else "five classes"
+    text = (
+        f"not above chance: {' and '.join(named)}; naming the most frequent {classes} for every"
+        f" image errs in {100 * chance:.1f} %, and a network that did not train settles nothing"
+    )
+    return (text,)
