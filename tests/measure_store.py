@@ -5,14 +5,13 @@ of their own: 128 images at a time, in the sampler's global order, decoded where
 Markdown table; asserts nothing.
 """
 
-import argparse
+import multiprocessing
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import islice, product
 from pathlib import Path
 
 import numpy as np
@@ -63,18 +62,14 @@ def read(path: Path) -> str:
     sampler = TrainSampler(store.indices("train"), BATCH, seed=0)
     out = np.empty((BATCH, *store.images.shape[1:]), np.uint8)
     seconds: list[float] = []
-    epoch = 0
     while len(seconds) < BATCHES:
-        sampler.set_epoch(epoch)
-        epoch += 1
-        for rows in sampler:
+        for rows in islice(sampler, BATCHES - len(seconds)):
             begin = time.perf_counter()
             for row, image in zip(rows, out, strict=True):
                 store.images.read(row, image)
             store.labels[rows]
             seconds.append(time.perf_counter() - begin)
-            if len(seconds) == BATCHES:
-                break
+        sampler.set_epoch(sampler.epoch + 1)
     quartiles = statistics.quantiles(seconds, n=4)
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     private = int(status["RssAnon"].split()[0]) / 1024
@@ -84,27 +79,17 @@ def read(path: Path) -> str:
 
 def main() -> None:
     """Pack the stores and print a row for each."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 40_000, 160_000])
-    parser.add_argument("--folder", help="where the stores are packed (default: a temporary one)")
-    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)  # in a process of its own
-    settings = parser.parse_args()
-    if settings.read is not None:
-        print(read(settings.read))
-        return
     print(f"{SIDE} pixels, batches of {BATCH}, {BATCHES} of each store")
     print("| store | images | open, ms | batch, ms: median (quartiles) | private memory, MiB |")
     print("|---|---|---|---|---|")
-    with tempfile.TemporaryDirectory(dir=settings.folder) as name:
-        for encoding in Encoding:
-            for images in settings.images:
-                path = Path(name) / "store"
-                config = DataConfig(image_size=SIDE, stores=name, encoding=encoding)
-                pack(Squares(config, images), config, path, progress=False)
-                command = [sys.executable, __file__, "--read", str(path)]
-                done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                print(f"| {encoding} | {images:,} | {done.stdout.strip()} |", flush=True)
-                shutil.rmtree(path)
+    with tempfile.TemporaryDirectory() as name:
+        for encoding, images in product(Encoding, (10_000, 40_000, 160_000)):
+            path = Path(name) / "store"
+            config = DataConfig(image_size=SIDE, stores=name, encoding=encoding)
+            pack(Squares(config, images), config, path, progress=False)
+            with multiprocessing.get_context("spawn").Pool(1) as reader:
+                print(f"| {encoding} | {images:,} | {reader.apply(read, [path])} |", flush=True)
+            shutil.rmtree(path)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.sweep.test_long_sweep import TINY as TINY_SWEEP
+
 ROOT = Path(__file__).resolve().parents[1]
-TINY = (
-    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
-    "data.synthetic_images=300", "data.batch_size=16", "trainer.max_epochs=12",
-    "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.keep_last_checkpoint=true",
-)  # fmt: skip
+TINY = (*TINY_SWEEP, "trainer.keep_last_checkpoint=true")
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
 

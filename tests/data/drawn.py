@@ -11,6 +11,8 @@ from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.data.sources.source import Source, open_source
 
 SIZE = 8
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # "rotate by 90 degrees to view"
 
 
 def picture(seed: int, shape: tuple[int, ...] = (10, 12, 3)) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Batches of the datamodule: finished, the right ones, for anybody's LightningModule."""
 
-from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -12,31 +11,9 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 
 from alexnet_exp.data.datamodule import StoreDataModule
-from alexnet_exp.data.store.store import Store, prepare
-
-BASE = (
-    "data.synthetic_images=60", "data.image_size=40", "model.input_size=32", "data.batch_size=8",
-    "evaluation.batch_size=20", "trainer.precision=32-true", "trainer.accelerator=cpu",
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module", params=["raw", "jpeg"])
-def config(request: pytest.FixtureRequest, compose_config, stores: Path) -> Any:
-    return compose_config(*BASE, f"data.stores={stores}", f"data.encoding={request.param}")
-
-
-@pytest.fixture
-def store(config: Any) -> Store:
-    return prepare(config.data, progress=False)
-
-
-@pytest.fixture
-def quiet(tmp_path: Path) -> dict[str, Any]:
-    """Arguments of a trainer that writes nothing."""
-    return {
-        "accelerator": "cpu", "logger": False, "enable_checkpointing": False,
-        "enable_progress_bar": False, "enable_model_summary": False, "default_root_dir": tmp_path,
-    }  # fmt: skip
+from alexnet_exp.data.store.store import Store
+from tests.conftest import ComposeConfig
+from tests.test_doors import quiet_trainer
 
 
 def expected_train(module: StoreDataModule, epoch: int, count: int) -> list[tuple[Tensor, Tensor]]:
@@ -141,12 +118,10 @@ class Somebodys(L.LightningModule):
 
 
 @pytest.mark.parametrize("augmentation", ["crops_flips", "none"])
-def test_anybodys_module_trains_on_a_store(
-    compose_config, stores: Path, quiet: dict[str, Any], augmentation: str
-) -> None:
-    config = compose_config(*BASE, f"data.stores={stores}", f"augmentation={augmentation}")
-    module, data = Somebodys(resnet18(num_classes=5)), StoreDataModule(config)
-    trainer = L.Trainer(max_steps=2, limit_val_batches=1, **quiet)
+def test_anybodys_module_trains_on_a_store(sixty: ComposeConfig, augmentation: str) -> None:
+    module = Somebodys(resnet18(num_classes=5))
+    data = StoreDataModule(sixty(f"augmentation={augmentation}"))
+    trainer = quiet_trainer(max_steps=2, limit_val_batches=1)
     trainer.fit(module, datamodule=data)
     counts = data.store.counts
     train, val = torch.Size((8, 3, 32, 32)), torch.Size((counts["val"], 3, 32, 32))
@@ -159,14 +134,11 @@ def test_anybodys_module_trains_on_a_store(
     assert predicted.shape == (counts["test"], 5)
 
 
-def test_bf16_reaches_a_trainer_of_that_precision_alone(
-    compose_config, stores: Path, quiet: dict[str, Any]
-) -> None:
-    overrides = (*BASE, f"data.stores={stores}", "trainer.precision=bf16-mixed")
-    data = StoreDataModule(compose_config(*overrides))
+def test_bf16_reaches_a_trainer_of_that_precision_alone(sixty: ComposeConfig) -> None:
+    data = StoreDataModule(sixty("trainer.precision=bf16-mixed"))
     assert next(iter(data.train_dataloader()))[0].dtype == torch.float32
     module = Somebodys(nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 5)))
-    trainer = L.Trainer(max_steps=2, limit_val_batches=0, precision="bf16-mixed", **quiet)
+    trainer = quiet_trainer(max_steps=2, limit_val_batches=0, precision="bf16-mixed")
     trainer.fit(module, datamodule=data)
     assert {dtype for _, dtype in module.seen} == {torch.bfloat16}
 

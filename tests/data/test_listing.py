@@ -38,20 +38,15 @@ def packed(config: DataConfig) -> int:
     return len(prepare(config, progress=False).images)
 
 
-def test_a_large_source_is_listed_once(config: DataConfig, listed: list[Path]) -> None:
-    for _ in range(3):
-        assert packed(config) == 24
-    assert len(listed) == 1
-
-
-@pytest.mark.parametrize(("name", "value"), [("LARGE", 25), ("_SETTLED", 60 * 10**9)])
-def test_a_small_source_or_one_that_has_just_changed_is_listed_every_time(
-    config: DataConfig, listed: list[Path], monkeypatch: pytest.MonkeyPatch, name: str, value: int
+@pytest.mark.parametrize(("large", "settled", "times"), [(24, 0, 1), (25, 0, 3), (24, 60, 3)])
+def test_a_large_source_that_has_not_just_changed_is_listed_once(
+    config: DataConfig, listed: list[Path], monkeypatch, large: int, settled: int, times: int
 ) -> None:
-    monkeypatch.setattr(listing, name, value)
+    monkeypatch.setattr(listing, "LARGE", large)
+    monkeypatch.setattr(listing, "_SETTLED", settled * 10**9)
     for _ in range(3):
         assert packed(config) == 24
-    assert len(listed) == 3
+    assert len(listed) == times
 
 
 @pytest.mark.parametrize(

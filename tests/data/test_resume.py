@@ -2,13 +2,13 @@
 
 import json
 import random
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,8 +16,8 @@ import pytest
 from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.data.decode import resize_and_crop
 from alexnet_exp.data.store import packing
+from alexnet_exp.data.store.shards import Chunk, pack_chunk
 from alexnet_exp.data.store.store import prepare, store_path
-from alexnet_exp.errors import UserError
 from tests.data.drawn import SIZE, config_of, contents, encoded, folder_of, left, picture
 
 # Forks a process for each line it reads, which gets a signal at the n-th call that reaches the
@@ -96,20 +96,18 @@ def config(tmp_path: Path, request: pytest.FixtureRequest) -> DataConfig:
     return config_of(tmp_path, root, max_undecodable=0.1, encoding=request.param)
 
 
-def interrupt(config: DataConfig, chunk: int, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Pack, and interrupt it when a chunk is asked for; where it has been packed."""
-    pack_chunk = packing.pack_chunk
+def interrupt(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pack, and interrupt it after 25 images."""
 
-    def interrupted(source: object, config: DataConfig, start: int, stop: int) -> object:
-        if start >= 5 * chunk:
+    def interrupted(*given: Any) -> Chunk:
+        if given[2] >= 25:
             raise KeyboardInterrupt
-        return pack_chunk(source, config, start, stop)  # type: ignore[arg-type]
+        return pack_chunk(*given)
 
     with monkeypatch.context() as patched:
         patched.setattr(packing, "pack_chunk", interrupted)
         with pytest.raises(KeyboardInterrupt):
             prepare(config, progress=False)
-    return packing.partial_path(store_path(config))
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 2))])
@@ -143,14 +141,11 @@ def test_signals_stop_it_and_it_goes_on(
 def test_finished_shards_are_not_packed_again(
     config: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt(config, 5, monkeypatch)
-    packed: list[int] = []
-    pack_chunk = packing.pack_chunk
-    monkeypatch.setattr(
-        packing, "pack_chunk", lambda *given: (packed.append(given[2]), pack_chunk(*given))[1]
-    )
+    interrupt(config, monkeypatch)
+    counted = Mock(wraps=pack_chunk)
+    monkeypatch.setattr(packing, "pack_chunk", counted)
     store = prepare(config, progress=False)
-    assert sorted(packed) == list(range(20, 51, 5))
+    assert sorted(call.args[2] for call in counted.call_args_list) == list(range(20, 51, 5))
     images = store.images[store.indices("train")].astype(np.float64)
     np.testing.assert_allclose(store.mean, images.mean(axis=0), rtol=1e-6)
     pixels = images.reshape(-1, 3)
@@ -162,19 +157,9 @@ def test_finished_shards_are_not_packed_again(
 def test_what_is_left_of_another_source_is_not_taken_over(
     config: DataConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt(config, 5, monkeypatch)
-    first = tmp_path / "flowers" / "daisy" / "000.png"
+    interrupt(config, monkeypatch)
     other = picture(123456, (9, 9, 3))
-    first.write_bytes(encoded(other))
+    (tmp_path / "flowers" / "daisy" / "000.png").write_bytes(encoded(other))
     store = prepare(config, progress=False)
     np.testing.assert_array_equal(store.images[0], resize_and_crop(other, SIZE))
     assert left(config) == {store.path.name}
-
-
-@pytest.mark.parametrize("config", [Encoding.jpeg], indirect=True)
-def test_jpegs_are_estimated_before_the_first(
-    config: DataConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=51 * 700))
-    with pytest.raises(UserError, match=r"at 1 kB a JPEG, an estimate"):
-        prepare(config, progress=False)

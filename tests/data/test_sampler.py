@@ -43,17 +43,6 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
     assert batches(5, seed=1) == batches(5, seed=1)
 
 
-def test_first_place_is_taken_by_every_image_alike() -> None:
-    sampler = TrainSampler(IMAGES[:10], 5, 0)
-    counts = np.zeros(1000)
-    for epoch in range(4000):
-        sampler.set_epoch(epoch)
-        counts[next(iter(sampler))[0]] += 1
-    found = counts[IMAGES[:10]]
-    # Chi-square with 9 degrees of freedom: above 34 once in 10,000.
-    assert ((found - 400) ** 2 / 400).sum() < 34
-
-
 def test_batch_must_divide_by_the_processes() -> None:
     with pytest.raises(UserError, match=r"data\.batch_size=6 .* multiple of 4"):
         TrainSampler(IMAGES, 6, 0, 0, 4)

@@ -7,6 +7,7 @@ import struct
 import tarfile
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from torchvision.datasets import CIFAR10, FashionMNIST
 
 from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.data.sources.source import Item, Source, synthetic
+from alexnet_exp.data.sources.split import SPLITS
 from alexnet_exp.errors import UserError
 from tests.data.conftest import Serve
 from tests.data.drawn import config_of, encoded, folder_of, opened, picture
@@ -24,8 +26,10 @@ FLOWERS = {"daisy": 6, "rose": 5, "tulip": 4}
 FISH, DOG, BIRD = "n01440764", "n02119789", "n01530575"
 
 
-def counted(source: Source) -> Counter[tuple[str, str]]:
-    return Counter((source.classes[item.label], item.split) for item in source.items)
+def counted(source: Source) -> dict[str, list[int]]:
+    """Images of each class to train on, to choose by and to test."""
+    counts = Counter((source.classes[item.label], item.split) for item in source.items)
+    return {name: [counts[name, split] for split in SPLITS] for name in source.classes}
 
 
 def find(source: Source, name: str) -> Item:
@@ -44,9 +48,7 @@ def test_folder(tmp_path: Path) -> None:
         f"{name}/{i:03d}.png" for name, count in FLOWERS.items() for i in range(count)
     )
     assert all(item.name.startswith(source.classes[item.label]) for item in source.items)
-    for name, count in FLOWERS.items():
-        for split, expected in (("train", count - 2), ("val", 1), ("test", 1)):
-            assert counted(source)[name, split] == expected
+    assert counted(source) == {name: [count - 2, 1, 1] for name, count in FLOWERS.items()}
     np.testing.assert_array_equal(source.load(find(source, "rose/002.png")), picture(1002))
 
 
@@ -67,6 +69,7 @@ def test_archive_holds_what_the_folder_holds(tmp_path: Path, kind: str) -> None:
             packed.add(root, "./flower_photos")
     source = opened(config_of(tmp_path, archive))
     assert source.items == plain.items
+    assert source.fingerprint == plain.fingerprint
     for item in source.items:
         np.testing.assert_array_equal(source.load(item), plain.load(item))
 
@@ -81,32 +84,24 @@ def test_members_outside_the_archive_are_ignored(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("escaped"))
 
 
-def test_links_that_lead_in_a_circle_are_left_out(tmp_path: Path) -> None:
+def test_links_are_followed_but_where_they_lead_nowhere_or_in_a_circle(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "flowers", FLOWERS)
-    before = [item.name for item in opened(config_of(tmp_path, root)).items]
-    (root / "rose" / "round.png").symlink_to("round.png")
-    (root / "rose" / "up").symlink_to("..")
-    (root / "self").symlink_to(".")
-    assert [item.name for item in opened(config_of(tmp_path, root)).items] == before
-
-
-@pytest.mark.parametrize("mode", ["w", "w:gz"])
-def test_links_in_an_archive_are_followed(tmp_path: Path, mode: str) -> None:
-    root = folder_of(tmp_path / "flowers", FLOWERS)
+    before = {item.name for item in opened(config_of(tmp_path, root)).items}
     os.link(root / "rose" / "001.png", root / "rose" / "hard.png")
     (root / "rose" / "soft.png").symlink_to("../daisy/002.png")
     (root / "rose" / "again.png").symlink_to("soft.png")
     (root / "rose" / "nowhere.png").symlink_to("gone.png")
     (root / "rose" / "round.png").symlink_to("round.png")
-    with tarfile.open(tmp_path / "flowers.tar", mode) as packed:
+    (root / "rose" / "up").symlink_to("..")
+    (root / "self").symlink_to(".")
+    archive = tmp_path / "flowers.tar"
+    with tarfile.open(archive, "w:gz") as packed:
         packed.add(root, "flowers")
-    source = opened(config_of(tmp_path, tmp_path / "flowers.tar"))
-    folder = opened(config_of(tmp_path, root))
-    assert [item.name for item in source.items] == [item.name for item in folder.items]
-    for name, seed in (("hard", 1001), ("soft", 2), ("again", 2)):
-        loaded = source.load(find(source, f"rose/{name}.png"))
-        np.testing.assert_array_equal(loaded, picture(seed))
-    assert source.fingerprint == folder.fingerprint
+    links = {"rose/hard.png": 1001, "rose/soft.png": 2, "rose/again.png": 2}
+    for source in (opened(config_of(tmp_path, place)) for place in (root, archive)):
+        assert {item.name for item in source.items} == before | links.keys()
+        for name, seed in links.items():
+            np.testing.assert_array_equal(source.load(find(source, name)), picture(seed))
 
 
 def test_doubles_are_on_one_side_and_counted(tmp_path: Path) -> None:
@@ -132,8 +127,7 @@ def test_one_given_split_is_for_testing(tmp_path: Path, held_out: str, layout: L
     folder_of(tmp_path / "data" / held_out, {"a": 3, "b": 2}, seed=2)
     shutil.copy(tmp_path / "data/train/a/000.png", tmp_path / "data" / held_out / "b/copy.png")
     source = opened(config_of(tmp_path, tmp_path / "data", layout))
-    for name, counts in (("a", [18, 2, 3]), ("b", [9, 1, 3])):
-        assert [counted(source)[name, split] for split in ("train", "val", "test")] == counts
+    assert counted(source) == {"a": [18, 2, 3], "b": [9, 1, 3]}
     assert all(item.name.startswith(held_out) == (item.split == "test") for item in source.items)
     assert source.doubles["doubles_across_splits"] == 1
 
@@ -143,7 +137,7 @@ def test_three_given_splits_stay(tmp_path: Path) -> None:
         folder_of(tmp_path / "data" / split, {"a": 3 + seed, "b": 1}, seed=seed)
     source = opened(config_of(tmp_path, tmp_path / "data"))
     assert all(item.split == item.name.split("/")[0] for item in source.items)
-    assert counted(source)["a", "test"] == 5
+    assert counted(source) == {"a": [3, 4, 5], "b": [1, 1, 1]}
 
 
 def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
@@ -155,8 +149,7 @@ def test_mistakes_in_folders_are_named(tmp_path: Path) -> None:
     assert f"data.root={tmp_path}/none does not exist" in message(tmp_path / "none")
     (tmp_path / "empty").mkdir()
     assert "empty holds no images" in message(tmp_path / "empty")
-    one = folder_of(tmp_path / "one", {"daisy": 4})
-    assert "holds 1 class folders" in message(one)
+    assert "holds 1 class folders" in message(folder_of(tmp_path / "one", {"daisy": 4}))
     bare = folder_of(tmp_path / "bare", {"daisy": 4, "rose": 4})
     (bare / "tulip").mkdir()
     assert f"class folder {bare}/tulip holds no images" in message(bare)
@@ -189,11 +182,7 @@ def test_imagenet_val_is_the_test_split(tmp_path: Path) -> None:
     (root / "test").mkdir()
     (root / "test" / "ILSVRC2012_test_00000001.JPEG").write_bytes(encoded(picture(1)))
     source = opened(config_of(tmp_path, tmp_path / "kaggle", Layout.imagenet))
-    assert counted(source) == {
-        (wnid, split): {"train": 9, "val": 1, "test": 2}[split]
-        for wnid in (FISH, DOG, BIRD)
-        for split in ("train", "val", "test")
-    }
+    assert counted(source) == {wnid: [9, 1, 2] for wnid in (FISH, BIRD, DOG)}
     assert find(source, f"val/{BIRD}/ILSVRC2012_val_00000001.JPEG").split == "test"
 
 
@@ -257,26 +246,27 @@ def test_bad_tables_are_named(tmp_path: Path, files: dict[str, str], expected: s
     assert expected in str(caught.value)
 
 
+def md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes()).hexdigest()
+
+
 def cifar_batches(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """cifar-10-batches-py with 20 images in each file, packed, and taken for the real one."""
     folder = root / "cifar-10-batches-py"
     folder.mkdir(parents=True)
-    lists: dict[str, list[list[str]]] = {"train_list": [], "test_list": []}
-    for seed, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+    names = [name for name, _ in CIFAR10.train_list + CIFAR10.test_list]
+    for seed, name in enumerate(names):
         rows = picture(seed, (20, 3 * 32 * 32))
         content = pickle.dumps({"data": rows, "labels": [i % 2 for i in range(20)]})
         (folder / name).write_bytes(content)
-        part = lists["test_list" if name == "test_batch" else "train_list"]
-        part.append([name, hashlib.md5(content).hexdigest()])
-    names = pickle.dumps({"label_names": ["cat", "dog"]})
-    (folder / "batches.meta").write_bytes(names)
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": ["cat", "dog"]}))
     with tarfile.open(root / "cifar-10-python.tar.gz", "w:gz") as packed:
         packed.add(folder, folder.name)
-    checksum = hashlib.md5((root / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
-    for key, part in lists.items():
-        monkeypatch.setattr(CIFAR10, key, part)
-    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": hashlib.md5(names).hexdigest()})
-    monkeypatch.setattr(CIFAR10, "tgz_md5", checksum)
+    *train, test = [[name, md5(folder / name)] for name in names]
+    monkeypatch.setattr(CIFAR10, "train_list", train)
+    monkeypatch.setattr(CIFAR10, "test_list", [test])
+    monkeypatch.setattr(CIFAR10, "meta", CIFAR10.meta | {"md5": md5(folder / "batches.meta")})
+    monkeypatch.setattr(CIFAR10, "tgz_md5", md5(root / "cifar-10-python.tar.gz"))
     return root
 
 
@@ -293,14 +283,10 @@ def test_cifar_batches(
         monkeypatch.setattr(CIFAR10, "url", f"{serve(root)}/{archive.name}")
         given = None
     source = opened(config_of(tmp_path, given, Layout.cifar10))
-    assert counted(source) == {
-        (name, split): {"train": 45, "val": 5, "test": 10}[split]
-        for name in ("cat", "dog")
-        for split in ("train", "val", "test")
-    }
+    assert counted(source) == {"cat": [45, 5, 10], "dog": [45, 5, 10]}
     item = find(source, "train/00027")  # the eighth of the second file
     assert item.label == 1
-    planes = picture(1, (20, 3 * 32 * 32))[7].reshape(3, 32, 32)
+    planes = picture(1, (20, 3, 32, 32))[7]
     np.testing.assert_array_equal(source.load(item), planes.transpose(1, 2, 0))
 
 
@@ -308,8 +294,8 @@ def test_cifar_batches(
 def test_other_cifar_batches_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    with monkeypatch.context() as patched:
-        root = cifar_batches(tmp_path / "data", patched)
+    root = cifar_batches(tmp_path / "data", monkeypatch)
+    monkeypatch.undo()
     shutil.rmtree(root / "cifar-10-batches-py")
     source = opened(config_of(tmp_path, root / name, Layout.cifar10))
     with pytest.raises(UserError, match="cifar-10-batches-py is incomplete or damaged, by its che"):
@@ -326,10 +312,7 @@ def fashion(root: Path) -> list[tuple[str, str]]:
             header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
             packed = gzip.compress(header + array.tobytes())
             (raw / f"{prefix}-{name}-ubyte.gz").write_bytes(packed)
-    return [
-        (name, hashlib.md5((raw / name).read_bytes()).hexdigest())
-        for name, _ in FashionMNIST.resources
-    ]
+    return [(name, md5(raw / name)) for name, _ in FashionMNIST.resources]
 
 
 @pytest.mark.parametrize("way", ["packed", "unpacked", "downloaded"])
@@ -348,8 +331,7 @@ def test_fashion_mnist(
     given = None if way == "downloaded" else root
     source = opened(config_of(tmp_path, given, Layout.fashion_mnist, channels=1))
     assert source.classes[9] == "Ankle boot"
-    splits = Counter(item.split for item in source.items)
-    assert splits == {"train": 50, "val": 10, "test": 20}
+    assert counted(source) == {name: [5, 1, 2] for name in source.classes}
     item = find(source, "test/00013")
     assert item.label == 3
     np.testing.assert_array_equal(source.load(item)[:, :, 0], picture(2, (20, 28, 28))[13])
@@ -365,14 +347,15 @@ def test_damaged_fashion_mnist_is_named(tmp_path: Path) -> None:
 
 
 def test_drawn_flowers() -> None:
-    source = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=3))
+    config = DataConfig(synthetic_images=50, image_size=32, synthetic_seed=3)
+    source = opened(config)
     assert source.classes == list(synthetic.CLASSES)
-    assert set(counted(source).values()) == {8, 1}
+    assert counted(source) == {name: [8, 1, 1] for name in source.classes}
     item = source.items[7]
     assert item.label == 7 % len(synthetic.CLASSES)
     np.testing.assert_array_equal(source.load(item), synthetic.draw(7, 3, 32))
-    other = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=4))
+    other = opened(replace(config, synthetic_seed=4))
     assert other.fingerprint != source.fingerprint
-    gray = opened(DataConfig(synthetic_images=50, image_size=32, synthetic_seed=3, channels=1))
+    gray = opened(replace(config, channels=1))
     luma = source.load(item) @ np.array([0.299, 0.587, 0.114])
     np.testing.assert_allclose(gray.load(item)[:, :, 0], luma, atol=0.51)

@@ -8,16 +8,10 @@ import pytest
 import torch
 
 from alexnet_exp.data.store.images import Images
-from alexnet_exp.data.store.store import Store, prepare
+from alexnet_exp.data.store.store import Store
 from alexnet_exp.data.stream import Stream
 
 CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module", params=["raw", "jpeg"])
-def store(request: pytest.FixtureRequest, tiny) -> Store:
-    config = tiny("data.synthetic_images=60", f"data.encoding={request.param}")
-    return prepare(config.data, progress=False)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
