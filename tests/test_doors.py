@@ -179,9 +179,9 @@ def test_a_validated_classifier_trains_and_clips(compose_config, precision: Any,
     clipping = {} if own else {"gradient_clip_val": 1e-3}
     loader = DataLoader([(torch.randn(3, 32, 32), i % 3) for i in range(8)], batch_size=8)
     classifier = Classifier(config, ["a", "b", "c"])
-    trainer(precision=precision).validate(classifier, loader, verbose=False)
+    quiet_trainer(precision=precision).validate(classifier, loader, verbose=False)
     before = nn.utils.parameters_to_vector(classifier.parameters()).double()
-    trainer(max_steps=1, precision=precision, **clipping).fit(classifier, loader, loader)
+    quiet_trainer(max_steps=1, precision=precision, **clipping).fit(classifier, loader, loader)
     moved = nn.utils.parameters_to_vector(classifier.parameters()).double() - before
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 

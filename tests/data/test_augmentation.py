@@ -117,7 +117,8 @@ def test_the_compiled_way_gives_the_same_bits(
     images, index = random_images(40, SIDE, channels), torch.arange(100, 140)
     found, expected = (augmented(one, images, index, 3, dtype) for one in (fast, slow))
     assert torch.equal(found, expected)
-    assert found.dtype == dtype
+    assert found.dtype == expected.dtype == dtype
+    assert all(out.is_contiguous(memory_format=torch.channels_last) for out in (found, expected))
 
 
 @pytest.mark.parametrize("fields", [ALL, {**ALL, "min_scale": 0.3}])
@@ -202,7 +203,10 @@ def test_ten_views_are_corners_center_and_their_mirrors(input_size: int) -> None
     for top, left in ((slack // 2,) * 2, (0, 0), (0, slack), (slack, 0), (slack, slack)):
         view = centered[:, :, top : top + input_size, left : left + input_size]
         expected += [view, view.flip(3)]
-    assert torch.equal(cutter.views(images, Views.ten), torch.stack(expected, 1))
+    ten = cutter.views(images, Views.ten)
+    assert torch.equal(ten, torch.stack(expected, 1))
+    assert ten.dtype == torch.float32
+    assert ten.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
     assert torch.equal(cutter.views(images, Views.one), expected[0])
     off = augmentation(mean, input_size=input_size)
     assert torch.equal(augmented(off, images, torch.arange(4), 3), expected[0])
@@ -248,6 +252,7 @@ def test_resized_crops_of_the_whole_image_are_the_image() -> None:
     out = augmented(cropper, images, torch.arange(6), 0)
     expected = (images.float() - mean).permute(0, 3, 1, 2)
     torch.testing.assert_close(out, expected, rtol=0, atol=1e-3)
+    assert out.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_without_crops_min_scale_does_nothing() -> None:
@@ -287,21 +292,6 @@ def test_scale_multiplies_what_the_network_sees() -> None:
     plain, scaled = augmentation(mean, **ALL), augmentation(mean, **ALL, scale=1 / 64)
     assert torch.equal(augmented(scaled, images, index, 0) * 64, augmented(plain, images, index, 0))
     assert torch.equal(scaled.views(images, Views.ten) * 64, plain.views(images, Views.ten))
-
-
-@pytest.mark.parametrize("fields", [{}, ALL, {**ALL, "min_scale": 0.3}, {"scale": 0.5}])
-@pytest.mark.parametrize("channels", [1, 3])
-def test_outputs_are_float32_in_channels_last_memory(fields: dict[str, Any], channels: int) -> None:
-    images = random_images(4, channels=channels)
-    covariance = COVARIANCE[:channels, :channels]
-    cutter = augmentation(random_mean(channels=channels), covariance, **fields)
-    out = augmented(cutter, images, torch.arange(4), 0)
-    assert out.dtype == torch.float32
-    assert out.shape == (4, channels, SIZE, SIZE)
-    assert out.is_contiguous(memory_format=torch.channels_last)
-    found = cutter.views(images, Views.ten)
-    assert found.dtype == torch.float32
-    assert found.flatten(0, 1).is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("upscale_to", [None, 6])
