@@ -48,7 +48,7 @@ def wandb_records(part: Path) -> Iterator[Any]:
 
 def _finished_records(part: Path) -> list[Any]:
     """All records, once W&B's own process, which may write a little longer, is done."""
-    for _ in range(200):
+    for _ in range(600):
         records = list(wandb_records(part))
         if any(record.WhichOneof("record_type") == "exit" for record in records):
             return records
