@@ -92,7 +92,6 @@ def test_runs_are_grouped_by_experiment_with_mean_and_spread(command: Command) -
     [
         ([], "entity=<your team or user at W&B>"),
         (["entiti=team"], "entiti=team: did you mean entity=...?"),
-        (["team"], "team: did you mean"),
         (["entity="], "entity=: did you mean entity=...?"),
     ],
 )

@@ -70,16 +70,6 @@ def test_one_command_repeats_both_sides(tmp_path, made) -> None:
     )
 
 
-def test_sides_with_other_overrides_have_two_commands(tmp_path, made) -> None:
-    made("baseline", "optim.lr=0.1")
-    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=0)
-    made("tanh", "+experiment=tanh", "optim.lr=0.2", seed=1)
-    assert command(read_all(tmp_path)) == (
-        f"{TRAIN} optim.lr=0.1 +experiment=baseline seed=0"
-        f" && {PLAIN} optim.lr=0.2 +experiment=tanh seed=0,1"
-    )
-
-
 def test_several_experiments_at_once_are_chosen_again(tmp_path, made) -> None:
     made("two", "+experiment=[no_dropout,no_lrn]")
     made("by_name", "+experiment=[no_dropout,no_lrn]", recorded=["seed=1"], seed=1)
@@ -176,17 +166,9 @@ def test_presets_get_the_folder_of_their_data(tmp_path, made) -> None:
     assert "data.root" not in found["level_2010_ten/top1"]
 
 
-def sweep_job(overrides, experiment):
-    folder = f"/w/elsewhere/{experiment}/seed_0"
-    words = [*overrides, "seed=0", "hydra.mode=RUN", f"hydra.run.dir='{folder}'"]
-    return [f"+experiment={experiment}", *words]
-
-
-def test_it_goes_to_the_sweep_of_the_baseline_where_nothing_is_in_the_way(tmp_path, made) -> None:
-    overrides = ["evaluation.views=one"]
-    made("a", *overrides, recorded=sweep_job(overrides, "baseline"))
-    refused = [*overrides, "optim.lr=0.3"]
-    made("b", *refused, "+experiment=no_lrn", recorded=sweep_job(refused, "no_lrn"))
+def test_it_goes_to_the_sweep_of_the_baseline_where_nothing_is_in_the_way(tmp_path, swept) -> None:
+    swept(Path("/w/elsewhere"), "baseline", "evaluation.views=one")
+    swept(Path("/w/elsewhere"), "no_lrn", "evaluation.views=one", "optim.lr=0.3")  # refused
     found = missing(tmp_path)
     given = f"{PLAIN} evaluation.views=one"
     assert found["no_crops/top1"] == (

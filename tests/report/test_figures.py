@@ -10,7 +10,6 @@ from alexnet_exp.report import curves
 from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.curves import activation_cells
 from alexnet_exp.report.drawing import Figure
-from alexnet_exp.report.findings import Report
 from alexnet_exp.report.forest import differences
 from alexnet_exp.report.plots import figures
 from tests.report import drawn_report as drawn
@@ -67,18 +66,15 @@ def test_forest_plot_says_which_are_smaller() -> None:
 
 
 def test_one_seed_has_a_point_without_a_bar() -> None:
-    def bars(report: Report) -> int:
-        forest = differences(report, Metric.top1)
-        assert ("one seed" in forest.caption) == (len(report.cells[0].runs) == 1)
-        return forest.svg.count("stroke-width: 1.6")
-
-    assert bars(drawn.small(5)) == 1
-    assert bars(drawn.small(1)) == 0
+    for seeds, bars in ((5, 1), (1, 0)):
+        forest = differences(drawn.small(seeds), Metric.top1)
+        assert ("one seed" in forest.caption) == (seeds == 1)
+        assert forest.svg.count("stroke-width: 1.6") == bars
 
 
 def test_a_far_row_does_not_squeeze_the_others(big: dict[str, Figure]) -> None:
     ticks = [text for text in texts(big["differences-top1"].svg) if re.fullmatch(r"\+\d+", text)]
-    assert max(map(int, ticks)) < 15  # the logistic costs 22 points
+    assert max(map(int, ticks)) < 15  # no crops cost 22 points
 
 
 def test_learning_curves_have_a_panel_for_each_changed_network(big: dict[str, Figure]) -> None:

@@ -22,14 +22,6 @@ def test_factor_fields_are_those_that_the_experiment_sets() -> None:
     assert factor_fields("baseline") == {}
     assert factor_fields("no_lrn") == {"model.normalization": "lrn"}
     assert factor_fields("no_dropout") == {"model.dropout": 0.5}
-    assert factor_fields("one_gpu") == {
-        "model.name": "paper",
-        "model.towers": 2,
-        "model.conv.conv1.channels": 96,
-        "model.conv.conv2.channels": 256,
-        "model.conv.conv3.channels": 384,
-        "model.conv.conv4.channels": 384,
-    }
     assert factor_fields("no_dropout+no_lrn") == {
         "model.dropout": 0.5, "model.normalization": "lrn",
     }  # fmt: skip

@@ -56,9 +56,6 @@ def test_a_difference_is_that_of_the_paired_images(tmp_path, made) -> None:
     assert "the published +1.37 lies below the interval" in found.note
     assert "published for ILSVRC-2012 validation, ten views, measured on synthetic" in found.note
     assert found.synthetic
-    assert found.command == (
-        "python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2,3,4"
-    )
     even = np.arange(IMAGES) % 2 == 0  # whose label is not among the five best either
     assert top5.difference == pytest.approx(np.mean(changed & even) - np.mean(base & even))
 
@@ -200,7 +197,6 @@ def test_views_compare_center_and_ten_views_of_the_same_runs(tmp_path, made) -> 
     assert found.baseline == pytest.approx(np.mean([base_wrong(seed) for seed in SEEDS]))
     assert found.changed == pytest.approx(center)
     assert found.verdict is Verdict.reproduced
-    assert found.command == "python -m alexnet_exp.train -m +experiment=baseline seed=0,1,2,3,4"
 
 
 def cifar(made, name, *overrides, rate, epochs):
@@ -343,7 +339,6 @@ def test_the_command_writes_and_shows_and_needs_no_torch(tmp_path, made) -> None
         (["runs={}/empty"], "no finished run in it"),
         (["runs={}", "output=/dev/null/there"], "set output=<another folder>"),
         (["rums=a"], "did you mean runs?"),
-        (["a/b"], "have the form"),
         (["runs="], "have the form"),
     ],
 )

@@ -107,15 +107,11 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
 @pytest.mark.parametrize(
     ("file", "field", "value"),
     [
-        ("result.json", "metrics", {"test/top1_error": "0.5"}), ("result.json", "seed", "0"),
-        ("result.json", "epochs", 0), ("result.json", "epochs", 2.5),
-        ("result.json", "synthetic", 1), ("result.json", "train_seconds", True),
-        ("result.json", "data", None), ("result.json", "devices", [0, 1]),
-        ("environment.json", "gpus", "H200"), ("environment.json", "command", {}),
-        ("environment.json", "versions", []), ("config.yaml", "seed", "x"),
-        ("config.yaml", "experiment", ["no_lrn"]), ("config.yaml", "trainer", [1]),
-        ("config.yaml", "trainer", {"num_nodes": "two"}), ("config.yaml", "optim", {"lr": "fast"}),
-        ("config.yaml", "model", {"name": 5}),
+        ("result.json", "metrics", {"test/top1_error": "0.5"}), ("result.json", "epochs", 0),
+        ("result.json", "epochs", 2.5), ("result.json", "train_seconds", True),
+        ("result.json", "data", None), ("environment.json", "gpus", "H200"),
+        ("environment.json", "command", {}), ("config.yaml", "seed", "x"),
+        ("config.yaml", "trainer", {"num_nodes": "two"}), ("config.yaml", "trainer", [1]),
     ],
 )  # fmt: skip
 def test_a_field_of_another_type_is_refused_by_its_file(tmp_path, made, file, field, value) -> None:

@@ -1,7 +1,5 @@
 """Intervals and tests, against other formulas and on simulated runs whose true error is known."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -246,8 +244,6 @@ def test_holm() -> None:
     assert holm([0.5, 0.9, 0.4]) == [1.0, 1.0, 1.0]
     assert holm([0.02]) == [0.02]
     assert holm([]) == []
-    adjusted = sorted(holm(list(np.random.default_rng(0).random(30) ** 4)))
-    assert all(low <= high for low, high in pairwise(adjusted))
 
 
 def test_mean_over_seeds() -> None:

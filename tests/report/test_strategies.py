@@ -97,14 +97,6 @@ def test_hardware_names_strategy_and_devices() -> None:
     assert Placement("fsdp", 2).over("H200", False) == "fsdp, 2 processes on H200"
 
 
-def test_gradients_in_bf16_are_another_configuration(tmp_path, made) -> None:
-    made("whole", *TWO)
-    made("half", *TWO, "strategy.bf16_gradients=true")
-    assert {cell.context for cell in make_report(tmp_path).cells} == {
-        "strategy.bf16_gradients=false", "strategy.bf16_gradients=true",
-    }  # fmt: skip
-
-
 def timed(made, seconds_two, seconds_one, one_device=H200, two_devices=H200):
     """Two towers on two devices and the one-GPU network, with the seconds of three epochs."""
     sides = (("two_gpus", seconds_two, two_devices), ("one_gpu", seconds_one, one_device))
@@ -136,20 +128,6 @@ def test_time_is_the_ratio_of_seconds_per_epoch_paired_by_seed(tmp_path, made) -
     assert "+experiment=two_gpus,one_gpu" in found.command
     errors = [f for f in make_report(tmp_path).findings if f.claim.name == "one_gpu/top1"]
     assert errors[0].seeds == SEEDS
-
-
-@pytest.mark.parametrize(
-    ("one", "verdict", "note"),
-    [
-        ((24.0, 27.0, 25.5), Verdict.contradicted, "no figure was published"),
-        ((28.0, 36.0, 34.0), Verdict.not_resolved, "would resolve the observed ratio of 1.0"),
-    ],
-)
-def test_two_towers_may_take_longer_or_the_same_time(tmp_path, made, one, verdict, note) -> None:
-    timed(made, (30.0, 33.0, 31.5), one)
-    found = time_finding(tmp_path)
-    assert found.verdict is verdict
-    assert note in found.note
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,9 @@ def test_markdown_has_every_claim_with_its_figures(tmp_path: Path) -> None:
         assert f"| {100 * finding.difference:+.1f} points | [{100 * finding.low:+.1f}," in line
         assert finding.claim.figure_text.replace(">", "&gt;") in line
         assert f"**{finding.verdict}**" in line
-    assert "n/a (top-5 error on five classes or fewer): no LRN, top-5; net of one GPU" in text
-    assert "### Not run\n\n- without conv3, top-5; without conv4, top-5 (no such run)\n" in text
+    assert "n/a (top-5 error on five classes or fewer): no LRN, top-5; center view for ten" in text
+    not_run = "one-GPU network, top-5; towers apart at conv3, top-5 (no such run)"
+    assert f"### Not run\n\n- {not_run}\n" in text
     assert "also optim.lr differs" in text
     assert "unfinished, epoch 12 of 60" in text
     assert "fractions" in text

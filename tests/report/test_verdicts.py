@@ -43,13 +43,14 @@ def judged(name: str, low: float, high: float, seeds: int = 5, **more: Any) -> F
         ("tanh/epochs", 1.1, 1.5, Verdict.reproduced, Size.smaller),
         ("tanh/epochs", 7.0, 9.0, Verdict.reproduced, Size.larger),
         ("tanh/epochs", 5.0, 7.0, Verdict.reproduced, None),
+        ("one_gpu/time", 0.7, 0.9, Verdict.contradicted, None),
     ],
 )
 def test_the_sign_decides_and_the_size_is_said(name, low, high, verdict, size) -> None:
     found = judged(name, low, high)
     assert (found.verdict, found.size) == (verdict, size)
     assert ("the sign alone decides" in found.note) == (
-        name in ("no_dropout/top1", "no_crops/top1")
+        name in ("no_dropout/top1", "no_crops/top1", "one_gpu/time")
     )
 
 
@@ -95,6 +96,8 @@ def test_a_ratio_that_is_not_resolved_says_how_many_seeds_would() -> None:
     found = judged("tanh/epochs", 0.9, 1.2, log_deviation=0.1, **ratio)
     assert "these seeds would show the published ratio of 6" in found.note
     assert found.size is Size.smaller
+    found = judged("one_gpu/time", 0.9, 1.3, log_deviation=0.1, **ratio)
+    assert "would resolve the observed ratio of 1.1" in found.note
 
 
 def test_numbers_that_would_resolve_are_rounded() -> None:
