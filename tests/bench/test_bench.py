@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 
@@ -37,7 +37,7 @@ Command = Callable[..., tuple[int, str]]
 def command(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stores: Path,
     capsys: pytest.CaptureFixture[str],
-) -> Iterator[Command]:  # fmt: skip
+) -> Command:  # fmt: skip
     """The command in an empty folder; gives exit code and output."""
     monkeypatch.chdir(tmp_path)
 
@@ -50,10 +50,7 @@ def command(
             return int(stop.code or 0), "".join(capsys.readouterr())
         return 0, "".join(capsys.readouterr())
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # more would wait for each other where the cores are busy
-    yield run
-    torch.set_num_threads(threads)
+    return run
 
 
 def test_parts_are_recorded_and_others_kept(

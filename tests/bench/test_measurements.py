@@ -28,31 +28,27 @@ from alexnet_exp.training.settle import make_trainer
 from tests.conftest import ComposeConfig
 
 
-def test_window_counts_steps_after_the_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(clock.time, "perf_counter", lambda: now)
-    window = Window(10.0, torch.device("cpu"), warm_up=2)
-    # Two steps and a fifth of the window: the clock starts at the third tick, 3 s after the first.
-    for images, at, over in (
-        (100, 1, False), (100, 2, False), (100, 4, False),
-        (8, 9, False), (8, 13, False), (4, 14, True),
-    ):  # fmt: skip
+@pytest.mark.parametrize(
+    ("seconds", "warm_up", "ticks", "steps", "speed"),
+    [
+        # Two steps and a fifth of the window: the clock starts 3 s after the first tick.
+        (10, 2, [(100, 1), (100, 2), (100, 4), (8, 9), (8, 13), (4, 14)], 3, 20 / 10),
+        # Slow steps warm up for two of them alone.
+        (2, 4, [(100, 6), (100, 12), (12, 18)], 1, 12 / 6),
+    ],
+)
+def test_window_counts_steps_after_the_warm_up(
+    seconds: float, warm_up: int, ticks: list[tuple[int, float]], steps: int, speed: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    window = Window(seconds, torch.device("cpu"), warm_up)
+    for images, now in ticks:
         with pytest.raises(RuntimeError, match="ended before"):
             _ = window.images_per_second
-        now = float(at)
-        assert window.tick(images) is over
-    assert window.steps == 3
-    assert window.images_per_second == pytest.approx(20 / 10)
-
-
-def test_slow_steps_warm_up_for_two_of_them_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 0.0
-    monkeypatch.setattr(clock.time, "perf_counter", lambda: now)
-    window = Window(2.0, torch.device("cpu"), warm_up=4)
-    for images, at, over in ((100, 6, False), (100, 12, False), (12, 18, True)):
-        now = float(at)
-        assert window.tick(images) is over
-    assert window.images_per_second == pytest.approx(12 / 6)
+        monkeypatch.setattr(clock.time, "perf_counter", lambda now=now: now)
+        assert window.tick(images) is ((images, now) == ticks[-1])
+    assert window.steps == steps
+    assert window.images_per_second == pytest.approx(speed)
 
 
 def test_measurements_take_turns_as_long_as_their_share_of_time_lasts(

@@ -1,21 +1,19 @@
 """Networks by name, as a notebook builds them."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 
-from alexnet_exp.config import Config
 from alexnet_exp.config.model import LRNConfig, ModelConfig, Normalization
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.presets import preset
+from tests.conftest import ComposeConfig
 
 
 def test_the_defaults_are_the_paper() -> None:
     assert preset("paper") == ModelConfig(classes=1000, input_channels=3)
 
 
-def test_fields_are_changed_as_on_a_command_line(compose_config: Callable[..., Config]) -> None:
+def test_fields_are_changed_as_on_a_command_line(compose_config: ComposeConfig) -> None:
     changed = preset(
         "caffenet", classes=10, input_channels=1, normalization="pair", fc=[512],
         lrn={"alpha": 5e-4}, conv={"conv3": {"channels": 100, "pool": "avg"}},

@@ -31,10 +31,7 @@ DEEP = dict.fromkeys(("conv3", "conv4", "conv5"), 0.03)
     ],
 )  # fmt: skip
 def test_initial_weights(
-    model_of: ModelOf,
-    overrides: str,
-    spreads: dict[str, float] | str,
-    biases: dict[str, float],
+    model_of: ModelOf, overrides: str, spreads: dict[str, float] | str, biases: dict[str, float]
 ) -> None:
     torch.manual_seed(0)
     config = model_of(*overrides.split(), "model.width=0.25", "model.input_size=128")

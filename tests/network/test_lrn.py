@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,8 +64,7 @@ def test_autocast_does_not_round_float32() -> None:
     norm = LocalResponseNorm(16, 2)
     with torch.autocast("cpu", torch.bfloat16):
         out = norm(x)
-    assert out.dtype == torch.float32
-    assert torch.equal(out, norm(x))
+    torch.testing.assert_close(out, norm(x), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
@@ -111,19 +112,13 @@ def test_even_size_is_refused() -> None:
         LocalResponseNorm(8, size=4)
 
 
-@pytest.mark.parametrize("size", [3, 5])
-def test_within_map_norm_equals_the_formula(size: int) -> None:
+@pytest.mark.parametrize("given", [(3, 0.04, 0.6, 1.25), (5, 0.04, 0.6, 1.25), ()])
+def test_within_map_norm_equals_the_formula(given: tuple[Any, ...]) -> None:
+    size, scale, power, k = given or (5, 1e-3, 0.75, 1.0)  # those of the authors' code
     x = maps(2, 3, 6, 7)
     windows = nn.functional.unfold(x**2, size, padding=size // 2).view(2, 3, size**2, 6, 7)
-    expected = x / (1.25 + 0.04 / size**2 * windows.sum(2)) ** 0.6
-    norm = WithinMapNorm(size, scale=0.04, power=0.6, k=1.25)
-    torch.testing.assert_close(norm(x), expected, rtol=1e-12, atol=1e-12)
-
-
-def test_within_map_norm_has_the_constants_of_the_authors_code() -> None:
-    x = torch.full((1, 1, 5, 5), 60.0, dtype=torch.float64)
-    expected = 60 / (1 + 1e-3 / 25 * 25 * 60**2) ** 0.75
-    assert WithinMapNorm()(x)[0, 0, 2, 2].item() == pytest.approx(expected, rel=1e-12)
+    expected = x / (k + scale / size**2 * windows.sum(2)) ** power
+    torch.testing.assert_close(WithinMapNorm(*given)(x), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_within_map_norm_keeps_bf16_and_channels_last() -> None:

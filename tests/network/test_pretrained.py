@@ -31,8 +31,9 @@ def test_torchvision_preset_has_the_modules_of_torchvision(model_of: ModelOf) ->
     with torch.device("meta"):
         theirs = torchvision.models.alexnet()
     ours = on_meta(model_of("model=torchvision"))
-    for mine, other in ((ours.features, theirs.features), (ours.classifier, theirs.classifier)):
-        assert [repr(module) for module in mine] == [repr(module) for module in other]
+    assert [repr(module) for module in (*ours.features, *ours.classifier)] == [
+        repr(module) for module in (*theirs.features, *theirs.classifier)
+    ]
 
 
 def state_of(classes: int = 1000) -> dict[str, Tensor]:

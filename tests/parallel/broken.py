@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.training import StrategyConfig, StrategyName, TrainerConfig
 from alexnet_exp.errors import DivergedError, UserError
 
 ERRORS = {
@@ -33,7 +32,6 @@ def break_down(config: Config, folder: Path) -> dict[str, Any]:
     from alexnet_exp.parallel.watch import expect_progress
 
     here = place(config)
-    assert here is not None
     with meet(config, here):
         expect_progress(config.strategy.timeout)
         gather(here.rank)
@@ -63,9 +61,3 @@ def train_badly(config: Config, folder: Path) -> dict[str, Any]:
     if rank == os.environ["RANK"]:
         setattr(Watch, where, lambda *args: (begin(*args), fault(what)))
     return train(config, folder)
-
-
-def two(timeout: float = 40.0) -> Config:
-    """Two processes on the CPU."""
-    trainer = TrainerConfig(accelerator="cpu", devices=2, progress=False)
-    return Config(strategy=StrategyConfig(StrategyName.ddp, timeout=timeout), trainer=trainer)

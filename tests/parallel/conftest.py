@@ -1,12 +1,13 @@
 import os
-import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from alexnet_exp.runs.folder import RunFolder
+from tests.sweep.pretend import wait_for
 
 
 @dataclass
@@ -20,26 +21,14 @@ class Bench:
         """Processes started by this test."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (process / "environ").read_bytes()
-                zombie = "\nState:\tZ" in (process / "status").read_text()
-            except OSError:
-                continue
-            ours = self.mark.encode() in environment and int(process.name) != os.getpid()
-            if ours and not zombie:
-                found.append(int(process.name))
-        return found
-
-    def check_all_ended(self, seconds: float) -> None:
-        """Look for processes; workers look for their own every five seconds."""
-        deadline = time.monotonic() + seconds
-        while self.alive() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        assert not self.alive()
+            with suppress(OSError):  # it has ended; a zombie's environment is empty
+                if self.mark.encode() in (process / "environ").read_bytes():
+                    found.append(int(process.name))
+        return [one for one in found if one != os.getpid()]
 
     def check_nothing_left(self, seconds: float = 0.0) -> None:
         """Look for processes and temporary files."""
-        self.check_all_ended(seconds)
+        wait_for(lambda: not self.alive(), seconds)
         assert not RunFolder(self.folder).is_running()
         assert not list(self.folder.rglob("*.partial*"))
 

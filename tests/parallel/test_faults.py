@@ -21,9 +21,10 @@ from alexnet_exp.runs.read import read_config, read_diverged
 from alexnet_exp.training.fit import train
 from alexnet_exp.training.settle import settle
 from tests.conftest import ComposeConfig
-from tests.parallel.broken import break_alone, break_down, train_badly, two
+from tests.parallel.broken import break_alone, break_down, train_badly
 from tests.parallel.conftest import Bench
 from tests.parallel.together import TINY, TWO, start
+from tests.sweep.pretend import wait_for
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
@@ -55,12 +56,14 @@ FAULTS = [
 @pytest.mark.parametrize(("entry", "rank", "what", "error", "message"), FAULTS)
 def test_rank_that_fails_ends_the_run_and_is_named(
     entry: Callable[..., Any], rank: int, what: str, error: type[Exception], message: str,
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str],
+    bench: Bench, compose_config: ComposeConfig, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("FAULT", f"{rank}:{what}")
+    config = compose_config(*TINY, *TWO, "strategy.timeout=4")
     heeded = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(error, match=message) as raised:
-        run_processes(two(timeout=4), bench.folder, entry)
+        run_processes(config, bench.folder, entry)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == heeded
     diverged = str(raised.value) if what == "diverged" else None
     assert read_diverged(bench.folder) == diverged
@@ -187,7 +190,7 @@ def test_parent_told_to_end_leaves_a_checkpoint_and_no_process(
     assert run.returncode == code, printed
     assert "Traceback" not in printed
     assert time.monotonic() - asked < 25
-    bench.check_all_ended(10)
+    wait_for(lambda: not bench.alive(), 10)  # workers look for their own every five seconds
     if number != signal.SIGKILL:
         bench.check_nothing_left()
     assert RunFolder(path).last.exists()

@@ -6,7 +6,6 @@ raylets, and by the nodes of a SLURM where there is one.
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lightning.fabric.plugins.environments.lightning import find_free_network_port
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.parallel.team import Place, place
@@ -88,10 +88,6 @@ def single(tmp_path_factory: pytest.TempPathFactory, compose_config, stores: Pat
     return run
 
 
-def begin(run: Path, stores: Path, *overrides: str, **options: Any) -> "subprocess.Popen[str]":
-    return start(f"data.stores={stores}", f"hydra.run.dir={run}", *SHORT, *overrides, **options)
-
-
 def machines(port: int, address: str = "127.0.0.1") -> list[tuple[str, ...]]:
     """torchrun on each of two machines."""
     first = (f"--master-addr={address}", f"--master-port={port}")
@@ -105,20 +101,12 @@ def finish_all(processes: list["subprocess.Popen[str]"]) -> None:
         assert process.returncode == 0, output
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("", 0))
-        return int(sock.getsockname()[1])
-
-
 def assert_equal(run: Path, single: Path) -> None:
     """Losses to 1e-5, counted errors exactly."""
     assert_same_curves(run, single)
-    ours, theirs = read_result(run), read_result(single)
-    assert ours is not None
-    assert theirs is not None
+    ours, theirs = (read_result(folder)["metrics"] for folder in (run, single))
     for name in ("val/top1_error", "test/top1_error"):
-        assert ours["metrics"][name] == theirs["metrics"][name]
+        assert ours[name] == theirs[name]
 
 
 # What runs on each of the machines that this one pretends to be, and its environment.
@@ -127,13 +115,14 @@ Network = list[tuple[tuple[str, ...], dict[str, str]]]
 
 @contextmanager
 def loopback() -> Iterator[Network]:
-    yield [(by, {}) for by in machines(free_port())]
+    yield [(by, {}) for by in machines(find_free_network_port())]
 
 
 @contextmanager
 def as_srun() -> Iterator[Network]:
     """Its tasks, without a SLURM."""
-    step = {**STEP, "SLURM_JOB_ID": str(free_port()), "SLURM_NODELIST": "127.0.0.1"}
+    job = str(find_free_network_port())  # which makes the port
+    step = {**STEP, "SLURM_JOB_ID": job, "SLURM_NODELIST": "127.0.0.1"}
     tasks = [(str(rank), str(rank % 2), str(rank // 2)) for rank in range(4)]
     names = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
     yield [((sys.executable,), {**step, **dict(zip(names, task, strict=True))}) for task in tasks]
@@ -192,8 +181,9 @@ def test_two_machines_equal_one_process(
     network: Any, strategy: str, single: Path, tmp_path: Path, stores: Path
 ) -> None:
     with network() as both:
-        given = (tmp_path, stores, f"strategy={strategy}", *FOUR)
-        finish_all([begin(*given, by=by, **variables) for by, variables in both])
+        folders = (f"data.stores={stores}", f"hydra.run.dir={tmp_path}")
+        given = (*folders, f"strategy={strategy}", *SHORT, *FOUR)
+        finish_all([start(*given, by=by, **variables) for by, variables in both])
     assert_equal(tmp_path, single)
 
 

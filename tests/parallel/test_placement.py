@@ -1,4 +1,4 @@
-"""What a strategy asks of network and devices, and how it cuts weights and masks."""
+"""What a strategy asks of network and devices, and what it sends when."""
 
 import pytest
 import torch

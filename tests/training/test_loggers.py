@@ -17,8 +17,9 @@ from wandb.cli import cli as wandb_cli
 from alexnet_exp.config import to_plain
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.read import read_diverged, read_metrics
-from alexnet_exp.training.callbacks import StepSeed
 from alexnet_exp.training.fit import train
+from tests.sweep.pretend import wait_for
+from tests.training.test_continued import stop
 
 SMALL = ("model.width=0.02", "model.fc=[16,16]", "data.image_size=64", "data.synthetic_images=60",
          "data.batch_size=8", "trainer.max_epochs=2", "trainer.progress=true")  # fmt: skip
@@ -46,24 +47,21 @@ def wandb_records(part: Path) -> Iterator[Any]:
             whole = b""
 
 
-def _finished_records(part: Path) -> list[Any]:
-    """All records, once W&B's own process, which may write a little longer, is done."""
-    for _ in range(600):
-        records = list(wandb_records(part))
-        if any(record.WhichOneof("record_type") == "exit" for record in records):
-            return records
-        time.sleep(0.1)
-    raise AssertionError(f"{part} was never finished")
-
-
 def read_wandb(part: Path) -> SimpleNamespace:
-    """What an offline run holds: run, config, rows (each with its step), summary and exit code."""
+    """What an offline run holds: run, config, rows (each with its step), summary and exit code.
+
+    W&B's own process, which writes it, may take a minute longer on a busy machine.
+    """
+
+    def ended() -> bool:
+        return any(one.WhichOneof("record_type") == "exit" for one in wandb_records(part))
 
     def plain(items: Any) -> dict[str, Any]:
         return {i.key or ".".join(i.nested_key): json.loads(i.value_json) for i in items}
 
     read = SimpleNamespace(run=None, config={}, rows=[], summary={}, exit_code=None)
-    for record in _finished_records(part):
+    wait_for(ended, 60)
+    for record in wandb_records(part):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             read.run = record.run
@@ -104,8 +102,6 @@ class Failing(Kept):
 
 
 class Counting(Callback):
-    """A callback of somebody else's."""
-
     steps: ClassVar[int] = 0
 
     def __init__(self, by: int) -> None:
@@ -118,10 +114,9 @@ class Counting(Callback):
 def test_loggers_and_callbacks_of_ones_own_stand_beside_tensorboard(
     tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here = "tests.training.test_loggers"
     config = tiny(
-        *SMALL, "logger=tensorboard", f"+logger.mine._target_={here}.Kept",
-        "+logger.mine.place=a shelf", f"+callbacks.mine._target_={here}.Counting",
+        *SMALL, "logger=tensorboard", f"+logger.mine._target_={__name__}.Kept",
+        "+logger.mine.place=a shelf", f"+callbacks.mine._target_={__name__}.Counting",
         "+callbacks.mine.by=2", "callbacks=lr_monitor", "optim.schedule=steps",
         "optim.milestones=[1]", "optim.warmup_steps=0",
     )  # fmt: skip
@@ -152,24 +147,13 @@ def test_wandb_offline_run_holds_configuration_rows_and_final_errors_once_when_i
         *SMALL, "logger=wandb", "logger.mode=offline", "logger.tags=[mine]", "sweep.name=lrs",
         "trainer.max_epochs=4", "trainer.checkpoint_every=2",
     )  # fmt: skip
-
-    def stop(self, trainer, *arguments) -> None:
-        if trainer.current_epoch == 3:  # the third is logged, and has no checkpoint
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(StepSeed, "on_train_batch_start", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(config, tmp_path / "run")
-    assert not (tmp_path / "run" / "result.json").exists()
+    stop(config, tmp_path / "run", monkeypatch, epoch=3)  # the third has no checkpoint
     written = tmp_path / "run" / "wandb"
-    first = next(written.glob("offline-run-*"))
     time.sleep(1)  # the names of the parts hold the second
     result = train(config, tmp_path / "run")
 
     assert f"wandb sync {written}" in capsys.readouterr().out.replace("\n", "")
     parts = sorted(written.glob("offline-run-*"))
-    assert parts[0] == first
     read = [read_wandb(part) for part in parts]
     assert [r.exit_code for r in read] == [1, 0]
     assert read[0].run.run_id == read[1].run.run_id
@@ -210,7 +194,7 @@ def test_wandb_offline_run_holds_configuration_rows_and_final_errors_once_when_i
     ("override", "message"),
     [
         ("logger=wandb", r"logger\.mode=offline"),
-        ("+logger.mine._target_=tests.training.test_loggers.Kept",
+        (f"+logger.mine._target_={__name__}.Kept",
          r"^logger\.mine can't be made: .*place"),
     ],
 )  # fmt: skip
@@ -227,10 +211,10 @@ def test_a_logger_without_what_it_needs_leaves_no_run(
 
 
 def test_a_logger_that_fails_hides_no_divergence(tiny, tmp_path: Path) -> None:
-    here = "tests.training.test_loggers"
     config = tiny(
-        *SMALL, f"+logger.mine._target_={here}.Failing", "+logger.mine.place=x", "optim.lr=1e30",
-        "optim.warmup_steps=0", f"+logger.next._target_={here}.Kept", "+logger.next.place=y",
+        *SMALL, f"+logger.mine._target_={__name__}.Failing", "+logger.mine.place=x",
+        f"+logger.next._target_={__name__}.Kept", "+logger.next.place=y",
+        "optim.lr=1e30", "optim.warmup_steps=0",
     )  # fmt: skip
     with pytest.raises(ConnectionError):
         train(config, tmp_path)

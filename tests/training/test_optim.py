@@ -10,11 +10,7 @@ from alexnet_exp.config.training import OptimConfig, Schedule
 from alexnet_exp.errors import UserError
 from alexnet_exp.training.optim import PaperSchedule, PaperSGD, build_optimizer
 
-STEPS = 24
-CONSTANT = [0.1] * STEPS
-DROPS = [0.1] * 6 + [0.01] * 6 + [0.001] * 6 + [0.0001] * 6
-WARM_UP = [0.1 * min(1.0, (step + 1) / 10) for step in range(STEPS)]
-UP_AND_DOWN = [0.1 * (1.5 + math.sin(step)) for step in range(STEPS)]
+RATES = [0.1 * (1.5 + math.sin(step)) for step in range(24)]
 
 
 def gradient(step: int, weight: Tensor) -> Tensor:
@@ -27,17 +23,18 @@ def start() -> Tensor:
     return torch.randn(3, 5, generator=torch.Generator().manual_seed(99)).double()
 
 
-def written_out(rates: list[float], momentum: float, decay: float) -> Tensor:
-    """Section 5: v <- momentum v - decay lr w - lr g; w <- w + v."""
+def written_out(factor: float, decay: float) -> Tensor:
+    """Section 5: v <- .9 v - decay lr w - lr g; w <- w + v."""
     w = start()
     v = torch.zeros_like(w)
-    for step, rate in enumerate(rates):
-        v = momentum * v - decay * rate * w - rate * gradient(step, w)
+    for step, rate in enumerate(RATES):
+        lr = factor * rate
+        v = 0.9 * v - decay * lr * w - lr * gradient(step, w)
         w = w + v
     return w
 
 
-def trained(rates: list[float], break_at: int | None = None) -> list[Tensor]:
+def trained(break_at: int | None = None) -> list[Tensor]:
     """Weights, and biases at twice the rate without decay; state goes on at ``break_at``."""
 
     def optimizer_of(weights: list[Tensor]) -> PaperSGD:
@@ -47,7 +44,7 @@ def trained(rates: list[float], break_at: int | None = None) -> list[Tensor]:
 
     weights: list[Tensor] = [nn.Parameter(start()) for _ in range(2)]
     optimizer = optimizer_of(weights)
-    for step, rate in enumerate(rates):
+    for step, rate in enumerate(RATES):
         if step == break_at:
             state = copy.deepcopy(optimizer.state_dict())
             weights = [nn.Parameter(w.detach().clone()) for w in weights]
@@ -60,15 +57,14 @@ def trained(rates: list[float], break_at: int | None = None) -> list[Tensor]:
     return [w.detach() for w in weights]
 
 
-@pytest.mark.parametrize("rates", [CONSTANT, DROPS, WARM_UP, UP_AND_DOWN])
-def test_paper_sgd_equals_the_rule_of_the_paper(rates: list[float]) -> None:
-    expected = [written_out(rates, 0.9, 0.05), written_out([2 * r for r in rates], 0.9, 0.0)]
-    torch.testing.assert_close(trained(rates), expected, rtol=1e-12, atol=1e-13)
+def test_paper_sgd_equals_the_rule_of_the_paper() -> None:
+    expected = [written_out(1.0, 0.05), written_out(2.0, 0.0)]
+    torch.testing.assert_close(trained(), expected, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("break_at", [1, 5, 6, 7, 12])
+@pytest.mark.parametrize("break_at", [1, 12])
 def test_paper_sgd_goes_on_from_its_state(break_at: int) -> None:
-    torch.testing.assert_close(trained(DROPS, break_at), trained(DROPS), rtol=0, atol=0)
+    torch.testing.assert_close(trained(break_at), trained(), rtol=0, atol=0)
 
 
 def small() -> nn.Module:
@@ -108,7 +104,6 @@ def test_any_optimizer_takes_the_same_groups(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"_target_": "torch.optim.Nope"}, "torch.optim.Nope can't be imported"),
         ({"_target_": "torch.nn.Linear"}, "not one of torch's optimizers"),
         ({"_target_": "torch.optim.Rprop"}, "set optim.weight_decay=0"),
         ({"_target_": "torch.optim.Adam", "arguments": {"betas": [2.0, 0.9]}}, "can't be had"),

@@ -1,19 +1,15 @@
 """The kernels on a GPU, where there is one, at the paper's sizes."""
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from alexnet_exp.network.kernels.gpu import crop, lrn, supports_crop, supports_lrn
-from tests.network.kernels.formulas import cut, with_gradient
+from tests.network.kernels.formulas import compare_lrn, crops, cut, tensors
 
 pytestmark = pytest.mark.cuda
 
-SHAPES = [(8, 96, 55, 55), (5, 256, 27, 27)]
 ROUNDING = {torch.float32: 0.0, torch.float16: 2.0**-11, torch.bfloat16: 2.0**-8}
-ARITHMETIC = 2e-6  # of a few float32 operations and approximate roots, by the largest value
-GIGABYTES = 1e9
 
 
 def drawn(shape: tuple[int, ...], dtype: torch.dtype = torch.bfloat16) -> Tensor:
@@ -27,28 +23,18 @@ def poison(like: Tensor) -> None:
     del blocks
 
 
-def close(got: Tensor, exact: Tensor) -> bool:
-    allowed = ROUNDING[got.dtype] * exact.abs() + ARITHMETIC * exact.abs().max()
-    return bool(((got.double() - exact).abs() <= allowed).all())
-
-
 @pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("dtype", ROUNDING)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [(8, 96, 55, 55), (5, 256, 27, 27)])
 def test_lrn_agrees_with_float64(shape: tuple[int, ...], dtype: torch.dtype, relu: bool) -> None:
-    x, grad = drawn(shape, dtype).requires_grad_(), drawn(shape, dtype)
+    x, grad = drawn(shape, dtype), drawn(shape, dtype)
     assert supports_lrn(x, 2, 5, 0.75)
     poison(x)
-    y = lrn(x, 2, 1e-2, 2.0, relu)
-    y.backward(grad)
-    exact_y, exact_grad = with_gradient(x, grad, 2, 1e-2, 2.0, relu)
-    assert close(y, exact_y)
-    assert x.grad is not None
-    assert close(x.grad, exact_grad)
+    compare_lrn(ROUNDING, 2e-6, x, grad, 2, relu, 1e-2)  # roots are approximate
 
 
 def test_lrn_reaches_beyond_two_to_the_31_elements() -> None:
-    if torch.cuda.mem_get_info()[0] < 40 * GIGABYTES:
+    if torch.cuda.mem_get_info()[0] < 40e9:
         pytest.skip("needs 40 GB")
     x = drawn((2**31 // (96 * 55 * 55) + 2, 96, 55, 55)).requires_grad_()
     y = lrn(x, 2, 1e-2, 2.0)
@@ -88,28 +74,18 @@ def test_lrn_is_a_sound_operator() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_crop_is_bitwise_what_numpy_cuts(channels: int) -> None:
-    rng = np.random.default_rng(0)
-    count, side, size = 16, 256, 224
-    arguments = {
-        "images": rng.integers(0, 256, (40, side, side, channels), dtype=np.uint8),
-        "rows": rng.integers(0, 40, count),
-        "top": rng.integers(0, side - size + 1, count),
-        "left": rng.integers(0, side - size + 1, count),
-        "flip": rng.random(count) < 0.5,
-        "mean": rng.uniform(0, 255, (side, side, channels)).astype(np.float32),
-        "noise": rng.normal(0, 9, (count, channels)).astype(np.float32),
-    }
-    exact = torch.from_numpy(cut(**arguments, scale=1 / 58, size=size)).cuda()
-    given = {name: torch.from_numpy(value).cuda() for name, value in arguments.items()}
+    arguments = crops(256, 224, channels, noise=True)
+    exact = torch.from_numpy(cut(**arguments)).cuda()
+    given = tensors(arguments, "cuda")
     for dtype in ROUNDING:
-        assert supports_crop(given["images"], size, dtype)
-        got = crop(**given, scale=1 / 58, size=size, dtype=dtype)
+        assert supports_crop(given["images"], 224, dtype)
+        got = crop(**given, dtype=dtype)
         assert torch.equal(got, exact.to(dtype))
         assert got.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_crop_reads_beyond_two_to_the_32_bytes() -> None:
-    if torch.cuda.mem_get_info()[0] < 10 * GIGABYTES:
+    if torch.cuda.mem_get_info()[0] < 10e9:
         pytest.skip("needs 10 GB")
     count = 2**32 // (256 * 256 * 3) + 2
     images = torch.empty(count, 256, 256, 3, dtype=torch.uint8, device="cuda")
