@@ -107,7 +107,6 @@ def test_parts_are_recorded_and_others_kept(
         ("bench.batches=[512]", "data.batch_size=512 is more than the"),
         ("bench.parts=[model]", "throughput, parallel, options, evaluation, kernels"),
         ("bench.stores=[resident]", "resident is for a GPU; on a CPU leave mapped"),
-        ("bench.round=1", "did you mean rounds"),
         (VARIANT.format("model.droput=0"), "bench.variants: model.droput=0 can't be composed"),
         (VARIANT.format("model.dropout=2"), "model.dropout=2.0 must lie in [0, 1)"),
         pytest.param("profile=gpu", "set profile=cpu", marks=NO_GPU),
