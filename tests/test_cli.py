@@ -97,7 +97,10 @@ def test_name_of_the_data_is_no_path(command, tmp_path: Path) -> None:
 def test_experiments_of_the_user_have_their_files_names(command, tmp_path: Path) -> None:
     own = tmp_path / "my_conf" / "experiment"
     own.mkdir(parents=True)
-    (own / "wide.yaml").write_text("# @package _global_\nmodel: {width: 2, dropout: 0.1}\n")
+    defaults = "defaults: [override /recipe: paper, override /callbacks: lr_monitor]\n"
+    fields = "model: {width: 2, dropout: 0.1}\ntrainer: {accumulate_grad_batches: 2}\n"
+    (own / "wide.yaml").write_text(f"# @package _global_\n{defaults}{fields}")
+    (own / "bare.yaml").write_text(fields)
     seen: list[tuple[str, Path]] = []
 
     def task(config: Config, folder: Path) -> None:
@@ -109,6 +112,9 @@ def test_experiments_of_the_user_have_their_files_names(command, tmp_path: Path)
     code, printed = command("--config-dir", "my_conf", "+experiment=wide", "model.dropout=0.2")
     assert code == 2
     assert "+experiment=wide sets model.dropout=0.1, and" in printed
+    code, printed = command("--config-dir", "my_conf", "+experiment=bare")
+    assert code == 2
+    assert "begins with the line # @package _global_" in printed
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,7 @@ SAME_RESULT = (
 ANOTHER_RESULT = (
     "seed=1", "optim.lr=0.004", "strategy.bf16_gradients=true", "callbacks=early_stopping",
     "+trainer.accumulate_grad_batches=2", "optim._target_=torch.optim.SGD", "evaluation.views=one",
+    "+callbacks.timer._target_=lightning.pytorch.callbacks.Timer",
 )  # fmt: skip
 
 

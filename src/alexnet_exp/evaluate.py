@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", default=[], help=changes)
     parser.add_argument("--photos", type=Path, help="other photos, in a folder for each class")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     with answering("the evaluation has to be started again"):
         keep_freed_memory()
         with importing():

@@ -90,10 +90,10 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
     found = dict(leaves(to_plain(config)))
     for name, settings in wanted.items():
         for path, value in settings.items():
-            if found.get(path) != value and "${" not in str(value):
+            if path in found and found[path] != value and "${" not in str(value):
                 raise UserError(
                     f"+experiment={name} sets {path}={value}, and another override makes it"
-                    f" {found.get(path)}: leave out one of the two"
+                    f" {found[path]}: leave out one of the two"
                 )
     named = [name for name in chosen if name != Config.experiment]
     effect = _effect(config) if named else {}
@@ -151,7 +151,8 @@ def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
     for default in content.pop("defaults", []):
         if isinstance(default, dict):
             for key, option in default.items():
-                yield f"{key.rpartition('/')[2]}.name", option
+                group = key.rpartition("/")[2]
+                yield group if group == "recipe" else f"{group}.name", option
     yield from leaves(content)
 
 

@@ -37,6 +37,8 @@ def composition_error(error: BaseException) -> str:
             options = list(current.options or shipped)  # Hydra has none for a list of them
             messages = [line for line in messages if line not in options]
             hints = get_close_matches(wanted, options, 3) or options
+        if "convert 'DictConfig' to string" in str(current):
+            messages.append("an experiment's file begins with the line # @package _global_")
         if isinstance(current, OverrideParseException):
             messages = [_unreadable(current.override)]
         if str(current).startswith("Multiple values for "):

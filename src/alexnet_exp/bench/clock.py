@@ -36,12 +36,8 @@ class Window:
         if not self._start:
             self._first = self._first or now
             self._before += 1
-            waited = (now - self._first) / self.seconds
-            if self._before >= self.warm_up:
-                is_warm = waited >= _WARM_UP_SHARE
-            else:
-                is_warm = waited >= 1 and self._before >= WARM_UP
-            if is_warm:
+            share = _WARM_UP_SHARE if self._before >= self.warm_up else 1.0
+            if self._before >= WARM_UP and now - self._first >= share * self.seconds:
                 self._start = now_on(self.device)
             return False
         self.steps += 1

@@ -34,11 +34,10 @@ from alexnet_exp.parallel.team import Place, gather, make_plugins, meet, place
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.settle import make_trainer
 
-WARM_UP, STEPS, ROUNDS = 2, 2, 2
+WARM_UP, STEPS, ROUNDS, ENOUGH = 2, 2, 2, 30
 """Steps before the clock starts, as memory is allocated and DDP makes its buckets anew; steps that
-count, in each round; and how many times every strategy has its turn."""
-
-_ROUND_SECONDS = 30  # a round that takes longer is enough
+count, in each round; how many times every strategy has its turn; but a round that takes so many
+seconds is enough."""
 
 
 # struct tcp_info of linux/tcp.h (since 4.19): tcpi_bytes_sent, tcpi_bytes_retrans.
@@ -135,7 +134,7 @@ def _in_turns(config: Config, folder: Path) -> dict[str, Any]:
                 say(f"{strategy}: {1e3 * found[-1][0]:.0f} ms a step")
         with meet(config, here):
             everyones = gather((time.perf_counter() - begin, found))
-        if max(taken for taken, _ in everyones) > _ROUND_SECONDS:
+        if max(taken for taken, _ in everyones) > ENOUGH:
             break
     return {"turns": list(zip(*(turns for _, turns in everyones), strict=True))}
 

@@ -8,7 +8,7 @@ NEUTRAL_ARGUMENTS = frozenset({
 
 OBSERVERS = frozenset({
     "DeviceStatsMonitor", "LearningRateMonitor", "ModelSummary", "RichModelSummary",
-    "RichProgressBar", "SpikeDetection", "ThroughputMonitor", "Timer", "TQDMProgressBar",
+    "RichProgressBar", "ThroughputMonitor", "TQDMProgressBar",
 })  # fmt: skip
 """Lightning's callbacks that look on."""
 
@@ -32,7 +32,7 @@ REFUSED_ARGUMENTS = {
     "plugins": "set trainer.precision and strategy=...",
     "reload_dataloaders_every_n_epochs": "the loader follows the epochs by itself",
     "strategy": "set strategy=ddp, fsdp, towers or one_weird_trick",
-    "sync_batchnorm": "there is no batch normalization",
+    "sync_batchnorm": "batch normalization sees the global batch already",
     "use_distributed_sampler": "the loader divides the images among processes by itself",
     "val_check_interval": _EACH_EPOCH,
 }

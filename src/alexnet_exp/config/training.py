@@ -195,14 +195,14 @@ Compile = StrEnum("Compile", ["auto", "none", "network", "graphs"])
 
 @dataclass
 class SpeedConfig(Ruled, group="speed"):
-    """How a step is computed; none of it bears on the result beyond the rounding of bf16."""
+    """How a step is computed; none of it bears on the result beyond rounding."""
 
     name: str = "auto"
     """Preset, for tables."""
 
     kernels: bool = True
     """Response normalization and cropping by compiled kernels: C on a CPU, Triton on a GPU; torch
-    operations where there is no compiler. In fp32 on a CPU the same bits either way."""
+    operations where there is no compiler."""
 
     fuse: bool = True
     """Compute the rectifier before a response normalization as a part of it."""

@@ -15,8 +15,8 @@ from alexnet_exp.hardware import before_exec, describe
 
 LOG = "log.txt"
 
-# Seconds between SIGTERM and SIGKILL.
-GRACE = 8.0
+# Seconds between SIGTERM and SIGKILL; more than a job gives its own processes.
+GRACE = 12.0
 
 _PAUSE = 0.05
 
