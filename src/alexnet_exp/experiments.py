@@ -11,6 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, to_config, to_plain
+from alexnet_exp.config.arguments import OPEN
 from alexnet_exp.config.compose import chosen_experiments
 from alexnet_exp.config.model import InitScheme
 from alexnet_exp.errors import UserError
@@ -90,10 +91,13 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
     found = dict(leaves(to_plain(config)))
     for name, settings in wanted.items():
         for path, value in settings.items():
-            if path in found and found[path] != value and "${" not in str(value):
+            group, _, below = path.partition(".")
+            now = found.get(path, found.get(f"{group}.{OPEN.get(group)}.{below}"))
+            nameless = now is None and below == "name"  # logger, callbacks, trainer
+            if now != value and not nameless and "${" not in str(value):
                 raise UserError(
                     f"+experiment={name} sets {path}={value}, and another override makes it"
-                    f" {found[path]}: leave out one of the two"
+                    f" {now}: leave out one of the two"
                 )
     named = [name for name in chosen if name != Config.experiment]
     effect = _effect(config) if named else {}

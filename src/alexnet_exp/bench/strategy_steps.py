@@ -36,8 +36,7 @@ from alexnet_exp.training.settle import make_trainer
 
 WARM_UP, STEPS, ROUNDS, ENOUGH = 2, 2, 2, 30
 """Steps before the clock starts, as memory is allocated and DDP makes its buckets anew; steps that
-count, in each round; how many times every strategy has its turn; but a round that takes so many
-seconds is enough."""
+count; rounds, in which every strategy has its turn; and seconds of a round that are enough."""
 
 
 # struct tcp_info of linux/tcp.h (since 4.19): tcpi_bytes_sent, tcpi_bytes_retrans.
