@@ -6,6 +6,8 @@ Nothing heavy is imported here: Hydra reads this file whenever it starts.
 from collections.abc import Sequence
 from typing import Any
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the parent for a grid
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -32,3 +34,21 @@ class SweepLauncher(Launcher):
         from alexnet_exp.sweep.multirun import launch
 
         return launch(*self._given, job_overrides, initial_job_idx, *self._chosen)
+
+
+class GridSweeper(BasicSweeper):
+    """Hydra's basic sweeper, less what the launcher does itself: compose and check every job, and
+    write multirun.yaml where there is something to run.
+    """
+
+    def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        returns: list[Sequence[JobReturn]] = []
+        first = 0
+        for batch in self.split_arguments(overrides, self.max_batch_size):
+            returns.append(self.launcher.launch(batch, first))
+            first += len(batch)
+        return returns

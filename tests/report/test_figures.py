@@ -8,10 +8,9 @@ import pytest
 
 from alexnet_exp.report import curves
 from alexnet_exp.report.claims import Metric
-from alexnet_exp.report.curves import activation_cells
+from alexnet_exp.report.curves import activation_cells, figures
 from alexnet_exp.report.drawing import Figure
 from alexnet_exp.report.forest import differences
-from alexnet_exp.report.plots import figures
 from tests.report import drawn_report as drawn
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -148,6 +148,7 @@ def test_jobs_have_folders_by_experiment_what_varies_and_seed(planned, tmp_path)
         for seed in (0, 1)
     ]
     assert {job.state for job in jobs} == {State.new}
+    assert (tmp_path / "runs/synthetic/multirun/multirun.yaml").is_file(), "as Hydra's sweeper does"
     job, config = jobs[1], jobs[3].config
     assert job.folder == tmp_path / "runs/synthetic/multirun/baseline/optim.lr=0.1/seed_1"
     assert (job.config.experiment, job.config.optim.lr, job.config.seed) == ("baseline", 0.1, 1)
@@ -168,12 +169,13 @@ def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
     assert jobs[0].spec(()).timeout == 60
 
 
-def test_dry_run_packs_nothing_and_asks_no_scheduler(planned, monkeypatch) -> None:
+def test_dry_run_packs_nothing_and_asks_no_scheduler(planned, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(planning, "settle", lambda *given: pytest.fail("data was packed"))
     code, jobs, shown, _ = planned("-m", "seed=0,1,2", "sweep.dry_run=true", "hydra/launcher=slurm")
     assert (code, jobs) == (0, [])
     assert "3 jobs: 3 new" in shown
     assert "3 jobs to run, one after the other; cost unknown" in shown
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_changed_configuration_under_the_same_name_shows_the_difference(planned) -> None:
@@ -230,7 +232,7 @@ def test_mistakes_end_in_one_message_before_any_job_starts(
     assert (code, jobs) == (2, [])
     assert message in error
     assert "Traceback" not in error
-    assert not list(tmp_path.rglob("log.txt"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_sweeps_are_for_training(sweep) -> None:

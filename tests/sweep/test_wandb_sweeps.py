@@ -22,7 +22,6 @@ import jsonschema
 import pytest
 import wandb
 from wandb import wandb_agent
-from wandb.sdk.launch.sweeps.utils import create_sweep_command_args, load_sweep_config
 
 import alexnet_exp
 from alexnet_exp import cli, load_config
@@ -40,6 +39,8 @@ each_sweep = pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 
 
 def load(file: Path) -> dict[str, Any]:
+    from wandb.sdk.launch.sweeps.utils import load_sweep_config  # seconds
+
     return load_sweep_config(str(file))  # as ``wandb sweep`` does
 
 
@@ -70,6 +71,8 @@ def test_file_fits_the_published_schema_and_opens_with_its_question(file: Path) 
 @each_sweep
 @pytest.mark.parametrize("last", [1, pytest.param(20, marks=pytest.mark.long)])
 def test_every_experiment_composes_to_what_its_name_says(file: Path, last: int) -> None:
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
     sweep = load(file)
     assert sweep["metric"] == {"name": "val/top1_error", "goal": "minimize"}
     for arguments in [*configurations(sweep)][-last:]:

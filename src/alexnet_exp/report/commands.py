@@ -63,8 +63,9 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
         return _train([], experiments, range(ENOUGH_SEEDS))
     runs = list(bases[0].runs.values())
     overrides = _shared_overrides(runs)
-    if "model.towers" in factor_fields(claim.changed):  # the strategy may need towers
-        overrides = [item for item in overrides if not _is_placement(item)]
+    placed = [item for item in overrides if _is_placement(item)]
+    if placed and "model.towers" in factor_fields(claim.changed):  # the strategy may need towers
+        overrides = [item for item in overrides if item not in placed]
     if claim.kind is Kind.views:
         overrides = [item for item in overrides if not item.startswith("evaluation")]
     places = {_place(run) for run in runs}

@@ -1,4 +1,6 @@
-"""Learning curves: each changed network beside its baseline, and the paper's figure 1."""
+"""The figures of a report; here its curves: each changed network beside its baseline, and the
+paper's figure 1.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,9 +12,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.costs import ordered_cells
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
 from alexnet_exp.report.findings import Report
+from alexnet_exp.report.forest import differences
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.ratios import RATE, TARGET, tune
 from alexnet_exp.report.wording import count, place
@@ -29,6 +33,16 @@ MOST = 40
 """Panels in one figure; more cannot be read and take long to draw."""
 
 _Pairs = Sequence[tuple[Cell, Cell | None]]
+
+
+def figures(report: Report) -> list[Figure]:
+    """Every figure of the report that has something to show."""
+    drawn = [differences(report, metric) for metric in (Metric.top1, Metric.top5)]
+    for number, data in enumerate(dict.fromkeys(cell.data for cell in report.cells)):
+        drawn.append(learning_curves(report, data, number))
+    for number, (name, cells) in enumerate(activation_cells(report).items()):
+        drawn.append(activations(name, cells, number))
+    return [figure for figure in drawn if figure is not None]
 
 
 def learning_curves(report: Report, data: str, number: int) -> Figure | None:

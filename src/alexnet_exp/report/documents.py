@@ -61,7 +61,7 @@ def write_page(report: Report, path: Path) -> None:
     Tables become cards on a screen of 640 px or less and figures have a second layout there;
     on paper (A4) rows, figures and commands are not cut.
     """
-    from alexnet_exp.report.plots import figures  # matplotlib takes a second
+    from alexnet_exp.report.curves import figures  # matplotlib takes a second
 
     _write(report, path, "page.html.jinja", figures=figures(report))
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Protocol
 
 from alexnet_exp.errors import MISTAKE, SweepStoppedError, UserError
@@ -156,15 +155,13 @@ class _Running:
 def _signals() -> Iterator[list[signal.Signals]]:
     """Collect signals that ask to end, rather than be torn out of whatever is being done."""
     caught: list[signal.Signals] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        caught.append(signal.Signals(number))
-
     before = {}
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, note)
+                before[number] = signal.signal(
+                    number, lambda n, _: caught.append(signal.Signals(n))
+                )
     try:
         yield caught
     finally:

@@ -26,9 +26,7 @@ class Processes(Backend):
 
     def __init__(self, jobs: int | None, extra: tuple[str, ...]) -> None:
         if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
-            raise UserError(
-                f"hydra.launcher.jobs={jobs} must be a whole number of at least 1, or null"
-            )
+            raise UserError(f"hydra.launcher.jobs={jobs} must be a whole number from 1 on, or null")
         self._jobs, self._extra = jobs, extra
         self._gpus = gpus()
         self._running: list[tuple[Job, list[str], Child]] = []

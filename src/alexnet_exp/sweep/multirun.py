@@ -65,6 +65,8 @@ def launch(
     if progress:
         for note in notes:
             say(note)
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(base, folder / "multirun.yaml")
     outcomes = run_sweep(jobs, backend, progress, folder)
     undone = (State.failed, State.elsewhere)
     command.undone_jobs += sum(outcome.state in undone for outcome in outcomes)
@@ -112,7 +114,6 @@ def _hydra_arguments(base: DictConfig) -> tuple[str, ...]:
 
 def _job_return(outcome: Outcome) -> JobReturn:
     result = outcome.result
-    value = float("nan") if result is None else result["metrics"]["val/top1_error"]
     made = JobReturn(overrides=list(outcome.job.overrides), status=JobStatus.COMPLETED)
-    made.return_value = value
+    made.return_value = float("nan") if result is None else result["metrics"]["val/top1_error"]
     return made

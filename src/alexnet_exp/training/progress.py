@@ -6,15 +6,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import ProgressBar
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich import progress
 from rich.table import Table
 
 from alexnet_exp.config import Config
@@ -114,15 +106,12 @@ class EpochProgress(ProgressBar):
     def __init__(self, batch_size: int, enabled: bool = True) -> None:
         super().__init__()
         self.batch_size, self.enabled = batch_size, enabled
-        self.progress: Progress | None = None
-        self.task = TaskID(0)
+        self.progress: progress.Progress | None = None
+        self.task = progress.TaskID(0)
 
     def disable(self) -> None:
         """Show nothing (Lightning calls this on all ranks but the first)."""
         self.enabled = False
-
-    def enable(self) -> None:
-        self.enabled = True
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the bar at the step where the run stands."""
@@ -131,14 +120,14 @@ class EpochProgress(ProgressBar):
     def _open(self, description: str, total: int, completed: int = 0) -> None:
         if not self.enabled:
             return
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(elapsed_when_finished=False),
-            TextColumn("{task.fields[status]}"),
+        self.progress = progress.Progress(
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("left"),
+            progress.TimeRemainingColumn(elapsed_when_finished=False),
+            progress.TextColumn("{task.fields[status]}"),
             console=console,
             transient=True,
             disable=not console.is_terminal,
