@@ -139,8 +139,11 @@ ANOTHER_RESULT = (
 def test_config_hash_is_of_what_bears_on_the_result(
     compose_config, overrides: tuple[str, ...]
 ) -> None:
-    same = config_hash(compose_config()) == config_hash(compose_config(*overrides))
-    assert same == (overrides in SAME_RESULT)
+    config = compose_config(*overrides)
+    hashed = config_hash(config)
+    assert (config_hash(compose_config()) == hashed) == (overrides in SAME_RESULT)
+    config.seed = float(config.seed)
+    assert config_hash(config) == hashed, "0 is as good as 0.0"
 
 
 def test_doors_to_lightning_and_torch(compose_config) -> None:

@@ -2,9 +2,11 @@
 GPUs, where there are any.
 
 Dropout and augmentation are on, the learning rate falls by the plateau schedule, and neither the
-10 validation nor the 25 test images divide by the processes.
+10 validation nor the 25 test images divide by the processes. The same processes count the bytes
+that they send.
 """
 
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -14,11 +16,15 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from alexnet_exp.bench import strategy_steps
 from alexnet_exp.config import Config
+from alexnet_exp.config.training import StrategyName
 from alexnet_exp.evaluate import evaluate
+from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.layout import PartOfDropout, Share
 from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.training.fit import train
+from tests.parallel.by_hand import HEADER, IMAGES, payload_and_messages
 from tests.parallel.together import TINY, Task, assert_same_curves, run_together, weights
 
 Make = Callable[..., Config]
@@ -49,6 +55,8 @@ VARIANTS = {
     "in_bf16": ("strategy.bf16_gradients=true",),
     "no_dropout": ("model.dropout=0",),
     "not_clipped": ("optim.clip_norm=null",),
+    "bare": ("model.classes=10", "model.input_channels=3", "optim.clip_norm=null",
+             "optim.schedule=constant", "trainer.channels_last=false"),
 }  # fmt: skip
 
 FOUR = ("ddp", "fsdp", "towers", "one_weird_trick")
@@ -102,7 +110,7 @@ def single(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Find:
 def several(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Find:
     """``several(which)``: has folders ``<strategy>/<variant>`` of those of ``RUNS``.
 
-    Of the first, ``stopped`` is one in its third epoch.
+    Of the first, ``stopped`` is one in its third epoch, and ``sent.json`` what steps send.
     """
 
     @cache
@@ -114,7 +122,12 @@ def several(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Find:
         for strategy, variant in wanted:
             config = make(variant, strategy, int(which[0]))
             tasks.append(Task(config, folder / strategy / variant))
-        run_together(tasks, folder)
+        if which == "2":
+            config = make("bare", "ddp", 2)
+            config.trainer.precision = "bf16-mixed"
+            tasks.append(Task(config, folder, run=strategy_steps.in_turns))
+        sent = run_together(tasks, folder)
+        (folder / "sent.json").write_text(json.dumps(sent))
         return folder
 
     return trained
@@ -208,6 +221,30 @@ def test_evaluate_reads_the_checkpoint_of_any_strategy(several: Find, strategy: 
     recorded = read_result(folder)
     assert (recorded["strategy"], recorded["devices"]) == (strategy, 2)
     assert evaluate(folder, [], progress=False)["metrics"] == pytest.approx(recorded["metrics"])
+
+
+@pytest.mark.parametrize(
+    ("devices", "precision"), [(2, "bf16-mixed"), pytest.param(4, "32-true", marks=LONG)]
+)
+def test_steps_send_what_a_sum_by_hand_says(
+    several: Find, make: Make, monkeypatch: pytest.MonkeyPatch, devices: int, precision: str
+) -> None:
+    """To the byte, as the kernel counts them."""
+    config = make("bare", "single", 1)
+    config.trainer.precision = precision
+    if devices == 2:
+        sent = json.loads((several("2") / "sent.json").read_text())
+        monkeypatch.setattr(strategy_steps, "run_processes", lambda *_: sent)
+    layers, size = plan(config.model), 2 if precision == "bf16-mixed" else 4
+    found = {one["strategy"]: one for one in strategy_steps.observe(config, devices)}
+    assert set(found) == {str(name) for name in StrategyName}
+    single = found.pop("single")
+    assert (single["sent"], single["devices"]) == (0, 1)
+    for name, one in found.items():
+        payload, messages = payload_and_messages(name, layers, devices, size)
+        assert one["sent"] == payload + HEADER * messages, name
+        assert (one["devices"], one["batch"]) == (devices, IMAGES)
+        assert one["seconds"] > 0
 
 
 @pytest.mark.cuda

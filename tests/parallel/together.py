@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,17 +35,18 @@ class Task:
     config: Config
     folder: Path
     stop_at: int | None = None
+    run: Callable[[Config, Path], dict[str, Any]] = train
 
 
-def run_together(tasks: list[Task], folder: Path) -> None:
-    """Run each task on as many processes as the first asks for; the folder is for their list."""
+def run_together(tasks: list[Task], folder: Path) -> dict[str, Any]:
+    """Run each task on as many processes as the first asks for; gives what the last returns."""
     (folder / "tasks").write_bytes(pickle.dumps(tasks))
-    run_processes(tasks[0].config, folder, run_all)
+    return run_processes(tasks[0].config, folder, run_all)
 
 
 def run_all(config: Config, folder: Path) -> dict[str, Any]:
     """What each process does."""
-    step = Classifier.training_step
+    step, result = Classifier.training_step, {}
     for task in pickle.loads((folder / "tasks").read_bytes()):
 
         def stopping(self: Classifier, batch: Any, batch_idx: int, task: Task = task) -> Any:
@@ -54,11 +56,11 @@ def run_all(config: Config, folder: Path) -> dict[str, Any]:
 
         Classifier.training_step = stopping  # type: ignore[method-assign]
         try:
-            train(task.config, task.folder)
+            result = task.run(task.config, task.folder)
         except KeyboardInterrupt:
             assert task.stop_at is not None
             dist.destroy_process_group()  # which a process that fails leaves to its end
-    return {}
+    return result
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

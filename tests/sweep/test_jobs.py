@@ -263,20 +263,23 @@ def test_run_folder_comes_through_hydras_grammar_as_it_is(folder: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_a_job_fails_and_the_other_ends(sweep, tmp_path) -> None:
-    """For real; test_long_sweep goes on with processes that are stopped."""
+@pytest.mark.parametrize("failing", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_jobs_for_real(sweep, tmp_path, failing: bool) -> None:
+    """One that ends, and another that fails; test_long_sweep goes on with stopped processes."""
     root = tmp_path / "runs" / "synthetic" / "multirun" / "baseline"
-    broken = root / "seed_1"
-    broken.mkdir(parents=True)
-    (broken / "checkpoints").write_text("a file where a folder should be")
     given = ("-m", "hydra.launcher.jobs=2")
-    code, shown, _ = sweep(*given, "seed=0,1")
-    assert code == 1, shown
-    assert "2 jobs: 1 finished, 1 failed" in shown
-    assert "failed: baseline/seed_1: exit code 2" in shown
-    assert f"can't write the run folder {broken}" in shown, shown
-    assert f"log: {broken / 'log.txt'}" in shown
-    assert "the same command runs what is not done" in shown
+    if failing:
+        broken = root / "seed_1"
+        broken.mkdir(parents=True)
+        (broken / "checkpoints").write_text("a file where a folder should be")
+    code, shown, _ = sweep(*given, "seed=0,1" if failing else "seed=0")
+    assert code == failing, shown
+    if failing:
+        assert "2 jobs: 1 finished, 1 failed" in shown
+        assert "failed: baseline/seed_1: exit code 2" in shown
+        assert f"can't write the run folder {broken}" in shown, shown
+        assert f"log: {broken / 'log.txt'}" in shown
+        assert "the same command runs what is not done" in shown
     code, shown, _ = sweep(*given, "sweep.dry_run=true", "seed=0,1,2")
     assert code == 0
     assert "3 jobs: 1 skipped, 2 new" in shown

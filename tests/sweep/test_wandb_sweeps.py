@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,6 +31,7 @@ from alexnet_exp.training.fit import train
 from tests.sweep.pretend import TINY
 from tests.training.test_loggers import read_wandb
 
+UTILS = "wandb.sdk.launch.sweeps.utils"  # takes seconds to import
 FOLDER = Path(__file__).parents[2] / "sweeps"
 SWEEPS = sorted(FOLDER.glob("*.yaml"))
 SCHEMA = json.loads(Path(__file__).with_name("wandb_sweep_schema.json").read_text())
@@ -39,9 +41,7 @@ each_sweep = pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 
 
 def load(file: Path) -> dict[str, Any]:
-    from wandb.sdk.launch.sweeps.utils import load_sweep_config  # seconds
-
-    return load_sweep_config(str(file))  # as ``wandb sweep`` does
+    return dict(import_module(UTILS).load_sweep_config(str(file)))  # as ``wandb sweep`` does
 
 
 def configurations(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -71,12 +71,12 @@ def test_file_fits_the_published_schema_and_opens_with_its_question(file: Path) 
 @each_sweep
 @pytest.mark.parametrize("last", [1, pytest.param(20, marks=pytest.mark.long)])
 def test_every_experiment_composes_to_what_its_name_says(file: Path, last: int) -> None:
-    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
-
     sweep = load(file)
     assert sweep["metric"] == {"name": "val/top1_error", "goal": "minimize"}
     for arguments in [*configurations(sweep)][-last:]:
-        words = create_sweep_command_args({"args": arguments})["args_no_hyphens"]
+        words = import_module(UTILS).create_sweep_command_args({"args": arguments})[
+            "args_no_hyphens"
+        ]
         config = load_config(*fixed_overrides(sweep), *words)
         assert config.logger.wandb
         assert config.logger.tags == [file.stem]

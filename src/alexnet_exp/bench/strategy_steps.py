@@ -78,10 +78,10 @@ def observe(config: Config, devices: int) -> list[dict[str, Any]]:
     strategies = _fitting(config, devices)
     first = _under(config, strategies[-1], devices)
     if devices == 1:
-        turns = _in_turns(first, Path())["turns"]
+        turns = in_turns(first, Path())["turns"]
     else:
         with tempfile.TemporaryDirectory() as folder:
-            turns = run_processes(first, Path(folder), _in_turns)["turns"]
+            turns = run_processes(first, Path(folder), in_turns)["turns"]
     found = []
     for number, strategy in enumerate(strategies):
         mine = turns[number :: len(strategies)]
@@ -115,7 +115,7 @@ def _under(config: Config, strategy: StrategyName, devices: int) -> Config:
     return own
 
 
-def _in_turns(config: Config, folder: Path) -> dict[str, Any]:
+def in_turns(config: Config, folder: Path) -> dict[str, Any]:
     """What one process does; by turn and process, seconds of a step and bytes sent in it."""
     here, on_gpu = place(config), uses_gpu(config.trainer.accelerator)
     assert here is not None

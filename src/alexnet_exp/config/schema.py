@@ -1,10 +1,9 @@
 """The typed schema of one run; conf/ holds its values."""
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.config.model import ModelConfig
@@ -65,6 +64,4 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
 
 def to_plain(config: Config) -> dict[str, Any]:
     """Plain dicts, lists, numbers and strings, as checkpoints and JSON hold them."""
-    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
+    return dict(json.loads(json.dumps(asdict(config), default=str)))

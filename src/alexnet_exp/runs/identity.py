@@ -60,7 +60,8 @@ def differing(recorded: dict[str, Any], config: Config) -> dict[str, tuple[Any, 
 
 def config_hash(config: Config) -> str:
     """Twelve hexadecimal digits of everything in the configuration that bears on the result."""
-    text = json.dumps(_set_fields(to_plain(config)), sort_keys=True)
+    fields = json.dumps(_set_fields(to_plain(config)))
+    text = json.dumps(json.loads(fields, parse_int=float), sort_keys=True)  # 0 is as good as 0.0
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
