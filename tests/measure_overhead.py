@@ -20,7 +20,6 @@ TRIVIAL = (
 
 
 def timed(cwd: Path, *command: str) -> float:
-    """Seconds that a command of this program took."""
     begin = time.perf_counter()
     subprocess.run([sys.executable, "-m", *command], cwd=cwd, check=True, capture_output=True)
     return time.perf_counter() - begin

@@ -186,6 +186,20 @@ def test_a_validated_classifier_trains_and_clips(compose_config, precision: Any,
     assert moved.norm().item() == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_a_subclass_may_have_an_optimizer_of_its_own(compose_config) -> None:
+    class Own(Classifier):
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.Adam(self.parameters())
+
+    config = compose_config("model=cifar_small", "model.width=.1", "optim.schedule=plateau")
+    loader = DataLoader([(torch.randn(3, 32, 32), i % 3) for i in range(8)], batch_size=8)
+    for kind, best in ((Own, None), (Classifier, math.inf)):
+        trainer, classifier = quiet_trainer(max_steps=1, limit_val_batches=0), kind(config, "abc")
+        trainer.fit(classifier, loader, loader)
+        assert trainer.global_step == 1
+        assert getattr(classifier.schedule, "best", None) == best, "a sanity check is no epoch"
+
+
 def test_a_plain_trainer_goes_on_from_a_checkpoint(compose_config, tmp_path: Path) -> None:
     """The schedule's state is Lightning's ``lr_schedulers``."""
     config = compose_config(

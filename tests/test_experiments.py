@@ -39,9 +39,12 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ("no_dropout model.dropout=0", IDLE),
         ("no_augmentation augmentation.crops=true", UNDONE.format("augmentation.crops=False")),
         ("original optim=paper", UNDONE.format("optim.name=original")),
+        ("[original,no_lrn]", r"no_lrn sets model\.normalization=none and .*original sets"),
+        ("[one_gpu,no_crops]", None),
+        ("[no_augmentation,no_crops]", "experiment=no_crops changes nothing here"),
     ],
 )
-def test_idle_and_undone_experiments_are_refused(
+def test_idle_undone_and_contradicting_experiments_are_refused(
     check: Check, overrides: str, refused: str | None
 ) -> None:
     given = f"+experiment={overrides}".split()
@@ -50,19 +53,6 @@ def test_idle_and_undone_experiments_are_refused(
         return
     with pytest.raises(UserError, match=refused):
         check(*given)
-
-
-def test_experiments_that_contradict_each_other_are_refused(check: Check) -> None:
-    with pytest.raises(
-        UserError, match=r"no_lrn sets model\.normalization=none and .*original sets"
-    ):
-        check("+experiment=[original,no_lrn]")
-
-
-def test_each_of_several_experiments_does_something(check: Check) -> None:
-    assert check("+experiment=[one_gpu,no_crops]") == []
-    with pytest.raises(UserError, match="experiment=no_crops changes nothing here"):
-        check("+experiment=[no_augmentation,no_crops]")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,8 @@ def test_fields_are_changed_as_on_a_command_line(compose_config: ComposeConfig) 
         "model.order=[pool,normalization,activation]", "model.init.bias_layers=[]",
         "model.dropout_after=[]", "model.sees_both_towers=[conv3]",
     ).model  # fmt: skip
-    assert preset("paper", lrn=LRNConfig(alpha=1.0)).lrn == LRNConfig(alpha=1.0)
+    for changed in (preset("paper", lrn=LRNConfig(alpha=1.0)), ModelConfig(lrn={"alpha": 1.0})):
+        assert changed.lrn == LRNConfig(alpha=1.0)
     assert preset("paper", normalization=Normalization.none) == preset(
         "paper", normalization="none"
     )
@@ -42,6 +43,10 @@ def test_a_network_is_built_by_name() -> None:
     assert type(network) is Own
     assert sum(p.numel() for p in network.parameters()) == 59_798_312 - 990 * 4097
     assert "norm1" not in dict(network.features.named_children())
+    with pytest.raises(ValueError, match=r"model\.widht=1 sets no field"):
+        ModelConfig().widht = 1
+    with pytest.raises(ValueError, match=r"set model\.classes, .* model\.conv to build"):
+        AlexNet(ModelConfig(classes=10, input_channels=3, conv={}))
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,8 @@ UNNORMALIZED = {name: replace(conv, normalize=False) for name, conv in ModelConf
 def test_mistakes_name_the_field(
     model_of: ModelOf, field: str, value: object, message: str
 ) -> None:
-    with pytest.raises(ValueError) as raised:  # noqa: PT011
-        replace(model_of(), **{field: value})
-    assert str(raised.value).startswith(message)
+    later = replace(model_of())
+    for change in (replace, lambda config, **_: (setattr(config, field, value), AlexNet(config))):
+        with pytest.raises(ValueError) as raised:  # noqa: PT011
+            change(later, **{field: value})
+        assert str(raised.value).startswith(message)

@@ -2,8 +2,7 @@
 GPUs, where there are any.
 
 Dropout and augmentation are on, the learning rate falls by the plateau schedule, and neither the
-10 validation nor the 25 test images divide by the processes. The same processes count the bytes
-that they send.
+10 validation nor the 25 test images divide by the processes, which also count bytes.
 """
 
 import json
@@ -244,7 +243,6 @@ def test_steps_send_what_a_sum_by_hand_says(
         payload, messages = payload_and_messages(name, layers, devices, size)
         assert one["sent"] == payload + HEADER * messages, name
         assert (one["devices"], one["batch"]) == (devices, IMAGES)
-        assert one["seconds"] > 0
 
 
 @pytest.mark.cuda

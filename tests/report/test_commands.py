@@ -81,10 +81,10 @@ def test_several_experiments_at_once_are_chosen_again(tmp_path, made) -> None:
 
 def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
     """A preset may have set fields; every override of its own is in the recorded ones."""
-    recorded = ["+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray", "sweep.job_timeout=9"]
+    recorded = ["--config-dir", "mine", "+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray"]
     made("a", "model.dropout=0.3", recorded=[*recorded, "model.dropout=0.3", "seed=7"], seed=7)
     assert command(read_all(tmp_path)) == (
-        f"{TRAIN} +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
+        f"{TRAIN} --config-dir=mine +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
     )
 
 

@@ -72,6 +72,7 @@ def test_the_table_stands_on_screen_page_and_in_markdown(tmp_path, made, capsys)
     made("single", "+experiment=no_lrn")
     made("four", "+experiment=no_lrn", "strategy=towers", "trainer.devices=2",
          "trainer.num_nodes=2", worse=60)  # fmt: skip
+    made("elsewhere", "data=flowers")
     report = make_report(tmp_path)
     row = shown(report)[1]
     cells = list(row.values())
@@ -82,7 +83,7 @@ def test_the_table_stands_on_screen_page_and_in_markdown(tmp_path, made, capsys)
     write_markdown(report, tmp_path / "report.md")
     text = (tmp_path / "report.md").read_text()
     assert f"| {' | '.join(cells)} |" in text
-    assert "2 runs, 20 s of training in all" in text
+    assert "3 runs, 30 s of training in all" in text
     write_page(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<h3>Strategies: synthetic" in page

@@ -212,6 +212,7 @@ def test_a_grid_of_strategies_leaves_out_what_no_devices_fit(planned, monkeypatc
 MISTAKES = [
     (("-m", "seed=0", "trainer.accelerator=gpu"), "GPUs that this sweep may use: none"),
     (("-m", "seed=0,1", "hydra.run.dir=x"), "a sweep's is sweep.name=<name>"),
+    (("-m", "seed=0", "hydra.sweeper.max_batch_size=1"), "hydra.launcher.jobs=2, not max_batch_s"),
     (("-m", "seed=0", "hydra.launcher.jobs=0"), "hydra.launcher.jobs=0"),
     (("-m", "seed=0", "hydra/launcher=ray"), "pip install 'alexnet-exp[ray]'"),
     (("-m", "+experiment=no_lrn", "model.normalization=lrn,none"), "+experiment=no_lrn sets"),

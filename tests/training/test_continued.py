@@ -48,7 +48,7 @@ def stop(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch, epoch: i
 @pytest.mark.parametrize(
     "way",
     [
-        ("optim.schedule=plateau", "data.resident=never"),
+        ("optim.schedule=plateau", "data.resident=never", "trainer.precision=64-true"),
         ("optim=adam", "optim.schedule=cosine", "+trainer.accumulate_grad_batches=2"),
     ],
 )

@@ -48,7 +48,6 @@ class BenchConfig(Ruled, group="bench"):
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""
-        super().__post_init__()
         for name in ("parts", "batches", "stores"):
             if not getattr(self, name):
                 raise ValueError(f"bench.{name}=[] leaves nothing to measure: name one at least")

@@ -99,7 +99,6 @@ class DataConfig(Ruled, group="data"):
     16 for each device."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.root == "":
             raise ValueError("data.root is empty: pass a folder or an archive, or leave it out")
         if self.source == Layout.synthetic:

@@ -215,7 +215,6 @@ class ModelConfig(Ruled, group="model"):
             return  # the schema of the commands, before a preset fills it
         if convs != [f"conv{i + 1}" for i in range(len(convs))]:
             raise ValueError(f"model.conv must be conv1, conv2, ... in order, not {convs}")
-        super().__post_init__()
         for layer, std in self.init.layer_std.items():
             holds = 0 <= std < math.inf
             require(holds, f"model.init.layer_std.{layer}", std, "must be finite and not negative")

@@ -3,8 +3,9 @@
 import math
 import re
 from collections.abc import Callable
-from dataclasses import field, fields
+from dataclasses import field, is_dataclass
 from enum import EnumType
+from functools import cache
 from typing import Any, get_type_hints
 
 NEUTRAL = {"neutral": True}
@@ -39,35 +40,44 @@ def neutral(default: Any, rule: Rule | None = None) -> Any:
 
 
 class Ruled:
-    """Base of the schema of ``group``."""
+    """Base of the schema of ``group``: a field is checked whenever it is set."""
 
     _group: str
 
     def __init_subclass__(cls, group: str) -> None:
         cls._group = group
 
-    def __post_init__(self) -> None:
+    def __setattr__(self, name: str, value: Any) -> None:
         """Raise ValueError naming the override to change."""
-        check_fields(self, self._group)
+        super().__setattr__(name, _checked(type(self), name, value, f"{self._group}.{name}"))
 
 
 def check_fields(node: Any, path: str) -> None:
-    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks one.
+    """Raise ValueError ``<path>.<field>=<value> <rule>`` for the first field that breaks one."""
+    for name, value in vars(node).items():
+        setattr(node, name, _checked(type(node), name, value, f"{path}.{name}"))
 
-    An enum's member may be given by its name.
-    """
-    kinds = get_type_hints(type(node))
-    for item in fields(node):
-        value, rule, kind = getattr(node, item.name), item.metadata.get("rule"), kinds[item.name]
-        if isinstance(kind, EnumType) and value is not None:
-            names = list(kind.__members__)
-            require(value in names, f"{path}.{item.name}", value, f"must be one of {names}")
-            setattr(node, item.name, kind[value])
-        if isinstance(value, float):
-            require(math.isfinite(value), f"{path}.{item.name}", value, "must be finite")
-        if rule is not None and value is not None:
-            words = rule[0] + (" or null" if item.default is None else "")
-            require(rule[1](value), f"{path}.{item.name}", value, words)
+
+_kinds = cache(get_type_hints)
+
+
+def _checked(schema: Any, name: str, value: Any, path: str) -> Any:
+    """The value; an enum's member may be given by its name, a group of fields as a dict."""
+    require(name in _kinds(schema), path, value, "sets no field")
+    kind, item = _kinds(schema)[name], schema.__dataclass_fields__[name]
+    if isinstance(kind, EnumType) and value is not None:
+        names = list(kind.__members__)
+        require(value in names, path, value, f"must be one of {names}")
+        return kind[value]
+    if isinstance(value, dict) and isinstance(kind, type) and is_dataclass(kind):
+        return kind(**value)
+    if isinstance(value, float):
+        require(math.isfinite(value), path, value, "must be finite")
+    rule: Rule | None = item.metadata.get("rule")
+    if rule is not None and value is not None:
+        words = rule[0] + (" or null" if item.default is None else "")
+        require(rule[1](value), path, value, words)
+    return value
 
 
 def require(holds: bool, path: str, value: Any, rule: str) -> None:

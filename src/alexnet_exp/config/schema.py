@@ -5,19 +5,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from alexnet_exp.config import training
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.config.rules import NEUTRAL
-from alexnet_exp.config.training import (
-    AugmentationConfig,
-    EvaluationConfig,
-    LoggerConfig,
-    OptimConfig,
-    SpeedConfig,
-    StrategyConfig,
-    SweepConfig,
-    TrainerConfig,
-)
 
 
 @dataclass
@@ -35,17 +26,17 @@ class Config:
 
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    strategy: StrategyConfig = field(default_factory=StrategyConfig)
-    speed: SpeedConfig = field(default_factory=SpeedConfig, metadata=NEUTRAL)
-    logger: LoggerConfig = field(default_factory=LoggerConfig, metadata=NEUTRAL)
+    augmentation: training.AugmentationConfig = field(default_factory=training.AugmentationConfig)
+    optim: training.OptimConfig = field(default_factory=training.OptimConfig)
+    trainer: training.TrainerConfig = field(default_factory=training.TrainerConfig)
+    strategy: training.StrategyConfig = field(default_factory=training.StrategyConfig)
+    speed: training.SpeedConfig = field(default_factory=training.SpeedConfig, metadata=NEUTRAL)
+    logger: training.LoggerConfig = field(default_factory=training.LoggerConfig, metadata=NEUTRAL)
     callbacks: dict[str, Any] = field(default_factory=dict)
     """Lightning callbacks by name, each with _target_; set by callbacks=[lr_monitor,...]."""
 
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    sweep: SweepConfig = field(default_factory=SweepConfig, metadata=NEUTRAL)
+    evaluation: training.EvaluationConfig = field(default_factory=training.EvaluationConfig)
+    sweep: training.SweepConfig = field(default_factory=training.SweepConfig, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
         """Raise ValueError naming the override to change."""

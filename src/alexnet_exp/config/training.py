@@ -120,7 +120,6 @@ class OptimConfig(Ruled, group="optim"):
     """Largest norm of the gradient; null: no clipping, as in the paper."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.schedule == Schedule.steps and not self.milestones:
             raise ValueError("optim.schedule=steps needs optim.milestones=[epoch, ...]")
         holds = all(epoch >= 1 for epoch in self.milestones)

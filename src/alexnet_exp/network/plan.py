@@ -1,6 +1,6 @@
 """Every layer with its shape, in paper order, before anything is built."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alexnet_exp.config.model import ConvConfig, ModelConfig, Normalization, Pool, Pooling, Step
 
@@ -49,9 +49,10 @@ def plan(config: ModelConfig) -> list[LayerPlan]:
     """Every layer with its shape, in order.
 
     Raises:
-        ValueError: No pixel is left before the first fully connected layer, or ``classes`` or
-            ``input_channels`` is not set.
+        ValueError: No pixel is left before the first fully connected layer, ``classes`` or
+            ``input_channels`` is not set, or fields contradict each other.
     """
+    replace(config)  # checked anew: a field may have been set since
     layers = _plan_at(config, config.input_size)
     if layers is None:
         least = next(size for size in range(1, 100_000) if _plan_at(config, size) is not None)
@@ -63,8 +64,8 @@ def plan(config: ModelConfig) -> list[LayerPlan]:
 
 
 def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
-    if config.classes is None or config.input_channels is None:
-        raise ValueError("model.classes and model.input_channels must be set to build a network")
+    if config.classes is None or config.input_channels is None or not config.conv:
+        raise ValueError("set model.classes, model.input_channels, model.conv to build a network")
     layers: list[LayerPlan] = []
     channels = config.input_channels
     # A left-out layer hands its view of both towers on, so that depth is all that changes.

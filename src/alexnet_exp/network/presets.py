@@ -33,9 +33,8 @@ def preset(name: str, **changes: Any) -> ModelConfig:
     except (ConfigKeyError, ConfigAttributeError) as error:
         owner = error.object_type
         names = [item.name for item in fields(owner)] if is_dataclass(owner) else []
-        raise ValueError(
-            f"there is no field {error.full_key}; {_did_you_mean(str(error.key), names)}"
-        ) from error
+        meant = f"; {_did_you_mean(str(error.key), names)}" if names else ""
+        raise ValueError(f"there is no field {error.full_key}{meant}") from error
     except OmegaConfBaseException as error:
         raise ValueError(f"{error.full_key}: {str(error).splitlines()[0]}") from error
     model = OmegaConf.to_object(merged.model)

@@ -117,12 +117,14 @@ def strategies(report: Report) -> dict[str, Rows]:
     Returns:
         By data set and base configuration, the rows under :data:`STRATEGY_HEADINGS`.
     """
-    found: dict[str, Rows] = {}
-    if len({placement for cell in report.cells for placement in cell.placed}) > 1:
-        for cell in report.cells:
-            rows = [_strategy_row(cell, *one) for one in cell.placed.items()]
-            found.setdefault(place(cell), []).extend(rows)
-    return found
+    found: dict[str, list[Cell]] = {}
+    for cell in report.cells:
+        found.setdefault(place(cell), []).append(cell)
+    return {
+        name: [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()]
+        for name, cells in found.items()
+        if len({placement for cell in cells for placement in cell.placed}) > 1
+    }
 
 
 def _strategy_row(cell: Cell, placement: Placement, runs: Mapping[int, Run]) -> tuple[str, ...]:

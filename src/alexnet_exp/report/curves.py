@@ -1,6 +1,4 @@
-"""The figures of a report; here its curves: each changed network beside its baseline, and the
-paper's figure 1.
-"""
+"""The figures of a report; its curves: each network beside its baseline, the paper's figure 1."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -19,6 +19,7 @@ from alexnet_exp.runs.read import UnusableRunError
 
 Wrong = dict[Metric, NDArray[np.bool_]]
 _STRATEGIES = tuple(name.value for name in StrategyName)
+_OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn")
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,10 @@ class Run(Identity):
 
     @property
     def overrides(self) -> list[str]:
-        """What was given on its command line."""
-        words = self.environment.get("command", [])[1:]
-        return [word for word in words if "=" in word and not word.startswith("-")]
+        """What was given on its command line, own folders of configuration among it."""
+        words = map(str, self.environment.get("command", [])[1:])
+        given = [f"{word}={next(words, '')}" if word in _OPTIONS else word for word in words]
+        return [w for w in given if "=" in w and (w[0] != "-" or w.startswith(_OPTIONS))]
 
     @property
     def device(self) -> tuple[str, bool]:

@@ -68,8 +68,7 @@ def launch(
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(base, folder / "multirun.yaml")
     outcomes = run_sweep(jobs, backend, progress, folder)
-    undone = (State.failed, State.elsewhere)
-    command.undone_jobs += sum(outcome.state in undone for outcome in outcomes)
+    command.undone_jobs += sum(each.state in (State.failed, State.elsewhere) for each in outcomes)
     show_sweep(outcomes, folder)
     return [_job_return(outcome) for outcome in outcomes]
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -83,6 +83,8 @@ class Classifier(L.LightningModule):
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
         self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
+        if self.config.trainer.precision.startswith("64"):
+            self.double()  # now: Lightning does so after it has loaded a checkpoint
 
     @classmethod
     def load(cls, path: str | Path, *overrides: str) -> "Classifier":
@@ -151,7 +153,7 @@ class Classifier(L.LightningModule):
         In fp32, or in fp64 with ``trainer.precision=64-true``.
         """
         if not torch.is_autocast_enabled(images.device.type):
-            images = images.to(self.dtype)
+            images = images.to(next(self.network.parameters()).dtype)
         images = images.contiguous(memory_format=self.memory_format)
         if self.training and self._training_forward is None:
             # Its modules, if a strategy has replaced any, are those that compute by now.
@@ -194,13 +196,14 @@ class Classifier(L.LightningModule):
         self.clip_gradients(optimizer, norm, gradient_clip_algorithm)
 
     @property
-    def schedule(self) -> PaperSchedule:
-        """Of the fit that is going on."""
-        return cast(PaperSchedule, self.lr_schedulers())
+    def schedule(self) -> PaperSchedule | None:
+        """Of the fit that is going on; None where a subclass configures another."""
+        schedule = self.lr_schedulers()
+        return schedule if isinstance(schedule, PaperSchedule) else None
 
     def on_train_start(self) -> None:
         """Stop at once where the schedule had come to its end before a resume."""
-        self.trainer.should_stop = self.trainer.should_stop or self.schedule.finished
+        self.trainer.should_stop |= self.schedule is not None and self.schedule.finished
 
     def training_step(self, batch: Sequence[Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
@@ -212,19 +215,21 @@ class Classifier(L.LightningModule):
     def on_train_epoch_end(self) -> None:
         """Log the epoch and tell the schedule its validation error, if there was a validation."""
         train_error = self._log_errors("train", self.train_errors)["train/top1_error"]
-        self.log("lr", self.schedule.at(max(0, self.global_step - 1)))
-        self.schedule.end_epoch(self.current_epoch + 1, self._val_error)
-        self._val_error = None
         enough = self.config.trainer.stop_at_train_error
-        if enough is not None and train_error <= enough:
-            self.schedule.finished = True
-        self.trainer.should_stop = self.trainer.should_stop or self.schedule.finished
+        finished = enough is not None and train_error <= enough
+        if self.schedule is not None:
+            self.log("lr", self.schedule.at(max(0, self.global_step - 1)))
+            self.schedule.end_epoch(self.current_epoch + 1, self._val_error)
+            self.schedule.finished = finished = finished or self.schedule.finished
+        self._val_error = None
+        self.trainer.should_stop |= finished
 
     def validation_step(self, batch: Sequence[Tensor], batch_idx: int) -> None:
         self._evaluate(self.val_errors, batch)
 
     def on_validation_epoch_end(self) -> None:
-        self._val_error = self._log_errors("val", self.val_errors)["val/top1_error"]
+        error = self._log_errors("val", self.val_errors)["val/top1_error"]
+        self._val_error = None if self.trainer.sanity_checking else error
 
     def on_test_start(self) -> None:
         self.predictions = {split: [] for split in TEST_SPLITS}

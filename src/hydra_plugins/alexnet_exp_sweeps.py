@@ -46,9 +46,7 @@ class GridSweeper(BasicSweeper):
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         overrides = parser.parse_overrides([*self._parse_config(), *arguments])
-        returns: list[Sequence[JobReturn]] = []
-        first = 0
-        for batch in self.split_arguments(overrides, self.max_batch_size):
-            returns.append(self.launcher.launch(batch, first))
-            first += len(batch)
-        return returns
+        if self.max_batch_size is not None:
+            raise ValueError("hydra.launcher.jobs=2, not max_batch_size, is how many run at once")
+        (jobs,) = self.split_arguments(overrides, None)
+        return [self.launcher.launch(jobs, 0)]
