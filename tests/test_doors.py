@@ -147,7 +147,7 @@ def test_other_photos_are_evaluated_by_the_names_of_their_folders(
 # Training under a Trainer of one's own
 
 
-def test_images_and_labels_of_any_loader_train_a_classifier(compose_config) -> None:
+def test_images_and_labels_of_any_loader_train_a_classifier(compose_config, tmp_path) -> None:
     config = compose_config(
         "model=cifar_small", "model.width=.1", "optim.schedule=cosine", "optim.lr=.01",
         "optim.warmup_steps=3",
@@ -164,8 +164,12 @@ def test_images_and_labels_of_any_loader_train_a_classifier(compose_config) -> N
                 for step in range(12)]  # fmt: skip
     assert rates == pytest.approx(expected, rel=1e-12)
     (tested,) = quiet_trainer().test(classifier, loader, verbose=False)
-    error = (classifier.eval()(images).argmax(1) != labels).float().mean().item()
+    logits = classifier.eval()(images)
+    error = (logits.argmax(1) != labels).float().mean().item()
     assert tested["test/top1_error"] == pytest.approx(error, abs=1e-6)
+    fit.save_checkpoint(tmp_path / "small.ckpt")  # with fewer convolutions than the paper's
+    for load in (Classifier.load, Classifier.load_from_checkpoint):
+        assert torch.equal(load(tmp_path / "small.ckpt").eval()(images), logits)
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

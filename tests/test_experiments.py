@@ -95,11 +95,6 @@ def test_an_experiment_has_one_file(tmp_path: Path, check: Check) -> None:
         check("+experiment=no_lrn")
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [("lr=.1", "did you mean optim.lr"), ("data=nope", "did you mean"),
-     ("experiment=no_lrn+no_dropou", "did you mean no_dropout")],
-)  # fmt: skip
-def test_a_notebook_has_the_messages_of_the_commands(override: str, message: str) -> None:
-    with pytest.raises(UserError, match=message):
-        load_config(override)
+def test_a_notebook_has_the_messages_of_the_commands() -> None:
+    with pytest.raises(UserError, match="did you mean no_dropout"):
+        load_config("experiment=no_lrn+no_dropou")

@@ -70,9 +70,8 @@ class Command:
                 raise UserError("sweep.dry_run=true lists the jobs of a sweep: add -m")
             given, name = HydraConfig.get().overrides.task, HydraConfig.get().job.config_name
             notes = check_overrides(config, list(given), str(name))
-            if config.trainer.progress:
-                for note in notes:
-                    say(note)
+            for note in notes if config.trainer.progress else ():
+                say(note)
             _found(self._task)(config, folder)
         except UserError as error:
             RunFolder(folder).discard()

@@ -1,4 +1,4 @@
-"""Hydra's door to the sweeps of alexnet_exp; Hydra looks for launchers in this namespace alone.
+"""Hydra's door to the sweeps of alexnet_exp; Hydra looks for plugins in this namespace alone.
 
 Nothing heavy is imported here: Hydra reads this file whenever it starts.
 """
@@ -6,7 +6,7 @@ Nothing heavy is imported here: Hydra reads this file whenever it starts.
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # the parent for a grid
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # private: hydra#2759
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher

@@ -1,4 +1,4 @@
-"""Which values a field may have: said with its default, checked whenever its group is made."""
+"""Which values a field may have: said with its default, checked whenever it is set."""
 
 import math
 import re
@@ -65,6 +65,7 @@ def _checked(schema: Any, name: str, value: Any, path: str) -> Any:
     """The value; an enum's member may be given by its name, a group of fields as a dict."""
     require(name in _kinds(schema), path, value, "sets no field")
     kind, item = _kinds(schema)[name], schema.__dataclass_fields__[name]
+    value = value.item() if hasattr(value, "item") else value  # of NumPy or torch
     if isinstance(kind, EnumType) and value is not None:
         names = list(kind.__members__)
         require(value in names, path, value, f"must be one of {names}")

@@ -62,9 +62,8 @@ def launch(
     if dry:
         show_plan(jobs, folder, backend.at_once if isinstance(backend, Processes) else None)
         return []
-    if progress:
-        for note in notes:
-            say(note)
+    for note in notes if progress else ():
+        say(note)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(base, folder / "multirun.yaml")
     outcomes = run_sweep(jobs, backend, progress, folder)

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from alexnet_exp.config import Config, to_config, to_plain
+from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 
 
@@ -52,7 +53,7 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
     Raises:
         UserError: An override names no field or has a wrong value.
     """
-    composed = OmegaConf.structured(Config)
+    composed = OmegaConf.structured(Config(model=ModelConfig(conv={})))  # the recorded ones alone
     for name in (override.partition("=")[0] for override in overrides):
         if "." not in name and isinstance(composed.get(name), DictConfig):
             raise UserError(

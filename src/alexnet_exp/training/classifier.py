@@ -105,7 +105,7 @@ class Classifier(L.LightningModule):
         # However many devices trained it, this is one process.
         config.strategy, config.trainer.devices, config.trainer.num_nodes = StrategyConfig(), 1, 1
         refuse_other_network(content, config, Path(path))
-        classifier = cls(config, content["hyper_parameters"]["class_names"])
+        classifier = cls(**content["hyper_parameters"] | {"config": config})
         classifier.on_load_checkpoint(content)
         try:
             classifier.load_state_dict(content["state_dict"])
