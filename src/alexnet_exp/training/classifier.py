@@ -217,10 +217,10 @@ class Classifier(L.LightningModule):
         train_error = self._log_errors("train", self.train_errors)["train/top1_error"]
         enough = self.config.trainer.stop_at_train_error
         finished = enough is not None and train_error <= enough
-        if self.schedule is not None:
-            self.log("lr", self.schedule.at(max(0, self.global_step - 1)))
-            self.schedule.end_epoch(self.current_epoch + 1, self._val_error)
-            self.schedule.finished = finished = finished or self.schedule.finished
+        if (schedule := self.schedule) is not None:
+            self.log("lr", schedule.at(max(0, self.global_step - 1)))
+            schedule.end_epoch(self.current_epoch + 1, self._val_error)
+            schedule.finished = finished = finished or schedule.finished
         self._val_error = None
         self.trainer.should_stop |= finished
 
