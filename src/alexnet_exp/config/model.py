@@ -12,6 +12,7 @@ from alexnet_exp.config.rules import (
     Rule,
     Ruled,
     check_fields,
+    neutral,
     require,
     ruled,
 )
@@ -201,6 +202,18 @@ class ModelConfig(Ruled, group="model"):
     dropout_after: list[str] = field(default_factory=lambda: ["fc6", "fc7"])
     """Layers whose output is dropped out; the last convolution's name means fc6's input."""
 
+    weights: str | None = neutral(None)  # model.weights_digest stands for it
+    """File whose weights training starts from and ``evaluate`` without a checkpoint counts errors
+    of: torchvision's alexnet (.pth, model=torchvision), Caffe's .caffemodel (model=bvlc_alexnet,
+    model=caffenet), a checkpoint or run folder of ours; null: none. For another number of classes
+    the output layer starts anew."""
+
+    weights_mean: str | None = neutral(None)
+    """Caffe's mean image (.binaryproto), which goes with a .caffemodel; null: its channel means."""
+
+    weights_digest: str | None = None
+    """Digest of the content of these files; filled in when a run starts."""
+
     lrn: LRNConfig = field(default_factory=LRNConfig)
     within_map: WithinMapConfig = field(default_factory=WithinMapConfig)
     init: InitConfig = field(default_factory=InitConfig)
@@ -213,6 +226,8 @@ class ModelConfig(Ruled, group="model"):
         convs, fcs = list(self.conv), self.fc_names()
         if not convs:
             return  # the schema of the commands, before a preset fills it
+        if self.weights_mean is not None and self.weights is None:
+            raise ValueError("model.weights_mean goes with model.weights=<file>.caffemodel")
         if convs != [f"conv{i + 1}" for i in range(len(convs))]:
             raise ValueError(f"model.conv must be conv1, conv2, ... in order, not {convs}")
         for layer, std in self.init.layer_std.items():
