@@ -1,6 +1,7 @@
 """The typed schema of ``model``: every idea of the paper's section 3 as one field."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -38,6 +39,9 @@ Step = StrEnum("Step", ["activation", "normalization", "pool"])
 InitScheme = StrEnum("InitScheme", ["gaussian", "he", "xavier", "torch"])
 """Where the first weights come from."""
 
+DropoutScaling = StrEnum("DropoutScaling", ["test", "train"])
+"""When dropout makes up for what it masks."""
+
 
 @dataclass
 class ConvConfig:
@@ -45,6 +49,9 @@ class ConvConfig:
 
     channels: int = ruled(64, POSITIVE)
     """Kernels over all towers, before ``model.width``."""
+
+    local: bool = False
+    """Locally connected: each position has kernels and biases of its own."""
 
     kernel: int = ruled(3, POSITIVE)
     """Side of the kernel in pixels."""
@@ -122,7 +129,8 @@ class InitConfig(Ruled, group="model.init"):
     """Initial weights and biases (section 5)."""
 
     scheme: InitScheme = InitScheme.gaussian
-    """gaussian: N(0, std); he, xavier: normal, by fan-in (and fan-out); torch: its defaults."""
+    """gaussian: N(0, std); he: normal, by fan-in; xavier: uniform, by fan-in and fan-out; torch: its
+    defaults."""
 
     std: float = ruled(0.01, NOT_NEGATIVE)
     """Standard deviation of the gaussian scheme."""
@@ -134,8 +142,9 @@ class InitConfig(Ruled, group="model.init"):
     layer_std: dict[str, float] = field(default_factory=dict)
     """Standard deviation of single layers, by name (fc6: .005); goes before the others."""
 
-    bias: float = 1.0
-    """Initial bias of ``bias_layers``; all others start at 0."""
+    bias: float | None = 1.0
+    """Initial bias of ``bias_layers``; all others start at 0. null: all biases as torch starts
+    them."""
 
     bias_layers: list[str] = field(
         default_factory=lambda: ["conv2", "conv4", "conv5", "fc6", "fc7"]
@@ -193,11 +202,19 @@ class ModelConfig(Ruled, group="model"):
     pool_ceil: bool = False
     """Let the last window reach over the border instead of dropping pixels."""
 
+    adaptive_pool: int | None = ruled(None, POSITIVE)
+    """Side in pixels that the maps are averaged to before the first fully connected layer
+    (torchvision: 6); null: as they are."""
+
     order: list[Step] = field(default_factory=partial(list, Step))
     """What follows a convolution, in order."""
 
     dropout: float = ruled(0.5, BELOW_1)
     """Share of outputs set to zero while training (section 4.2)."""
+
+    dropout_scaling: DropoutScaling = DropoutScaling.test
+    """test: outputs are multiplied by the share kept when the network is used, as in the paper;
+    train: those kept are divided by it in training, as torch and Caffe do."""
 
     dropout_after: list[str] = field(default_factory=lambda: ["fc6", "fc7"])
     """Layers whose output is dropped out; the last convolution's name means fc6's input."""
@@ -238,18 +255,16 @@ class ModelConfig(Ruled, group="model"):
             self._refuse_odd(f"model.fc[{i}]", width)
         for name, conv in self.conv.items():
             check_fields(conv, f"model.conv.{name}")
+            alone = not conv.local or self.towers == 1
+            require(alone, f"model.conv.{name}.local", conv.local, "needs model.towers=1")
             self._refuse_odd(f"model.conv.{name}.channels", conv.channels)
             _each_step_once(f"model.conv.{name}.order", conv.order)
         _each_step_once("model.order", self.order)
-        unknown = [
-            *_unknown("model.without", self.without, convs[1:]),
-            *_unknown("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs),
-            *_unknown("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]]),
-            *_unknown("model.init.bias_layers", self.init.bias_layers, convs + fcs),
-            *_unknown("model.init.layer_std", list(self.init.layer_std), convs + fcs),
-        ]
-        if unknown:
-            raise ValueError("; ".join(unknown))
+        self.refuse_unknown("model.without", self.without, convs[1:])
+        self.refuse_unknown("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs)
+        self.refuse_unknown("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]])
+        self.refuse_unknown("model.init.bias_layers", self.init.bias_layers, convs + fcs)
+        self.refuse_unknown("model.init.layer_std", self.init.layer_std, convs + fcs)
         layers = [name for name in convs if name not in self.without]
         if self.normalization != Normalization.none and not any(
             self.conv[name].normalize for name in layers
@@ -257,6 +272,15 @@ class ModelConfig(Ruled, group="model"):
             raise ValueError(
                 f"model.normalization={self.normalization} has no layer to act on: set"
                 f" model.conv.{layers[0]}.normalize=true, or model.normalization=none"
+            )
+
+    @staticmethod
+    def refuse_unknown(path: str, given: Iterable[str], allowed: list[str]) -> None:
+        """Raise ValueError if the field at ``path`` lists layers that this network lacks."""
+        lacking = [repr(layer) for layer in given if layer not in allowed]
+        if lacking:
+            raise ValueError(
+                f"{path}: no layer {', '.join(lacking)}; choose from {', '.join(allowed)}"
             )
 
     def _refuse_odd(self, name: str, width: int) -> None:
@@ -267,14 +291,6 @@ class ModelConfig(Ruled, group="model"):
                 f"{name}={width} does not divide into the {self.towers} towers of"
                 f" model={self.name}: set {name}={near}, or model.towers=1"
             )
-
-
-def _unknown(name: str, given: list[str], allowed: list[str]) -> list[str]:
-    """One message if ``name`` lists layers that this network lacks."""
-    lacking = [layer for layer in given if layer not in allowed]
-    if not lacking:
-        return []
-    return [f"{name}: no layer {', '.join(map(repr, lacking))}; choose from {', '.join(allowed)}"]
 
 
 def _each_step_once(name: str, order: list[Step] | None) -> None:

@@ -42,6 +42,9 @@ class Config:
         """Raise ValueError naming the override to change."""
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
+        if self.model.conv:
+            layers = [*self.model.conv, *self.model.fc_names()]
+            self.model.refuse_unknown("optim.layers", self.optim.layers or (), layers)
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,5 +1,6 @@
 """The typed schemas of what is around the network: augmentation, optimizer, trainer, sweep."""
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -95,6 +96,13 @@ class OptimConfig(Ruled, group="optim"):
     decay_biases: bool = True
     """Weight decay on biases too (false in the authors' code)."""
 
+    drop_biases: bool = True
+    """Divide the learning rate of the biases too (false in the authors' code)."""
+
+    layers: dict[str, dict[str, float]] | None = field(default_factory=dict)
+    """What single layers have of their own, by name: lr, bias_lr and weight_decay, such as
+    fc8: {lr: .1}. Without bias_lr, biases have ``bias_lr_factor`` times lr. null: nothing."""
+
     schedule: Schedule = Schedule.plateau
     """plateau, steps, cosine or constant."""
 
@@ -124,6 +132,12 @@ class OptimConfig(Ruled, group="optim"):
             raise ValueError("optim.schedule=steps needs optim.milestones=[epoch, ...]")
         holds = all(epoch >= 1 for epoch in self.milestones)
         require(holds, "optim.milestones", self.milestones, "must be epochs from 1 on")
+        for layer, own in (self.layers or {}).items():
+            for name, value in own.items():
+                path = f"optim.layers.{layer}.{name}"
+                known = name in ("lr", "bias_lr", "weight_decay")
+                require(known, path, value, "sets no field: there are lr, bias_lr, weight_decay")
+                require(0 <= value < math.inf, path, value, "must be finite and not negative")
 
 
 def _are_devices(devices: Any) -> bool:

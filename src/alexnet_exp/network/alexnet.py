@@ -5,8 +5,17 @@ from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from alexnet_exp.config.model import Activation, ConvConfig, ModelConfig, Normalization, Pool, Step
+from alexnet_exp.config.model import (
+    Activation,
+    ConvConfig,
+    DropoutScaling,
+    ModelConfig,
+    Normalization,
+    Pool,
+    Step,
+)
 from alexnet_exp.network.initial import initialize
 from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
 from alexnet_exp.network.plan import LayerPlan, plan
@@ -15,6 +24,8 @@ from alexnet_exp.network.presets import preset
 
 class AlexNet(nn.Module):
     """The network of section 3.5, or any of its relatives that ``ModelConfig`` describes.
+
+    Its weights are drawn by torch's global generator, of which it takes one number.
 
     Args:
         config: Resolved configuration; ``input_channels`` and ``classes`` must be set.
@@ -28,11 +39,12 @@ class AlexNet(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        seed = int(torch.randint(2**62, (), device="cpu"))
         self.plan = plan(config)
         layers = {layer.name: layer for layer in self.plan}
         self.features = nn.Sequential(OrderedDict(_features(config, layers)))
         self.classifier = nn.Sequential(OrderedDict(_classifier(config, layers)))
-        initialize(weighted_layers(self), config.init)
+        initialize(weighted_layers(self), config.init, seed)
 
     @classmethod
     def from_name(cls, name: str, **changes: Any) -> Self:
@@ -61,12 +73,21 @@ def _features(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple[s
             if layer.extra:
                 modules.append((f"pad{number}", nn.ZeroPad2d((0, layer.extra, 0, layer.extra))))
             shape = layer.inputs, layer.outputs, layer.kernel, layer.stride, layer.padding
-            modules.append((name, nn.Conv2d(*shape, groups=layer.groups)))
+            modules.append(
+                (
+                    name,
+                    LocallyConnected(*shape, layer.size)
+                    if layer.local
+                    else nn.Conv2d(*shape, groups=layer.groups),
+                )
+            )
             built[Step.activation] = [(f"{config.activation}{number}", _activation(config))]
             if f"norm{number}" in layers:
                 built[Step.normalization] = _norms(conv, number, layer.outputs, config)
         for step in conv.order or config.order:
             modules.extend(built[step])
+    if "adaptive_pool" in layers:
+        modules.append(("adaptive_pool", nn.AdaptiveAvgPool2d(layers["adaptive_pool"].size)))
     return modules
 
 
@@ -103,7 +124,7 @@ def _classifier(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple
     modules: list[tuple[str, nn.Module]] = []
     names = config.fc_names()
     if config.dropout and list(config.conv)[-1] in config.dropout_after:
-        modules.append((f"drop{names[0].removeprefix('fc')}_in", nn.Dropout(config.dropout)))
+        modules.append((f"drop{names[0].removeprefix('fc')}_in", _dropout(config)))
     for name in names:
         layer, number = layers[name], name.removeprefix("fc")
         shape = layer.inputs, layer.outputs
@@ -112,8 +133,58 @@ def _classifier(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple
         if name != names[-1]:
             modules.append((f"{config.activation}{number}", _activation(config)))
             if config.dropout and name in config.dropout_after:
-                modules.append((f"drop{number}", nn.Dropout(config.dropout)))
+                modules.append((f"drop{number}", _dropout(config)))
     return modules
+
+
+def _dropout(config: ModelConfig) -> nn.Dropout:
+    by_test = config.dropout_scaling == DropoutScaling.test
+    return PaperDropout(config.dropout) if by_test else nn.Dropout(config.dropout)
+
+
+class PaperDropout(nn.Dropout):
+    """Dropout as the paper has it (section 4.2): nothing makes up for the mask in training.
+
+    Shape:
+        Any. In evaluation outputs are multiplied by the share that training keeps, ``1 - p``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Masked in training by the numbers that ``nn.Dropout`` draws, else scaled."""
+        kept = 1 - self.p
+        return x * torch.empty_like(x).bernoulli_(kept) if self.training else x * kept
+
+
+class LocallyConnected(nn.Module):
+    """A convolution whose kernels and biases are not shared between positions.
+
+    Args:
+        inputs, outputs: Channels.
+        kernel, stride, padding: In pixels.
+        size: Side in pixels of the output.
+
+    Shape:
+        (N, inputs, S, S) to (N, outputs, size, size). ``weight`` is (outputs, inputs * kernel**2,
+        size**2), ``bias`` (outputs * size**2).
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int, stride: int, padding: int, size: int
+    ) -> None:
+        super().__init__()
+        self.kernel_size, self.stride, self.padding = (kernel, kernel), stride, padding
+        self.size, self.positions = size, size**2
+        self.weight = nn.Parameter(torch.empty(outputs, inputs * kernel**2, self.positions))
+        self.bias = nn.Parameter(torch.empty(outputs * self.positions))
+
+    def extra_repr(self) -> str:
+        return f"weight={tuple(self.weight.shape)}, stride={self.stride}, padding={self.padding}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Product of the window at each position with the kernels that are there."""
+        windows = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
+        products = torch.einsum("nip,oip->nop", windows, self.weight)
+        return (products.flatten(1) + self.bias).view(len(x), -1, self.size, self.size)
 
 
 class TowerLinear(nn.Module):
@@ -131,8 +202,7 @@ class TowerLinear(nn.Module):
         super().__init__()
         self.towers = towers
         self.weight = nn.Parameter(torch.empty(outputs, inputs // towers))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.kaiming_uniform_(self.weight, a=5**0.5)
+        self.bias = nn.Parameter(torch.empty(outputs))
 
     def extra_repr(self) -> str:
         outputs, inputs = self.weight.shape
@@ -145,7 +215,7 @@ class TowerLinear(nn.Module):
         return torch.einsum("nti,toi->nto", towers, blocks).flatten(1) + self.bias
 
 
-WeightedLayer = nn.Conv2d | nn.Linear | TowerLinear
+WeightedLayer = nn.Conv2d | LocallyConnected | nn.Linear | TowerLinear
 
 
 def weighted_layers(model: nn.Module) -> list[tuple[str, WeightedLayer]]:

@@ -17,6 +17,7 @@ class LayerPlan:
         size: Side in pixels of what comes out (1 for fc).
         kernel, stride, padding, extra: Of a convolution or pooling; ``extra`` is padding at the
             right and bottom alone.
+        local: Of a convolution: each position has kernels of its own.
     """
 
     name: str
@@ -29,13 +30,15 @@ class LayerPlan:
     stride: int = 1
     padding: int = 0
     extra: int = 0
+    local: bool = False
 
     @property
     def parameters(self) -> int:
         """Number of weights and biases (convolutions and fully connected layers)."""
         if self.kind not in ("conv", "fc"):
             return 0
-        return self.outputs * (self.inputs // self.groups * self.kernel**2 + 1)
+        positions = self.size**2 if self.local else 1
+        return positions * self.outputs * (self.inputs // self.groups * self.kernel**2 + 1)
 
     @property
     def macs(self) -> int:
@@ -80,7 +83,7 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
             width = _scaled(conv.channels, config)
             layers.append(
                 LayerPlan(name, "conv", channels, width, groups, out,
-                          conv.kernel, conv.stride, conv.padding, extra)
+                          conv.kernel, conv.stride, conv.padding, extra, conv.local)
             )  # fmt: skip
             channels, size, sees_both = width, out, False
         normalizes = config.normalization != Normalization.none and name not in config.without
@@ -98,6 +101,9 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
                 layers.append(
                     LayerPlan(f"norm{number}", "norm", channels, channels, config.towers, size)
                 )
+    if config.adaptive_pool is not None and config.adaptive_pool != size:
+        size = config.adaptive_pool
+        layers.append(LayerPlan("adaptive_pool", "pool", channels, channels, 1, size))
     units = channels * size**2
     widths = [*(_scaled(width, config) for width in config.fc), config.classes]
     for name, out in zip(config.fc_names(), widths, strict=True):

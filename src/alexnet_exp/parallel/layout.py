@@ -11,7 +11,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed import ProcessGroup
-from torch.nn import functional as F
 
 from alexnet_exp.network.alexnet import AlexNet, TowerLinear
 from alexnet_exp.network.lrn import LocalResponseNorm
@@ -28,21 +27,21 @@ class Share:
 
 
 class PartOfDropout(nn.Module):
-    """Dropout of a part of the activations, by the mask that one device draws for all of them.
+    """``dropout`` of a part of the activations, by the mask that one device draws for all of them.
 
     Shape:
         (n, u) to the same, of a whole (n * rows.count, u * columns.count).
     """
 
-    def __init__(self, p: float, rows: Share, columns: Share) -> None:
+    def __init__(self, dropout: nn.Dropout, rows: Share, columns: Share) -> None:
         super().__init__()
-        self.p, self.rows, self.columns = p, rows, columns
+        self.dropout, self.rows, self.columns = dropout, rows, columns
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training:
-            return x
+            return self.dropout(x)
         whole = x.new_ones(len(x) * self.rows.count, x.shape[1] * self.columns.count)
-        mask = F.dropout(whole, self.p).chunk(self.rows.count)[self.rows.index]
+        mask = self.dropout(whole).chunk(self.rows.count)[self.rows.index]
         return x * mask.chunk(self.columns.count, 1)[self.columns.index]
 
 
@@ -82,7 +81,7 @@ def lay_out_rows(network: AlexNet, rows: Share, group: ProcessGroup) -> None:
     """Divide the batch alone, of which this process of the group has ``rows``."""
     for _, parent, name, module in _children(network):
         if isinstance(module, nn.Dropout):
-            setattr(parent, name, PartOfDropout(module.p, rows, Share()))
+            setattr(parent, name, PartOfDropout(module, rows, Share()))
         if isinstance(module, nn.BatchNorm2d):
             setattr(parent, name, BatchNormOverProcesses(module, group))
 
@@ -118,7 +117,7 @@ def lay_out_towers(
             parts |= _cut(module, path, towers)
             setattr(parent, name, BatchNormOverProcesses(module, data))
         elif isinstance(module, nn.Dropout):
-            setattr(parent, name, PartOfDropout(module.p, rows, columns))
+            setattr(parent, name, PartOfDropout(module, rows, columns))
     _gather_logits(network, parts, Share(), towers)
     return parts
 
@@ -141,7 +140,7 @@ def lay_out_fully_connected(network: AlexNet, rows: Share, group: ProcessGroup) 
             rows_are_whole = True
             parts |= _cut(module, path, group)
         elif isinstance(module, PartOfDropout) and rows_are_whole:
-            setattr(parent, name, PartOfDropout(module.p, Share(), columns))
+            setattr(parent, name, PartOfDropout(module.dropout, Share(), columns))
     _gather_logits(network, parts, rows, group)
     return parts
 

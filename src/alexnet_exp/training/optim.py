@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from alexnet_exp.config.arguments import find
 from alexnet_exp.config.training import Momentum, OptimConfig, Schedule
 from alexnet_exp.errors import UserError
+from alexnet_exp.network.alexnet import weighted_layers
 
 
 class PaperSGD(torch.optim.SGD):
@@ -41,7 +42,7 @@ class PaperSGD(torch.optim.SGD):
 def build_optimizer(
     model: nn.Module, config: OptimConfig, fused: bool = True
 ) -> torch.optim.Optimizer:
-    """The optimizer over weights and, in a second group, biases: one-dimensional parameters.
+    """The optimizer over weights and biases in groups, as ``config`` and its ``layers`` have them.
 
     ``fused`` asks for one kernel for the whole step, where the optimizer has one.
 
@@ -55,20 +56,10 @@ def build_optimizer(
         rule = find(name, "optim")
         if not (isinstance(rule, type) and issubclass(rule, torch.optim.Optimizer)):
             raise UserError(f"optim._target_={name} is not one of torch's optimizers")
-    weights = [p for p in model.parameters() if p.ndim > 1]
-    biases = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": weights, "lr_factor": 1.0, "weight_decay": config.weight_decay},
-        {
-            "params": biases,
-            "lr_factor": config.bias_lr_factor,
-            "lr": config.lr * config.bias_lr_factor,
-            "weight_decay": config.weight_decay if config.decay_biases else 0.0,
-        },
-    ]
+    groups = _groups(model, config)
     takes = signature(rule).parameters
-    if config.weight_decay and "weight_decay" not in takes:
-        raise UserError(f"{name} has no weight decay: set optim.weight_decay=0")
+    if "weight_decay" not in takes and any(group["weight_decay"] for group in groups):
+        raise UserError(f"{name} has no weight decay: set optim.weight_decay=0 optim.layers=null")
     options: dict[str, Any] = {"lr": config.lr}
     if "momentum" in takes:
         options["momentum"] = config.momentum
@@ -80,6 +71,30 @@ def build_optimizer(
         raise UserError(f"optim._target_={name} can't be had with these fields: {error}") from error
     optimizer.register_load_state_dict_post_hook(_lay_state_like_weights)
     return optimizer
+
+
+def _groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
+    """Parameters of one kind, learning rate and weight decay; biases have one dimension."""
+    layers = {p: name for name, layer in weighted_layers(model) for p in layer.parameters()}
+    groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
+    for p in model.parameters():
+        own = (config.layers or {}).get(layers.get(p, ""), {})
+        lr, decay = own.get("lr", config.lr), own.get("weight_decay", config.weight_decay)
+        is_bias = p.ndim <= 1
+        if is_bias:
+            lr = own.get("bias_lr", lr * config.bias_lr_factor)
+            decay = decay if config.decay_biases else 0.0
+        groups.setdefault((is_bias, lr, decay), []).append(p)
+    return [
+        {
+            "params": parameters,
+            "lr": lr,
+            "lr_factor": lr / config.lr,
+            "drops": config.drop_biases or not is_bias,
+            "weight_decay": decay,
+        }
+        for (is_bias, lr, decay), parameters in groups.items()
+    ]
 
 
 def _lay_state_like_weights(optimizer: torch.optim.Optimizer) -> None:
@@ -95,7 +110,8 @@ class PaperSchedule(LRScheduler):
     """The learning rate at every step: warm-up, then a plateau, steps, a cosine or a constant.
 
     Args:
-        optimizer: Each of its groups gets the rate times its ``lr_factor``.
+        optimizer: Each of its groups gets the rate times its ``lr_factor``, or after the warm-up
+            the first rate times that where it has ``drops`` false.
         config: Schedule and its constants.
         total_steps: Steps of the whole run, for ``cosine``.
     """
@@ -110,16 +126,19 @@ class PaperSchedule(LRScheduler):
 
     def at(self, step: int) -> float:
         """Learning rate of the weights at optimizer step ``step``, from 0."""
-        config = self.config
-        rate = config.lr / config.factor**self.drops
-        if config.schedule == Schedule.cosine:
+        rate = self._undivided(step) / self.config.factor**self.drops
+        if self.config.schedule == Schedule.cosine:
             rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.total_steps))))
-        return rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+        return rate
+
+    def _undivided(self, step: int) -> float:
+        return self.config.lr * min(1.0, (step + 1) / max(1, self.config.warmup_steps))
 
     def get_lr(self) -> list[float | Tensor]:
         """Rate of every group at the step that comes next."""
-        rate = self.at(self.last_epoch)  # torch's word; here it counts steps
-        return [rate * group["lr_factor"] for group in self.optimizer.param_groups]
+        step = self.last_epoch  # torch's word; here it counts steps
+        rates = {True: self.at(step), False: self._undivided(step)}
+        return [rates[group["drops"]] * group["lr_factor"] for group in self.optimizer.param_groups]
 
     def end_epoch(self, epoch: int, val_error: float | None = None) -> None:
         """Take note of the end of an epoch, counted from 1, and its validation error."""
