@@ -1,29 +1,36 @@
 """Every mistake of a user ends in one message that names it, and exit code 2."""
 
 import errno
+import json
+import math
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
+from PIL import Image
 
 from alexnet_exp import __main__, cli, hydra_main
 from alexnet_exp.config import Config, compose, composing, to_config
+from alexnet_exp.diagnose import diagnose
 from alexnet_exp.errors import UserError
 from alexnet_exp.messages import composition_error
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
+from alexnet_exp.training.progress import chance_note
 from tests.sweep.pretend import TINY
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run the train command in an empty folder; gives exit code and standard error."""
+    """Run the train command in an empty folder; gives exit code and standard error and output."""
     monkeypatch.chdir(tmp_path)
 
     def run(*overrides: str, task=train) -> tuple[int, str]:
@@ -31,8 +38,8 @@ def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Capt
         try:
             cli.run(task)
         except SystemExit as stop:
-            return int(stop.code or 0), capsys.readouterr().err
-        return 0, capsys.readouterr().err
+            return int(stop.code or 0), "".join(reversed(capsys.readouterr()))
+        return 0, "".join(reversed(capsys.readouterr()))
 
     return run
 
@@ -224,3 +231,53 @@ def test_recipe_that_changes_a_chosen_option_says_so(command) -> None:
     code, printed = command("optim=original", task=lambda *_: None)
     assert code == 0
     assert "note: recipe=synthetic changes optim=original: optim.lr=0.002" in printed
+
+
+def test_a_run_that_stays_at_chance_says_so_and_one_that_learns_does_not(
+    command, tmp_path: Path
+) -> None:
+    for place, color in enumerate(("red", "green", "blue")):
+        (tmp_path / "photos" / color).mkdir(parents=True)
+        for i in range(60):
+            shade = np.random.default_rng(60 * place + i).integers(0, 30, (32, 32, 3), np.uint8)
+            shade[..., place] += 120
+            Image.fromarray(shade).save(tmp_path / "photos" / color / f"{i}.png")
+    given = [
+        "data=imagefolder", "data.root=photos/", "data.image_size=32", "model=cifar_small",
+        "model.width=0.5", "model.init.std=.05", "model.init.layer_std={}", "recipe=paper",
+        "data.batch_size=8", "trainer.max_epochs=2", "callbacks=[lr_monitor]", "logger=tensorboard",
+    ]  # fmt: skip
+    said = "never clearly better than chance: the best validation error is "
+    code, printed = command(*given, "optim.lr=1e-9", "hydra.run.dir=still")
+    assert code == 0
+    (line,) = (line for line in printed.splitlines() if said in line)
+    asked = f"python -m alexnet_exp.diagnose {shlex.join([*given[:-1], 'optim.lr=1e-9'])}"
+    assert "choose another recipe=" in line
+    assert line.endswith(asked)
+    code, printed = command(*given, "optim.lr=.0005", "hydra.run.dir=learns")
+    assert code == 0
+    assert said not in printed
+    with (tmp_path / "learns" / "result.json").open() as file:
+        assert json.load(file)["status"] == "finished"
+
+
+def test_chance_is_that_of_the_validation_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    labels = np.repeat([0, 1, 2], [60, 30, 10])  # 40 %, with a standard error of 4.9 points
+    monkeypatch.setattr(sys, "argv", ["notebook.py", "-f", "x"])
+    (line,) = chance_note(0.31, labels)
+    assert "is 31.0 %, and one answer for all 100 images errs in 40.0 %" in line
+    assert line.endswith("alexnet_exp.diagnose")
+    assert chance_note(0.30, labels) == []
+    assert chance_note(math.inf, labels) == [], "there was no validation"
+    assert chance_note(0.0, labels[:60]) == [], "of one class nothing can be told"
+
+
+def test_diagnose_measures_in_fp32_whatever_the_training(command, stores: Path) -> None:
+    found = set()
+    for precision in ("32-true", "bf16-mixed", "64-true"):
+        given = *TINY, f"data.stores={stores}", f"trainer.precision={precision}"
+        code, printed = command(*given, task=diagnose)
+        assert code == 0
+        found.add(printed.partition("model=paper recipe=synthetic")[2])
+    (shown,) = found
+    assert "largest curvature" in shown

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(highlight=False)
+console = Console(highlight=False, markup=False)  # [a,b] of a command is no style
 
 
 def percent(error: float) -> str:

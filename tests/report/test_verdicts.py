@@ -8,10 +8,11 @@ import pytest
 
 from alexnet_exp.report.claims import CLAIMS, Metric
 from alexnet_exp.report.findings import Finding, Size, Verdict
-from alexnet_exp.report.measures import chance_error, not_above_chance
+from alexnet_exp.report.measures import not_above_chance
 from alexnet_exp.report.power import needed, seeds_for_ratio, seeds_for_width
 from alexnet_exp.report.statistics import Components
 from alexnet_exp.report.verdicts import judge
+from alexnet_exp.runs.chance import chance_error
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 KNOWN = Components(seed=1e-4, image=0.0, residual=0.1)
@@ -125,8 +126,8 @@ LABELS = np.repeat(np.arange(7), [160, 100, 28, 28, 28, 28, 28])
 
 
 def test_chance_is_the_most_frequent_class() -> None:
-    assert chance_error(LABELS, Metric.top1) == pytest.approx(1 - 160 / 400)
-    assert chance_error(LABELS, Metric.top5) == pytest.approx(1 - (160 + 100 + 3 * 28) / 400)
+    assert chance_error(LABELS) == pytest.approx(1 - 160 / 400)
+    assert chance_error(LABELS, 5) == pytest.approx(1 - (160 + 100 + 3 * 28) / 400)
 
 
 @pytest.mark.parametrize(("errors", "told"), [(221, True), (220, False), (240, True), (40, False)])

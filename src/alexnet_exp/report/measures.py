@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,7 @@ from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair
 from alexnet_exp.report.results import Run
 from alexnet_exp.report.statistics import paired_difference
+from alexnet_exp.runs.chance import chance_error, clearly_below
 
 FEW_CLASSES = 5
 """With so many classes or fewer the five best hold every class."""
@@ -20,9 +20,6 @@ FEW_CLASSES = 5
 # Networks and classes that the paper's error rates are about.
 _PUBLISHED_MODELS = ("paper", "original")
 _PUBLISHED_CLASSES = 1000
-
-CLEARLY = 2.0
-"""Standard errors below chance from which on a network has learned something."""
 
 _NAMED = {Metric.top1: 1, Metric.top5: 5}
 
@@ -127,12 +124,6 @@ def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) ->
     )
 
 
-def chance_error(labels: NDArray[np.int64], metric: Metric) -> float:
-    """Error of naming the most frequent class, or the five most frequent, for each of (I,)."""
-    counts = np.sort(np.unique(labels, return_counts=True)[1])
-    return 1 - float(counts[-_NAMED[metric] :].sum()) / len(labels)
-
-
 def not_above_chance(
     labels: NDArray[np.int64], metric: Metric, sides: Mapping[str, NDArray[np.bool_]]
 ) -> tuple[str, ...]:
@@ -142,8 +133,8 @@ def not_above_chance(
     errors of one seed's images below it: all seeds see the same images, more do not narrow it.
     ``labels`` (I,) are of the test images, ``sides`` (S, I) whether each seed was wrong.
     """
-    chance = chance_error(labels, metric)
-    most = chance - CLEARLY * sqrt(chance * (1 - chance) / len(labels))
+    chance = chance_error(labels, _NAMED[metric])
+    most = clearly_below(chance, len(labels))
     named = [
         f"{name} ({100 * wrong.mean():.1f} %)"
         for name, wrong in sides.items()

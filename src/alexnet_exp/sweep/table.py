@@ -190,4 +190,4 @@ def duration(seconds: float) -> str:
 
 
 def _line(text: str, style: str | None = None) -> None:
-    console.print(text, style=style, soft_wrap=True, markup=False)
+    console.print(text, style=style, soft_wrap=True)

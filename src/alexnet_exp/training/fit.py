@@ -30,7 +30,7 @@ from alexnet_exp.training.callbacks import (
 from alexnet_exp.training.checkpoint import load_checkpoint, refuse_other_network
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.loggers import Logging, instantiate_all
-from alexnet_exp.training.progress import EpochProgress, announce, show_result
+from alexnet_exp.training.progress import EpochProgress, announce, chance_note, show_result
 from alexnet_exp.training.settle import ctrl_c_raises, make_trainer, settle
 
 
@@ -165,7 +165,10 @@ def fit_test_and_record(
         say("trainer.fast_dev_run: every part ran, and nothing is recorded")
     elif here.rank == 0:
         run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
-        show_result(result, run.path, logs.finish(result))
+        seen = sum(trainer.num_val_batches) * config.evaluation.batch_size * here.size
+        validated = store.labels[store.indices("val")[: seen or None]]
+        notes = [*logs.finish(result), *chance_note(epochs.best_error, validated)]
+        show_result(result, run.path, notes)
     return result
 
 

@@ -1,11 +1,16 @@
 """What a run shows on the screen: tables, a progress bar, one line per epoch."""
 
+import math
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
+import numpy as np
 from lightning.pytorch.callbacks import ProgressBar
+from numpy.typing import NDArray
 from rich import progress
 from rich.table import Table
 
@@ -14,6 +19,7 @@ from alexnet_exp.config.training import StrategyName
 from alexnet_exp.console import console, percent
 from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.parallel.placement import device_count
+from alexnet_exp.runs.chance import chance_error, clearly_below
 from alexnet_exp.training.compute import describe
 
 
@@ -95,6 +101,26 @@ def show_result(result: dict[str, Any], folder: Path, notes: Sequence[str] = ())
         f"run folder: {folder}",
     )
     console.print("\n".join(lines), soft_wrap=True)
+
+
+def chance_note(best_error: float, labels: NDArray[np.int64]) -> list[str]:
+    """A line for a run whose best epoch does not stand out from chance; none for others.
+
+    ``best_error`` is the lowest validation error of all epochs, infinite without any; ``labels``
+    (I,) those of the validation images.
+    """
+    chance = chance_error(labels)
+    if chance == 0 or not clearly_below(chance, len(labels)) < best_error < math.inf:
+        return []
+    words = sys.argv[1:] if Path(sys.argv[0]).stem in ("train", "alexnet-train") else []
+    theirs = ("hydra", "sweep", "logger")
+    words = [word for word in words if not word.lstrip("+").startswith(theirs)]
+    return [
+        f"never clearly better than chance: the best validation error is {percent(best_error)},"
+        f" and one answer for all {len(labels):,} images errs in {percent(chance)}; if more epochs"
+        " do not help, choose another recipe=, and see how the network starts:"
+        f" {shlex.join(['python', '-m', 'alexnet_exp.diagnose', *words])}"
+    ]
 
 
 class EpochProgress(ProgressBar):
