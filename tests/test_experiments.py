@@ -1,16 +1,20 @@
 """A run is what its overrides say, or the user is told."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+import torch
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.core.global_hydra import GlobalHydra
 
 from alexnet_exp import experiments
-from alexnet_exp.config import compose, composing
+from alexnet_exp.config import Config, compose, composing
 from alexnet_exp.errors import UserError
 from alexnet_exp.experiments import check_overrides, load_config
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.plan import plan
 from tests.conftest import quickly_composed
 
 Check = Callable[..., list[str]]
@@ -41,6 +45,16 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ("original optim=paper", UNDONE.format("optim.name=original")),
         ("[original,no_lrn]", r"no_lrn sets model\.normalization=none and .*original sets"),
         ("[one_gpu,no_crops]", None),
+        ("towers_meet_last model=torchvision", "parts towers, and model=torchvision has one"),
+        ("towers_meet_last model=original recipe=paper", None),
+        ("[towers_meet_last,no_tower_communication]", r"sees_both_towers=\[\].*had together"),
+        (
+            "[towers_meet_last,no_conv2]",
+            r"sets model\.conv\.conv2\.channels, and conv2 is left out",
+        ),
+        ("[non_overlapping_repadded,no_conv5]", r"conv5\.padding, and conv5 is left out here"),
+        ("[non_overlapping_repadded,no_conv3]", None),
+        ("[non_overlapping_repadded,non_overlapping_pooling]", IDLE),
         ("[no_augmentation,no_crops]", "experiment=no_crops changes nothing here"),
     ],
 )
@@ -98,3 +112,52 @@ def test_an_experiment_has_one_file(tmp_path: Path, check: Check) -> None:
 def test_a_notebook_has_the_messages_of_the_commands() -> None:
     with pytest.raises(UserError, match="did you mean no_dropout"):
         load_config("experiment=no_lrn+no_dropou")
+
+
+# Fields of the layers that differ from the paper's at 224 pixels, by layer: those of the authors'
+# layers-147.cfg and layers-150.cfg, and of the change of one thing beside each.
+LAYERS: dict[str, dict[str, dict[str, int]]] = {
+    "non_overlapping_pooling": {f"pool{number}": {"kernel": 2} for number in (1, 2, 5)},
+    "non_overlapping_repadded": {
+        "pool1": {"kernel": 2, "size": 28}, "conv2": {"padding": 1, "size": 26},
+        "norm2": {"size": 26}, "pool2": {"kernel": 2}, "conv5": {"padding": 0, "size": 11},
+        "pool5": {"kernel": 2},
+    },
+    "no_tower_communication": {"conv3": {"groups": 2}},
+    "towers_meet_last": {
+        "conv2": {"outputs": 320}, "norm2": {"inputs": 320, "outputs": 320},
+        "pool2": {"inputs": 320, "outputs": 320}, "conv3": {"inputs": 320, "groups": 2},
+        "fc6": {"outputs": 8192, "groups": 2}, "fc7": {"inputs": 8192, "groups": 2},
+    },
+}  # fmt: skip
+PAPERS_WEIGHTS = 60_965_224
+WEIGHTS = {
+    "non_overlapping_pooling": PAPERS_WEIGHTS,
+    "non_overlapping_repadded": PAPERS_WEIGHTS,
+    "no_tower_communication": PAPERS_WEIGHTS - 384 * 128 * 9,
+    "towers_meet_last": (
+        96 * (3 * 121 + 1) + 320 * (48 * 25 + 1) + 384 * (160 * 9 + 1) + 384 * (192 * 9 + 1)
+        + 256 * (192 * 9 + 1) + 8192 * (128 * 36 + 1) + 4096 * (4096 + 1) + 1000 * (4096 + 1)
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", LAYERS)
+def test_an_experiment_has_the_layers_that_its_figure_was_measured_on(
+    compose_config: Callable[..., Config], experiment: str
+) -> None:
+    paper, changed = (
+        replace(compose_config(*given).model, classes=1000, input_channels=3)
+        for given in (("recipe=paper",), ("recipe=paper", f"+experiment={experiment}"))
+    )
+    found = {}
+    for before, after in zip(plan(paper), plan(changed), strict=True):
+        old, new = asdict(before), asdict(after)
+        if differing := {name: new[name] for name in new if new[name] != old[name]}:
+            found[after.name] = differing
+    assert found == LAYERS[experiment]
+    with torch.device("meta"):
+        weights = sum(weight.numel() for weight in AlexNet(changed).parameters())
+    assert weights == WEIGHTS[experiment]
+    narrow = AlexNet(replace(changed, width=0.03))
+    assert narrow(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)

@@ -1,6 +1,6 @@
 """Whether a run will be what its overrides say, so that nothing is recorded under a false name."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import cache
 from itertools import combinations
@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, to_config, to_plain
 from alexnet_exp.config.arguments import OPEN
 from alexnet_exp.config.compose import chosen_experiments
-from alexnet_exp.config.model import InitScheme
+from alexnet_exp.config.model import InitScheme, ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import importing
 from alexnet_exp.messages import composition_error
@@ -109,6 +109,18 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
                 f" recipe={config.recipe} or another override leaves that out already, or puts it"
                 " back"
             )
+        for problem in _without_object(config.model, wanted[name]):
+            raise UserError(f"+experiment={name} {problem}")
+
+
+def _without_object(model: ModelConfig, settings: Iterable[str]) -> Iterator[str]:
+    """Settings of an experiment that find nothing to act on, though others of it do."""
+    for path in settings:
+        layer = path.removeprefix("model.conv.").partition(".")[0]
+        if path == "model.sees_both_towers" and model.towers == 1:
+            yield f"parts towers, and model={model.name} has one: choose a model with two"
+        if path.startswith("model.conv.") and layer in model.without:
+            yield f"sets {path}, and {layer} is left out here: leave out one of the two"
 
 
 def _refuse_contradiction(

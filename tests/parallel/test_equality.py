@@ -43,7 +43,7 @@ BASE = (
 VARIANTS = {
     "base": ("evaluation.views=ten",),
     "original": ("model=original", "augmentation.min_scale=0.5", "optim.rule=torch"),
-    "apart": ("+experiment=no_tower_communication", "trainer.channels_last=false"),
+    "apart": ("+experiment=towers_meet_last", "model.fc=[640,320]", "trainer.channels_last=false"),
     # One process's variance in channels-last memory is off by 2e-5 in torch itself.
     "batch_norm": ("model.normalization=batch", "model.dropout_after=[conv5,fc6]",
                    "optim.lr=0.005", "trainer.channels_last=false"),

@@ -66,14 +66,14 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_every_claim_stands_beside_its_published_figure_interval_and_verdict(big: str) -> None:
     rows = {row[0]: row for row in Page(big).cells}
-    for finding in drawn.big().findings[:14]:
+    for finding in drawn.big().findings[:17]:
         claim = finding.claim
         _, published, measured, outcome = rows[claim.change + claim.factor]
         assert published.startswith(claim.figure_text)
         ends = [f"{100 * end:+.1f}" for end in (finding.difference, finding.low, finding.high)]
         expected = f"{ends[0]} points [{ends[1]}, {ends[2]}]".replace("-", "\N{MINUS SIGN}")
         assert measured.startswith(expected)
-        assert "p = 0.037 (Holm)" in measured
+        assert ("p = 0.037 (Holm)" in measured) == claim.judged
         assert finding.verdict.value in outcome
         assert finding.note in outcome
     ratio = rows["tanh for ReLU, epochsactivation"]
@@ -86,9 +86,12 @@ def test_every_claim_stands_beside_its_published_figure_interval_and_verdict(big
 def test_the_first_paragraph_counts_and_what_was_not_run_takes_no_rows(big: str) -> None:
     page = Page(big)
     first = page.text["p"][0]
-    assert "16 published claims" in first
-    assert "11 reproduced, 1 contradicted, 4 not resolved, 2 not run, 2 not applicable" in first
-    assert "one-GPU network, top-5; towers apart at conv3, top-5 (no such run)" in page.text["li"]
+    assert "19 claims" in first
+    tally = "10 reproduced, 1 contradicted, 4 not resolved, 4 not judged, 2 not run"
+    assert f"{tally}, 2 not applicable" in first
+    assert (
+        "one-GPU network, top-5; towers meet at the output, top-5 (no such run)" in page.text["li"]
+    )
     assert not [row for row in page.cells if "top-5" in row[0]]
 
 
@@ -135,7 +138,7 @@ def test_what_comes_from_runs_is_escaped(odd: str) -> None:
 
 def test_commands_can_be_copied(big: str) -> None:
     shown = Page(big).text["code"]
-    for command in (*commands(drawn.big()), *(row.command for row in drawn.big().findings[:16])):
+    for command in (*commands(drawn.big()), *(row.command for row in drawn.big().findings[:19])):
         assert command in shown
     assert len(shown) == len(set(shown))
 
@@ -152,5 +155,5 @@ def test_drawn_images_carry_a_banner(big: str, odd: str, tmp_path: Path) -> None
 def test_a_report_without_runs_says_so(tmp_path: Path) -> None:
     page = Page(html(drawn.nothing(), tmp_path))
     assert "svg" not in {tag for tag, _, _ in page.attributes}
-    assert page.text["p"][0] == "None of 13 published claims was run: no finished runs found."
+    assert page.text["p"][0] == "None of 16 claims was run: no finished runs found."
     assert page.cells == []

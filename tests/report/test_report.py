@@ -76,12 +76,12 @@ def test_what_is_not_resolved_says_what_would_resolve_it(tmp_path, made) -> None
 def test_holm_is_over_all_differences_of_the_report(tmp_path, made) -> None:
     for seed in SEEDS:
         made("baseline", seed=seed)
-        for experiment, share in (("no_lrn", 0.02), ("no_crops", 0.1), ("one_gpu", 0.01)):
+        for experiment, share in (("no_lrn", 0.02), ("no_crops_flips", 0.1), ("one_gpu", 0.01)):
             wrong = worse(seed, share) ^ wrong_images(9 + seed, IMAGES, 0.02)
             made(experiment, f"+experiment={experiment}", seed=seed, wrong=wrong)
     tested = [f for f in make_report(tmp_path).findings if f.p_value is not None]
     assert [f.claim.name for f in tested] == [
-        "no_lrn/top1", "no_lrn/top5", "one_gpu/top1", "one_gpu/top5", "no_crops/top1",
+        "no_lrn/top1", "no_lrn/top5", "one_gpu/top1", "one_gpu/top5", "no_crops_flips/top1",
     ]  # fmt: skip
     ordered = sorted(tested, key=lambda f: f.p_value)
     least = 0.0
@@ -112,14 +112,14 @@ def diverge(folder):
 
 
 def test_seeds_that_diverged_leave_a_claim_unresolved(tmp_path, made) -> None:
-    both(made, lambda seed: worse(seed, 0.2), "no_lrn", "no_crops", "one_gpu")
+    both(made, lambda seed: worse(seed, 0.2), "no_lrn", "no_crops_flips", "one_gpu")
     for seed in (1, 3):
         diverge(tmp_path / "no_lrn" / f"seed_{seed}")
     for seed in SEEDS:
         diverge(tmp_path / "one_gpu" / f"seed_{seed}")
-    diverge(made("other", "+experiment=no_crops", "optim.lr=0.5", seed=1))
-    diverge(made("again", "+experiment=no_crops", seed=1))  # which finished after all
-    found, kept, lost = findings(tmp_path, "no_lrn/top1", "no_crops/top1", "one_gpu/top1")
+    diverge(made("other", "+experiment=no_crops_flips", "optim.lr=0.5", seed=1))
+    diverge(made("again", "+experiment=no_crops_flips", seed=1))  # which finished after all
+    found, kept, lost = findings(tmp_path, "no_lrn/top1", "no_crops_flips/top1", "one_gpu/top1")
     assert (found.verdict, found.size) == (Verdict.not_resolved, None)
     assert found.p_holm < 0.05  # by the survivors alone it would be reproduced
     assert found.note.startswith("2 of 5 seeds of no_lrn diverged")

@@ -55,20 +55,20 @@ def test_csv_reads_back_to_the_same_figures(report: Report, tmp_path: Path) -> N
 def test_markdown_has_every_claim_with_its_figures(tmp_path: Path) -> None:
     text = markdown(drawn.big(), tmp_path)
     rows = {line.split(" (")[0]: line for line in text.splitlines() if line.startswith("| ")}
-    for finding in drawn.big().findings[:14]:
+    for finding in drawn.big().findings[:17]:
         assert finding.claim.kind in (Kind.experiment, Kind.views)
         line = rows[f"| {finding.claim.change}"]
         assert f"| {100 * finding.difference:+.1f} points | [{100 * finding.low:+.1f}," in line
         assert finding.claim.figure_text.replace(">", "&gt;") in line
         assert f"**{finding.verdict}**" in line
     assert "n/a (top-5 error on five classes or fewer): no LRN, top-5; center view for ten" in text
-    not_run = "one-GPU network, top-5; towers apart at conv3, top-5 (no such run)"
+    not_run = "one-GPU network, top-5; towers meet at the output, top-5 (no such run)"
     assert f"### Not run\n\n- {not_run}\n" in text
     assert "also optim.lr differs" in text
     assert "unfinished, epoch 12 of 60" in text
     assert "fractions" in text
     commands = text.split("```sh\n")[1].split("```")[0]
-    assert all(finding.command in commands for finding in drawn.big().findings[:16])
+    assert all(finding.command in commands for finding in drawn.big().findings[:19])
 
 
 def test_markdown_cells_cannot_break_the_table(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
     row = next(line for line in text.splitlines() if line.startswith("no LRN"))
     assert row.split()[2:6] == ["+1.37", "+1.4", "[+0.2,", "+2.6]"]
     words = " ".join(text.split())
-    assert "11 reproduced, 1 contradicted, 4 not resolved, 2 not run" in words
+    assert "10 reproduced, 1 contradicted, 4 not resolved, 4 not judged, 2 not run" in words
     assert "14 seeds or 4,100 images would resolve" in words or width > 80
     errors = [run.top1_error for run in drawn.big().cells[-1].runs.values()]
     ends = mean_interval(errors)
@@ -133,7 +133,7 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
 def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(monkeypatch) -> None:
     assert "+1.4, one seed" in screen(drawn.small(1), 80, monkeypatch)
     assert "drawn by the program" in screen(drawn.drawn(), 80, monkeypatch)
-    assert "None of 13 published claims" in screen(drawn.nothing(), 80, monkeypatch)
+    assert "None of 16 claims" in screen(drawn.nothing(), 80, monkeypatch)
     report = replace(drawn.small(), refused=tuple(f"pair {i}" for i in range(40)))
     text = screen(report, 80, monkeypatch)
     assert "images/s, training and peak memory are per run" in " ".join(text.split())

@@ -18,10 +18,13 @@ BY_NAME = {claim.name: claim for claim in CLAIMS}
 KNOWN = Components(seed=1e-4, image=0.0, residual=0.1)
 
 
-def judged(name: str, low: float, high: float, seeds: int = 5, **more: Any) -> Finding:
+def judged(
+    name: str, low: float | None, high: float | None, seeds: int = 5, **more: Any
+) -> Finding:
     """With that interval; ``more`` are other fields of the finding."""
     given = {"p_value": 0.001, "images": 50_000, "components": KNOWN} | more
-    given |= {"low": low, "high": high, "difference": (low + high) / 2, "data": "flowers"}
+    given |= {"low": low, "high": high, "data": "flowers"}
+    given.setdefault("difference", None if low is None else (low + high) / 2)
     (found,) = judge([Finding(BY_NAME[name], seeds=tuple(range(seeds)), **given)])
     return found
 
@@ -33,14 +36,11 @@ def judged(name: str, low: float, high: float, seeds: int = 5, **more: Any) -> F
         ("no_lrn/top1", 0.001, 0.003, Verdict.reproduced, Size.smaller),
         ("no_lrn/top1", 0.020, 0.030, Verdict.reproduced, Size.larger),
         ("no_lrn/top1", -0.03, -0.01, Verdict.contradicted, None),
-        ("no_norm2/top1", -0.01, -0.005, Verdict.reproduced, Size.larger),
-        ("no_norm2/top1", -0.0012, -0.0008, Verdict.reproduced, Size.smaller),
-        ("no_norm2/top1", 0.001, 0.002, Verdict.contradicted, None),
         ("no_color_noise/top1", 0.0015, 0.0023, Verdict.reproduced, Size.smaller),
         ("no_color_noise/top1", 0.02, 0.03, Verdict.reproduced, None),  # published as "> +1"
         ("no_conv3/top1", 0.03, 0.05, Verdict.reproduced, Size.larger),
         ("no_dropout/top1", 0.001, 0.002, Verdict.reproduced, None),
-        ("no_crops/top1", -0.03, -0.01, Verdict.contradicted, None),
+        ("no_crops_flips/top1", -0.03, -0.01, Verdict.contradicted, None),
         ("tanh/epochs", 1.1, 1.5, Verdict.reproduced, Size.smaller),
         ("tanh/epochs", 7.0, 9.0, Verdict.reproduced, Size.larger),
         ("tanh/epochs", 5.0, 7.0, Verdict.reproduced, None),
@@ -51,8 +51,45 @@ def test_the_sign_decides_and_the_size_is_said(name, low, high, verdict, size) -
     found = judged(name, low, high)
     assert (found.verdict, found.size) == (verdict, size)
     assert ("the sign alone decides" in found.note) == (
-        name in ("no_dropout/top1", "no_crops/top1", "one_gpu/time")
+        name in ("no_dropout/top1", "no_crops_flips/top1", "one_gpu/time")
     )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "where"),
+    [(-0.01, -0.005, "above"), (-0.002, 0.002, "inside"), (0.001, 0.002, "below")],
+)
+def test_a_figure_with_another_cause_is_set_beside_the_interval_and_not_judged(
+    low, high, where
+) -> None:
+    found = judged("no_norm2/top1", low, high)
+    assert (found.verdict, found.size, found.p_holm) == (Verdict.not_judged, None, None)
+    assert found.note.startswith(f"the published -0.18 lies {where} the interval; no verdict: ")
+    assert "smooth schedule" in found.note
+    assert "would resolve" not in found.note
+    alone = judged("no_norm2/top1", None, None, difference=0.01, p_value=None, seeds=1)
+    assert alone.verdict is Verdict.not_judged
+    assert alone.note.startswith("one seed: no interval; run at least 3 seeds; no verdict: ")
+
+
+def test_a_change_without_a_figure_says_which_experiment_has_it() -> None:
+    found = judged("no_tower_communication/top1", 0.001, 0.002)
+    assert (found.verdict, found.size) == (Verdict.not_judged, None)
+    assert found.note.startswith("no verdict: the authors measured ")
+    assert ": towers_meet_last; published for" in found.note
+    dead = judged("no_tower_communication/top1", 0.001, 0.002, unfit=("not above chance",))
+    assert "no verdict" not in dead.note
+    figure = judged("non_overlapping_repadded/top1", 0.001, 0.006)
+    assert (figure.verdict, figure.size) == (Verdict.reproduced, None)
+    assert "inside the interval; by its notes run 147 kept color noise" in figure.note
+
+
+def test_what_is_not_judged_costs_the_others_nothing() -> None:
+    names = ("no_lrn/top1", "no_norm2/top1", "no_crops/top1", "no_conv3/top1")
+    given = {"p_value": 0.02, "low": 0.01, "high": 0.02, "difference": 0.015, "seeds": (0, 1, 2)}
+    found = judge([Finding(BY_NAME[name], images=50_000, **given) for name in names])
+    assert [finding.p_holm for finding in found] == [0.04, None, None, 0.04]
+    assert found[0].verdict is Verdict.reproduced
 
 
 def test_what_is_not_resolved_may_still_be_smaller() -> None:

@@ -63,6 +63,11 @@ class Claim:
         figure_text: The same as published: ``+1.37``, ``> +1``, ``substantial overfitting``.
         source: Where it was published: section of the paper, run of the authors' code.
         data: What the published figure was measured on.
+        seen: Where the figure was read again.
+        besides: What else the published network or run had than this change; where no figure was
+            published for the change alone, what it was published for.
+        judged: Whether runs reproduce or contradict it; not where its sign may be due to what is
+            besides, nor without a figure of its own.
         others: What later work measured for the same change, with its name.
         rough: Size that prose names without a figure: .01 for ``> +1``, .02 for ``about +2``.
         at_least: Whether ``rough`` is a lower bound, as in ``> +1``: then nothing is larger.
@@ -84,6 +89,9 @@ class Claim:
     figure: float | None = None
     figure_text: str
     source: str
+    seen: str
+    besides: str = ""
+    judged: bool = True
     data: str = "ILSVRC"
     others: str = ""
     rough: float | None = None

@@ -16,12 +16,12 @@ _TEMPLATES = Path(__file__).with_name("templates")
 _OF_CLAIM = {
     "claim": "name", "factor": "factor", "change": "change", "baseline_experiment": "baseline",
     "changed_experiment": "changed", "metric": "metric", "kind": "kind", "published": "figure",
-    "published_text": "figure_text", "published_on": "data", "source": "source",
+    "published_text": "figure_text", "published_on": "data", "source": "source", "seen": "seen",
 }  # fmt: skip
 COLUMNS = (
     "claim", "factor", "change", "baseline_experiment", "changed_experiment", "data", "context",
     "metric", "kind", "n_seeds", "seeds", "images", "baseline", "changed", "difference", "low",
-    "high", "p_value", "p_holm", "published", "published_text", "published_on", "source",
+    "high", "p_value", "p_holm", "published", "published_text", "published_on", "source", "seen",
     "verdict", "size", "note", "not_applicable", "synthetic", "command",
 )  # fmt: skip
 

@@ -21,6 +21,7 @@ class Verdict(StrEnum):
     reproduced = "reproduced"
     contradicted = "contradicted"
     not_resolved = "not resolved"
+    not_judged = "not judged"
     not_run = "not run"
 
 
@@ -43,7 +44,7 @@ class Finding:
         low: Ends of the 95 % interval of ``difference``; None with one seed.
         high: The other end.
         p_value: Two-sided, for no difference.
-        p_holm: Corrected for all claims of the report that have a p-value.
+        p_holm: Corrected for all claims of the report that are judged by a p-value.
         size: Set where the interval leaves out the published size; None for levels and for a
             change that goes the other way.
         not_applicable: Top-5 error on five classes or fewer.

@@ -29,6 +29,7 @@ MARKS = {
     Verdict.reproduced: {"marker": "o", "color": BLUE, "markerfacecolor": BLUE},
     Verdict.contradicted: {"marker": "s", "color": ORANGE, "markerfacecolor": ORANGE},
     Verdict.not_resolved: {"marker": "o", "color": GRAY, "markerfacecolor": "none"},
+    Verdict.not_judged: {"marker": "x", "color": GRAY},
 }
 PUBLISHED = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle": "none"}
 

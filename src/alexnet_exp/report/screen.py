@@ -33,7 +33,7 @@ def show(report: Report) -> None:
         )
     left = len(wording.was_not_run(report))
     if left:
-        console.print(Text(f"not run: {left} published claims, which report.md lists"))
+        console.print(Text(f"not run: {left} claims, which report.md lists"))
     kept = [
         i
         for i, heading in enumerate(costs.RUN_HEADINGS)

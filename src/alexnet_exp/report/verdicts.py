@@ -17,14 +17,12 @@ BAND = 0.01
 
 def judge(findings: Sequence[Finding]) -> list[Finding]:
     """A verdict for each that was run, after correction for their number (Holm)."""
-    p_values = [finding.p_value for finding in findings if finding.p_value is not None]
+    tested = [finding.p_value if finding.claim.judged else None for finding in findings]
+    p_values = [p_value for p_value in tested if p_value is not None]
     corrected = iter(holm(p_values))
     return [
-        _judge(
-            replace(finding, p_holm=None if finding.p_value is None else next(corrected)),
-            len(p_values),
-        )
-        for finding in findings
+        _judge(replace(finding, p_holm=None if p_value is None else next(corrected)), len(p_values))
+        for finding, p_value in zip(findings, tested, strict=True)
     ]
 
 
@@ -39,13 +37,15 @@ def _judge(finding: Finding, tests: int) -> Finding:
     else:
         verdict = _verdict(finding)
         size = _size(finding, verdict)
-        notes = [*_why(finding, verdict, tests), *_place(finding)]
+        notes = [*_why(finding, verdict, tests), *_place(finding), *_besides(finding)]
     notes += [*finding.remarks, *_other_data(finding)]
     return replace(finding, verdict=verdict, size=size, note="; ".join(notes))
 
 
 def _verdict(finding: Finding) -> Verdict:
     claim, low, high = finding.claim, finding.low, finding.high
+    if not claim.judged:
+        return Verdict.not_judged
     if low is None or high is None or finding.difference is None:
         return Verdict.not_resolved
     if claim.kind is Kind.level:
@@ -65,8 +65,8 @@ def _size(finding: Finding, verdict: Verdict) -> Size | None:
     """How the measured size compares where the interval leaves out the published one."""
     claim = finding.claim
     published = claim.figure if claim.figure is not None else claim.rough
-    no_size = claim.kind is Kind.level or verdict is Verdict.contradicted or published is None
-    if no_size or finding.low is None or finding.high is None:
+    sizeless = verdict in (Verdict.contradicted, Verdict.not_judged) or published is None
+    if claim.kind is Kind.level or sizeless or finding.low is None or finding.high is None:
         return None
     assert published is not None
     side = _side(published, finding.low, finding.high)
@@ -186,7 +186,15 @@ def _place(finding: Finding) -> list[str]:
         where = _side(claim.rough, low, high)
         size = f"{100 * claim.rough:g} point{'' if claim.rough == 0.01 else 's'}"
         return [f'published "{claim.figure_text}": {size} lies {where} the interval']
-    return ["no figure was published: the sign alone decides"]
+    return ["no figure was published: the sign alone decides"] if claim.judged else []
+
+
+def _besides(finding: Finding) -> list[str]:
+    """What else the published figure may be due to."""
+    claim = finding.claim
+    if not claim.besides:
+        return []
+    return [claim.besides if claim.judged else f"no verdict: {claim.besides}"]
 
 
 def _side(value: float, low: float, high: float) -> str:

@@ -160,7 +160,7 @@ def summary(report: Report) -> str:
     """The answer in two sentences: what was compared, and how it came out."""
     ran = [finding for findings in was_run(report).values() for finding in findings]
     if not ran:
-        claims = count(len({f.claim.name for f in report.findings}), "published claim")
+        claims = count(len({f.claim.name for f in report.findings}), "claim")
         found = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
         return f"None of {claims} was run: {found if report.cells else 'no finished runs found'}."
     names = {f.claim.name for f in ran}
@@ -174,7 +174,7 @@ def summary(report: Report) -> str:
         for number, _, sizes in [counted.partition(" ")]
     )
     rows = f", in {len(ran)} comparisons" if len(ran) != len(names) else ""
-    claims = count(len(names), "published claim")
+    claims = count(len(names), "claim")
     return f"{claims} set beside runs on {data}, {most} each{rows}: {outcome}."
 
 
