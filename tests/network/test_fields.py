@@ -126,7 +126,7 @@ def test_presets_without_normalization_can_have_it(model_of: ModelOf, preset: st
     [
         ("paper", 2, 1e-4, 2.0),
         ("original", 2, 1e-4 / 5, 2.0),
-        ("caffenet", 2, 1e-4 / 5, 1.0),
+        ("caffenet", 1, 1e-4 / 5, 1.0),
         ("cifar_lrn", 1, 1e-4, 2.0),
     ],
 )

@@ -106,6 +106,9 @@ class LRNConfig(Ruled, group="model.lrn"):
     k: float = ruled(2.0, POSITIVE)
     """Added to the sum."""
 
+    across_towers: bool = False
+    """Sum over maps of all towers, as Caffe does, not of each tower alone (section 3.2)."""
+
 
 @dataclass
 class WithinMapConfig(Ruled, group="model.within_map"):
@@ -243,6 +246,8 @@ class ModelConfig(Ruled, group="model"):
         convs, fcs = list(self.conv), self.fc_names()
         if not convs:
             return  # the schema of the commands, before a preset fills it
+        if self.weights == "":
+            raise ValueError("model.weights is empty: set model.weights=<file to start from>")
         if self.weights_mean is not None and self.weights is None:
             raise ValueError("model.weights_mean goes with model.weights=<file>.caffemodel")
         if convs != [f"conv{i + 1}" for i in range(len(convs))]:

@@ -83,7 +83,7 @@ def _features(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple[s
             )
             built[Step.activation] = [(f"{config.activation}{number}", _activation(config))]
             if f"norm{number}" in layers:
-                built[Step.normalization] = _norms(conv, number, layer.outputs, config)
+                built[Step.normalization] = _norms(conv, layers[f"norm{number}"], config)
         for step in conv.order or config.order:
             modules.extend(built[step])
     if "adaptive_pool" in layers:
@@ -102,20 +102,18 @@ def _pool(conv: ConvConfig, layer: LayerPlan, config: ModelConfig) -> nn.Module:
     return kind(layer.kernel, layer.stride, ceil_mode=config.pool_ceil)
 
 
-def _norms(
-    conv: ConvConfig, number: str, channels: int, config: ModelConfig
-) -> list[tuple[str, nn.Module]]:
+def _norms(conv: ConvConfig, layer: LayerPlan, config: ModelConfig) -> list[tuple[str, nn.Module]]:
     """What ``model.normalization`` puts after a convolution that normalizes."""
     lrn, own = config.lrn, config.within_map
     within_map = WithinMapNorm(own.size, own.scale, own.power, own.k)
     if config.normalization == Normalization.batch:
-        return [(f"norm{number}", nn.BatchNorm2d(channels))]
+        return [(layer.name, nn.BatchNorm2d(layer.outputs))]
     if config.normalization == Normalization.within_map:
-        return [(f"norm{number}", within_map)]
-    local = LocalResponseNorm(channels, config.towers, lrn.size, lrn.alpha, lrn.beta, lrn.k)
-    norms: list[tuple[str, nn.Module]] = [(f"norm{number}", local)]
+        return [(layer.name, within_map)]
+    local = LocalResponseNorm(layer.outputs, layer.groups, lrn.size, lrn.alpha, lrn.beta, lrn.k)
+    norms: list[tuple[str, nn.Module]] = [(layer.name, local)]
     if config.normalization == Normalization.pair and conv.normalize_within_map:
-        norms.append((f"norm{number}b", within_map))
+        norms.append((f"{layer.name}b", within_map))
     return norms
 
 

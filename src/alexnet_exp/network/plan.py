@@ -98,9 +98,8 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
                     LayerPlan(f"pool{number}", "pool", channels, channels, 1, size, kernel, 2)
                 )
             if step == Step.normalization and conv.normalize and normalizes:
-                layers.append(
-                    LayerPlan(f"norm{number}", "norm", channels, channels, config.towers, size)
-                )
+                groups = 1 if config.lrn.across_towers else config.towers
+                layers.append(LayerPlan(f"norm{number}", "norm", channels, channels, groups, size))
     if config.adaptive_pool is not None and config.adaptive_pool != size:
         size = config.adaptive_pool
         layers.append(LayerPlan("adaptive_pool", "pool", channels, channels, 1, size))

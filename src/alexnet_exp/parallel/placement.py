@@ -63,7 +63,7 @@ def check_devices(config: Config) -> None:
     if strategy == StrategyName.towers and towers < 2:
         raise PlacementError(
             f"strategy=towers gives each device one tower, and model={config.model.name} has one"
-            " tower: choose model=paper, original or caffenet, or strategy=ddp"
+            " tower: choose model=paper or original, or strategy=ddp"
         )
     if strategy == StrategyName.towers and devices % towers:
         raise PlacementError(
@@ -93,6 +93,11 @@ def check(config: Config, layers: list[LayerPlan]) -> None:
             f"data.batch_size={batch} is global and does not divide among {shares} shares"
             f" (strategy={strategy} on {devices} devices): set data.batch_size="
             f"{f'{less} or ' if less else ''}{less + shares}"
+        )
+    if strategy == StrategyName.towers and config.model.lrn.across_towers:
+        raise PlacementError(
+            f"strategy=towers: the norms of model={config.model.name} sum over both towers: choose"
+            " strategy=ddp, or set model.lrn.across_towers=false"
         )
     in_parts = strategy not in (StrategyName.single, StrategyName.ddp)
     if in_parts and config.trainer.precision in ("16-mixed", "16"):

@@ -116,7 +116,7 @@ def _lrn(config: Config, layers: Sequence[LayerPlan]) -> list[str]:
     for layer in layers:
         if layer.kind != "norm" or model.normalization not in ("lrn", "pair"):
             continue
-        norm = LocalResponseNorm(layer.outputs, model.towers, constants.size, beta=constants.beta)
+        norm = LocalResponseNorm(layer.outputs, layer.groups, constants.size, beta=constants.beta)
         norm.fast = config.speed.kernels
         dtype = activation_dtype(config.trainer.precision)
         x = torch.empty((2, layer.outputs, 2, 2), dtype=dtype, device=device, memory_format=layout)
