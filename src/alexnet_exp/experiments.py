@@ -94,7 +94,8 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
             group, _, below = path.partition(".")
             now = found.get(path, found.get(f"{group}.{OPEN.get(group)}.{below}"))
             nameless = now is None and below == "name"  # logger, callbacks, trainer
-            if now != value and not nameless and "${" not in str(value):
+            to_be_given = value == "" or "${" in str(value)
+            if now != value and not nameless and not to_be_given:
                 raise UserError(
                     f"+experiment={name} sets {path}={value}, and another override makes it"
                     f" {now}: leave out one of the two"
@@ -127,7 +128,7 @@ def _refuse_contradiction(
     wanted: dict[str, dict[str, Any]], overrides: list[str], composed: Composed
 ) -> None:
     """Hydra lets the last of two experiments win in silence."""
-    groups = [item for item in overrides if item.startswith(("data=", "recipe="))]
+    groups = [item for item in overrides if item.startswith(("data=", "recipe=", "model.weights="))]
     plain = dict(leaves(to_plain(composed(*groups))))
     changes = {}
     for name, settings in wanted.items():

@@ -1,7 +1,7 @@
 """Reads Caffe's files: weights (.caffemodel) and mean images (.binaryproto).
 
-Messages and their numbers are those of Caffe's src/caffe/proto/caffe.proto, trimmed to what is read;
-``protobuf`` skips all other fields.
+Messages and their numbers are those of Caffe's src/caffe/proto/caffe.proto, trimmed to what is
+read; ``protobuf`` skips all other fields.
 """
 
 from functools import cache
@@ -20,8 +20,9 @@ from alexnet_exp.errors import UserError
 _MESSAGES = {
     "BlobShape": {"dim": ("INT64*", 1)},
     "BlobProto": {
-        "num": ("INT32", 1), "channels": ("INT32", 2), "height": ("INT32", 3), "width": ("INT32", 4),
-        "data": ("BYTES*", 5), "shape": ("BlobShape", 7), "double_data": ("BYTES*", 8),
+        "num": ("INT32", 1), "channels": ("INT32", 2), "height": ("INT32", 3),
+        "width": ("INT32", 4), "data": ("BYTES*", 5), "shape": ("BlobShape", 7),
+        "double_data": ("BYTES*", 8),
     },
     "LayerParameter": {"name": ("STRING", 1), "blobs": ("BlobProto*", 7)},
     "V1LayerParameter": {"name": ("STRING", 4), "blobs": ("BlobProto*", 6)},
@@ -50,14 +51,12 @@ def read_mean(path: Path) -> Tensor:
     """The mean image of a .binaryproto: (S, S, 3) float32, RGB, 0 to 255.
 
     Raises:
-        UserError: There is no such file, or it is damaged or none of Caffe's.
+        UserError: The file is damaged or none of Caffe's.
     """
-    if not path.is_file():
-        raise UserError(f"model.weights_mean={path} does not exist: name a .binaryproto file")
-    planes = _tensor(_parse("BlobProto", path), path)  # (1, 3, S, S), BGR
-    if planes.ndim < 3 or planes.shape[-3] != 3 or planes.numel() != planes[..., :, :, :].numel():
+    planes = _tensor(_parse("BlobProto", path), path)
+    if planes.ndim != 4 or planes.shape[:2] != (1, 3):  # BGR
         raise _damaged(path)
-    return planes.reshape(planes.shape[-3:]).flip(0).permute(1, 2, 0).contiguous()
+    return planes[0].flip(0).permute(1, 2, 0).contiguous()
 
 
 def _parse(message: str, path: Path) -> Any:

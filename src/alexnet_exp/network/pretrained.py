@@ -1,16 +1,170 @@
-"""Weights of others, for the preset that is their network."""
+"""Weights of others, for the preset that is their network.
 
+Our networks are given pixels from 0 to 255, RGB, less a mean image. Caffe's images were warped to
+256 x 256 pixels, where ours are cut; so its weights' errors differ a little from those published.
+"""
+
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from alexnet_exp.config import Config
+from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.errors import UserError
 from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.caffemodel import read_layers, read_mean
 
 _LAYERS = (*(f"features.{i}" for i in (0, 3, 6, 8, 10)), *(f"classifier.{i}" for i in (1, 4, 6)))
+_OURS = (*(f"features.conv{i}" for i in range(1, 6)), *(f"classifier.fc{i}" for i in (6, 7, 8)))
+_PARTS = ("weight", "bias")
+
+# What torchvision's weights expect: of pixels over 255, RGB.
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_CAFFE_MEAN = (123.0, 117.0, 104.0)  # RGB, of Caffe's examples
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a file holds, as one of our networks takes it.
+
+    Attributes:
+        path: The file.
+        presets: ``model=`` of the networks that it may be of.
+        state: State dict by our names.
+        mean: Mean image that is subtracted from pixels, (S, S, C), or of each channel (C,).
+        augmentation: How its images were centered and scaled: fields of ``augmentation``.
+        note: What was assumed.
+    """
+
+    path: Path
+    presets: tuple[str, ...]
+    state: dict[str, Tensor]
+    mean: Tensor
+    augmentation: dict[str, Any] = field(default_factory=lambda: {"mean_image": True, "scale": 1.0})
+    note: str = ""
+
+    @property
+    def classes(self) -> int:
+        """Number of its output units."""
+        return len(self.state[list(self.state)[-1]])
+
+
+def load_weights(network: AlexNet, weights: Weights, config: Config) -> tuple[Tensor, list[str]]:
+    """Have ``network`` start from ``weights``, in place.
+
+    An output layer for another number of classes keeps its own first weights.
+
+    Returns:
+        Mean image (S, S, C) float32 that is to be subtracted, and lines that say what was done.
+
+    Raises:
+        UserError: They are of another network, or expect other images.
+    """
+    path, model = weights.path, config.model
+    ours, theirs = network.state_dict(), dict(weights.state)
+    output = network.plan[-1].name
+    anew = [name for name in ours if name.split(".")[-2] == output and name in theirs
+            and ours[name].shape[1:] == theirs[name].shape[1:]
+            and ours[name].shape != theirs[name].shape]  # fmt: skip
+    for name in anew:
+        theirs[name] = ours[name]
+    way_out = f"use model={' or model='.join(weights.presets)} as it is"
+    for name in {**ours, **theirs}:
+        here, there = (tuple(s[name].shape) if name in s else "missing" for s in (ours, theirs))
+        if here != there:
+            raise UserError(
+                f"model.weights={path}: {name.partition('.')[2]} is {there} in the file and {here}"
+                f" in model={model.name}: {way_out}"
+            )
+    if model.name not in weights.presets:
+        raise UserError(
+            f"model.weights={path} fits model={model.name} by its shapes, but is of a network that"
+            f" computes otherwise: {way_out}"
+        )
+    for name, wanted in weights.augmentation.items():
+        if getattr(config.augmentation, name) != wanted:
+            raise UserError(
+                f"model.weights={path} was trained with augmentation.{name}={wanted}, and here it"
+                f" is {getattr(config.augmentation, name)}: set augmentation.{name}={wanted}"
+            )
+    mean, data = weights.mean.float(), config.data
+    if mean.ndim == 1:
+        mean = mean.expand(data.image_size, data.image_size, -1)
+    if len(mean) not in (data.image_size, data.upscale_to) or mean.shape[0] != mean.shape[1]:
+        raise UserError(
+            f"the mean image of model.weights={path} is {mean.shape[1]} x {len(mean)} pixels and"
+            f" those of data={data.name} are {data.image_size} wide: set"
+            f" data.image_size={len(mean)}"
+        )
+    network.load_state_dict(theirs)
+    lines = [f"weights: from {path}{weights.note}"]
+    if anew:
+        lines.append(
+            f"weights: {output} starts anew: {weights.classes} classes there, {model.classes} here"
+        )
+    return mean.contiguous(), lines
+
+
+def read_weights(model: ModelConfig) -> Weights:
+    """What ``model.weights`` and ``model.weights_mean`` hold.
+
+    Raises:
+        UserError: A file is missing, damaged, or of another kind.
+    """
+    path = _file(model)
+    if path.suffix == ".caffemodel":
+        return _of_caffe(path, _file(model, "weights_mean") if model.weights_mean else None)
+    if model.weights_mean is not None:
+        raise UserError(f"model.weights_mean goes with a .caffemodel, and {path} has its own mean")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a file of any kind, of which torch's reader may raise anything
+        raise _unreadable(path) from error
+    if isinstance(content, Mapping) and {"statistics", "hyper_parameters"} <= content.keys():
+        return _of_ours(path, content)
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise _unreadable(path)
+    return _of_torchvision(path, {key.replace("module.", ""): v for key, v in state.items()})
+
+
+def digest(model: ModelConfig, recorded: Mapping[str, Any]) -> str | None:
+    """SHA-256, 16 digits, of the files' content; None without weights.
+
+    Of files that are gone since the run began it is the one that the run recorded: only its start
+    reads them. ``recorded`` is the model of the run's config.yaml.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    if model.weights is None:
+        return None
+    names = [name for name in ("weights", "weights_mean") if getattr(model, name) is not None]
+    same = all(recorded.get(name) == getattr(model, name) for name in names)
+    gone = not all(Path(getattr(model, name)).expanduser().exists() for name in names)
+    if gone and same and recorded.get("weights_digest"):
+        return str(recorded["weights_digest"])
+    hashed = hashlib.sha256()
+    for name in names:
+        file = _file(model, name)
+        try:
+            with file.open("rb") as opened:
+                hashed.update(hashlib.file_digest(opened, "sha256").digest())
+        except OSError as error:
+            raise UserError(f"model.{name}={file} can't be read: {error.strerror}") from error
+    return hashed.hexdigest()[:16]
 
 
 def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
     """Load the weights of ``torchvision.models.alexnet`` into the ``torchvision`` preset.
+
+    It is then their network, which expects pixels as theirs does: over 255, less a mean, over a
+    standard deviation. (``model.weights=<file>`` makes one that is given pixels from 0 to 255.)
 
     Args:
         model: Network of the preset ``torchvision``.
@@ -22,18 +176,90 @@ def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
     Raises:
         ValueError: A layer's shape differs, or a key is missing or of another network.
     """
-    keys = [f"{layer}.{part}" for layer in _LAYERS for part in ("weight", "bias")]
+    named = _by_our_names(state)
+    ours = dict(model.named_parameters())
+    if {k: p.shape for k, p in ours.items()} != {k: p.shape for k, p in named.items()}:
+        raise ValueError(
+            "the shapes are not those of torchvision's alexnet: use model=torchvision and"
+            f" model.classes={len(named['classifier.fc8.bias'])}"
+        )
+    model.load_state_dict(named)
+    return model
+
+
+def _by_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Torchvision's state dict by the names of our preset."""
+    keys = [f"{layer}.{part}" for layer in _LAYERS for part in _PARTS]
     for key in keys:
         if key not in state:
             raise ValueError(f"{key} is missing from the state dict of torchvision's alexnet")
     for key in state:
         if key not in keys:
             raise ValueError(f"{key} is not of torchvision's alexnet: pass its state dict")
-    ours = dict(model.named_parameters())  # in network order, as theirs
-    if [parameter.shape for parameter in ours.values()] != [state[key].shape for key in keys]:
-        raise ValueError(
-            "the shapes are not those of torchvision's alexnet: use model=torchvision and"
-            f" model.classes={len(state[keys[-1]])}"
-        )
-    model.load_state_dict({name: state[key] for name, key in zip(ours, keys, strict=True)})
-    return model
+    names = (f"{layer}.{part}" for layer in _OURS for part in _PARTS)
+    return {name: state[key] for name, key in zip(names, keys, strict=True)}
+
+
+def _of_torchvision(path: Path, state: Mapping[str, Tensor]) -> Weights:
+    """``W ((x / 255 - m) / s)`` is ``W / (255 s) (x - 255 m)``; what pads is 0 in both."""
+    try:
+        named = _by_our_names(state)
+    except ValueError as error:
+        raise UserError(f"model.weights={path}: {error}") from error
+    mean, std = (255 * torch.tensor(v, dtype=torch.float64) for v in (_MEAN, _STD))
+    first = named["features.conv1.weight"]
+    if first.ndim == 4 and first.shape[1] == len(std):
+        named["features.conv1.weight"] = first.double() / std[:, None, None]
+    return Weights(path, ("torchvision",), named, mean)
+
+
+def _of_caffe(path: Path, mean_file: Path | None) -> Weights:
+    layers = read_layers(path)
+    state: dict[str, Tensor] = {}
+    for ours in _OURS:
+        name = ours.partition(".")[2]
+        blobs = layers.get(name, [])
+        if len(blobs) != len(_PARTS):
+            raise UserError(
+                f"model.weights={path} has no layer {name} with weight and bias: it is not Caffe's"
+                " bvlc_alexnet or bvlc_reference_caffenet, or not all of it"
+            )
+        weight, bias = blobs
+        if name.startswith("fc"):  # (1, 1, out, in) in old files
+            weight = weight.reshape(weight.shape[-2:])
+        state |= {f"{ours}.weight": weight, f"{ours}.bias": bias.flatten()}
+    state["features.conv1.weight"] = state["features.conv1.weight"].flip(1)  # BGR
+    order = [name for name in layers if name in ("norm1", "pool1")]
+    presets: tuple[str, ...] = ("bvlc_alexnet", "caffenet")
+    if len(order) == 2:
+        presets = ("bvlc_alexnet",) if order[0] == "norm1" else ("caffenet",)
+    if mean_file is not None:
+        return Weights(path, presets, state, read_mean(mean_file))
+    note = ", less Caffe's channel means (model.weights_mean=<file>.binaryproto: its mean image)"
+    return Weights(path, presets, state, torch.tensor(_CAFFE_MEAN), note=note)
+
+
+def _of_ours(path: Path, content: Mapping[str, Any]) -> Weights:
+    """A checkpoint that training wrote."""
+    recorded = content["hyper_parameters"]["config"]
+    state = {name.removeprefix("network."): value for name, value in content["state_dict"].items()
+             if name.startswith("network.")}  # fmt: skip
+    centered = {name: recorded["augmentation"][name] for name in ("mean_image", "scale")}
+    mean = content["statistics"]["mean"]
+    return Weights(path, (recorded["model"]["name"],), state, mean, centered)
+
+
+def _file(model: ModelConfig, name: str = "weights") -> Path:
+    """The file that ``model.<name>`` names; of a run folder its best checkpoint."""
+    path = Path(getattr(model, name)).expanduser()
+    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not path.is_file():
+        raise UserError(f"model.{name}={path} does not exist: name a file, or leave it out")
+    return path
+
+
+def _unreadable(path: Path) -> UserError:
+    return UserError(
+        f"model.weights={path} is damaged or holds no weights that torch.save wrote: fetch it"
+        " again, save model.state_dict(), or name Caffe's <file>.caffemodel"
+    )

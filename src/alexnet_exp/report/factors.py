@@ -40,11 +40,14 @@ def factor_fields(experiment: str) -> Fields:
     except HydraException:
         return {}
     without = _composed()
-    return {
+    changed = {
         path: without.get(path, ABSENT)
         for path in with_factor.keys() | without.keys()
         if path != "experiment" and with_factor.get(path, ABSENT) != without.get(path, ABSENT)
     }
+    if "model.weights" in changed:
+        changed["model.weights_digest"] = None  # by which a run records them
+    return changed
 
 
 def chosen(experiment: str) -> str:

@@ -16,8 +16,11 @@ from alexnet_exp.sweep.process import ChildSpec
 
 ELSEWHERE = "another process is at work in its folder"
 
-# What an earlier run's data decided, where nothing was asked for.
-_DECIDED = (("data", "fingerprint"), ("model", "classes"), ("model", "input_channels"))
+# What an earlier run's data and files decided, where nothing was asked for.
+_DECIDED = (
+    ("data", "fingerprint"), ("model", "classes"), ("model", "input_channels"),
+    ("model", "weights_digest"),
+)  # fmt: skip
 
 
 class State(StrEnum):

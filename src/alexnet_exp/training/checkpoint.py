@@ -13,6 +13,7 @@ from yaml import YAMLError
 from alexnet_exp.config import Config, to_config, to_plain
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
+from alexnet_exp.runs.identity import bearing
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -71,13 +72,14 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:
-    """See that a checkpoint's network is the one that ``config`` describes.
+    """See that a checkpoint's network is the one that ``config`` describes, and began with the same
+    weights.
 
     Raises:
         UserError: It is another; the message names the fields that differ.
     """
     theirs = content["hyper_parameters"]["config"]["model"]
-    ours = to_plain(config)["model"]
+    ours = bearing(to_plain(config)["model"], "model.")
     changed = [
         f"model.{key} is {ours[key]} here and {theirs.get(key)} there"
         for key in ours

@@ -20,6 +20,7 @@ from alexnet_exp.data.decode import DecodeError
 from alexnet_exp.data.photos import read_photo
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.pretrained import Weights, load_weights
 from alexnet_exp.parallel.data_parallel import InParts
 from alexnet_exp.training.checkpoint import (
     damaged,
@@ -112,6 +113,18 @@ class Classifier(L.LightningModule):
         except RuntimeError as error:  # weights are missing
             raise damaged(Path(path)) from error
         return classifier.eval()
+
+    def start_from(self, weights: Weights) -> list[str]:
+        """Take over weights and mean image of ``read_weights(config.model)``.
+
+        Returns:
+            Lines that say what was done.
+
+        Raises:
+            UserError: They are of another network, or expect other images.
+        """
+        self.statistics["mean"], lines = load_weights(self.network, weights, self.config)
+        return lines
 
     def read(self, photos: str | Path | Sequence[str | Path | bytes]) -> Tensor:
         """What the network is given of a photo or N photos, as ``evaluation.views`` has it.

@@ -1,5 +1,6 @@
 """One run from its configuration to ``result.json``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.store.store import Store, prepare
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.hardware import is_out_of_memory, peak_memory_bytes
+from alexnet_exp.network.pretrained import digest, read_weights
 from alexnet_exp.parallel.launch import run_processes
 from alexnet_exp.parallel.strategies import make_callbacks, make_strategy
 from alexnet_exp.parallel.team import Place, gather, make_plugins, meet, place
 from alexnet_exp.parallel.whole import Columns, gather_predictions
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import bearing, config_hash
-from alexnet_exp.runs.read import read_diverged
+from alexnet_exp.runs.read import read_config, read_diverged
 from alexnet_exp.training.callbacks import (
     AtomicCheckpointIO,
     Checkpoints,
@@ -54,6 +56,8 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     store = prepare(config.data, progress=config.trainer.progress and is_first)
     layers = settle(config, store)
     run = RunFolder(path)
+    recorded = (read_config(path) or {}).get("model", {})
+    config.model.weights_digest = digest(config.model, recorded)
     records = is_first and not config.trainer.arguments.get("fast_dev_run")
     finished = find_finished(config, run) if records else None
     if here is None:
@@ -130,6 +134,14 @@ def fit_test_and_record(
     """All that the processes of a run do together, and what the first one records of it."""
     L.seed_everything(config.seed, workers=True, verbose=False)
     classifier = Classifier(config, store.classes, store.mean, store.covariance)
+    if config.model.weights is not None:
+        if resuming:  # without the file
+            classifier.on_load_checkpoint(load_checkpoint(run.last))
+        else:
+            lines = classifier.start_from(read_weights(config.model))
+            for line in lines if config.trainer.progress and here.rank == 0 else ():
+                say(line)
+        store = replace(store, mean=classifier.statistics["mean"].numpy())
     epochs, trainer = build_trainer(config, run, logs, classifier, here)
     module = StoreDataModule(config, store)
     fit_and_test(trainer, classifier, module, run, resuming)
