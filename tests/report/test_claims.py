@@ -113,7 +113,7 @@ def test_views_levels_and_speed_are_the_published_ones() -> None:
     assert by_name["tanh/top1"].figure == pytest.approx(0.471 - 0.401)
     assert by_name["tanh/top1"].source.startswith("caffenet-benchmark")
     assert by_name["no_lrn_cifar10/top1"].figure == pytest.approx(0.13 - 0.11)
-    assert by_name["no_lrn_cifar10/top1"].four_layers == ("cifar_lrn",)
+    assert by_name["no_lrn_cifar10/top1"].four_layers == ("cifar_local_lrn",)
     remaining = dict(by_name)
     for name, errors in LEVELS.items():
         for short, error in zip(("top1", "top5"), errors, strict=True):

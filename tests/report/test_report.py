@@ -156,7 +156,7 @@ def test_every_claim_is_answered(tmp_path, made) -> None:
     assert {f.verdict for f in report.findings} == {Verdict.not_run}
     notes = {f.claim.name: f.note for f in report.findings}
     assert notes["no_lrn/top1"] == "no run of no_lrn"
-    assert notes["no_lrn_cifar10/top1"] == "no run of no_lrn with model=cifar_lrn"
+    assert notes["no_lrn_cifar10/top1"] == "no run of no_lrn with model=cifar_local_lrn"
     assert notes["tanh/epochs"] == "no run of tanh with model=cifar_small or model=cifar_lrn"
     assert notes["five_networks/top1"] == "no command averages several networks"
     assert notes["views/top1"].endswith("did not record the center view by itself")
@@ -281,8 +281,8 @@ def test_small_and_large_networks_have_claims_of_their_own(tmp_path, made) -> No
     # The norm within maps of cifar_small is not LRN: its loss is nobody's claim.
     assert {found.verdict for found in findings(tmp_path, *names)} == {Verdict.not_run}
     for seed in (0, 1):
-        made("lrn", "data=cifar10", "model=cifar_lrn", seed=seed)
-        made("no_lrn", "data=cifar10", "model=cifar_lrn", "+experiment=no_lrn", seed=seed)
+        made("lrn", "data=cifar10", "model=cifar_local_lrn", seed=seed)
+        made("no_lrn", "data=cifar10", "model=cifar_local_lrn", "+experiment=no_lrn", seed=seed)
     large, small = findings(tmp_path, *names)
     assert large.verdict is Verdict.not_run
     assert (small.data, small.seeds) == ("cifar10", (0, 1))
