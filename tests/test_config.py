@@ -67,6 +67,9 @@ FACTORS: dict[str, dict[str, Any]] = {
         "optim.name": "original",
         "optim.bias_lr_factor": 2.0,
         "optim.decay_biases": False,
+        "optim.drop_biases": False,
+        "optim.milestones": [25, 51, 79],
+        "optim.schedule": "steps",
     },
 }  # fmt: skip
 

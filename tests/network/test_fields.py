@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from alexnet_exp.config.model import ConvConfig, InitConfig, ModelConfig, Step
-from alexnet_exp.network.alexnet import AlexNet, TowerLinear
+from alexnet_exp.network.alexnet import AlexNet, PaperDropout, TowerLinear
 from alexnet_exp.network.lrn import LocalResponseNorm, WithinMapNorm
 from tests.network.conftest import ModelOf, on_meta, stages
 
@@ -85,9 +85,13 @@ with torch.device("meta"):
         "model.pooling=non_overlapping": {f"pool{i}": nn.MaxPool2d(2, 2) for i in (1, 2, 5)},
         # odd sizes: no pixel was dropped before
         "model.pool_ceil=true": {f"pool{i}": nn.MaxPool2d(3, 2, ceil_mode=True) for i in (1, 2, 5)},
-        "model.dropout=0.3": {"drop6": nn.Dropout(0.3), "drop7": nn.Dropout(0.3)},
+        "model.dropout=0.3": {f"drop{i}": PaperDropout(0.3) for i in (6, 7)},
+        "model.dropout_scaling=train": {f"drop{i}": nn.Dropout(0.5) for i in (6, 7)},
+        "model.adaptive_pool=6": {},
+        "model.adaptive_pool=4": {"adaptive_pool": nn.AdaptiveAvgPool2d(4)}
+        | {"fc6": nn.Linear(256 * 16, 4096)},
         "model.dropout=0": gone("drop6", "drop7"),
-        "model.dropout_after=[conv5,fc6]": {"drop6_in": nn.Dropout(0.5), "drop7": None},
+        "model.dropout_after=[conv5,fc6]": {"drop6_in": PaperDropout(0.5), "drop7": None},
         **{
             f"model.lrn.{constant}={value}": {
                 name: LocalResponseNorm(c, 2, **{constant: value}) for name, c in NORMS.items()
@@ -127,7 +131,7 @@ def test_presets_without_normalization_can_have_it(model_of: ModelOf, preset: st
         ("paper", 2, 1e-4, 2.0),
         ("original", 2, 1e-4 / 5, 2.0),
         ("caffenet", 1, 1e-4 / 5, 1.0),
-        ("cifar_lrn", 1, 1e-4, 2.0),
+        ("cifar_local_lrn", 1, 1e-3 / 5, 1.0),
     ],
 )
 def test_constants_of_normalization(
@@ -156,7 +160,6 @@ def test_new_layers_stand_where_the_order_says(model_of: ModelOf) -> None:
 
 
 CLASSIFIER = " flatten fc6 relu6 drop6 fc7 relu7 drop7 fc8"
-CIFAR = "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4"
 ORDERS = {
     "paper": "pad1 conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2"
     " conv3 relu3 conv4 relu4 conv5 relu5 pool5" + CLASSIFIER,
@@ -164,8 +167,9 @@ ORDERS = {
     " conv3 relu3 conv4 relu4 conv5 pool5 relu5" + CLASSIFIER,
     "caffenet": "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2"
     " conv3 relu3 conv4 relu4 conv5 relu5 pool5" + CLASSIFIER,
-    "cifar_small": CIFAR,
-    "cifar_lrn": CIFAR,
+    "cifar_small": "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4",
+    "cifar_local_lrn": "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4"
+    " flatten fc5",
 }
 
 
@@ -212,6 +216,7 @@ UNNORMALIZED = {name: replace(conv, normalize=False) for name, conv in ModelConf
         ("conv", {"conv2": ConvConfig()}, "model.conv"),
         ("conv", {"conv1": ConvConfig(channels=0)}, "model.conv.conv1.channels=0"),
         ("conv", {"conv1": ConvConfig(order=[Step.pool])}, "model.conv.conv1.order="),
+        ("conv", {"conv1": ConvConfig(local=True)}, "model.conv.conv1.local=True needs"),
     ],
 )
 def test_mistakes_name_the_field(

@@ -105,7 +105,7 @@ def test_any_optimizer_takes_the_same_groups(
     ("fields", "message"),
     [
         ({"_target_": "torch.nn.Linear"}, "not one of torch's optimizers"),
-        ({"_target_": "torch.optim.Rprop"}, "set optim.weight_decay=0"),
+        ({"_target_": "torch.optim.Rprop"}, "set optim.weight_decay=0 optim.layers=null"),
         ({"_target_": "torch.optim.Adam", "arguments": {"betas": [2.0, 0.9]}}, "can't be had"),
     ],
 )

@@ -265,11 +265,15 @@ class ModelConfig(Ruled, group="model"):
             self._refuse_odd(f"model.conv.{name}.channels", conv.channels)
             _each_step_once(f"model.conv.{name}.order", conv.order)
         _each_step_once("model.order", self.order)
-        self.refuse_unknown("model.without", self.without, convs[1:])
-        self.refuse_unknown("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs)
-        self.refuse_unknown("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]])
-        self.refuse_unknown("model.init.bias_layers", self.init.bias_layers, convs + fcs)
-        self.refuse_unknown("model.init.layer_std", self.init.layer_std, convs + fcs)
+        unknown = [
+            *unknown_layers("model.without", self.without, convs[1:]),
+            *unknown_layers("model.sees_both_towers", self.sees_both_towers, convs[1:] + fcs),
+            *unknown_layers("model.dropout_after", self.dropout_after, [convs[-1], *fcs[:-1]]),
+            *unknown_layers("model.init.bias_layers", self.init.bias_layers, convs + fcs),
+            *unknown_layers("model.init.layer_std", self.init.layer_std, convs + fcs),
+        ]
+        if unknown:
+            raise ValueError("; ".join(unknown))
         layers = [name for name in convs if name not in self.without]
         if self.normalization != Normalization.none and not any(
             self.conv[name].normalize for name in layers
@@ -277,15 +281,6 @@ class ModelConfig(Ruled, group="model"):
             raise ValueError(
                 f"model.normalization={self.normalization} has no layer to act on: set"
                 f" model.conv.{layers[0]}.normalize=true, or model.normalization=none"
-            )
-
-    @staticmethod
-    def refuse_unknown(path: str, given: Iterable[str], allowed: list[str]) -> None:
-        """Raise ValueError if the field at ``path`` lists layers that this network lacks."""
-        lacking = [repr(layer) for layer in given if layer not in allowed]
-        if lacking:
-            raise ValueError(
-                f"{path}: no layer {', '.join(lacking)}; choose from {', '.join(allowed)}"
             )
 
     def _refuse_odd(self, name: str, width: int) -> None:
@@ -296,6 +291,14 @@ class ModelConfig(Ruled, group="model"):
                 f"{name}={width} does not divide into the {self.towers} towers of"
                 f" model={self.name}: set {name}={near}, or model.towers=1"
             )
+
+
+def unknown_layers(path: str, given: Iterable[str], allowed: list[str]) -> list[str]:
+    """One message if the field at ``path`` lists layers that this network lacks."""
+    lacking = [repr(layer) for layer in given if layer not in allowed]
+    if not lacking:
+        return []
+    return [f"{path}: no layer {', '.join(lacking)}; choose from {', '.join(allowed)}"]
 
 
 def _each_step_once(name: str, order: list[Step] | None) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from alexnet_exp.config import training
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config.model import ModelConfig, unknown_layers
 from alexnet_exp.config.rules import NEUTRAL
 
 
@@ -44,7 +44,8 @@ class Config:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
         if self.model.conv:
             layers = [*self.model.conv, *self.model.fc_names()]
-            self.model.refuse_unknown("optim.layers", self.optim.layers or (), layers)
+            for message in unknown_layers("optim.layers", self.optim.layers or (), layers):
+                raise ValueError(message)
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

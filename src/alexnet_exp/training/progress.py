@@ -15,7 +15,7 @@ from rich import progress
 from rich.table import Table
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.training import StrategyName
+from alexnet_exp.config.training import OptimConfig, StrategyName
 from alexnet_exp.console import console, percent
 from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.parallel.placement import device_count
@@ -61,11 +61,30 @@ def announce(
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
         f" {data.batch_size}, at most {trainer.max_epochs} epochs",
+        f"optim={optim.name}: {_optimizer(optim)}",
         describe(config, layers),
         *placement,
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
     )
     console.print("\n".join(lines), soft_wrap=True)
+
+
+def _optimizer(optim: OptimConfig) -> str:
+    """What it does with weights, biases and single layers."""
+    if optim._target_ is not None:
+        parts = [optim._target_.rpartition(".")[2]]
+    else:
+        parts = [f"SGD by {optim.rule}'s rule", f"momentum {optim.momentum:g}"]
+    parts.append(f"weight decay {optim.weight_decay:g}")
+    if optim.bias_lr_factor != 1:
+        parts.append(f"biases at {optim.bias_lr_factor:g} times the rate")
+    if not optim.drop_biases:
+        parts.append("which stays")
+    if optim.weight_decay and not optim.decay_biases:
+        parts.append("no decay of biases")
+    for layer, own in (optim.layers or {}).items():
+        parts.append(f"{layer} {' '.join(f'{name}={value:g}' for name, value in own.items())}")
+    return ", ".join(parts)
 
 
 def show_errors(result: dict[str, Any], title: str) -> None:
