@@ -132,7 +132,7 @@ def shrunk(module: str, words: list[str], precision: str) -> list[list[str]]:
     if "-m" not in words:
         return [[*words, *small]]
     one = [*map(first, words), *["+experiment=no_lrn"] * ("+sweep=" in given), *small]
-    plans = [[*words, *small, "sweep.dry_run=true"]]
+    plans = [[*words, "sweep.dry_run=true"]]
     return plans if "launcher=ray" in given else [*plans, one]
 
 
