@@ -57,6 +57,10 @@ FACTORS: dict[str, dict[str, Any]] = {
     "two_gpus": {"strategy.name": "towers", "trainer.devices": 2},
     **{f"no_{layer}": {"model.without": [layer]} for layer in ("conv2", "conv3", "conv4", "conv5")},
     "no_weight_decay": {"optim.weight_decay": 0.0},
+    "finetune": {"model.weights": "file", "optim.lr": 1e-3, "optim.bias_lr_factor": 2.0,
+                 "optim.decay_biases": False, "optim.layers.fc8.lr": 1e-2,
+                 "optim.layers.fc8.bias_lr": 2e-2, "optim.schedule": "steps",
+                 "optim.milestones": [4, 8, 12, 16], "trainer.max_epochs": 20},
     "original": {
         "model.name": "original",
         "model.normalization": "pair",
@@ -87,7 +91,8 @@ def test_experiment_differs_from_baseline_in_its_factor_alone(
     compose_config, experiment: str, recipe: str
 ) -> None:
     baseline = compose_config(f"recipe={recipe}")
-    changed = compose_config(f"recipe={recipe}", f"+experiment={experiment}")
+    needed = ["model.weights=file"] if experiment == "finetune" else []
+    changed = compose_config(f"recipe={recipe}", f"+experiment={experiment}", *needed)
     old, new = (dict(leaves(asdict(config))) for config in (baseline, changed))
     expected = {path: value for path, value in FACTORS[experiment].items()
                 if old.get(path) != value}  # fmt: skip
@@ -202,6 +207,8 @@ def test_arguments_that_break_a_promise_are_refused(compose_config) -> None:
         ("optim.lr=nan", "optim.lr=nan must be finite"),
         ("+model.init.layer_std.fc6=inf", "model.init.layer_std.fc6=inf must be finite"),
         ("optim.schedule=steps", "optim.milestones"),
+        ("+experiment=finetune", "model.weights is empty: set model.weights=<file"),
+        ("model.weights_mean=mean.binaryproto", "goes with model.weights=<file>.caffemodel"),
         ("data.root=photos", "data.root=photos is not used by data=synthetic"),
         ("data.val_fraction=1.5", "data.val_fraction=1.5"),
         ("data.synthetic_images=3", "data.synthetic_images=3 must be at least 15"),

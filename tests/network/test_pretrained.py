@@ -2,9 +2,9 @@
 
 import struct
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alexnet_exp.config import Config
+from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.pretrained import digest, from_torchvision, load_weights, read_weights
@@ -28,20 +29,11 @@ def theirs() -> nn.Module:
     return torchvision.models.alexnet(num_classes=CLASSES).eval()
 
 
-@pytest.fixture(scope="module")
-def saved(theirs: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As a training script of theirs saves it, with its layers spread over devices."""
-    file = tmp_path_factory.mktemp("weights") / "alexnet.pth"
-    state = {k.replace("features.", "features.module."): v for k, v in theirs.state_dict().items()}
-    torch.save({"epoch": 90, "state_dict": state}, file)
-    return file
-
-
 def test_torchvision_preset_computes_what_torchvision_does(
     model_of: ModelOf, theirs: nn.Module
 ) -> None:
     config = model_of("model=torchvision", f"model.classes={CLASSES}")
-    ours = AlexNet(config).eval()
+    ours = empty(config).eval()
     assert from_torchvision(ours, theirs.state_dict()) is ours
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(mine, other)
@@ -50,25 +42,36 @@ def test_torchvision_preset_computes_what_torchvision_does(
         torch.testing.assert_close(ours(image), theirs(image), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 def test_torchvisions_file_computes_on_pixels_what_torchvision_does(
-    compose_config: ComposeConfig, theirs: nn.Module, saved: Path, dtype: Any, tolerance: float
+    compose_config: ComposeConfig, theirs: nn.Module, tmp_path: Path
 ) -> None:
-    config = settled(compose_config("model=torchvision", f"model.weights={saved}"))
-    ours = AlexNet(config.model).eval().to(dtype)
-    mean, lines = load_weights(ours, read_weights(config.model), config)
-    assert lines == [f"weights: from {saved}"]
-    pixels = torch.randint(256, (2, 3, 224, 224), generator=torch.Generator().manual_seed(0))
-    normalize = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
-    normalized = torchvision.transforms.functional.normalize(
-        pixels.to(dtype) / 255, normalize.mean, normalize.std
-    )
-    centered = pixels.to(dtype) - 255 * torch.tensor(normalize.mean, dtype=dtype)[:, None, None]
+    narrow, file = deepcopy(theirs), tmp_path / "alexnet.pth"
+    for place, shape in ((1, (9216, 64)), (4, (64, 48)), (6, (48, CLASSES))):
+        narrow.classifier[place] = nn.Linear(*shape)
+    # As torchvision's example saves it, whose layers may be spread over devices.
+    state = {k.replace("features.", "features.module."): v for k, v in narrow.state_dict().items()}
+    torch.save({"epoch": 90, "state_dict": state}, file)
+    given = ("model=torchvision", "model.fc=[64,48]", f"model.weights={file}")
+    config = settled(compose_config(*given))
+    shape, generator = (2, 3, 224, 224), torch.Generator().manual_seed(0)
+    pixels = torch.randint(256, shape, generator=generator).double()
+    expects = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.transforms()
+    center, std = (torch.tensor(v).double()[:, None, None] for v in (expects.mean, expects.std))
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
+        ours = empty(config.model).eval().to(dtype)
+        mean, lines = load_weights(ours, read_weights(config.model), config)
+        assert lines == [f"weights: from {file}"]
+        with torch.inference_mode():
+            expected = narrow.to(dtype)(((pixels / 255 - center) / std).to(dtype))
+            found = ours((pixels - 255 * center).to(dtype))
+        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance)
     assert mean.shape == (256, 256, 3)
-    torch.testing.assert_close(mean[3, 5], 255 * torch.tensor(normalize.mean), rtol=0, atol=1e-4)
-    with torch.inference_mode():
-        expected = theirs.to(dtype)(normalized)
-        torch.testing.assert_close(ours(centered), expected, rtol=0, atol=tolerance)
+    torch.testing.assert_close(mean[3, 5], 255 * center.flatten().float(), rtol=0, atol=1e-4)
+
+
+def empty(config: ModelConfig) -> AlexNet:
+    """The network before anything is drawn."""
+    return on_meta(config).to_empty(device="cpu")
 
 
 def settled(config: Config, classes: int = CLASSES) -> Config:

@@ -138,6 +138,7 @@ class OptimConfig(Ruled, group="optim"):
                 known = name in ("lr", "bias_lr", "weight_decay")
                 require(known, path, value, "sets no field: there are lr, bias_lr, weight_decay")
                 require(0 <= value < math.inf, path, value, "must be finite and not negative")
+                own[name] = float(value)  # a checkpoint's reader takes no whole number for one
 
 
 def _are_devices(devices: Any) -> bool:

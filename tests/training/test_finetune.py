@@ -1,0 +1,89 @@
+"""Runs that start from weights, and evaluation of weights that no run holds."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from alexnet_exp import evaluate as command
+from alexnet_exp.config import Config
+from alexnet_exp.errors import UserError
+from alexnet_exp.evaluate import evaluate
+from alexnet_exp.runs.identity import config_hash
+from alexnet_exp.training.checkpoint import load_checkpoint
+from alexnet_exp.training.classifier import Classifier
+from alexnet_exp.training.fit import train
+
+SHIFT = 60.0
+
+
+@pytest.fixture
+def start(trained_run: SimpleNamespace, tmp_path: Path) -> Path:
+    """A checkpoint whose mean image is not that of the data."""
+    content = torch.load(trained_run.folder / "checkpoints" / "best.ckpt", weights_only=True)
+    content["statistics"]["mean"] += SHIFT
+    torch.save(content, tmp_path / "start.ckpt")
+    return tmp_path / "start.ckpt"
+
+
+def test_a_run_needs_the_weights_it_starts_from_once(
+    tiny, start: Path, trained_run: SimpleNamespace, tmp_path: Path
+) -> None:
+    given = (f"model.weights={start}", "+experiment=finetune", "optim.layers.fc8.lr=0",
+             "optim.layers.fc8.bias_lr=0", "trainer.keep_last_checkpoint=true")  # fmt: skip
+    folder, ones = tmp_path / "run", ("optim.lr=1e-9", "trainer.max_epochs=1")
+    config = tiny(*given, *ones)
+    result = train(config, folder)
+    began, ended = (load_checkpoint(path) for path in (start, folder))
+    for name, value in ended["state_dict"].items():
+        torch.testing.assert_close(value, began["state_dict"][name], rtol=0, atol=1e-7)
+        assert torch.equal(value, began["state_dict"][name]) or "fc8" not in name
+    mean = torch.from_numpy(np.array(trained_run.store.mean)) + SHIFT
+    assert torch.equal(ended["statistics"]["mean"], mean)
+    moved = shutil.copy(start, tmp_path / "moved.ckpt")
+    start.unlink()
+    assert evaluate(folder, [], progress=False)["metrics"] == result["metrics"]
+    again = tiny(*given, *ones)
+    assert train(again, folder) == result, "finished"
+    assert config_hash(again) == config_hash(config) == result["config_hash"]
+    further = train(tiny(*given, ones[0], "trainer.max_epochs=2"), folder)
+    assert further["epochs"] == 2
+    assert torch.equal(Classifier.load(folder).statistics["mean"], mean)
+    elsewhere = tiny(*given, ones[0], "trainer.max_epochs=2", f"model.weights={moved}")
+    assert train(elsewhere, folder) == further, "the same content at another path"
+    other = tiny(*given, ones[0], "trainer.max_epochs=2", f"model.weights={trained_run.folder}")
+    with pytest.raises(UserError, match=r"model\.weights_digest was \w{16}, is \w{16}"):
+        train(other, folder)
+    with pytest.raises(UserError, match=r"start\.ckpt does not exist"):
+        train(tiny(*given, *ones), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(UserError, match=r"leave out the other"):
+        evaluate(folder, [f"model.weights={moved}"])
+
+
+def test_weights_alone_are_evaluated(
+    trained_run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config: Config = trained_run.config
+    own = [
+        "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+        "data.synthetic_images=120", f"data.stores={config.data.stores}", "data.batch_size=16",
+        "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.progress=false",
+        f"model.weights={trained_run.folder}",
+    ]  # fmt: skip
+    found = evaluate(None, own, progress=False)
+    assert found["metrics"] == trained_run.result["metrics"]
+    with pytest.raises(UserError, match="there is nothing to evaluate: name a"):
+        evaluate(None, own[:-1], progress=False)
+    given = []
+    monkeypatch.setattr(command, "evaluate", lambda *arguments: given.append(arguments) or found)
+    for words in (["model=torchvision", "model.weights=a.pth"], ["runs/a", "data.root=b"]):
+        monkeypatch.setattr("sys.argv", ["evaluate", *words, "--json", "--photos", "c"])
+        command.main()
+    assert given == [
+        (None, ["model=torchvision", "model.weights=a.pth"], Path("c"), False),
+        (Path("runs/a"), ["data.root=b"], Path("c"), False),
+    ]
