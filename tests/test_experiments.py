@@ -35,8 +35,8 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
     [
         ("no_flips data=fashion_mnist model=d2l", IDLE),
         ("no_tower_communication model=torchvision", IDLE),
-        ("no_crops data=cifar10 model=cifar_small", IDLE),
-        ("no_crops data=cifar10 model=cifar_small model.input_size=28", None),
+        ("no_crops data=cifar10 recipe=paper model=cifar_small", IDLE),
+        ("no_crops data=cifar10 recipe=paper model=cifar_small model.input_size=28", None),
         ("no_crops model.input_size=256 augmentation.min_scale=0.5", None),
         ("tanh model=torchvision", None),
         ("no_dropout model.dropout_after=[]", IDLE),

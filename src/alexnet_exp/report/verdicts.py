@@ -208,4 +208,5 @@ def _other_data(finding: Finding) -> list[str]:
         if claim.data_name
         else finding.data.startswith("imagenet") and claim.data == "ILSVRC"
     )
-    return [] if same else [f"published for {claim.data}, measured on {finding.data}"]
+    nothing = not claim.judged and claim.figure is None
+    return [] if same or nothing else [f"published for {claim.data}, measured on {finding.data}"]
