@@ -122,6 +122,7 @@ def shrunk(module: str, words: list[str], precision: str) -> list[list[str]]:
     if name == "bench":
         small = [*TINY_BENCH, f"trainer.precision={precision}", "trainer.accelerator=cpu"]
         small += ["bench.variants=[['trainer.channels_last=false']]"] * ("options" in given)
+        small += ["bench.parts=[throughput]"] * ("bench.parts" not in given)  # parallel has a line
     if "data.root=" not in given and (
         data := re.search(r"data=(flowers|\w+_?mnist|cifar10)", given)
     ):
