@@ -4,6 +4,7 @@ Two reasons why AlexNet sits at chance show before the first step: layers whose 
 depends on the image, and a learning rate above what the loss's curvature allows.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ def diagnose(config: Any, folder: Path) -> None:
     from alexnet_exp.data.datamodule import StoreDataModule
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.network.alexnet import AlexNet
+    from alexnet_exp.network.pretrained import load_weights, read_weights
     from alexnet_exp.network.start import layer_signals, sharpness
     from alexnet_exp.runs.folder import RunFolder
     from alexnet_exp.training.settle import settle
@@ -33,6 +35,9 @@ def diagnose(config: Any, folder: Path) -> None:
     settle(config, store)
     L.seed_everything(config.seed, verbose=False)
     network = AlexNet(config.model).eval()
+    if config.model.weights is not None:
+        mean, _ = load_weights(network, read_weights(config.model), config)
+        store = replace(store, mean=mean.numpy())
     order = np.random.default_rng(config.seed).permutation(store.indices("train"))
     chosen = np.sort(order[:IMAGES])
     pixels = torch.from_numpy(store.images[chosen])

@@ -38,6 +38,8 @@ def checked(compose_config, *overrides: str) -> None:
          ("4096 units of fc6", "3 devices")),
         (("strategy=one_weird_trick", "trainer.devices=2", "model.sees_both_towers=[conv3,fc7]"),
          ("fc6", "model.sees_both_towers")),
+        (("strategy=towers", "trainer.devices=2", "model=caffenet"),
+         ("sum over both towers", "model.lrn.across_towers=false")),
         (("strategy=towers", "trainer.devices=2", "trainer.precision=16-mixed"),
          ("overflow", "bf16-mixed")),
         (("strategy=fsdp", "optim._target_=torch.optim.Adafactor"), ("Adafactor", "strategy=ddp")),
