@@ -1,14 +1,14 @@
 """Every preset's network in plain torch, written from its source and not from ours.
 
-Each function takes ``w``, weights by name (``conv1.weight``, ``fc8.bias``, in torch's shapes), images
-``x`` of shape (images, channels, size, size), the share ``p`` that dropout masks and whether the
-network is ``training``; it gives logits of shape (images, classes). Where training masks, masks are
-drawn from torch's generator, layer by layer.
+Each function takes ``w``, weights by name (``conv1.weight``, ``fc8.bias``, in torch's shapes),
+images ``x`` of shape (images, channels, size, size), the share ``p`` that dropout masks and whether
+the network is ``training``; it gives logits (images, classes). Masks are drawn from torch's
+generator, layer by layer.
 
-Sources: the paper (NIPS 2012); ``layers/layers-145.cfg``, ``layers-145-half.cfg`` and their
-``layer-params`` of the authors' released code, with cuda-convnet's ``layer.py`` for what a field means;
-``example-layers/*.cfg`` of cuda-convnet for CIFAR-10; ``models/*/train_val.prototxt`` of Caffe;
-``torchvision/models/alexnet.py``; Dive into Deep Learning, section 8.1.
+Sources: the paper (NIPS 2012); ``layers/layers-145.cfg`` and its ``layer-params`` in the authors'
+released code, with cuda-convnet's ``layer.py`` for what a field means; ``example-layers/*.cfg`` of
+cuda-convnet for CIFAR-10; ``models/*/train_val.prototxt`` of Caffe; ``torchvision/models/alexnet.py``;
+Dive into Deep Learning, section 8.1.
 """
 
 from collections.abc import Callable

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,9 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
-from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.network.alexnet import AlexNet
@@ -143,28 +140,6 @@ def test_errors_and_losses_are_those_of_single_images(tiny, tmp_path: Path, prec
         assert result["metrics"][f"{split}/loss"] == pytest.approx(loss, rel=1e-6)
         error = 1 - right[:, 0].mean()
         assert result["metrics"][f"{split}/top1_error"] == pytest.approx(error, abs=1e-7)
-
-
-def test_first_losses_are_those_of_a_plain_loop(tiny, tmp_path: Path) -> None:
-    """Three steps of the whole machinery against torch's own parts."""
-    config = tiny("trainer.max_epochs=1", "trainer.limit_train_batches=3", "model.dropout=0",
-                  "optim.schedule=constant", "optim.warmup_steps=0")  # fmt: skip
-    train(config, tmp_path)
-    torch.manual_seed(config.seed)
-    network = AlexNet(config.model)
-    sgd = torch.optim.SGD(
-        network.parameters(), config.optim.lr, config.optim.momentum,
-        weight_decay=config.optim.weight_decay,
-    )  # fmt: skip
-    losses = []
-    for images, labels in islice(StoreDataModule(config).train_dataloader(), 3):
-        loss = F.cross_entropy(network(images), labels)
-        sgd.zero_grad()
-        loss.backward()
-        sgd.step()
-        losses.append(loss.item())
-    (row,) = read_metrics(tmp_path)
-    assert row["train/loss"] == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_evaluate_refuses_another_network_and_other_classes(
