@@ -167,6 +167,8 @@ ORDERS = {
     " conv3 relu3 conv4 relu4 conv5 pool5 relu5" + CLASSIFIER,
     "caffenet": "conv1 relu1 pool1 norm1 conv2 relu2 pool2 norm2"
     " conv3 relu3 conv4 relu4 conv5 relu5 pool5" + CLASSIFIER,
+    "bvlc_alexnet": "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2"
+    " conv3 relu3 conv4 relu4 conv5 relu5 pool5" + CLASSIFIER,
     "cifar_small": "conv1 pool1 relu1 norm1 conv2 relu2 pool2 norm2 conv3 relu3 pool3 flatten fc4",
     "cifar_local_lrn": "conv1 relu1 norm1 pool1 conv2 relu2 norm2 pool2 conv3 relu3 conv4 relu4"
     " flatten fc5",

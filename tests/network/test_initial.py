@@ -18,6 +18,7 @@ DEEP = dict.fromkeys(("conv3", "conv4", "conv5"), 0.03)
         ("model=paper", {}, PAPER_ONES),
         ("model=original", DEEP, PAPER_ONES),
         ("model=caffenet", {"fc6": 0.005, "fc7": 0.005}, PAPER_ONES),
+        ("model=bvlc_alexnet", {"fc6": 0.005, "fc7": 0.005}, dict.fromkeys(PAPER_ONES, 0.1)),
         ("model=one_gpu", {}, PAPER_ONES),
         ("model=d2l", "xavier", None),
         ("model=torchvision", "torch", None),
