@@ -109,7 +109,7 @@ def test_views_levels_and_speed_are_the_published_ones() -> None:
     assert by_name["views/top1"].figure == pytest.approx(0.390247 - 0.374727, abs=5e-5)
     assert by_name["views/top5"].figure == pytest.approx(0.182953 - 0.169987, abs=5e-5)
     assert by_name["tanh/epochs"].figure == 6
-    assert by_name["tanh/epochs"].four_layers == ("cifar_small", "cifar_lrn")
+    assert by_name["tanh/epochs"].four_layers == ("cifar_small",)
     assert by_name["tanh/top1"].figure == pytest.approx(0.471 - 0.401)
     assert by_name["tanh/top1"].source.startswith("caffenet-benchmark")
     assert by_name["no_lrn_cifar10/top1"].figure == pytest.approx(0.13 - 0.11)

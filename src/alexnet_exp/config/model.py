@@ -132,8 +132,8 @@ class InitConfig(Ruled, group="model.init"):
     """Initial weights and biases (section 5)."""
 
     scheme: InitScheme = InitScheme.gaussian
-    """gaussian: N(0, std); he: normal, by fan-in; xavier: uniform, by fan-in and fan-out; torch: its
-    defaults."""
+    """gaussian: N(0, std); he: normal, by fan-in; xavier: uniform, by fan-in and fan-out; torch:
+    its defaults."""
 
     std: float = ruled(0.01, NOT_NEGATIVE)
     """Standard deviation of the gaussian scheme."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-FOUR_LAYERS = ("cifar_small", "cifar_lrn", "cifar_local", "cifar_local_lrn")
+FOUR_LAYERS = ("cifar_small", "cifar_local", "cifar_local_lrn")
 """Names of the four-layer networks for CIFAR-10: claims about AlexNet are not about them."""
 
 
