@@ -57,7 +57,8 @@ FACTORS: dict[str, dict[str, Any]] = {
     "two_gpus": {"strategy.name": "towers", "trainer.devices": 2},
     **{f"no_{layer}": {"model.without": [layer]} for layer in ("conv2", "conv3", "conv4", "conv5")},
     "no_weight_decay": {"optim.weight_decay": 0.0},
-    "finetune": {"model.weights": "file", "optim.lr": 1e-3, "optim.bias_lr_factor": 2.0,
+    "finetune": {"recipe": "finetune", "data.batch_size": 50,
+                 "model.weights": "file", "optim.lr": 1e-3, "optim.bias_lr_factor": 2.0,
                  "optim.decay_biases": False, "optim.layers.fc8.lr": 1e-2,
                  "optim.layers.fc8.bias_lr": 2e-2, "optim.schedule": "steps",
                  "optim.milestones": [4, 8, 12, 16], "trainer.max_epochs": 20},
@@ -90,8 +91,8 @@ def test_experiment_differs_from_baseline_in_its_factor_alone(
     compose_config, experiment: str, recipe: str
 ) -> None:
     baseline = compose_config(f"recipe={recipe}")
-    needed = ["model.weights=file"] if experiment == "finetune" else []
-    changed = compose_config(f"recipe={recipe}", f"+experiment={experiment}", *needed)
+    given = ["model.weights=file"] if experiment == "finetune" else [f"recipe={recipe}"]
+    changed = compose_config(*given, f"+experiment={experiment}")
     old, new = (dict(leaves(asdict(config))) for config in (baseline, changed))
     expected = {path: value for path, value in FACTORS[experiment].items()
                 if old.get(path) != value}  # fmt: skip
@@ -126,7 +127,7 @@ def test_every_sweep_composes(compose_config, sweep: str) -> None:
 
 
 def test_recipe_follows_the_data_and_can_be_chosen(compose_config) -> None:
-    assert sorted([*GROUPS["data"], "cifar10_local", "paper"]) == RECIPES
+    assert sorted([*GROUPS["data"], "cifar10_local", "finetune", "paper"]) == RECIPES
     config = compose_config("data=flowers", "data.root=x", "+experiment=no_dropout",
                             "optim.lr=0.5", "model.dropout=0.3")  # fmt: skip
     assert (config.recipe, config.optim.lr, config.model.dropout) == ("flowers", 0.5, 0.3)
