@@ -7,7 +7,7 @@ generator, layer by layer.
 
 Sources: the paper (NIPS 2012); ``layers/layers-145.cfg`` and its ``layer-params`` in the authors'
 released code, with cuda-convnet's ``layer.py`` for what a field means; ``example-layers/*.cfg`` of
-cuda-convnet for CIFAR-10; ``models/*/train_val.prototxt`` of Caffe; ``torchvision/models/alexnet.py``;
+cuda-convnet for CIFAR-10; ``models/*/train_val.prototxt`` of Caffe; torchvision's ``alexnet.py``;
 Dive into Deep Learning, section 8.1.
 """
 

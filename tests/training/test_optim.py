@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from alexnet_exp.config.training import OptimConfig, Schedule
 from alexnet_exp.errors import UserError
 from alexnet_exp.training.optim import PaperSchedule, PaperSGD, build_optimizer
+from tests.conftest import ComposeConfig
+from tests.network.conftest import on_meta
 
 RATES = [0.1 * (1.5 + math.sin(step)) for step in range(24)]
 
@@ -112,6 +115,133 @@ def test_any_optimizer_takes_the_same_groups(
 def test_an_optimizer_that_cant_be_had_is_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         build_optimizer(small(), OptimConfig(**fields))
+
+
+# What each preset brings
+
+
+@dataclass
+class Source:
+    """How a network was trained: rates and decays of weights and biases, and when rates fall."""
+
+    rule: type[torch.optim.Optimizer] = PaperSGD
+    momentum: float = 0.9
+    lr: float = 0.01
+    bias_lr: float = 0.01
+    decay: float = 5e-4
+    bias_decay: float = 0.0
+    own_decay: dict[str, float] = field(default_factory=dict)
+    falls: tuple[int, ...] = ()
+    """Epochs after which the rate is divided by 10."""
+    biases_fall: bool = True
+
+    def settings(self, layer: str, kind: str, epoch: int) -> tuple[float, float]:
+        """Rate and decay of a layer's ``weight`` or ``bias`` in ``epoch``, counted from 1."""
+        power = sum(epoch > fall for fall in self.falls)
+        if kind == "bias":
+            return self.bias_lr / 10 ** (power * self.biases_fall), self.bias_decay
+        return self.lr / 10**power, self.own_decay.get(layer, self.decay)
+
+
+# Section 5, where biases are not told apart. An error that never falls ends 5 epochs without a
+# lower one after epochs 6, 11 and 16: how many make a plateau is ours.
+PAPER = Source(bias_decay=5e-4, falls=(6, 11, 16))
+# layer-params-145.cfg: epsB stays .02 below the notes that lower epsW.
+ORIGINAL = Source(bias_lr=0.02, falls=(25, 51, 79), biases_fall=False)
+# solver.prototxt: 100,000 steps of 256; train_val.prototxt: lr_mult 2 and decay_mult 0 of biases.
+CAFFE = Source(bias_lr=0.02, falls=(20, 40, 60, 80))
+# references/classification: --lr 1e-2, weight decay 1e-4, --lr-step-size 30 of 90 epochs.
+TORCHVISION = Source(torch.optim.SGD, decay=1e-4, bias_decay=1e-4, falls=(30, 60))
+D2L = Source(torch.optim.SGD, momentum=0.0, decay=0.0)
+# layer-params-18pct.cfg; fc4 is its fc10.
+CIFAR = Source(lr=0.001, bias_lr=0.002, decay=0.004, own_decay={"fc4": 1.0}, falls=(120, 130))
+# layer-params-conv-local-13pct.cfg; for the schedule the notes of its 11pct twin: about 300 epochs
+# and 150 more, then two times 10.
+LOCAL = replace(CIFAR, own_decay={"conv1": 0.0, "conv2": 0.0}, falls=(450, 460))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "source"),
+    [
+        ("model=paper", PAPER), ("model=one_gpu", PAPER), ("model=original", ORIGINAL),
+        ("model=caffenet", CAFFE), ("model=bvlc_alexnet", CAFFE),
+        ("model=torchvision", TORCHVISION), ("model=d2l", D2L), ("model=cifar_small", CIFAR),
+        ("model=cifar_local", LOCAL), ("model=cifar_local_lrn", LOCAL),
+        # a choice of the user's stands
+        ("model=caffenet optim=paper", PAPER), ("optim=torchvision model=original", TORCHVISION),
+        ("model=original optim.lr=.02 optim.weight_decay=0",
+         replace(ORIGINAL, lr=0.02, bias_lr=0.04, decay=0.0)),
+    ],
+)  # fmt: skip
+def test_presets_train_as_their_source(
+    compose_config: ComposeConfig, overrides: str, source: Source
+) -> None:
+    config = compose_config(
+        "~recipe", *overrides.split(), "model.classes=10", "model.input_channels=3",
+        "model.width=0.01",
+    )  # fmt: skip
+    network = on_meta(config.model)
+    optimizer = build_optimizer(network, config.optim, fused=False)
+    assert type(optimizer) is source.rule
+    rate = PaperSchedule(optimizer, config.optim)
+    names = {p: name for name, p in network.named_parameters()}
+    for epoch in range(1, max(source.falls, default=99) + 2):
+        if epoch == 1 or {epoch, epoch - 1} & {*source.falls}:
+            found = {
+                names[p]: (group["lr"], group["weight_decay"], group["momentum"])
+                for group in optimizer.param_groups
+                for p in group["params"]
+            }
+            for name, settings in found.items():
+                _, layer, kind = name.split(".")
+                expected = *source.settings(layer, kind, epoch), source.momentum
+                assert settings == pytest.approx(expected), (name, epoch)
+            assert len(found) == len(names)
+        rate.end_epoch(epoch, 0.5)
+
+
+def test_layers_have_settings_of_their_own(compose_config: ComposeConfig) -> None:
+    """Without bias_lr the biases of a layer follow its rate; without decay_biases none decay."""
+    config = compose_config(
+        "~recipe", "model.classes=10", "model.input_channels=3", "model.width=0.01",
+        "optim.bias_lr_factor=2", "optim.layers.fc8.lr=.1", "optim.layers.fc7.bias_lr=.3",
+        "optim.layers.conv1.weight_decay=1", "optim.layers.conv2.lr=0",
+    )  # fmt: skip
+    network = on_meta(config.model)
+    for decays in (True, False):
+        optim = replace(config.optim, decay_biases=decays)
+        optimizer = build_optimizer(network, optim, fused=False)
+        groups = {p: group for group in optimizer.param_groups for p in group["params"]}
+        found = {
+            name.split(".", 1)[1]: (groups[p]["lr"], groups[p]["weight_decay"])
+            for name, p in network.named_parameters()
+        }
+        usual = 5e-4 * decays
+        expected = {name: (0.02, usual) if "bias" in name else (0.01, 5e-4) for name in found}
+        assert found == expected | {
+            "fc8.weight": (0.1, 5e-4), "fc8.bias": (0.2, usual), "fc7.bias": (0.3, usual),
+            "conv1.weight": (0.01, 1.0), "conv1.bias": (0.02, 1.0 * decays),
+            "conv2.weight": (0.0, 5e-4), "conv2.bias": (0.0, usual),
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optim.layers.fc9.lr=.1", r"optim\.layers: no layer 'fc9'; choose from conv1, .*, fc8$"),
+        ("model=cifar_small optim.layers.fc8.lr=.1", r"'fc8'; choose from conv1, .*conv3, fc4$"),
+        ("optim.layers.fc8.rate=.1",
+         r"optim\.layers\.fc8\.rate=0\.1 sets no field: there are lr, bias_lr, weight_decay$"),
+        ("optim.layers.fc8.lr=-.1", r"optim\.layers\.fc8\.lr=-0\.1 must be finite and not neg"),
+        ("optim.layers.fc8.weight_decay=inf", r"fc8\.weight_decay=inf must be finite"),
+        ("optim.layers.fc8.bias_lr=nan", r"fc8\.bias_lr=nan must be finite"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_settings_of_layers_are_named(
+    compose_config: ComposeConfig, override: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        compose_config("~recipe", *override.split())
 
 
 # Learning rate
