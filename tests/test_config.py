@@ -90,6 +90,7 @@ LARGE = "paper", "flowers", "synthetic_small", "imagenet", "imagefolder", "synth
 def test_experiment_differs_from_baseline_in_its_factor_alone(
     compose_config, experiment: str, recipe: str
 ) -> None:
+    recipe = "paper" if experiment == "finetune" else recipe  # which has a recipe of its own
     baseline = compose_config(f"recipe={recipe}")
     given = ["model.weights=file"] if experiment == "finetune" else [f"recipe={recipe}"]
     changed = compose_config(*given, f"+experiment={experiment}")
