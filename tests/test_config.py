@@ -66,6 +66,7 @@ FACTORS: dict[str, dict[str, Any]] = {
         "model.name": "original",
         "model.normalization": "pair",
         "model.lrn.alpha": 2e-5,
+        "model.pool_ceil": True,
         "model.conv.conv1.order": ["normalization", "pool", "activation"],
         "model.conv.conv5.order": ["pool", "activation", "normalization"],
         "model.init.inner_std": 0.03,
