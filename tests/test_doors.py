@@ -176,8 +176,8 @@ def test_images_and_labels_of_any_loader_train_a_classifier(compose_config, tmp_
 @pytest.mark.parametrize("own", [True, False])
 def test_a_validated_classifier_trains_and_clips(compose_config, precision: Any, own: bool) -> None:
     config = compose_config(
-        "model=cifar_small", "model.width=.1", "optim.lr=1", "optim.schedule=constant",
-        "optim.warmup_steps=0", "optim.weight_decay=0",
+        "model=cifar_small", "model.width=.1", "optim=paper", "optim.lr=1", "optim.weight_decay=0",
+        "optim.schedule=constant",
     )  # fmt: skip
     config.optim.clip_norm = 1e-3 if own else None
     clipping = {} if own else {"gradient_clip_val": 1e-3}

@@ -53,7 +53,7 @@ def test_a_network_is_built_by_name() -> None:
     ("name", "changes", "message"),
     [
         ("papr", {}, r"there is no model 'papr'; did you mean paper\?"),
-        ("vgg", {}, "did you mean caffenet or cifar_local or .* or torchvision"),
+        ("vgg", {}, "did you mean bvlc_alexnet or caffenet or cifar_local or .* or torchvision"),
         ("paper", {"clases": 10}, r"no field model\.clases; did you mean classes\?"),
         ("paper", {"lrn": {"alfa": 1}}, r"no field model\.lrn\.alfa; did you mean alpha"),
         ("paper", {"conv": {"conv3": {"kernl": 1}}}, r"no field model\.conv\.conv3\.kernl"),

@@ -58,7 +58,8 @@ def test_no_seed_in_common_and_no_baseline_are_refused(tmp_path, made) -> None:
 
 def test_many_differing_fields_are_counted(tmp_path, made) -> None:
     made("baseline")
-    made("no_lrn", "+experiment=no_lrn", "recipe=paper", "optim.momentum=0.5")
+    made("no_lrn", "+experiment=no_lrn", "recipe=paper", "optim.momentum=0.5", "optim.lr=0.5",
+         "optim.factor=2", "optim.patience=2")  # fmt: skip
     (refusal,) = matched(tmp_path, "no_lrn")[1]
     assert refusal.endswith("more fields")
     assert refusal.count(" (") == 6

@@ -182,7 +182,7 @@ def test_refused_pairings_leave_a_claim_not_run(tmp_path, made) -> None:
     report = make_report(tmp_path)
     assert report.refused == (
         f"{tmp_path}/no_lrn/seed_0 against {tmp_path}/baseline/seed_0:"
-        " also differ in optim.lr (0.5, 0.002)",
+        " also differ in optim.lr (0.5, 0.01)",
     )
     (found,) = (f for f in report.findings if f.claim.name == "no_lrn/top1")
     assert found.verdict is Verdict.not_run

@@ -30,7 +30,7 @@ def test_errors_are_by_image_in_store_order(made) -> None:
     assert run.center_wrong[Metric.top1].tolist() == center.tolist()
     assert not run.center_wrong[Metric.top5].any()
     assert run.train_curve == (0.9, 0.5, 0.2)
-    assert (run.fields["optim.lr"], run.fields["model.conv.conv1.channels"]) == (0.002, 96)
+    assert (run.fields["optim.lr"], run.fields["model.conv.conv1.channels"]) == (0.01, 96)
     assert not {"seed", "experiment", "config_hash", "data.root", "logger.mode"} & run.fields.keys()
 
 

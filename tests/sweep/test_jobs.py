@@ -184,7 +184,7 @@ def test_changed_configuration_under_the_same_name_shows_the_difference(planned)
         finish(job.config, job.folder)
     code, jobs, _, error = planned("-m", "seed=0,1", "optim.lr=.007")
     assert (code, jobs) == (2, [])
-    assert "optim.lr was 0.002, is 0.007" in error
+    assert "optim.lr was 0.01, is 0.007" in error
     assert "baseline/seed_1" in error
     assert "sweep.name=<another name>" in error
     assert "hydra.run.dir" not in error

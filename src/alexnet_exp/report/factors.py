@@ -80,14 +80,22 @@ def contexts(runs: Sequence[tuple[str, Fields]]) -> list[tuple[str, ...]]:
         named = dict(zip(_PRESETS, own, strict=True))
         less = paths[own] - factor_fields(experiment).keys()
         fewer = (f"{path}={_value(fields, path)}" for path in sorted(less))
-        words.append((*(f"{name}={named[name]}" for name in varied), *fewer))
+        words.append((*(f"{name}={named[name]}" for name in varied if named[name]), *fewer))
     return words
 
 
 def _presets(experiment: str, fields: Fields) -> tuple[str, ...]:
-    """Names of the presets, as they would be without the experiment."""
+    """Names of the presets, as they would be without the experiment; none of the optimizer that
+    the model brings.
+    """
     without = {**fields, **factor_fields(experiment)}
-    return tuple(show(without.get(path, ABSENT)) for path in _PRESETS.values())
+    found = {name: show(without.get(path, ABSENT)) for name, path in _PRESETS.items()}
+    try:
+        brought = _composed(f"model={found['model']}")["optim.name"]
+    except HydraException:  # a model of the user's own
+        brought = None
+    return tuple("" if (name, value) == ("optim", brought) else value
+                 for name, value in found.items())  # fmt: skip
 
 
 def _varied_fields(runs: Sequence[tuple[str, Fields]]) -> set[str]:
