@@ -73,7 +73,7 @@ FACTORS: dict[str, dict[str, Any]] = {
         "optim.name": "original",
         "optim.bias_lr_factor": 2.0,
         "optim.decay_biases": False,
-        "optim.drop_biases": False,
+        "optim.bias_lr_drops": False,
         "optim.milestones": [25, 51, 79],
     },
 }  # fmt: skip

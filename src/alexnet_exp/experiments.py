@@ -14,6 +14,7 @@ from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, 
 from alexnet_exp.config.arguments import OPEN
 from alexnet_exp.config.compose import chosen_experiments
 from alexnet_exp.config.model import InitScheme, ModelConfig
+from alexnet_exp.config.training import OptimConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import importing
 from alexnet_exp.messages import composition_error
@@ -72,11 +73,13 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
 
     _check_experiments(config, overrides, composed)
     others = [item for item in overrides if not item.startswith("recipe=")]
+    groups = {group: named[group] for group in _GROUPS if group in named}
+    if config.optim.name != OptimConfig.name:  # a model may bring it
+        groups["optim"] = config.optim.name
     return [
         note
-        for group in _GROUPS
-        if group in named
-        for note in _undone(config, group, named[group], composed(*others, "recipe=paper"))
+        for group, option in groups.items()
+        for note in _undone(config, group, option, composed(*others, "recipe=paper"))
     ]
 
 

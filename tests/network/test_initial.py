@@ -23,6 +23,8 @@ DEEP = dict.fromkeys(("conv3", "conv4", "conv5"), 0.03)
         ("model=d2l", "xavier", None),
         ("model=torchvision", "torch", None),
         ("model=cifar_small", {"conv1": 1e-4}, {}),
+        ("model=cifar_local model.input_size=24",
+         {"conv1": 1e-4, "conv3": 0.04, "conv4": 0.04}, {}),
         ("model.init.scheme=he", "he", PAPER_ONES),
         ("model.init.scheme=xavier", "xavier", PAPER_ONES),
         ("model.init.scheme=he model.sees_both_towers=[]", "he", PAPER_ONES),
@@ -40,10 +42,10 @@ def test_initial_weights(
     biases: dict[str, float] | None,
 ) -> None:
     torch.manual_seed(0)
-    config = model_of(*overrides.split(), "model.width=0.25", "model.input_size=128")
+    config = model_of("model.input_size=128", *overrides.split(), "model.width=0.25")
     network = AlexNet(config)
     weighted = [layer for layer in network.plan if layer.kind in ("conv", "fc")]
-    assert len(weighted) == (4 if "cifar_small" in overrides else 8)
+    assert len(weighted) == len(config.conv) + len(config.fc) + 1
     for layer in weighted:
         fan_in = layer.inputs // layer.groups * layer.kernel**2
         fan_out = layer.outputs * layer.kernel**2

@@ -248,8 +248,9 @@ def whole(caffes: Path, folder: Path) -> Path:
         (lacking, [], r"part\.caffemodel has no layer fc8 with weight and bias: it is not Caffe's"),
         (state(fc=torch.zeros(2)), [], r"other\.pth: features\.0\.weight is missing from"),
         (state(a=3), [], r"other\.pth is damaged or holds no weights"),
-        (whole, ["model=bvlc_alexnet"], "computes otherwise: use model=caffenet as it is"),
-        (whole, ["model=paper"], "computes otherwise: use model=caffenet as it is"),
+        (whole, ["model=bvlc_alexnet"], "computes otherwise.* model.order: use model=caffenet"),
+        (whole, ["model=paper"], "computes otherwise.* model.order.*: use model=caffenet as it is"),
+        (whole, ["model=caffenet", "model.activation=tanh"], "by model.activation: use model=caff"),
         (whole, ["model.width=0.25"],
          r"conv1\.weight is \(12, 3, 11, 11\) in the file and \(24, 3, 11, 11\) in model=caffenet:"
          " use model=caffenet"),

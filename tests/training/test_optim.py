@@ -228,7 +228,7 @@ def test_layers_have_settings_of_their_own(compose_config: ComposeConfig) -> Non
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optim.layers.fc9.lr=.1", r"optim\.layers: no layer 'fc9'; choose from conv1, .*, fc8$"),
+        ("optim.layers.fc9.lr=.1", r"optim\.layers .*: no layer 'fc9'; choose from conv1.*, fc8$"),
         ("model=cifar_small optim.layers.fc8.lr=.1", r"'fc8'; choose from conv1, .*conv3, fc4$"),
         ("optim.layers.fc8.rate=.1",
          r"optim\.layers\.fc8\.rate=0\.1 sets no field: there are lr, bias_lr, weight_decay$"),

@@ -44,8 +44,9 @@ class Config:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
         if self.model.conv:
             layers = [*self.model.conv, *self.model.fc_names()]
-            for message in unknown_layers("optim.layers", self.optim.layers or (), layers):
-                raise ValueError(message)
+            path = f"optim.layers (optim={self.optim.name}, model={self.model.name})"
+            if unknown := unknown_layers(path, self.optim.layers or (), layers):
+                raise ValueError(unknown[0])
 
 
 def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

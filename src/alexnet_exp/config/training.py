@@ -96,12 +96,13 @@ class OptimConfig(Ruled, group="optim"):
     decay_biases: bool = True
     """Weight decay on biases too (false in the authors' code)."""
 
-    drop_biases: bool = True
-    """Divide the learning rate of the biases too (false in the authors' code)."""
+    bias_lr_drops: bool = True
+    """plateau, steps: divide the learning rate of the biases too (false in the authors' code)."""
 
     layers: dict[str, dict[str, float]] | None = field(default_factory=dict)
     """What single layers have of their own, by name: lr, bias_lr and weight_decay, such as
-    fc8: {lr: .1}. Without bias_lr, biases have ``bias_lr_factor`` times lr. null: nothing."""
+    fc8: {lr: .1}, whatever ``lr`` of the others is. Without bias_lr, biases have
+    ``bias_lr_factor`` times its lr. null: nothing."""
 
     schedule: Schedule = Schedule.plateau
     """plateau, steps, cosine or constant."""

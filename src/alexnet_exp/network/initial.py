@@ -56,10 +56,14 @@ def _generator(seed: int, name: str) -> torch.Generator:
 def _normal(like: Tensor, seed: int, name: str) -> Tensor:
     """N(0, 1); a smaller tensor gets the first numbers of a larger one."""
     count = -(-like.numel() // 16) * 16  # torch draws the last 16 apart where 16 does not divide
-    drawn = torch.empty(count, device="cpu").normal_(generator=_generator(seed, name))
+    drawn = torch.empty(count, dtype=torch.float32, device="cpu").normal_(
+        generator=_generator(seed, name)
+    )
     return drawn[: like.numel()].view(like.shape)
 
 
 def _uniform(like: Tensor, seed: int, name: str) -> Tensor:
     """U(-1, 1)."""
-    return torch.empty(like.shape, device="cpu").uniform_(-1, 1, generator=_generator(seed, name))
+    return torch.empty(like.shape, dtype=torch.float32, device="cpu").uniform_(
+        -1, 1, generator=_generator(seed, name)
+    )

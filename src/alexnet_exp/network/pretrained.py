@@ -6,7 +6,7 @@ Our networks are given pixels from 0 to 255, RGB, less a mean image. Caffe's ima
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,15 @@ from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.caffemodel import read_layers, read_mean
+from alexnet_exp.network.presets import preset
 
 _LAYERS = (*(f"features.{i}" for i in (0, 3, 6, 8, 10)), *(f"classifier.{i}" for i in (1, 4, 6)))
 _OURS = (*(f"features.conv{i}" for i in range(1, 6)), *(f"classifier.fc{i}" for i in (6, 7, 8)))
 _PARTS = ("weight", "bias")
+
+# Fields of a network that may be others than those that the weights were trained in: shapes tell.
+_FREE = {"name", "fc", "width", "classes", "input_channels", "input_size", "init", "dropout",
+         "dropout_after", "weights", "weights_mean", "weights_digest"}  # fmt: skip
 
 # What torchvision's weights expect: of pixels over 255, RGB.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -38,6 +43,7 @@ class Weights:
         state: State dict by our names.
         mean: Mean image that is subtracted from pixels, (S, S, C), or of each channel (C,).
         augmentation: How its images were centered and scaled: fields of ``augmentation``.
+        model: Of our own: fields of the network that was trained.
         note: What was assumed.
     """
 
@@ -46,6 +52,7 @@ class Weights:
     state: dict[str, Tensor]
     mean: Tensor
     augmentation: dict[str, Any] = field(default_factory=lambda: {"mean_image": True, "scale": 1.0})
+    model: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -81,10 +88,14 @@ def load_weights(network: AlexNet, weights: Weights, config: Config) -> tuple[Te
                 f"model.weights={path}: {name.partition('.')[2]} is {there} in the file and {here}"
                 f" in model={model.name}: {way_out}"
             )
-    if model.name not in weights.presets:
+    here = asdict(model)
+    networks = [weights.model] if weights.model else [asdict(preset(n)) for n in weights.presets]
+    others = [[name for name in here.keys() - _FREE if here[name] != network.get(name)]
+              for network in networks]  # fmt: skip
+    if differing := min(others, key=len):
         raise UserError(
-            f"model.weights={path} fits model={model.name} by its shapes, but is of a network that"
-            f" computes otherwise: {way_out}"
+            f"model.weights={path} is of a network that computes otherwise than this one, by model."
+            f"{', model.'.join(sorted(differing))}: {way_out}"
         )
     for name, wanted in weights.augmentation.items():
         if getattr(config.augmentation, name) != wanted:
@@ -246,7 +257,8 @@ def _of_ours(path: Path, content: Mapping[str, Any]) -> Weights:
              if name.startswith("network.")}  # fmt: skip
     centered = {name: recorded["augmentation"][name] for name in ("mean_image", "scale")}
     mean = content["statistics"]["mean"]
-    return Weights(path, (recorded["model"]["name"],), state, mean, centered)
+    trained = recorded["model"]
+    return Weights(path, (trained["name"],), state, mean, centered, trained)
 
 
 def _file(model: ModelConfig, name: str = "weights") -> Path:

@@ -16,11 +16,8 @@ from alexnet_exp.sweep.process import ChildSpec
 
 ELSEWHERE = "another process is at work in its folder"
 
-# What an earlier run's data and files decided, where nothing was asked for.
-_DECIDED = (
-    ("data", "fingerprint"), ("model", "classes"), ("model", "input_channels"),
-    ("model", "weights_digest"),
-)  # fmt: skip
+# What an earlier run's data decided, where nothing was asked for.
+_DECIDED = (("data", "fingerprint"), ("model", "classes"), ("model", "input_channels"))
 
 
 class State(StrEnum):
@@ -99,6 +96,11 @@ class Job:
 
         Data that was not packed here has no fingerprint yet; a job that runs compares it.
         """
+        model = self.config.model
+        if model.weights is not None:
+            from alexnet_exp.network.pretrained import digest  # and torch, which takes seconds
+
+            model.weights_digest = digest(model, recorded.get("model", {}))
         for group, name in _DECIDED:
             part = getattr(self.config, group)
             if getattr(part, name) is None:

@@ -90,7 +90,7 @@ def _groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
             "params": parameters,
             "lr": lr,
             "lr_factor": lr / config.lr,
-            "drops": config.drop_biases or not is_bias,
+            "drops": config.bias_lr_drops or not is_bias,
             "weight_decay": decay,
         }
         for (is_bias, lr, decay), parameters in groups.items()
@@ -110,8 +110,8 @@ class PaperSchedule(LRScheduler):
     """The learning rate at every step: warm-up, then a plateau, steps, a cosine or a constant.
 
     Args:
-        optimizer: Each of its groups gets the rate times its ``lr_factor``, or after the warm-up
-            the first rate times that where it has ``drops`` false.
+        optimizer: Each of its groups gets the rate times its ``lr_factor``; one with ``drops``
+            false the rate that is not divided.
         config: Schedule and its constants.
         total_steps: Steps of the whole run, for ``cosine``.
     """
@@ -126,13 +126,13 @@ class PaperSchedule(LRScheduler):
 
     def at(self, step: int) -> float:
         """Learning rate of the weights at optimizer step ``step``, from 0."""
-        rate = self._undivided(step) / self.config.factor**self.drops
+        return self._undivided(step) / self.config.factor**self.drops
+
+    def _undivided(self, step: int) -> float:
+        rate = self.config.lr * min(1.0, (step + 1) / max(1, self.config.warmup_steps))
         if self.config.schedule == Schedule.cosine:
             rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, step / max(1, self.total_steps))))
         return rate
-
-    def _undivided(self, step: int) -> float:
-        return self.config.lr * min(1.0, (step + 1) / max(1, self.config.warmup_steps))
 
     def get_lr(self) -> list[float | Tensor]:
         """Rate of every group at the step that comes next."""

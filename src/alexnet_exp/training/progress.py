@@ -78,7 +78,7 @@ def _optimizer(optim: OptimConfig) -> str:
     parts.append(f"weight decay {optim.weight_decay:g}")
     if optim.bias_lr_factor != 1:
         parts.append(f"biases at {optim.bias_lr_factor:g} times the rate")
-    if not optim.drop_biases:
+    if not optim.bias_lr_drops:
         parts.append("which stays")
     if optim.weight_decay and not optim.decay_biases:
         parts.append("no decay of biases")
