@@ -88,9 +88,9 @@ def load_weights(network: AlexNet, weights: Weights, config: Config) -> tuple[Te
                 f"model.weights={path}: {name.partition('.')[2]} is {there} in the file and {here}"
                 f" in model={model.name}: {way_out}"
             )
-    here = asdict(model)
+    own = asdict(model)
     networks = [weights.model] if weights.model else [asdict(preset(n)) for n in weights.presets]
-    others = [[name for name in here.keys() - _FREE if here[name] != network.get(name)]
+    others = [[name for name in own.keys() - _FREE if own[name] != network.get(name)]
               for network in networks]  # fmt: skip
     if differing := min(others, key=len):
         raise UserError(
