@@ -38,7 +38,7 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ("no_crops data=cifar10 recipe=paper model=cifar_small", IDLE),
         ("no_crops data=cifar10 recipe=paper model=cifar_small model.input_size=28", None),
         ("no_crops model.input_size=256 augmentation.min_scale=0.5", None),
-        ("tanh model=torchvision", None),
+        ("tanh model=torchvision recipe=paper", None),
         ("no_dropout model.dropout_after=[]", IDLE),
         ("no_dropout model.dropout=0", IDLE),
         ("no_augmentation augmentation.crops=true", UNDONE.format("augmentation.crops=False")),
@@ -100,8 +100,9 @@ def test_what_a_recipe_changes_in_a_chosen_option_is_said(check: Check) -> None:
     assert note.startswith("note: recipe=fashion_mnist changes augmentation=crops_flips: ")
     assert "augmentation.crops=False, augmentation.flips=False" in note
     assert check(*chosen, "recipe=paper") == []
-    (note,) = check("model=caffenet", "model.init.bias=0.5")
+    note, brought = check("model=caffenet", "model.init.bias=0.5")
     assert "model.init.inner_std=0.03 (" in note, "a field of the user's own is not the recipe's"
+    assert "recipe=synthetic changes optim=caffe: optim.schedule=cosine (" in brought
 
 
 def test_an_experiment_has_one_file(tmp_path: Path, check: Check) -> None:
