@@ -1,5 +1,6 @@
 """A kernel that is wrong on a machine, or fails there, steps aside with one line."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -61,9 +62,10 @@ def test_training_goes_on_without_a_compiled_norm_that_is_wrong(
     compile_with(part, tmp_path, monkeypatch)
     network = trained(fast=True)
     (line,) = capsys.readouterr().err.splitlines()
-    what = "gradient" if part == "backward" else "result"
+    # "planes" leaves memory unwritten, which may hold the right result of an earlier pass.
+    what = {"forward": "result", "backward": "gradient"}.get(part, "(result|gradient)")
     assert line.startswith("LRN by compiled C: torch's operations take its place")
-    assert f"its {what} is off by" in line
+    assert re.search(f"its {what} is off by", line)
     assert not cpu.supports_lrn(torch.zeros(1, 16, 2, 2), 0.75)
     for found, expected in zip(network.parameters(), trained(fast=False).parameters(), strict=True):
         assert torch.equal(found, expected)
