@@ -148,7 +148,7 @@ class PaperDropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Masked in training by the numbers that ``nn.Dropout`` draws, else scaled."""
+        """Masked in training, on a CPU by the numbers that ``nn.Dropout`` draws, else scaled."""
         kept = 1 - self.p
         return x * torch.empty_like(x).bernoulli_(kept) if self.training else x * kept
 

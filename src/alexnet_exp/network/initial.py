@@ -15,8 +15,8 @@ from alexnet_exp.config.model import InitConfig, InitScheme
 def initialize(layers: Iterable[tuple[str, Any]], init: InitConfig, seed: int) -> None:
     """Set the first weights of named layers, each drawn by ``seed`` and its name alone.
 
-    So networks that share a layer start it alike, and one with fewer kernels, such as the first
-    tower alone, starts with the first of them.
+    So networks that share a layer start it alike, and one with fewer kernels of the same inputs,
+    such as the first tower alone, starts with the first of them.
 
     | scheme   | weights                                              | biases                 |
     |----------|------------------------------------------------------|------------------------|

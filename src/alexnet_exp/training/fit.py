@@ -56,8 +56,9 @@ def train(config: Config, path: Path) -> dict[str, Any]:
     store = prepare(config.data, progress=config.trainer.progress and is_first)
     layers = settle(config, store)
     run = RunFolder(path)
-    recorded = (read_config(path) or {}).get("model", {})
-    config.model.weights_digest = digest(config.model, recorded)
+    if config.model.weights is not None:
+        recorded = (read_config(path) or {}).get("model", {})
+        config.model.weights_digest = digest(config.model, recorded)
     records = is_first and not config.trainer.arguments.get("fast_dev_run")
     finished = find_finished(config, run) if records else None
     if here is None:
