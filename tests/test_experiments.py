@@ -166,3 +166,11 @@ def test_an_experiment_has_the_layers_that_its_figure_was_measured_on(
     assert weights == WEIGHTS[experiment]
     narrow = AlexNet(replace(changed, width=0.03))
     assert narrow(torch.zeros(1, 3, 224, 224)).shape == (1, 1000)
+
+
+@pytest.mark.parametrize("recipe", sorted(path.stem for path in Path("conf/recipe").glob("*.yaml")))
+def test_no_recipe_sets_the_widths_that_experiments_double(
+    compose_config: Callable[..., Config], recipe: str
+) -> None:
+    model, paper = (compose_config(f"recipe={name}").model for name in (recipe, "paper"))
+    assert (model.conv, model.fc) == (paper.conv, paper.fc)
