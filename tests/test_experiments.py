@@ -36,11 +36,17 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ("no_flips data=fashion_mnist model=d2l", IDLE),
         ("no_tower_communication model=torchvision", IDLE),
         ("no_crops data=cifar10 recipe=paper model=cifar_small", IDLE),
-        ("no_crops data=cifar10 recipe=paper model=cifar_small model.input_size=28", None),
+        (
+            "no_crops data=cifar10 recipe=paper model=cifar_small optim=paper model.input_size=28",
+            None,
+        ),
         ("no_crops model.input_size=256 augmentation.min_scale=0.5", None),
         ("tanh model=torchvision recipe=paper", None),
         ("no_dropout model.dropout_after=[]", IDLE),
         ("no_dropout model.dropout=0", IDLE),
+        ("no_weight_decay optim.weight_decay=0", IDLE),
+        ("no_weight_decay optim.weight_decay=0 model=cifar_small recipe=cifar10", None),
+        ("[finetune,no_weight_decay] model.weights=a.pth", None),
         ("no_augmentation augmentation.crops=true", UNDONE.format("augmentation.crops=False")),
         ("finetune model.weights=a.pth", None),
         ("[finetune,no_flips] model.weights=a.pth", None),
@@ -103,6 +109,15 @@ def test_what_a_recipe_changes_in_a_chosen_option_is_said(check: Check) -> None:
     note, brought = check("model=caffenet", "model.init.bias=0.5")
     assert "model.init.inner_std=0.03 (" in note, "a field of the user's own is not the recipe's"
     assert "recipe=synthetic changes optim=caffe: optim.schedule=cosine (" in brought
+
+
+def test_a_rate_that_would_fall_behind_the_end_is_said(check: Check) -> None:
+    (note,) = check("data=cifar10", "model=cifar_local")
+    assert "max_epochs=140, before optim.milestones=450,460, where the learning rate" in note
+    assert check("data=cifar10", "model=cifar_local", "recipe=cifar10_local") == []
+    assert check("data=cifar10", "model=cifar_small") == []
+    (note,) = check("data=cifar10", "model=cifar_small", "trainer.max_epochs=130")
+    assert "optim.milestones=130, " in note
 
 
 def test_an_experiment_has_one_file(tmp_path: Path, check: Check) -> None:

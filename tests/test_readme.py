@@ -26,13 +26,17 @@ from torch.nn import functional as F
 from torchvision.datasets import FashionMNIST
 
 import alexnet_exp
+from alexnet_exp import experiments
 from alexnet_exp.bench import limits
 from alexnet_exp.config import compose, composing, to_config
 from alexnet_exp.config.bench import register_bench
+from alexnet_exp.experiments import check_overrides
+from alexnet_exp.network.alexnet import AlexNet, weighted_layers
 from tests.bench.test_bench import TINY as TINY_BENCH
 from tests.conftest import quickly_composed
 from tests.data.drawn import folder_of
 from tests.data.test_sources import DOG, FISH, fashion
+from tests.network.test_pretrained import caffemodel
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -61,7 +65,7 @@ CANNOT_RUN = {
     "make bench BENCH=results/bench/<name> ARGS=bench.parts=[kernels]": "needs a GPU",
     "python -m alexnet_exp.train --config-dir my_conf logger=[wandb,mlflow]": "mlflow is not ours",
 }
-IN_SHORT = ("alexnet_exp.predict", "alexnet_exp.runs", "alexnet_exp.diagnose")
+IN_SHORT = ("alexnet_exp.predict", "alexnet_exp.runs", "alexnet_exp.diagnose", "model.weights=")
 HYDRA = ("train", "prepare", "diagnose", "bench")
 
 SMALL = (
@@ -111,9 +115,9 @@ def first(word: str) -> str:
 def shrunk(module: str, words: list[str], precision: str) -> list[list[str]]:
     """Arguments of the runs that stand for a command: a sweep lists its jobs, and runs one."""
     name = module.removeprefix("alexnet_exp.")
-    if name == "evaluate":
+    if name == "evaluate" and not any(word.startswith("model=") for word in words):
         return [[*words, f"trainer.precision={precision}"]]
-    if name not in HYDRA:
+    if name not in (*HYDRA, "evaluate"):
         return [words]
     given = " ".join(words)
     small = [*SMALL, f"trainer.precision={precision}"]
@@ -138,10 +142,28 @@ def shrunk(module: str, words: list[str], precision: str) -> list[list[str]]:
 
 
 def write_files(folder: Path) -> None:
-    """Those that the README shows."""
+    """Those that the README shows, and a package that it names."""
+    callback = "from lightning.pytorch import Callback\nclass MyCallback(Callback): pass\n"
+    (folder / "my_package.py").write_text(callback)
     for name, content in FILE.findall(SHELL):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(content)
+
+
+def write_weights(folder: Path) -> None:
+    """Of torchvision and of Caffe, for two classes and as narrow as SMALL makes our networks."""
+
+    def layers(model: str) -> list[tuple[str, list[torch.Tensor]]]:
+        network = AlexNet.from_name(model, width=0.02, input_size=64, classes=2)
+        named = weighted_layers(network)
+        return [(name, [p.detach() for p in layer.parameters()]) for name, layer in named]
+
+    places = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
+    state = {}
+    for place, (_, (weight, bias)) in zip(places, layers("torchvision"), strict=True):
+        state |= {f"{place}.weight": weight, f"{place}.bias": bias}
+    torch.save(state, folder / "alexnet.pth")
+    (folder / "caffenet.caffemodel").write_bytes(caffemodel(layers("caffenet"), old=False))
 
 
 @pytest.fixture(
@@ -162,8 +184,7 @@ def place(
     for seed, part in enumerate(("cifar10/train", "cifar10/test"), 3):
         folder_of(folder / part, classes, seed)
     write_files(folder)
-    callback = "from lightning.pytorch import Callback\nclass MyCallback(Callback): pass\n"
-    (folder / "my_package.py").write_text(callback)
+    write_weights(folder)
     run = folder / "runs" / "flowers" / "ablations" / "baseline" / "seed_0"
     made = SimpleNamespace(folder=folder, run=run, precision=request.param)
     with pytest.MonkeyPatch.context() as patch:
@@ -221,19 +242,20 @@ def test_notebooks_run(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) 
 
 @cache
 def composes(*given: str, primary: str = "config") -> None:
-    """Options and fields exist, values are such as their fields take."""
-    if primary == "config" and "hydra" not in " ".join(given):
-        to_config(quickly_composed(given))
-        return
-    with composing():
-        to_config(compose(given, primary))
+    """Options and fields exist, values are such as their fields take, experiments do something."""
+    slowly = primary != "config" or "hydra" in " ".join(given)
+    with pytest.MonkeyPatch.context() as patch, composing():
+        patch.setattr(experiments, "compose", compose if slowly else quickly_composed)
+        config = to_config(experiments.compose(given, primary))
+        check_overrides(config, list(given), primary)
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_line_composes(line: str, tmp_path: Path) -> None:
+def test_line_composes(line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commands = ours(line)
     assert commands or line.startswith(tuple(CANNOT_RUN)), "neither a command of ours nor known"
     write_files(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
     for module, words in commands:
         assert find_spec(module)
         given = [first(x) for x in words if "=" in x and not x.startswith("hydra.run.dir=")]

@@ -36,7 +36,7 @@ def diagnose(config: Any, folder: Path) -> None:
     L.seed_everything(config.seed, verbose=False)
     network = AlexNet(config.model).eval()
     if config.model.weights is not None:
-        mean, _ = load_weights(network, read_weights(config.model), config)
+        mean, _ = load_weights(network, read_weights(config.model), config, store.classes)
         store = replace(store, mean=mean.numpy())
     order = np.random.default_rng(config.seed).permutation(store.indices("train"))
     chosen = np.sort(order[:IMAGES])
@@ -51,7 +51,7 @@ def diagnose(config: Any, folder: Path) -> None:
         figures = (layer.constant, layer.signal, layer.gradient)
         table.add_row(layer.name, *(f"{figure:.3g}" for figure in figures))
     what = f"model={config.model.name} recipe={config.recipe} data={config.data.name}"
-    state = f"({len(store.classes)} classes): before the first step, {len(labels)} images"
+    state = f"({len(store.classes)} classes): before the first step, {len(labels)} images, in fp32"
     console.print(f"{what} {state}", style="bold", soft_wrap=True)
     console.print(table)
     curvature = sharpness(network, images, labels)
@@ -59,7 +59,8 @@ def diagnose(config: Any, folder: Path) -> None:
     console.print(
         f"largest curvature {curvature:.3g}: with momentum {config.optim.momentum:g} steps grow"
         f" above lr {stable:.2g}; optim.lr={config.optim.lr:g} is"
-        f" {config.optim.lr / stable:.2g} times that"
+        f" {config.optim.lr / stable:.2g} times that",
+        soft_wrap=True,
     )
 
 

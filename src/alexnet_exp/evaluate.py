@@ -80,11 +80,12 @@ def _with_weights(overrides: list[str], progress: bool) -> Any:
     weights = read_weights(config.model)
     store = prepare(config.data, progress=progress)
     settle(config, store)
-    if weights.classes != len(store.classes):
+    if not weights.is_for(store.classes):
+        others = " of other names" * (weights.classes == len(store.classes))
         raise UserError(
             f"model.weights={weights.path} has {weights.classes} classes and data="
-            f"{config.data.name} has {len(store.classes)}: choose other data, or train a new output"
-            " layer with python -m alexnet_exp.train +experiment=finetune"
+            f"{config.data.name} has {len(store.classes)}{others}: choose other data, or train a"
+            " new output layer with python -m alexnet_exp.train +experiment=finetune"
         )
     classifier = Classifier(config, store.classes, store.mean, store.covariance)
     for line in classifier.start_from(weights):

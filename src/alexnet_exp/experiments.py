@@ -14,7 +14,7 @@ from alexnet_exp.config import Config, compose, composing, conf_folder, leaves, 
 from alexnet_exp.config.arguments import OPEN
 from alexnet_exp.config.compose import chosen_experiments
 from alexnet_exp.config.model import InitScheme, ModelConfig
-from alexnet_exp.config.training import OptimConfig
+from alexnet_exp.config.training import OptimConfig, Schedule
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import importing
 from alexnet_exp.messages import composition_error
@@ -52,7 +52,8 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
         primary: Configuration that Hydra composed it from.
 
     Returns:
-        Notes for the user: which of the chosen options a recipe changes, and in what.
+        Notes for the user: which of the chosen options a recipe changes, and in what, and which
+        drops of the learning rate lie behind the end.
 
     Raises:
         UserError: An experiment changes nothing or is undone, two contradict each other, or a
@@ -76,11 +77,19 @@ def check_overrides(config: Config, overrides: list[str], primary: str = "config
     groups = {group: named[group] for group in _GROUPS if group in named}
     if config.optim.name != OptimConfig.name:  # a model may bring it
         groups["optim"] = config.optim.name
-    return [
+    notes = [
         note
         for group, option in groups.items()
         for note in _undone(config, group, option, composed(*others, "recipe=paper"))
     ]
+    optim, last = config.optim, config.trainer.max_epochs
+    late = [epoch for epoch in optim.milestones if epoch >= last]
+    if late and optim.schedule == Schedule.steps:
+        notes.append(
+            f"note: the run ends after trainer.max_epochs={last}, before optim.milestones="
+            f"{','.join(map(str, late))}, where the learning rate would be divided"
+        )
+    return notes
 
 
 def _check_experiments(config: Config, overrides: list[str], composed: Composed) -> None:
@@ -110,8 +119,8 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
         if _effect(composed(*_with(rest, overrides))) == effect:
             raise UserError(
                 f"+experiment={name} changes nothing here: model={config.model.name},"
-                f" recipe={config.recipe} or another override leaves that out already, or puts it"
-                " back"
+                f" recipe={config.recipe}, another experiment or override leaves that out already,"
+                " or puts it back"
             )
         for problem in _without_object(config.model, wanted[name]):
             raise UserError(f"+experiment={name} {problem}")
@@ -196,13 +205,16 @@ def _effect(config: Config) -> dict[str, Any]:
     side = config.data.upscale_to or config.data.image_size
     if side == model.input_size and config.augmentation.min_scale == 1:
         effect["augmentation"]["crops"] = False
+    optim = config.optim
+    layers = [own.get("weight_decay", 0.0) for own in optim.layers.values()]
+    effect["optim"]["decay"] = optim.decay and any((optim.weight_decay, *layers))
     return effect
 
 
 def _undone(config: Config, group: str, option: str, plain: Config) -> list[str]:
     """A note if the recipe changes an option; ``plain`` has the paper's, which does not."""
     before, after = (dict(leaves(asdict(getattr(one, group)))) for one in (plain, config))
-    changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before[path]]
+    changed = [f"{group}.{path}={after[path]}" for path in after if after[path] != before.get(path)]
     if config.model.init.scheme == InitScheme.torch:  # which asks for none of its fields
         changed = [change for change in changed if not change.startswith("model.init.")]
     if not changed:

@@ -131,14 +131,14 @@ relu = torch.relu
 
 
 def paper(w: Weights, x: Tensor, p: float, training: bool, towers: int = 2) -> Tensor:
-    """Sections 3.1 to 3.5 and 4.2; alpha is not divided by n."""
+    """Sections 3.1 to 3.5 and 4.2; alpha is not divided by n. No window reaches over a border."""
     x = relu(conv(w, "conv1", x, stride=4, ceil=True))
-    x = max_pool(across_maps(x, 2.0, 1e-4, towers))
+    x = max_pool(across_maps(x, 2.0, 1e-4, towers), ceil=False)
     x = relu(conv(w, "conv2", x, pad=2, towers=towers))
-    x = max_pool(across_maps(x, 2.0, 1e-4, towers))
+    x = max_pool(across_maps(x, 2.0, 1e-4, towers), ceil=False)
     x = relu(conv(w, "conv3", x, pad=1))
     x = relu(conv(w, "conv4", x, pad=1, towers=towers))
-    x = max_pool(relu(conv(w, "conv5", x, pad=1, towers=towers))).flatten(1)
+    x = max_pool(relu(conv(w, "conv5", x, pad=1, towers=towers)), ceil=False).flatten(1)
     x = masked_test(relu(fc(w, "fc6", x)), p, training)
     x = masked_test(relu(fc(w, "fc7", x)), p, training)
     return fc(w, "fc8", x)

@@ -46,12 +46,12 @@ VARIANTS = {
     "apart": ("+experiment=towers_meet_last", "model.fc=[640,320]", "trainer.channels_last=false"),
     # One process's variance in channels-last memory is off by 2e-5 in torch itself.
     "batch_norm": ("model.normalization=batch", "model.dropout_after=[conv5,fc6]",
-                   "optim.lr=0.005", "trainer.channels_last=false"),
+                   "optim.lr=0.005", "trainer.channels_last=false", "model.dropout_scaling=train"),
     "blind": ("model.sees_both_towers=[conv3,fc7]", "data.resident=never", "data.workers=1",
               "model.dropout_scaling=train", "optim.layers.fc8.lr=0.002"),
     "fp64": ("trainer.precision=64-true",),
     # A larger eps: Adam would blow a rounding in the smallest gradients up to whole steps.
-    "adam": ("optim=adamw", "+optim.eps=0.01", "optim.lr=0.01"),
+    "adam": ("optim=adamw", "+optim.eps=0.01", "optim.lr=0.01", "model.dropout_scaling=train"),
     "in_bf16": ("strategy.bf16_gradients=true",),
     "no_dropout": ("model.dropout=0",),
     "not_clipped": ("optim.clip_norm=null",),

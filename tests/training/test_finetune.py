@@ -1,6 +1,8 @@
 """Runs that start from weights, and evaluation of weights that no run holds."""
 
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,12 +14,19 @@ from alexnet_exp import evaluate as command
 from alexnet_exp.config import Config
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
+from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.network.pretrained import load_weights, read_weights
 from alexnet_exp.runs.identity import config_hash
 from alexnet_exp.training.checkpoint import load_checkpoint
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
 
 SHIFT = 60.0
+OWN = (
+    "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
+    "data.synthetic_images=120", "data.batch_size=16", "trainer.precision=32-true",
+    "trainer.accelerator=cpu", "trainer.progress=false",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -64,16 +73,74 @@ def test_a_run_needs_the_weights_it_starts_from_once(
         evaluate(folder, [f"model.weights={moved}"])
 
 
+def test_classes_of_other_names_start_anew(
+    compose_config, start: Path, trained_run: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = torch.load(start, weights_only=True)
+    content["hyper_parameters"]["class_names"][0] = "another"
+    torch.save(content, start)
+    config = compose_config(*OWN, f"data.stores={trained_run.config.data.stores}")
+    config.model = replace(config.model, weights=str(start), classes=5, input_channels=3)
+    network = AlexNet(config.model)
+    drawn = {name: value.clone() for name, value in network.state_dict().items()}
+    _, lines = load_weights(network, read_weights(config.model), config, trained_run.store.classes)
+    assert lines[1] == "weights: fc8 starts anew: 5 classes there, 5 here, of other names"
+    same = {n: torch.equal(v, drawn[n]) for n, v in network.state_dict().items() if "weight" in n}
+    assert [name for name in same if same[name]] == ["classifier.fc8.weight"]
+    given = [*OWN, f"data.stores={trained_run.config.data.stores}", f"model.weights={start}"]
+    with pytest.raises(UserError, match=r"5 classes and data=synthetic has 5 of other names: choo"):
+        evaluate(None, given, progress=False)
+
+
+def test_weights_stand_for_pixels_of_any_scale(
+    compose_config, start: Path, trained_run: SimpleNamespace
+) -> None:
+    pixels = 100 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for scale in (1.0, 0.25):
+        config = compose_config(*OWN, f"augmentation.scale={scale}")
+        config.model = replace(config.model, weights=str(start), classes=5, input_channels=3)
+        network = AlexNet(config.model).eval()
+        load_weights(network, read_weights(config.model), config, trained_run.store.classes)
+        found.append(network(scale * pixels))
+    torch.testing.assert_close(*found, rtol=0, atol=1e-5)
+
+
+def test_own_weights_say_what_to_set(tiny, trained_run: SimpleNamespace, tmp_path: Path) -> None:
+    for other in ("model.activation=tanh", "model.fc=[320,160]"):
+        name = other.partition("=")[0]
+        ours = trained_run.config.model.activation if "act" in name else [320, 320]
+        with pytest.raises(UserError, match=re.escape(f": set {name}={ours}")):
+            train(tiny(f"model.weights={trained_run.folder}", other), tmp_path / "run")
+
+
+def test_dropout_is_a_part_of_a_used_network_that_scales_by_it(
+    tiny, trained_run: SimpleNamespace, tmp_path: Path
+) -> None:
+    given = f"model.weights={trained_run.folder}"
+    for other in ("model.dropout=0", "model.dropout_after=[fc6]", "model.dropout_scaling=train"):
+        with pytest.raises(UserError, match=f"otherwise than this one, by {other.split('=')[0]}:"):
+            train(tiny(given, other), tmp_path / "run")
+
+
+def test_a_checkpoint_that_does_not_say_how_dropout_scaled_is_asked(
+    start: Path, trained_run: SimpleNamespace
+) -> None:
+    content = torch.load(start, weights_only=True)
+    del content["hyper_parameters"]["config"]["model"]["dropout_scaling"]
+    torch.save(content, start)
+    for load in (Classifier.load, Classifier.load_from_checkpoint):
+        with pytest.raises(UserError, match=r"does not say model\.dropout_scaling: .*'model\.drop"):
+            load(start)
+    told = Classifier.load(start, "model.dropout_scaling=train")
+    assert told.config.model.dropout_scaling == "train"
+
+
 def test_weights_alone_are_evaluated(
     trained_run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config: Config = trained_run.config
-    own = [
-        "model.width=0.1", "model.fc=[320,320]", "model.input_size=64", "data.image_size=72",
-        "data.synthetic_images=120", f"data.stores={config.data.stores}", "data.batch_size=16",
-        "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.progress=false",
-        f"model.weights={trained_run.folder}",
-    ]  # fmt: skip
+    own = [*OWN, f"data.stores={config.data.stores}", f"model.weights={trained_run.folder}"]
     found = evaluate(None, own, progress=False)
     assert found["metrics"] == trained_run.result["metrics"]
     with pytest.raises(UserError, match="there is nothing to evaluate: name a"):

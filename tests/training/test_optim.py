@@ -108,7 +108,7 @@ def test_any_optimizer_takes_the_same_groups(
     ("fields", "message"),
     [
         ({"_target_": "torch.nn.Linear"}, "not one of torch's optimizers"),
-        ({"_target_": "torch.optim.Rprop"}, "set optim.weight_decay=0 optim.layers=null"),
+        ({"_target_": "torch.optim.Rprop"}, "set optim.decay=false"),
         ({"_target_": "torch.optim.Adam", "arguments": {"betas": [2.0, 0.9]}}, "can't be had"),
     ],
 )
@@ -155,9 +155,9 @@ TORCHVISION = Source(torch.optim.SGD, decay=1e-4, bias_decay=1e-4, falls=(30, 60
 D2L = Source(torch.optim.SGD, momentum=0.0, decay=0.0)
 # layer-params-18pct.cfg; fc4 is its fc10.
 CIFAR = Source(lr=0.001, bias_lr=0.002, decay=0.004, own_decay={"fc4": 1.0}, falls=(120, 130))
-# layer-params-conv-local-13pct.cfg; for the schedule the notes of its 11pct twin: about 300 epochs
-# and 150 more, then two times 10.
-LOCAL = replace(CIFAR, own_decay={"conv1": 0.0, "conv2": 0.0}, falls=(450, 460))
+# layer-params-conv-local-11pct.cfg: about 300 epochs and 150 more, then two times 10, when epsW is
+# lowered; in the released end of its 13pct twin (-noisylr) epsB is as at the start.
+LOCAL = replace(CIFAR, own_decay={"conv1": 0.0, "conv2": 0.0}, falls=(450, 460), biases_fall=False)
 
 
 @pytest.mark.parametrize(
@@ -225,11 +225,47 @@ def test_layers_have_settings_of_their_own(compose_config: ComposeConfig) -> Non
         }  # fmt: skip
 
 
+def test_the_output_layer_has_a_name_in_every_network(compose_config: ComposeConfig) -> None:
+    for model, given in (("paper", ()), ("cifar_small", ("optim.layers.fc4.weight_decay=2",))):
+        config = compose_config(
+            "~recipe", f"model={model}", "model.classes=10", "model.input_channels=3",
+            "model.width=0.01", "optim.layers.output={lr: 1, weight_decay: 3}", *given,
+        )  # fmt: skip
+        network = on_meta(config.model)
+        groups = build_optimizer(network, config.optim, fused=False).param_groups
+        weight, bias = network.classifier[-1].parameters()
+        (own,) = (group for group in groups if any(p is weight for p in group["params"]))
+        assert len(own["params"]) == 1
+        assert own["lr"] == 1
+        assert own["weight_decay"] == (2 if given else 3), "the layer's own name goes before"
+        (its,) = (group for group in groups if any(p is bias for p in group["params"]))
+        assert its["lr"] == config.optim.bias_lr_factor
+
+
+@pytest.mark.parametrize("model", ["paper", "cifar_small", "caffenet"])
+def test_without_decay_no_layer_decays_and_rates_stay(
+    compose_config: ComposeConfig, model: str
+) -> None:
+    given = (f"model={model}", "model.classes=10", "model.input_channels=3", "model.width=0.01",
+             "optim.layers.output.lr=3")  # fmt: skip
+    groups = [
+        build_optimizer(on_meta(config.model), config.optim, fused=False).param_groups
+        for config in (compose_config(*given, *more) for more in ((), ("optim.decay=false",)))
+    ]
+    rates, decays = (
+        [{g[name] for g in both} for both in groups] for name in ("lr", "weight_decay")
+    )
+    assert rates[0] == rates[1]
+    assert 3 in rates[1]
+    assert max(decays[0]) > 0
+    assert decays[1] == {0.0}
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optim.layers.fc9.lr=.1", r"optim\.layers .*: no layer 'fc9'; choose from conv1.*, fc8$"),
-        ("model=cifar_small optim.layers.fc8.lr=.1", r"'fc8'; choose from conv1, .*conv3, fc4$"),
+        ("optim.layers.fc9.lr=.1", r"optim\.layers .*: no layer 'fc9'; choose .* fc8, output$"),
+        ("model=cifar_small optim.layers.fc8.lr=.1", r"'fc8'; choose from .*, fc4, output$"),
         ("optim.layers.fc8.rate=.1",
          r"optim\.layers\.fc8\.rate=0\.1 sets no field: there are lr, bias_lr, weight_decay$"),
         ("optim.layers.fc8.lr=-.1", r"optim\.layers\.fc8\.lr=-0\.1 must be finite and not neg"),

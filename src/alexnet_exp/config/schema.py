@@ -43,9 +43,9 @@ class Config:
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
         if self.model.conv:
-            layers = [*self.model.conv, *self.model.fc_names()]
+            layers = [*self.model.conv, *self.model.fc_names(), training.OUTPUT]
             path = f"optim.layers (optim={self.optim.name}, model={self.model.name})"
-            if unknown := unknown_layers(path, self.optim.layers or (), layers):
+            if unknown := unknown_layers(path, self.optim.layers, layers):
                 raise ValueError(unknown[0])
 
 

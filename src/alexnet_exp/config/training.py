@@ -65,6 +65,10 @@ class AugmentationConfig(Ruled, group="augmentation"):
     """Factor of the centered pixels; 1 keeps the 0-255 scale that the paper's weights expect."""
 
 
+OUTPUT = "output"
+"""Name of the last layer in ``optim.layers``, whatever the network calls it."""
+
+
 @dataclass
 class OptimConfig(Ruled, group="optim"):
     """The optimizer and its schedule (section 5)."""
@@ -90,8 +94,12 @@ class OptimConfig(Ruled, group="optim"):
     weight_decay: float = ruled(5e-4, NOT_NEGATIVE)
     """Factor of the weights that is added to their gradient."""
 
+    decay: bool = True
+    """false: no weight decay in any layer, whatever ``weight_decay`` and ``layers`` say."""
+
     bias_lr_factor: float = ruled(1.0, NOT_NEGATIVE)
-    """Learning rate of the biases over that of the weights (2 in the authors' code)."""
+    """Learning rate of the biases over that of the weights (2 in the authors' code). Gains of
+    batch normalization count as biases."""
 
     decay_biases: bool = True
     """Weight decay on biases too (false in the authors' code)."""
@@ -99,10 +107,10 @@ class OptimConfig(Ruled, group="optim"):
     bias_lr_drops: bool = True
     """plateau, steps: divide the learning rate of the biases too (false in the authors' code)."""
 
-    layers: dict[str, dict[str, float]] | None = field(default_factory=dict)
-    """What single layers have of their own, by name: lr, bias_lr and weight_decay, such as
-    fc8: {lr: .1}, whatever ``lr`` of the others is. Without bias_lr, biases have
-    ``bias_lr_factor`` times its lr. null: nothing."""
+    layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    """What single layers have of their own, by name (``output``: the last): lr, bias_lr and
+    weight_decay, such as fc8: {lr: .1}, whatever ``lr`` of the others is. Without bias_lr, biases
+    have ``bias_lr_factor`` times its lr. A preset's entry is taken away by ~optim.layers.fc4."""
 
     schedule: Schedule = Schedule.plateau
     """plateau, steps, cosine or constant."""
@@ -133,13 +141,13 @@ class OptimConfig(Ruled, group="optim"):
             raise ValueError("optim.schedule=steps needs optim.milestones=[epoch, ...]")
         holds = all(epoch >= 1 for epoch in self.milestones)
         require(holds, "optim.milestones", self.milestones, "must be epochs from 1 on")
-        for layer, own in (self.layers or {}).items():
+        for layer, own in self.layers.items():
             for name, value in own.items():
                 path = f"optim.layers.{layer}.{name}"
                 known = name in ("lr", "bias_lr", "weight_decay")
                 require(known, path, value, "sets no field: there are lr, bias_lr, weight_decay")
                 require(0 <= value < math.inf, path, value, "must be finite and not negative")
-                own[name] = float(value)  # a checkpoint's reader takes no whole number for one
+                own[name] = float(value)  # OmegaConf refuses a whole number in dict[str, float]
 
 
 def _are_devices(devices: Any) -> bool:

@@ -43,7 +43,7 @@ def read_layers(path: Path) -> dict[str, list[Tensor]]:
     layers = {layer.name: [_tensor(blob, path) for blob in layer.blobs]
               for layer in (*net.layers, *net.layer)}  # fmt: skip
     if not any(layers.values()):
-        raise _damaged(path)
+        raise unreadable(path)
     return layers
 
 
@@ -55,7 +55,7 @@ def read_mean(path: Path) -> Tensor:
     """
     planes = _tensor(_parse("BlobProto", path), path)
     if planes.ndim != 4 or planes.shape[:2] != (1, 3):  # BGR
-        raise _damaged(path)
+        raise unreadable(path)
     return planes[0].flip(0).permute(1, 2, 0).contiguous()
 
 
@@ -63,7 +63,7 @@ def _parse(message: str, path: Path) -> Any:
     try:
         return _messages()[message].FromString(path.read_bytes())
     except (DecodeError, OSError) as error:
-        raise _damaged(path) from error
+        raise unreadable(path) from error
 
 
 def _tensor(blob: Any, path: Path) -> Tensor:
@@ -77,11 +77,15 @@ def _tensor(blob: Any, path: Path) -> Tensor:
         flat = torch.frombuffer(bytearray().join(numbers), dtype=dtype)
         return flat.reshape(shape).float()
     except (RuntimeError, ValueError) as error:  # fewer or more numbers than the shape has
-        raise _damaged(path) from error
+        raise unreadable(path) from error
 
 
-def _damaged(path: Path) -> UserError:
-    return UserError(f"{path} is damaged or not a file of Caffe's: fetch it again")
+def unreadable(path: Path) -> UserError:
+    """What a file is that can't be read."""
+    return UserError(
+        f"{path} is damaged or not a file of Caffe's: fetch it again (one of before 2014 is brought"
+        " up to date by Caffe's upgrade_net_proto_binary)"
+    )
 
 
 @cache

@@ -100,7 +100,7 @@ def _plan_at(config: ModelConfig, size: int) -> list[LayerPlan] | None:
             if step == Step.normalization and conv.normalize and normalizes:
                 groups = 1 if config.lrn.across_towers else config.towers
                 layers.append(LayerPlan(f"norm{number}", "norm", channels, channels, groups, size))
-    if config.adaptive_pool is not None and config.adaptive_pool != size:
+    if config.adaptive_pool is not None:
         size = config.adaptive_pool
         layers.append(LayerPlan("adaptive_pool", "pool", channels, channels, 1, size))
     units = channels * size**2

@@ -5,28 +5,30 @@ Our networks are given pixels from 0 to 255, RGB, less a mean image. Caffe's ima
 """
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from alexnet_exp.config import Config
-from alexnet_exp.config.model import ModelConfig
+from alexnet_exp.config import Config, leaves
+from alexnet_exp.config.model import DropoutScaling, ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.alexnet import AlexNet
-from alexnet_exp.network.caffemodel import read_layers, read_mean
+from alexnet_exp.network.caffemodel import read_layers, read_mean, unreadable
 from alexnet_exp.network.presets import preset
 
 _LAYERS = (*(f"features.{i}" for i in (0, 3, 6, 8, 10)), *(f"classifier.{i}" for i in (1, 4, 6)))
 _OURS = (*(f"features.conv{i}" for i in range(1, 6)), *(f"classifier.fc{i}" for i in (6, 7, 8)))
 _PARTS = ("weight", "bias")
 
-# Fields of a network that may be others than those that the weights were trained in: shapes tell.
-_FREE = {"name", "fc", "width", "classes", "input_channels", "input_size", "init", "dropout",
-         "dropout_after", "weights", "weights_mean", "weights_digest"}  # fmt: skip
+# Fields that say nothing of how a network computes.
+_ASIDE = {"name", "init", "classes", "input_channels", "weights", "weights_mean", "weights_digest"}
+# Those of which shapes tell, and those that a used network knows nothing of if it was scaled in
+# training.
+_SHAPES, _DROPOUT = {"fc", "width", "input_size"}, {"dropout", "dropout_after"}
 
 # What torchvision's weights expect: of pixels over 255, RGB.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -42,8 +44,10 @@ class Weights:
         presets: ``model=`` of the networks that it may be of.
         state: State dict by our names.
         mean: Mean image that is subtracted from pixels, (S, S, C), or of each channel (C,).
-        augmentation: How its images were centered and scaled: fields of ``augmentation``.
+        mean_image: Whether it was subtracted: ``augmentation.mean_image``.
+        scale: Factor of the pixels that its first layer expects: ``augmentation.scale``.
         model: Of our own: fields of the network that was trained.
+        class_names: Of our own: its classes in order.
         note: What was assumed.
     """
 
@@ -51,8 +55,10 @@ class Weights:
     presets: tuple[str, ...]
     state: dict[str, Tensor]
     mean: Tensor
-    augmentation: dict[str, Any] = field(default_factory=lambda: {"mean_image": True, "scale": 1.0})
-    model: Mapping[str, Any] = field(default_factory=dict)
+    mean_image: bool = True
+    scale: float = 1.0
+    model: Mapping[str, Any] | None = None
+    class_names: Sequence[str] = ()
     note: str = ""
 
     @property
@@ -60,11 +66,18 @@ class Weights:
         """Number of its output units."""
         return len(self.state[list(self.state)[-1]])
 
+    def is_for(self, class_names: Sequence[str]) -> bool:
+        """Whether its output is for these classes in this order, as far as the file tells."""
+        known = self.class_names or class_names
+        return self.classes == len(class_names) and list(known) == list(class_names)
 
-def load_weights(network: AlexNet, weights: Weights, config: Config) -> tuple[Tensor, list[str]]:
+
+def load_weights(
+    network: AlexNet, weights: Weights, config: Config, class_names: Sequence[str]
+) -> tuple[Tensor, list[str]]:
     """Have ``network`` start from ``weights``, in place.
 
-    An output layer for another number of classes keeps its own first weights.
+    An output layer for other classes keeps its own first weights.
 
     Returns:
         Mean image (S, S, C) float32 that is to be subtracted, and lines that say what was done.
@@ -74,35 +87,38 @@ def load_weights(network: AlexNet, weights: Weights, config: Config) -> tuple[Te
     """
     path, model = weights.path, config.model
     ours, theirs = network.state_dict(), dict(weights.state)
-    output = network.plan[-1].name
-    anew = [name for name in ours if name.split(".")[-2] == output and name in theirs
-            and ours[name].shape[1:] == theirs[name].shape[1:]
-            and ours[name].shape != theirs[name].shape]  # fmt: skip
-    for name in anew:
-        theirs[name] = ours[name]
-    way_out = f"use model={' or model='.join(weights.presets)} as it is"
+    output, same = network.plan[-1].name, weights.is_for(class_names)
+    for name in () if same else ours.keys() & theirs.keys():
+        if name.split(".")[-2] == output and ours[name].shape[1:] == theirs[name].shape[1:]:
+            theirs[name] = ours[name]
     for name in {**ours, **theirs}:
         here, there = (tuple(s[name].shape) if name in s else "missing" for s in (ours, theirs))
         if here != there:
             raise UserError(
                 f"model.weights={path}: {name.partition('.')[2]} is {there} in the file and {here}"
-                f" in model={model.name}: {way_out}"
+                f" in model={model.name}: {_way_out(weights, model)}"
+            )
+        if name in theirs and not theirs[name].isfinite().all():
+            raise UserError(
+                f"model.weights={path}: {name.partition('.')[2]} has values that are not finite:"
+                " the file is damaged, or its training diverged"
             )
     own = asdict(model)
-    networks = [weights.model] if weights.model else [asdict(preset(n)) for n in weights.presets]
-    others = [[name for name in own.keys() - _FREE if own[name] != network.get(name)]
-              for network in networks]  # fmt: skip
+    others = []
+    for other in [weights.model] if weights.model else [asdict(preset(n)) for n in weights.presets]:
+        scaled = own["dropout_scaling"] == other.get("dropout_scaling") == DropoutScaling.train
+        binding = own.keys() - _ASIDE - _SHAPES - (_DROPOUT if scaled else set())
+        others.append([name for name in binding if own[name] != other.get(name)])
     if differing := min(others, key=len):
         raise UserError(
             f"model.weights={path} is of a network that computes otherwise than this one, by model."
-            f"{', model.'.join(sorted(differing))}: {way_out}"
+            f"{', model.'.join(sorted(differing))}: {_way_out(weights, model)}"
         )
-    for name, wanted in weights.augmentation.items():
-        if getattr(config.augmentation, name) != wanted:
-            raise UserError(
-                f"model.weights={path} was trained with augmentation.{name}={wanted}, and here it"
-                f" is {getattr(config.augmentation, name)}: set augmentation.{name}={wanted}"
-            )
+    if config.augmentation.mean_image != weights.mean_image:
+        raise UserError(
+            f"model.weights={path} was trained with augmentation.mean_image={weights.mean_image}:"
+            " set it"
+        )
     mean, data = weights.mean.float(), config.data
     if mean.ndim == 1:
         mean = mean.expand(data.image_size, data.image_size, -1)
@@ -112,13 +128,28 @@ def load_weights(network: AlexNet, weights: Weights, config: Config) -> tuple[Te
             f" those of data={data.name} are {data.image_size} wide: set"
             f" data.image_size={len(mean)}"
         )
+    first = f"features.{network.plan[0].name}.weight"
+    theirs[first] = theirs[first] * (weights.scale / config.augmentation.scale)
     network.load_state_dict(theirs)
+    kept = f"is kept for {weights.classes} classes, taken to be those of data={data.name} in order"
+    if not same:
+        kept = f"starts anew: {weights.classes} classes there, {model.classes} here"
+        kept += ", of other names" * (weights.classes == model.classes)
     lines = [f"weights: from {path}{weights.note}"]
-    if anew:
-        lines.append(
-            f"weights: {output} starts anew: {weights.classes} classes there, {model.classes} here"
-        )
+    lines += [f"weights: {output} {kept}"] * (not same or not weights.class_names)
     return mean.contiguous(), lines
+
+
+def _way_out(weights: Weights, model: ModelConfig) -> str:
+    """What to set so that the network is that of the weights."""
+    if weights.model is None:
+        return f"use model={' or model='.join(weights.presets)} as it is, or weights of this one"
+    theirs, ours = (dict(leaves(dict(one))) for one in (weights.model, asdict(model)))
+    binding = {name for name in theirs if name.partition(".")[0] not in _ASIDE}
+    differing = [name for name in theirs if name in binding and theirs[name] != ours.get(name)]
+    if not differing:
+        return "another version of alexnet_exp wrote the file; train it again"
+    return f"set {' '.join(f'model.{name}={theirs[name]}' for name in differing)}"
 
 
 def read_weights(model: ModelConfig) -> Weights:
@@ -138,7 +169,8 @@ def read_weights(model: ModelConfig) -> Weights:
         raise _unreadable(path) from error
     if isinstance(content, Mapping) and {"statistics", "hyper_parameters"} <= content.keys():
         return _of_ours(path, content)
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else None
+    state = content if isinstance(content, Mapping) else {}
+    state = state.get("state_dict", state.get("model", state))
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise _unreadable(path)
     return _of_torchvision(path, {key.replace("module.", ""): v for key, v in state.items()})
@@ -236,8 +268,10 @@ def _of_caffe(path: Path, mean_file: Path | None) -> Weights:
                 " bvlc_alexnet or bvlc_reference_caffenet, or not all of it"
             )
         weight, bias = blobs
-        if name.startswith("fc"):  # (1, 1, out, in) in old files
-            weight = weight.reshape(weight.shape[-2:])
+        if name.startswith("fc") and weight.shape[:-2] == (1, 1):  # in old files
+            weight = weight[0, 0]
+        if weight.ndim != (2 if name.startswith("fc") else 4):
+            raise unreadable(path)
         state |= {f"{ours}.weight": weight, f"{ours}.bias": bias.flatten()}
     state["features.conv1.weight"] = state["features.conv1.weight"].flip(1)  # BGR
     order = [name for name in layers if name in ("norm1", "pool1")]
@@ -255,10 +289,10 @@ def _of_ours(path: Path, content: Mapping[str, Any]) -> Weights:
     recorded = content["hyper_parameters"]["config"]
     state = {name.removeprefix("network."): value for name, value in content["state_dict"].items()
              if name.startswith("network.")}  # fmt: skip
-    centered = {name: recorded["augmentation"][name] for name in ("mean_image", "scale")}
-    mean = content["statistics"]["mean"]
-    trained = recorded["model"]
-    return Weights(path, (trained["name"],), state, mean, centered, trained)
+    mean, names = content["statistics"]["mean"], content["hyper_parameters"]["class_names"]
+    augmentation, model = recorded["augmentation"], recorded["model"]
+    return Weights(path, (model["name"],), state, mean, augmentation["mean_image"],
+                   augmentation["scale"], model, names)  # fmt: skip
 
 
 def _file(model: ModelConfig, name: str = "weights") -> Path:
@@ -266,12 +300,14 @@ def _file(model: ModelConfig, name: str = "weights") -> Path:
     path = Path(getattr(model, name)).expanduser()
     path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     if not path.is_file():
-        raise UserError(f"model.{name}={path} does not exist: name a file, or leave it out")
+        raise UserError(
+            f"model.{name}={path} does not exist: name a file or a run folder, or leave it out"
+        )
     return path
 
 
 def _unreadable(path: Path) -> UserError:
     return UserError(
-        f"model.weights={path} is damaged or holds no weights that torch.save wrote: fetch it"
-        " again, save model.state_dict(), or name Caffe's <file>.caffemodel"
+        f"model.weights={path} is damaged or holds no weights: it takes what"
+        " torch.save(model.state_dict(), file) wrote, Caffe's <file>.caffemodel, or a run folder"
     )

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from alexnet_exp.config import Config, to_config, to_plain
+from alexnet_exp.config import Config, leaves, to_config, to_plain
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.identity import bearing
@@ -52,10 +52,12 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
     """The configuration that a checkpoint holds, with ``path=value`` changes.
 
     Raises:
-        UserError: An override names no field or has a wrong value.
+        UserError: An override names no field or has a wrong value, or the network had fewer fields
+            when it was recorded.
     """
     composed = OmegaConf.structured(Config(model=ModelConfig(conv={})))  # the recorded ones alone
-    for name in (override.partition("=")[0] for override in overrides):
+    named = [override.partition("=")[0] for override in overrides]
+    for name in named:
         if "." not in name and isinstance(composed.get(name), DictConfig):
             raise UserError(
                 f"{name}=...: a checkpoint keeps its options; single fields can be changed, such as"
@@ -68,7 +70,16 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
         reason = str(error).splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error
     assert isinstance(merged, DictConfig)
-    return to_config(merged)
+    config = to_config(merged)
+    told = {*named, *(f"model.{path}" for path, _ in leaves(dict(recorded["model"])))}
+    silent = [path for path, _ in leaves({"model": to_plain(config)["model"]}) if path not in told]
+    if silent:
+        raise UserError(
+            f"the checkpoint does not say {', '.join(silent)}: another version of alexnet_exp wrote"
+            " it. Load it with that version, or say what it was, as in"
+            f" Classifier.load(path, '{silent[0]}=...')"
+        )
+    return config
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:
@@ -83,7 +94,7 @@ def refuse_other_network(content: dict[str, Any], config: Config, path: Path) ->
     changed = [
         f"model.{key} is {ours[key]} here and {theirs.get(key)} there"
         for key in ours
-        if ours[key] != theirs.get(key)
+        if ours[key] != theirs.get(key, ours[key])
     ]
     if changed:
         raise UserError(

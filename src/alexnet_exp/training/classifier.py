@@ -123,7 +123,9 @@ class Classifier(L.LightningModule):
         Raises:
             UserError: They are of another network, or expect other images.
         """
-        self.statistics["mean"], lines = load_weights(self.network, weights, self.config)
+        self.statistics["mean"], lines = load_weights(
+            self.network, weights, self.config, self.class_names
+        )
         return lines
 
     def read(self, photos: str | Path | Sequence[str | Path | bytes]) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
 from alexnet_exp.config.arguments import find
-from alexnet_exp.config.training import Momentum, OptimConfig, Schedule
+from alexnet_exp.config.training import OUTPUT, Momentum, OptimConfig, Schedule
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.alexnet import weighted_layers
 
@@ -59,7 +59,7 @@ def build_optimizer(
     groups = _groups(model, config)
     takes = signature(rule).parameters
     if "weight_decay" not in takes and any(group["weight_decay"] for group in groups):
-        raise UserError(f"{name} has no weight decay: set optim.weight_decay=0 optim.layers=null")
+        raise UserError(f"{name} has no weight decay: set optim.decay=false")
     options: dict[str, Any] = {"lr": config.lr}
     if "momentum" in takes:
         options["momentum"] = config.momentum
@@ -76,14 +76,18 @@ def build_optimizer(
 def _groups(model: nn.Module, config: OptimConfig) -> list[dict[str, Any]]:
     """Parameters of one kind, learning rate and weight decay; biases have one dimension."""
     layers = {p: name for name, layer in weighted_layers(model) for p in layer.parameters()}
+    output = next(reversed(layers.values()), None)
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     for p in model.parameters():
-        own = (config.layers or {}).get(layers.get(p, ""), {})
+        name = layers.get(p, "")
+        own = config.layers.get(OUTPUT, {}) if name == output else {}
+        own = own | config.layers.get(name, {})
         lr, decay = own.get("lr", config.lr), own.get("weight_decay", config.weight_decay)
         is_bias = p.ndim <= 1
         if is_bias:
             lr = own.get("bias_lr", lr * config.bias_lr_factor)
-            decay = decay if config.decay_biases else 0.0
+            decay *= config.decay_biases
+        decay *= config.decay
         groups.setdefault((is_bias, lr, decay), []).append(p)
     return [
         {

@@ -15,7 +15,7 @@ from rich import progress
 from rich.table import Table
 
 from alexnet_exp.config import Config
-from alexnet_exp.config.training import OptimConfig, StrategyName
+from alexnet_exp.config.training import OptimConfig, Schedule, StrategyName
 from alexnet_exp.console import console, percent
 from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.parallel.placement import device_count
@@ -46,6 +46,7 @@ def announce(
     if not config.trainer.progress:
         return
     optim, data, trainer, strategy = config.optim, config.data, config.trainer, config.strategy
+    scale = config.augmentation.scale
     drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
     placement = []
     if strategy.name != StrategyName.single:
@@ -61,7 +62,7 @@ def announce(
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"
         f" {data.batch_size}, at most {trainer.max_epochs} epochs",
-        f"optim={optim.name}: {_optimizer(optim)}",
+        f"optim={optim.name}: {_optimizer(optim)}" + f"; pixels times {scale:g}" * (scale != 1),
         describe(config, layers),
         *placement,
         f"run folder: {folder}{' (going on from its last checkpoint)' if resuming else ''}",
@@ -75,14 +76,15 @@ def _optimizer(optim: OptimConfig) -> str:
         parts = [optim._target_.rpartition(".")[2]]
     else:
         parts = [f"SGD by {optim.rule}'s rule", f"momentum {optim.momentum:g}"]
-    parts.append(f"weight decay {optim.weight_decay:g}")
+    decay = optim.weight_decay if optim.decay else 0.0
+    parts.append(f"weight decay {decay:g}")
     if optim.bias_lr_factor != 1:
         parts.append(f"biases at {optim.bias_lr_factor:g} times the rate")
-    if not optim.bias_lr_drops:
-        parts.append("which stays")
-    if optim.weight_decay and not optim.decay_biases:
+    if not optim.bias_lr_drops and optim.schedule in (Schedule.plateau, Schedule.steps):
+        parts.append("biases keep their rate")
+    if decay and not optim.decay_biases:
         parts.append("no decay of biases")
-    for layer, own in (optim.layers or {}).items():
+    for layer, own in optim.layers.items():
         parts.append(f"{layer} {' '.join(f'{name}={value:g}' for name, value in own.items())}")
     return ", ".join(parts)
 
@@ -131,9 +133,10 @@ def chance_note(best_error: float, labels: NDArray[np.int64]) -> list[str]:
     chance = chance_error(labels)
     if chance == 0 or not clearly_below(chance, len(labels)) < best_error < math.inf:
         return []
-    words = sys.argv[1:] if Path(sys.argv[0]).stem in ("train", "alexnet-train") else []
-    theirs = ("hydra", "sweep", "logger")
-    words = [word for word in words if not word.lstrip("+").startswith(theirs)]
+    words = ["..."]  # as this run's, which Python composed
+    if Path(sys.argv[0]).stem in ("train", "alexnet-train"):
+        theirs = ("hydra", "sweep", "logger")
+        words = [word for word in sys.argv[1:] if not word.lstrip("+").startswith(theirs)]
     return [
         f"never clearly better than chance: the best validation error is {percent(best_error)},"
         f" and one answer for all {len(labels):,} images errs in {percent(chance)}; if more epochs"
