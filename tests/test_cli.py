@@ -267,7 +267,7 @@ def test_chance_is_that_of_the_validation_images(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "argv", ["notebook.py", "-f", "x"])
     (line,) = chance_note(0.31, labels)
     assert "is 31.0 %, and one answer for all 100 images errs in 40.0 %" in line
-    assert line.endswith("alexnet_exp.diagnose")
+    assert line.endswith("alexnet_exp.diagnose ...")
     assert chance_note(0.30, labels) == []
     assert chance_note(math.inf, labels) == [], "there was no validation"
     assert chance_note(0.0, labels[:60]) == [], "of one class nothing can be told"

@@ -87,8 +87,8 @@ with torch.device("meta"):
         "model.pool_ceil=true": {f"pool{i}": nn.MaxPool2d(3, 2, ceil_mode=True) for i in (1, 2, 5)},
         "model.dropout=0.3": {f"drop{i}": PaperDropout(0.3) for i in (6, 7)},
         "model.dropout_scaling=train": {f"drop{i}": nn.Dropout(0.5) for i in (6, 7)},
-        "model.adaptive_pool=6": {"adaptive_pool": nn.AdaptiveAvgPool2d(6)},
-        "model.adaptive_pool=4": {"adaptive_pool": nn.AdaptiveAvgPool2d(4)}
+        "model.adaptive_pool=6": {"adaptive_pool": nn.AdaptiveAvgPool2d((6, 6))},
+        "model.adaptive_pool=4": {"adaptive_pool": nn.AdaptiveAvgPool2d((4, 4))}
         | {"fc6": nn.Linear(256 * 16, 4096)},
         "model.dropout=0": gone("drop6", "drop7"),
         "model.dropout_after=[conv5,fc6]": {"drop6_in": PaperDropout(0.5), "drop7": None},

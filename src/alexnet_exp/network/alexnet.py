@@ -87,7 +87,7 @@ def _features(config: ModelConfig, layers: dict[str, LayerPlan]) -> list[tuple[s
         for step in conv.order or config.order:
             modules.extend(built[step])
     if "adaptive_pool" in layers:
-        modules.append(("adaptive_pool", nn.AdaptiveAvgPool2d(layers["adaptive_pool"].size)))
+        modules.append(("adaptive_pool", nn.AdaptiveAvgPool2d(2 * (layers["adaptive_pool"].size,))))
     return modules
 
 

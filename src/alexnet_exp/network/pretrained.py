@@ -5,6 +5,7 @@ Our networks are given pixels from 0 to 255, RGB, less a mean image. Caffe's ima
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,7 +150,9 @@ def _way_out(weights: Weights, model: ModelConfig) -> str:
     differing = [name for name in theirs if name in binding and theirs[name] != ours.get(name)]
     if not differing:
         return "another version of alexnet_exp wrote the file; train it again"
-    return f"set {' '.join(f'model.{name}={theirs[name]}' for name in differing)}"
+    values = {name: theirs[name] for name in differing}
+    said = (f"model.{n}={v if isinstance(v, str) else json.dumps(v)}" for n, v in values.items())
+    return f"set {' '.join(said)}"
 
 
 def read_weights(model: ModelConfig) -> Weights:
