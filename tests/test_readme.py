@@ -185,7 +185,7 @@ def place(
         folder_of(folder / part, classes, seed)
     write_files(folder)
     write_weights(folder)
-    run = folder / "runs" / "flowers" / "ablations" / "baseline" / "seed_0"
+    run = folder / "runs" / "flowers" / "ablations" / "baseline" / "seed_9"  # of no line here
     made = SimpleNamespace(folder=folder, run=run, precision=request.param)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -194,7 +194,7 @@ def place(
         patch.setattr(limits, "_SIDE", {"cpu": 64})
         patch.setattr(limits, "_COPIED", {"cpu": 2**20})
         (words,) = shrunk("alexnet_exp.train", ["data=flowers"], made.precision)
-        run_here("alexnet_exp.train", [*words, f"hydra.run.dir={run}"])
+        run_here("alexnet_exp.train", [*words, "seed=9", f"hydra.run.dir={run}"])
         yield made
 
 
@@ -229,6 +229,7 @@ def test_line_runs(line: str, place: SimpleNamespace, capfd: pytest.CaptureFixtu
 def test_notebooks_run(place: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     """The Python blocks, one after the other in one notebook."""
     (small,) = shrunk("alexnet_exp.train", ["data=flowers"], place.precision)
+    monkeypatch.delattr(alexnet_exp, "prepare", raising=False)  # the module of a command before
     load = alexnet_exp.load_config
     monkeypatch.setattr(alexnet_exp, "load_config", lambda *given: load(*given, *small[1:]))
     here = {"precision": place.precision, "accelerator": "cpu", "limit_train_batches": 2}
