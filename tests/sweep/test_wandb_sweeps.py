@@ -88,7 +88,8 @@ def test_every_experiment_composes_to_what_its_name_says(file: Path, last: int) 
 
 def test_activation_trains_without_regularization(compose_config) -> None:
     config = compose_config(*fixed_overrides(load(FOLDER / "activation.yaml")))
-    assert config.optim.weight_decay == config.optim.label_smoothing == config.model.dropout == 0
+    assert config.optim.label_smoothing == config.model.dropout == 0
+    assert not config.optim.decay
     chosen = config.augmentation
     assert [chosen.crops, chosen.flips, chosen.color_noise] == [False, False, False]
     assert config.model.activation == "relu"  # baseline is figure 1's solid line
