@@ -37,12 +37,12 @@ KILLED = 0, "9", RankError, "process 0 of 2 was ended: killed by SIGKILL"
 FAULTS = [
     pytest.param(break_alone, *RAISED, id="raise alone"),
     pytest.param(break_alone, *KILLED, id="SIGKILL alone"),
-    pytest.param(break_down, 1, "hang", RankError, "process 1 of 2 did not answer", id="hang"),
     *(
         pytest.param(break_down, *given, id=name, marks=LONG)
         for name, *given in (
             ("raise", *RAISED),
             ("SIGKILL", *KILLED),
+            ("hang", 1, "hang", RankError, "process 1 of 2 did not answer"),
             ("mistake", 1, "mistake", UserError, "^set this=that$"),
             ("SIGTERM", 0, "15", RankError, "process 0 of 2 was ended: killed by SIGTERM"),
             ("diverged", 1, "diverged", DivergedError, "^diverged: the"),
