@@ -1,5 +1,6 @@
 """What ships composes, and every experiment changes its own factor alone."""
 
+import csv
 from dataclasses import asdict, replace
 from itertools import cycle
 from pathlib import Path
@@ -249,6 +250,19 @@ def test_load_config_leaves_the_hydra_of_others_alone(tmp_path: Path) -> None:
     assert (config.model.dropout, config.model.normalization) == (0.0, "none")
     with pytest.raises(UserError, match="changes nothing here"):
         alexnet_exp.load_config("+experiment=no_lrn", "model=torchvision")
+
+
+def test_experiments_say_what_the_committed_sweep_measured() -> None:
+    with (CONF.parent / "results" / "synthetic_small" / "results.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["difference"]]
+    for row in rows:
+        if (name := row["changed_experiment"]) in ("baseline", "tanh"):  # views; stays at chance
+            continue
+        said = "{changed:.1%} test error, {difference:+.1f} points [{low:+.1f}, {high:+.1f}]."
+        figures = {key: 100 * float(row[key]) for key in ("difference", "low", "high")}
+        expected = said.format(changed=float(row["changed"]), **figures).replace("%", " %", 1)
+        assert expected in (CONF / "experiment" / f"{name}.yaml").read_text()
+    assert len(rows) == 17
 
 
 @pytest.mark.parametrize("group", ["experiment", "sweep"])
