@@ -281,4 +281,7 @@ def test_diagnose_measures_in_fp32_whatever_the_training(command, stores: Path) 
         assert code == 0
         found.add(printed.partition("model=paper recipe=synthetic")[2])
     (shown,) = found
-    assert "largest curvature" in shown
+    assert "times that" in shown
+    code, printed = command(*TINY, f"data.stores={stores}", "optim=adamw", task=diagnose)
+    assert (code, "largest curvature" in printed) == (0, True)
+    assert "times that" not in printed, "a bound of SGD's rates"

@@ -54,14 +54,15 @@ def diagnose(config: Any, folder: Path) -> None:
     state = f"({len(store.classes)} classes): before the first step, {len(labels)} images, in fp32"
     console.print(f"{what} {state}", style="bold", soft_wrap=True)
     console.print(table)
-    curvature = sharpness(network, images, labels)
-    stable = 2 * (1 + config.optim.momentum) / curvature
-    console.print(
-        f"largest curvature {curvature:.3g}: with momentum {config.optim.momentum:g} steps grow"
-        f" above lr {stable:.2g}; optim.lr={config.optim.lr:g} is"
-        f" {config.optim.lr / stable:.2g} times that",
-        soft_wrap=True,
-    )
+    curvature, optim = sharpness(network, images, labels), config.optim
+    said = f"largest curvature {curvature:.3g}"
+    if optim._target_ is None:  # of another optimizer's steps it says nothing
+        stable = 2 * (1 + optim.momentum) / curvature
+        said += (
+            f": with momentum {optim.momentum:g} steps grow above lr {stable:.2g};"
+            f" optim.lr={optim.lr:g} is {optim.lr / stable:.2g} times that"
+        )
+    console.print(said, soft_wrap=True)
 
 
 def main() -> None:

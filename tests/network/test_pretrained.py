@@ -271,6 +271,9 @@ def whole(caffes: Path, folder: Path) -> Path:
          "conv1.weight has values that are not finite"),
         (state(fc=torch.zeros(2)), [], r"other\.pth: features\.0\.weight is missing from"),
         (state(a=3), [], r"other\.pth is damaged or holds no weights"),
+        (state(a=torch.tensor(3.0)), [], r"other\.pth is damaged or holds no weights"),
+        (state(a=torch.eye(3).to_sparse()), [], r"other\.pth is damaged or holds no weights"),
+        (state(a=torch.ones(3, dtype=torch.int32)), [], r"other\.pth is damaged or holds no wei"),
         (whole, ["model=bvlc_alexnet"], "computes otherwise.* model.order: use model=caffenet"),
         (whole, ["model=paper"], "computes otherwise.* model.order.*: use model=caffenet as it is"),
         (whole, ["model=caffenet", "model.activation=tanh"], "by model.activation: use model=caff"),
@@ -283,7 +286,7 @@ def whole(caffes: Path, folder: Path) -> Path:
         (whole, ["augmentation.mean_image=false"], r"with augmentation\.mean_image=True: set it"),
         (whole, ["model.weights_mean=nowhere"], r"model\.weights_mean=nowhere does not exist"),
         (whole, ["model.weights_mean={}"], r"net\.caffemodel is damaged or not a file of Caffe's"),
-        (whole, ["model.weights_mean={}.mean"], "is 8 x 8 pixels .* set data.image_size=8"),
+        (whole, ["model.weights_mean={}.mean"], "is 8 x 8 pixels .* no data.image_size fits it"),
         (state(a=torch.zeros(2)), ["model.weights_mean={}"], "goes with a .caffemodel"),
     ],
 )  # fmt: skip

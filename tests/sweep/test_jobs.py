@@ -219,6 +219,7 @@ MISTAKES = [
     (("-m", "+sweep=ablation"), "did you mean ablations"),
     (("-m", "optim.lr=.1,.2", "hydra.sweep.subdir=x"), "the same folder"),
     (("-m", "optim.lr=.1,-1"), "optim.lr=-1"),
+    (("-m", "model.weights=null,gone.pth"), "model.weights=gone.pth does not exist"),
     (("-m", "seed=0", "+trainer.fast_dev_run=true"), "+trainer.fast_dev_run records no result"),
     (("seed=0", "sweep.dry_run=true"), "sweep.dry_run=true lists the jobs of a sweep"),
 ]

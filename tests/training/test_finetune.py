@@ -1,6 +1,7 @@
 """Runs that start from weights, and evaluation of weights that no run holds."""
 
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -110,8 +111,11 @@ def test_own_weights_say_what_to_set(tiny, trained_run: SimpleNamespace, tmp_pat
     for other in ("model.activation=tanh", "model.fc=[320,160]"):
         name = other.partition("=")[0]
         ours = trained_run.config.model.activation if "act" in name else [320, 320]
-        with pytest.raises(UserError, match=re.escape(f": set {name}={ours}")):
+        way_out = f": set {shlex.join([f'{name}={ours}'])}"
+        with pytest.raises(UserError, match=re.escape(way_out)):
             train(tiny(f"model.weights={trained_run.folder}", other), tmp_path / "run")
+    with pytest.raises(UserError, match=r": set model=paper$"):
+        train(tiny(f"model.weights={trained_run.folder}", "model=caffenet"), tmp_path / "run")
 
 
 def test_dropout_is_a_part_of_a_used_network_that_scales_by_it(

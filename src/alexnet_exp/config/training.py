@@ -107,7 +107,7 @@ class OptimConfig(Ruled, group="optim"):
     bias_lr_drops: bool = True
     """plateau, steps: divide the learning rate of the biases too (false in the authors' code)."""
 
-    layers: dict[str, dict[str, float]] = field(default_factory=dict)
+    layers: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What single layers have of their own, by name (``output``: the last): lr, bias_lr and
     weight_decay, such as fc8: {lr: .1}, whatever ``lr`` of the others is. Without bias_lr, biases
     have ``bias_lr_factor`` times its lr. A preset's entry is taken away by ~optim.layers.fc4."""
@@ -146,8 +146,11 @@ class OptimConfig(Ruled, group="optim"):
                 path = f"optim.layers.{layer}.{name}"
                 known = name in ("lr", "bias_lr", "weight_decay")
                 require(known, path, value, "sets no field: there are lr, bias_lr, weight_decay")
-                require(0 <= value < math.inf, path, value, "must be finite and not negative")
-                own[name] = float(value)  # OmegaConf refuses a whole number in dict[str, float]
+                try:  # a file may have a whole number, and Hydra takes -.1 for a word
+                    own[name] = math.nan if isinstance(value, bool) else float(value)
+                except (TypeError, ValueError):
+                    own[name] = math.nan
+                require(0 <= own[name] < math.inf, path, value, "must be a number from 0 on")
 
 
 def _are_devices(devices: Any) -> bool:

@@ -6,6 +6,7 @@ Our networks are given pixels from 0 to 255, RGB, less a mean image. Caffe's ima
 
 import hashlib
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,7 +98,7 @@ def load_weights(
         if here != there:
             raise UserError(
                 f"model.weights={path}: {name.partition('.')[2]} is {there} in the file and {here}"
-                f" in model={model.name}: {_way_out(weights, model)}"
+                f" in model={model.name}: {_way_out(weights, model, config.recipe)}"
             )
         if name in theirs and not theirs[name].isfinite().all():
             raise UserError(
@@ -113,7 +114,7 @@ def load_weights(
     if differing := min(others, key=len):
         raise UserError(
             f"model.weights={path} is of a network that computes otherwise than this one, by model."
-            f"{', model.'.join(sorted(differing))}: {_way_out(weights, model)}"
+            f"{', model.'.join(sorted(differing))}: {_way_out(weights, model, config.recipe)}"
         )
     if config.augmentation.mean_image != weights.mean_image:
         raise UserError(
@@ -124,10 +125,11 @@ def load_weights(
     if mean.ndim == 1:
         mean = mean.expand(data.image_size, data.image_size, -1)
     if len(mean) not in (data.image_size, data.upscale_to) or mean.shape[0] != mean.shape[1]:
+        fits = mean.shape[0] == mean.shape[1] >= config.model.input_size
         raise UserError(
             f"the mean image of model.weights={path} is {mean.shape[1]} x {len(mean)} pixels and"
-            f" those of data={data.name} are {data.image_size} wide: set"
-            f" data.image_size={len(mean)}"
+            f" those of data={data.name} are {data.image_size} wide: "
+            + (f"set data.image_size={len(mean)}" if fits else "no data.image_size fits it")
         )
     first = f"features.{network.plan[0].name}.weight"
     theirs[first] = theirs[first] * (weights.scale / config.augmentation.scale)
@@ -141,18 +143,26 @@ def load_weights(
     return mean.contiguous(), lines
 
 
-def _way_out(weights: Weights, model: ModelConfig) -> str:
+def _way_out(weights: Weights, model: ModelConfig, recipe: str) -> str:
     """What to set so that the network is that of the weights."""
     if weights.model is None:
-        return f"use model={' or model='.join(weights.presets)} as it is, or weights of this one"
+        return (
+            f"use model={' or model='.join(weights.presets)} as it is, or weights of this one"
+            f" (recipe={recipe} may set fields of it, such as model.width; recipe=paper does not)"
+        )
     theirs, ours = (dict(leaves(dict(one))) for one in (weights.model, asdict(model)))
     binding = {name for name in theirs if name.partition(".")[0] not in _ASIDE}
     differing = [name for name in theirs if name in binding and theirs[name] != ours.get(name)]
     if not differing:
         return "another version of alexnet_exp wrote the file; train it again"
-    values = {name: theirs[name] for name in differing}
-    said = (f"model.{n}={v if isinstance(v, str) else json.dumps(v)}" for n, v in values.items())
-    return f"set {' '.join(said)}"
+    if weights.model["name"] != model.name:
+        return f"set model={weights.model['name']}"
+    said = (
+        f"model.{n}={v if isinstance(v, str) else json.dumps(v)}"
+        for n, v in theirs.items()
+        if n in differing
+    )
+    return f"set {shlex.join(said)}"
 
 
 def read_weights(model: ModelConfig) -> Weights:
@@ -174,7 +184,7 @@ def read_weights(model: ModelConfig) -> Weights:
         return _of_ours(path, content)
     state = content if isinstance(content, Mapping) else {}
     state = state.get("state_dict", state.get("model", state))
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(map(_is_weight, state.values())):
         raise _unreadable(path)
     return _of_torchvision(path, {key.replace("module.", ""): v for key, v in state.items()})
 
@@ -307,6 +317,11 @@ def _file(model: ModelConfig, name: str = "weights") -> Path:
             f"model.{name}={path} does not exist: name a file or a run folder, or leave it out"
         )
     return path
+
+
+def _is_weight(value: Any) -> bool:
+    dense = isinstance(value, Tensor) and value.layout == torch.strided
+    return dense and value.is_floating_point() and value.ndim > 0
 
 
 def _unreadable(path: Path) -> UserError:

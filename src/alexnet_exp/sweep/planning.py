@@ -18,6 +18,7 @@ from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.experiments import check_overrides
 from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
+from alexnet_exp.runs.read import read_config
 from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
 from alexnet_exp.sweep.process import GRACE
 from alexnet_exp.training.settle import settle
@@ -164,11 +165,15 @@ def _fit(job: Job, stores: dict[str, Store], pack: Pack | None) -> None:
 
     Raises:
         PlacementError: Its strategy can't lay the network over the devices.
-        UserError: The network does not fit the data.
+        UserError: The network does not fit the data, or the weights that it starts from are gone.
     """
     config = job.config
     model, asked = config.model, (config.trainer.precision, config.trainer.channels_last)
     try:
+        if model.weights is not None:
+            from alexnet_exp.network.pretrained import digest  # and torch, which takes seconds
+
+            digest(model, (read_config(job.folder) or {}).get("model", {}))
         if pack is not None:
             key = repr(config.data)
             if key not in stores:

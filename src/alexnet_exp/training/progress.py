@@ -85,7 +85,9 @@ def _optimizer(optim: OptimConfig) -> str:
     if decay and not optim.decay_biases:
         parts.append("no decay of biases")
     for layer, own in optim.layers.items():
-        parts.append(f"{layer} {' '.join(f'{name}={value:g}' for name, value in own.items())}")
+        heeded = {name: v for name, v in own.items() if optim.decay or name != "weight_decay"}
+        if heeded:
+            parts.append(f"{layer} {' '.join(f'{name}={v:g}' for name, v in heeded.items())}")
     return ", ".join(parts)
 
 
