@@ -144,11 +144,11 @@ def _steps(config: Config, here: Place, on_gpu: bool) -> tuple[float, float | No
     L.seed_everything(config.seed, verbose=False)
     classifier = Classifier(config)
     times: list[float] = []
-    sent: list[int] = []
+    sent: list[dict[str, int]] = []
 
     def read(trainer: L.Trainer, module: L.LightningModule, *_: object) -> None:
         times.append(now_on(module.device))
-        sent.append(0 if on_gpu else tcp_bytes_sent())
+        sent.append({} if on_gpu else tcp_bytes_sent())
 
     reader = LambdaCallback(on_train_batch_start=read, on_train_batch_end=read)
     trainer = make_trainer(
@@ -170,22 +170,25 @@ def _steps(config: Config, here: Place, on_gpu: bool) -> tuple[float, float | No
     trainer.fit(classifier, DataLoader(batches, batch_size=None))
     begins, ends = times[2 * WARM_UP :: 2], times[2 * WARM_UP + 1 :: 2]
     fastest = min(end - begin for begin, end in zip(begins, ends, strict=True))
-    return fastest, None if on_gpu else (sent[-1] - sent[2 * WARM_UP]) / STEPS
+    # Sockets of a group that has ended may be closed at any time, and take their counts along.
+    during = sum(count - sent[2 * WARM_UP].get(one, 0) for one, count in sent[-1].items())
+    return fastest, None if on_gpu else during / STEPS
 
 
-def tcp_bytes_sent() -> int:
-    """Bytes that all open TCP sockets of this process have sent so far.
+def tcp_bytes_sent() -> dict[str, int]:
+    """Bytes that each open TCP socket of this process has sent so far, by its name.
 
-    Payload alone, as the kernel (Linux 4.19 or later) counts it, without what was sent again. A
-    socket that is closed takes its count along. gloo sends through such sockets, NCCL does not.
+    Payload alone, as the kernel (Linux 4.19 or later) counts it, without what was sent again.
+    gloo sends through such sockets, NCCL does not.
     """
-    total = 0
+    counts: dict[str, int] = {}
     for entry in os.listdir("/proc/self/fd"):
         with suppress(FileNotFoundError):  # closed since it was listed
-            if os.readlink(f"/proc/self/fd/{entry}").startswith("socket:"):
+            name = os.readlink(f"/proc/self/fd/{entry}")
+            if name.startswith("socket:"):
                 with socket.socket(fileno=os.dup(int(entry))) as connection:
                     if connection.family in (socket.AF_INET, socket.AF_INET6):
                         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256)
                         sent, resent = _SENT_AND_RESENT.unpack_from(info)
-                        total += sent - resent
-    return total
+                        counts[name] = sent - resent
+    return counts
