@@ -243,6 +243,17 @@ def state(**tensors: Tensor) -> Spoil:
     return spoil
 
 
+def state_of(classes: int = 1000) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return torchvision.models.alexnet(num_classes=classes).state_dict()
+
+
+def last_bias(value: Tensor) -> Spoil:
+    """Of torchvision's state dict, the rest of which is as it should be."""
+    layers = dict.fromkeys(state_of(), torch.zeros(2))
+    return state(**layers | {"classifier.6.bias": value})
+
+
 def other_layer(name: str, *values: Tensor) -> Spoil:
     def spoil(caffes: Path, folder: Path) -> Path:
         layers = dict(caffe_layers("caffenet")) | {name: [*values, torch.zeros(12)]}
@@ -271,9 +282,10 @@ def whole(caffes: Path, folder: Path) -> Path:
          "conv1.weight has values that are not finite"),
         (state(fc=torch.zeros(2)), [], r"other\.pth: features\.0\.weight is missing from"),
         (state(a=3), [], r"other\.pth is damaged or holds no weights"),
-        (state(a=torch.tensor(3.0)), [], r"other\.pth is damaged or holds no weights"),
-        (state(a=torch.eye(3).to_sparse()), [], r"other\.pth is damaged or holds no weights"),
-        (state(a=torch.ones(3, dtype=torch.int32)), [], r"other\.pth is damaged or holds no wei"),
+        (last_bias(torch.tensor(3.0)), [], r"other\.pth is damaged or holds no weights"),
+        (last_bias(torch.ones(3).to_sparse()), [], r"other\.pth is damaged or holds no weights"),
+        (last_bias(torch.ones(3, dtype=torch.int32)), [], r"other\.pth is damaged or holds no w"),
+        (state(steps=torch.tensor(3)), [], r"other\.pth: features\.0\.weight is missing from"),
         (whole, ["model=bvlc_alexnet"], "computes otherwise.* model.order: use model=caffenet"),
         (whole, ["model=paper"], "computes otherwise.* model.order.*: use model=caffenet as it is"),
         (whole, ["model=caffenet", "model.activation=tanh"], "by model.activation: use model=caff"),
@@ -325,11 +337,6 @@ def test_torchvision_preset_has_the_modules_of_torchvision(model_of: ModelOf) ->
     assert [repr(module) for module in (*ours.features, *ours.classifier)] == [
         repr(module) for module in (*theirs.features, theirs.avgpool, *theirs.classifier)
     ]
-
-
-def state_of(classes: int = 1000) -> dict[str, Tensor]:
-    with torch.device("meta"):
-        return torchvision.models.alexnet(num_classes=classes).state_dict()
 
 
 LACKING = state_of()

@@ -148,8 +148,7 @@ def _way_out(weights: Weights, model: ModelConfig, recipe: str) -> str:
     if weights.model is None:
         return (
             f"use model={' or model='.join(weights.presets)} as it is, or weights of this one"
-            f" (recipe={recipe} may set fields of it, such as model.width; recipe=paper does not)"
-        )
+        ) + f" (recipe={recipe} may change it, recipe=paper does not)" * (recipe != "paper")
     theirs, ours = (dict(leaves(dict(one))) for one in (weights.model, asdict(model)))
     binding = {name for name in theirs if name.partition(".")[0] not in _ASIDE}
     differing = [name for name in theirs if name in binding and theirs[name] != ours.get(name)]
@@ -157,11 +156,8 @@ def _way_out(weights: Weights, model: ModelConfig, recipe: str) -> str:
         return "another version of alexnet_exp wrote the file; train it again"
     if weights.model["name"] != model.name:
         return f"set model={weights.model['name']}"
-    said = (
-        f"model.{n}={v if isinstance(v, str) else json.dumps(v)}"
-        for n, v in theirs.items()
-        if n in differing
-    )
+    values = {name: theirs[name] for name in differing}
+    said = (f"model.{n}={v if isinstance(v, str) else json.dumps(v)}" for n, v in values.items())
     return f"set {shlex.join(said)}"
 
 
@@ -184,7 +180,7 @@ def read_weights(model: ModelConfig) -> Weights:
         return _of_ours(path, content)
     state = content if isinstance(content, Mapping) else {}
     state = state.get("state_dict", state.get("model", state))
-    if not isinstance(state, Mapping) or not all(map(_is_weight, state.values())):
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
         raise _unreadable(path)
     return _of_torchvision(path, {key.replace("module.", ""): v for key, v in state.items()})
 
@@ -262,6 +258,8 @@ def _of_torchvision(path: Path, state: Mapping[str, Tensor]) -> Weights:
         named = _by_our_names(state)
     except ValueError as error:
         raise UserError(f"model.weights={path}: {error}") from error
+    if not all(map(_is_weight, named.values())):
+        raise _unreadable(path)
     mean, std = (255 * torch.tensor(v, dtype=torch.float64) for v in (_MEAN, _STD))
     first = named["features.conv1.weight"]
     if first.ndim == 4 and first.shape[1] == len(std):
