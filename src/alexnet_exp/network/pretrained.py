@@ -185,6 +185,16 @@ def read_weights(model: ModelConfig) -> Weights:
     return _of_torchvision(path, {key.replace("module.", ""): v for key, v in state.items()})
 
 
+def weights_files(model: ModelConfig) -> dict[str, Path]:
+    """The files that ``model.weights`` and ``model.weights_mean`` name, by field.
+
+    Raises:
+        UserError: There is no such file.
+    """
+    names = [name for name in ("weights", "weights_mean") if getattr(model, name) is not None]
+    return {name: _file(model, name) for name in names}
+
+
 def digest(model: ModelConfig, recorded: Mapping[str, Any]) -> str | None:
     """SHA-256, 16 digits, of the files' content; None without weights.
 
@@ -202,8 +212,7 @@ def digest(model: ModelConfig, recorded: Mapping[str, Any]) -> str | None:
     if gone and same and recorded.get("weights_digest"):
         return str(recorded["weights_digest"])
     hashed = hashlib.sha256()
-    for name in names:
-        file = _file(model, name)
+    for name, file in weights_files(model).items():
         try:
             with file.open("rb") as opened:
                 hashed.update(hashlib.file_digest(opened, "sha256").digest())

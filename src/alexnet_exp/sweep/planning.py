@@ -18,7 +18,6 @@ from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.experiments import check_overrides
 from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
-from alexnet_exp.runs.read import read_config
 from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
 from alexnet_exp.sweep.process import GRACE
 from alexnet_exp.training.settle import settle
@@ -86,6 +85,10 @@ def plan_jobs(
         try:
             _fit(job, stores, pack)
             job.look()
+            if job.state == State.new and job.config.model.weights is not None:
+                from alexnet_exp.network.pretrained import weights_files  # and torch: seconds
+
+                weights_files(job.config.model)
         except PlacementError as error:
             job.state, job.reason = State.left_out, str(error)
     changed = [job.changed for job in jobs if job.changed]
@@ -165,15 +168,11 @@ def _fit(job: Job, stores: dict[str, Store], pack: Pack | None) -> None:
 
     Raises:
         PlacementError: Its strategy can't lay the network over the devices.
-        UserError: The network does not fit the data, or the weights that it starts from are gone.
+        UserError: The network does not fit the data.
     """
     config = job.config
     model, asked = config.model, (config.trainer.precision, config.trainer.channels_last)
     try:
-        if model.weights is not None:
-            from alexnet_exp.network.pretrained import digest  # and torch, which takes seconds
-
-            digest(model, (read_config(job.folder) or {}).get("model", {}))
         if pack is not None:
             key = repr(config.data)
             if key not in stores:
