@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_exp.report.claims import CLAIMS, Kind, Metric
 from alexnet_exp.report.findings import Finding, Report, Size, Verdict
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Placement, Run
+from alexnet_exp.report.results import Placement, Replicate, Run
 
 PUBLISHED = {claim.name: claim for claim in CLAIMS}
 # With a top-1 error of AlexNet.
@@ -41,8 +41,8 @@ def finding(
     base = 4.2 if published.kind is Kind.speed else 0.1339
     changed = base * difference if published.kind is Kind.speed else base + difference
     found = Finding(
-        published, verdict, NOTES[verdict], "flowers", seeds=tuple(range(seeds)), images=734,
-        baseline=base, command=f"make ablations SEEDS={seeds} EXPERIMENTS={published.changed}",
+        published, verdict, NOTES[verdict], "flowers", images=734,
+        replicates=tuple(Replicate(0, seed) for seed in range(seeds)), baseline=base, command=f"make ablations SEEDS={seeds} EXPERIMENTS={published.changed}",
     )  # fmt: skip
     if published.kind is not Kind.level:
         found = replace(found, changed=changed, difference=difference)
@@ -85,8 +85,9 @@ def cell(
             "strategy": "single", "devices": 1,
         }  # fmt: skip
         given = ["train.py", f"+experiment={experiment}", f"data={data}"]
-        runs[seed] = Run(
-            experiment, seed, {"trainer.precision": "bf16-mixed"}, 1,
+        one = Replicate(0, seed)
+        runs[one] = Run(
+            experiment, one, {"trainer.precision": "bf16-mixed"}, 1,
             Path(f"runs/{experiment}/seed_{seed}"), result, np.zeros(0), np.zeros(0), {}, None,
             curve(0.8, 0.02), curve(0.75, final + 0.01),
             {"gpus": ["NVIDIA H200"], "command": given}, 0.0,

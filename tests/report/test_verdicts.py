@@ -10,6 +10,7 @@ from alexnet_exp.report.claims import CLAIMS, Metric
 from alexnet_exp.report.findings import Finding, Size, Verdict
 from alexnet_exp.report.measures import not_above_chance
 from alexnet_exp.report.power import needed, seeds_for_ratio, seeds_for_width
+from alexnet_exp.report.results import Replicate
 from alexnet_exp.report.statistics import Components
 from alexnet_exp.report.verdicts import judge
 from alexnet_exp.runs.chance import chance_error
@@ -25,7 +26,9 @@ def judged(
     given = {"p_value": 0.001, "images": 50_000, "components": KNOWN} | more
     given |= {"low": low, "high": high, "data": "flowers"}
     given.setdefault("difference", None if low is None else (low + high) / 2)
-    (found,) = judge([Finding(BY_NAME[name], seeds=tuple(range(seeds)), **given)])
+    (found,) = judge(
+        [Finding(BY_NAME[name], replicates=tuple(Replicate(0, n) for n in range(seeds)), **given)]
+    )
     return found
 
 
@@ -86,7 +89,8 @@ def test_a_change_without_a_figure_says_which_experiment_has_it() -> None:
 
 def test_what_is_not_judged_costs_the_others_nothing() -> None:
     names = ("no_lrn/top1", "no_norm2/top1", "no_crops/top1", "no_conv3/top1")
-    given = {"p_value": 0.02, "low": 0.01, "high": 0.02, "difference": 0.015, "seeds": (0, 1, 2)}
+    given = {"p_value": 0.02, "low": 0.01, "high": 0.02, "difference": 0.015}
+    given["replicates"] = tuple(Replicate(0, seed) for seed in range(3))
     found = judge([Finding(BY_NAME[name], images=50_000, **given) for name in names])
     assert [finding.p_holm for finding in found] == [0.04, None, None, 0.04]
     assert found[0].verdict is Verdict.reproduced

@@ -10,7 +10,7 @@ from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Placement, Run
+from alexnet_exp.report.results import Placement, Replicate, Run
 from alexnet_exp.report.statistics import mean_interval
 from alexnet_exp.report.wording import ONE_SEED, claim_name, count, place, was_not_run, was_run
 
@@ -127,7 +127,9 @@ def strategies(report: Report) -> dict[str, Rows]:
     }
 
 
-def _strategy_row(cell: Cell, placement: Placement, runs: Mapping[int, Run]) -> tuple[str, ...]:
+def _strategy_row(
+    cell: Cell, placement: Placement, runs: Mapping[Replicate, Run]
+) -> tuple[str, ...]:
     difference = largest_difference(cell, placement)
     rate, seconds = (
         fmean(run.result[name] for run in runs.values())
@@ -175,7 +177,7 @@ def _spread(cell: Cell) -> str:
     assert top1.deviation is not None
     each = f"{100 * min(errors):.1f} to {100 * max(errors):.1f} %"
     if len(errors) <= FEW_SEEDS:
-        named = ", ".join(map(str, cell.runs))
+        named = ", ".join(str(one.seed) for one in cell.runs)
         each = f"seeds {named}: {', '.join(f'{100 * error:.1f}' for error in errors)} %"
     return (
         f"{cell.experiment} on {place(cell)}: {percent(top1.mean)} over"

@@ -44,11 +44,13 @@ def _field(finding: Finding, column: str) -> object:
     if column in _OF_CLAIM:
         return getattr(finding.claim, _OF_CLAIM[column])
     if column == "n_seeds":
-        return len(finding.seeds)
+        return len(finding.replicates)
+    if column == "seeds":
+        return " ".join(str(one.seed) for one in finding.replicates)
     value = getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()
-    return " ".join(map(str, value)) if isinstance(value, tuple) else value
+    return value
 
 
 def write_markdown(report: Report, path: Path) -> None:

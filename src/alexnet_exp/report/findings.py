@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.pairing import Cell
+from alexnet_exp.report.results import Replicate
 from alexnet_exp.report.statistics import Components
 
 
@@ -36,7 +37,7 @@ class Finding:
         data: Name of the data set; empty where nothing was run.
         context: What else tells this base configuration from others, such as model=one_gpu.
         synthetic: Whether the images are drawn.
-        seeds: Those that both sides have.
+        replicates: Folds and seeds that both sides have.
         images: Test images.
         baseline: Mean over seeds of the metric (errors as fractions, epochs as they are, seconds).
         changed: The same with the change.
@@ -61,7 +62,7 @@ class Finding:
     data: str = ""
     context: str = ""
     synthetic: bool = False
-    seeds: tuple[int, ...] = ()
+    replicates: tuple[Replicate, ...] = ()
     images: int = 0
     baseline: float | None = None
     changed: float | None = None
@@ -77,6 +78,14 @@ class Finding:
     log_deviation: float | None = None
     remarks: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(one.seed for one in self.replicates)
+
+    @property
+    def folds(self) -> int:
+        return len({one.fold for one in self.replicates})
 
 
 @dataclass(frozen=True)

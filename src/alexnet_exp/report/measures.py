@@ -32,7 +32,7 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
         data=cell.data,
         context=cell.context,
         synthetic=cell.synthetic,
-        seeds=tuple(run.seed for run in runs),
+        replicates=tuple(run.replicate for run in runs),
         images=0 if claim.kind.is_ratio else len(cell.first.index),
         not_applicable=claim.metric is Metric.top5 and few,
         command=command([*runs, *changed]),
@@ -41,7 +41,9 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
 
 def measure_experiment(claim: Claim, pair: Pair) -> Finding:
     """Difference of error between two trainings, paired by seed and test image."""
-    one, two = ([cell.runs[seed] for seed in pair.seeds] for cell in (pair.baseline, pair.changed))
+    one, two = (
+        [cell.runs[one] for one in pair.replicates] for cell in (pair.baseline, pair.changed)
+    )
     finding = _compare(
         heading(claim, pair.baseline, one, two),
         one[0],

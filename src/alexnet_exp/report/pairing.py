@@ -7,30 +7,30 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from alexnet_exp.report.factors import ABSENT, Fields, contexts, factor_fields, show
-from alexnet_exp.report.results import Identity, Placement, Run
+from alexnet_exp.report.results import Identity, Placement, Replicate, Run
 
 _NAMED_FIELDS = 6
 
 
 @dataclass(eq=False)
 class Cell:
-    """All seeds of one experiment with one configuration.
+    """All folds and seeds of one experiment with one configuration.
 
     Attributes:
         experiment: Name of what was changed.
-        fields: All that bears on the result, less seed and experiment, by dotted path.
-        runs: By seed, ascending, one of each.
-        placed: Every run by strategy and devices, then by seed. ``runs`` has each seed from the
-            first of them that ran it; the one with most seeds comes first, then the plainest.
-        diverged: Other seeds, of which there is no finished run because they diverged.
+        fields: All that bears on the result, less experiment, fold and seed, by dotted path.
+        runs: By fold and seed, ascending, one of each.
+        placed: Every run by strategy and devices, then by fold and seed. ``runs`` has each from the
+            first of them that ran it; the one with most runs comes first, then the plainest.
+        diverged: Other folds and seeds, of which there is no finished run because they diverged.
         words: Overrides that tell it from other configurations of the report on the same data.
     """
 
     experiment: str
     fields: Fields
-    runs: dict[int, Run]
-    placed: dict[Placement, dict[int, Run]]
-    diverged: set[int] = field(default_factory=set)
+    runs: dict[Replicate, Run]
+    placed: dict[Placement, dict[Replicate, Run]]
+    diverged: set[Replicate] = field(default_factory=set)
     words: tuple[str, ...] = ()
 
     @property
@@ -75,22 +75,22 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two cells that differ in one factor, with the seeds that both have."""
+    """Two cells that differ in one factor, with the folds and seeds that both have."""
 
     baseline: Cell
     changed: Cell
-    seeds: tuple[int, ...]
+    replicates: tuple[Replicate, ...]
 
     @property
     def one_sided(self) -> str:
         """Names the seeds that only one side was run with; empty if there are none."""
         sides = ((self.baseline, self.changed), (self.changed, self.baseline))
         lone = (
-            (cell.experiment, set(cell.runs) - set(self.seeds) - other.diverged)
+            (cell.experiment, set(cell.runs) - set(self.replicates) - other.diverged)
             for cell, other in sides
         )
         return "; ".join(
-            f"seed {_listed(sorted(seeds))} only of {name}" for name, seeds in lone if seeds
+            f"seed {_listed(sorted(found))} only of {name}" for name, found in lone if found
         )
 
     @property
@@ -110,13 +110,13 @@ def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
     What diverged is counted with the runs of its experiment and configuration.
     """
     alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.seed):
+    for run in sorted(runs, key=lambda run: run.replicate):
         alike[run.experiment, run.configuration].append(run)
     by_key = {key: _cell(members) for key, members in alike.items()}
     for lost in diverged:
         cell = by_key.get((lost.experiment, lost.configuration))
-        if cell is not None and lost.seed not in cell.runs:
-            cell.diverged.add(lost.seed)
+        if cell is not None and lost.replicate not in cell.runs:
+            cell.diverged.add(lost.replicate)
     found = sorted(by_key.values(), key=lambda cell: cell.first.path)
     comparable: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in found:
@@ -135,16 +135,16 @@ def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
 
 
 def _cell(runs: Sequence[Run]) -> Cell:
-    """Of runs that differ in seed, strategy and devices alone."""
-    by_placement: dict[Placement, dict[int, Run]] = defaultdict(dict)
+    """Of runs that differ in fold, seed, strategy and devices alone."""
+    by_placement: dict[Placement, dict[Replicate, Run]] = defaultdict(dict)
     for run in runs:
-        by_placement[run.placement][run.seed] = run
+        by_placement[run.placement][run.replicate] = run
     order = sorted(by_placement, key=lambda one: (-len(by_placement[one]), one.rank))
     placed = {placement: by_placement[placement] for placement in order}
     # Not a mean over strategies, nor one more seed: under all of them a seed is the same training.
     counted = {
-        seed: next(own[seed] for own in placed.values() if seed in own)
-        for seed in sorted({run.seed for run in runs})
+        one: next(own[one] for own in placed.values() if one in own)
+        for one in sorted({run.replicate for run in runs})
     }
     return Cell(runs[0].experiment, runs[0].fields, counted, placed)
 
@@ -172,8 +172,7 @@ def match(
             differing = base.differing(cell)
             reason = _refusal(base, cell, differing - allowed)
             if reason is None and differing - free:
-                seeds = tuple(sorted(base.runs.keys() & cell.runs.keys()))
-                pairs.append(Pair(base, cell, seeds))
+                pairs.append(Pair(base, cell, tuple(sorted(base.runs.keys() & cell.runs.keys()))))
             elif reason is not None:
                 reasons.append(reason)
         if len(pairs) == before:
@@ -185,15 +184,17 @@ def match(
 
 def _refusal(base: Cell, cell: Cell, extra: set[str]) -> str | None:
     """Why two cells are no pair, naming one run of each."""
-    seed = min(base.runs.keys() & cell.runs.keys(), default=None)
-    one = base.first if seed is None else base.runs[seed]
-    two = cell.first if seed is None else cell.runs[seed]
+    both = min(base.runs.keys() & cell.runs.keys(), default=None)
+    one = base.first if both is None else base.runs[both]
+    two = cell.first if both is None else cell.runs[both]
     names = f"{two.path} against {one.path}"
     if extra:
         return f"{names}: also differ in {_values(base, cell, extra)}"
-    if seed is None:
+    if both is None:
         return f"{names}: no seed in common ({_listed(cell.runs)} against {_listed(base.runs)})"
-    for run in (*base.runs.values(), *cell.runs.values()):
+    of_fold: dict[int, Run] = {}
+    for (fold, _), run in (*base.runs.items(), *cell.runs.items()):
+        one = of_fold.setdefault(fold, run)
         if not (np.array_equal(run.index, one.index) and np.array_equal(run.labels, one.labels)):
             return f"{names}: other test images in {run.path}"
     return None
@@ -210,5 +211,5 @@ def _values(base: Cell, cell: Cell, paths: set[str]) -> str:
     return ", ".join(shown)
 
 
-def _listed(seeds: Iterable[int]) -> str:
-    return ", ".join(map(str, seeds))
+def _listed(replicates: Iterable[Replicate]) -> str:
+    return ", ".join(str(one.seed) for one in replicates)

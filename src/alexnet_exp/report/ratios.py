@@ -10,7 +10,7 @@ from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.measures import heading
 from alexnet_exp.report.pairing import Cell, Pair, match
-from alexnet_exp.report.results import Placement, Run
+from alexnet_exp.report.results import Placement, Replicate, Run
 from alexnet_exp.report.statistics import Ratio, ratio_interval
 
 TARGET = 0.25
@@ -30,8 +30,8 @@ class Tuned(NamedTuple):
     cell: Cell
     """Runs at that rate; at the one that came nearest where none reached the target."""
 
-    epochs: dict[int, int]
-    """Epochs to the target by seed; empty where none reached it."""
+    epochs: dict[Replicate, int]
+    """Epochs to the target by fold and seed; empty where none reached it."""
 
     text: str
     """How the rate was chosen."""
@@ -50,7 +50,7 @@ def tune(cells: Sequence[Cell]) -> Tuned:
     mean over those that happened to would flatter it. ``cells`` differ in the rate alone.
     """
     seeds = {seed for cell in cells for seed in cell.runs.keys() | cell.diverged}
-    reached: dict[Cell, dict[int, int]] = {}
+    reached: dict[Cell, dict[Replicate, int]] = {}
     for cell in cells:
         epochs = {seed: epochs_to_target(run) for seed, run in cell.runs.items()}
         known = {seed: count for seed, count in epochs.items() if count is not None}

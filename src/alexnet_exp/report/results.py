@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,20 +46,29 @@ class Placement:
         return name if self.strategy == "single" else f"{self.strategy}, {name}"
 
 
+class Replicate(NamedTuple):
+    """Which of several like trainings a run is."""
+
+    fold: int
+    """Whose images it is tested on; 0 where the data are not divided into folds."""
+
+    seed: int
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a run was told to do.
 
     Attributes:
         experiment: Name of what was changed.
-        seed: Seed of the run.
-        fields: All of the configuration that bears on the result, less seed and experiment, by
-            dotted path.
+        replicate: Its fold and seed.
+        fields: All of the configuration that bears on the result, less experiment, fold and seed,
+            by dotted path.
         nodes: Number of machines, which does not bear on it.
     """
 
     experiment: str
-    seed: int
+    replicate: Replicate
     fields: dict[str, Any]
     nodes: int
 
@@ -97,6 +106,10 @@ class Run(Identity):
     val_curve: tuple[float, ...]
     environment: dict[str, Any]
     written: float
+
+    @property
+    def seed(self) -> int:
+        return self.replicate.seed
 
     @property
     def placement(self) -> Placement:
@@ -156,7 +169,7 @@ def read_runs(folders: Iterable[Path]) -> Found:
         if run is None:
             skipped.append(f"{folder}: {message or 'unfinished'}")
             continue
-        key = (run.experiment, run.seed, run.configuration, run.placement)
+        key = (run.experiment, run.replicate, run.configuration, run.placement)
         older, newer = sorted((newest.get(key, run), run), key=lambda run: run.written)
         if older is not newer:
             same = "of the same configuration and seed"
@@ -218,7 +231,8 @@ def _identity(folder: Path) -> Identity:
     fields = dict(leaves(bearing(content)))
     fields.pop("config_hash", None)
     nodes = content.get("trainer", {}).get("num_nodes", 1)
-    return Identity(str(fields.pop("experiment")), int(fields.pop("seed")), fields, int(nodes))
+    replicate = Replicate(int(fields.pop("data.fold", None) or 0), int(fields.pop("seed")))
+    return Identity(str(fields.pop("experiment")), replicate, fields, int(nodes))
 
 
 def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:

@@ -69,7 +69,7 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
             claim_name(claim),
             claim.figure_text if inside else wording.published(claim),
             wording.value(finding),
-            str(len(finding.seeds)),
+            str(len(finding.replicates)),
         )
         style = STYLES.get(finding.verdict, "")
         why = [Text(finding.note)] if wide else []

@@ -27,7 +27,7 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _judge(finding: Finding, tests: int) -> Finding:
-    if not finding.seeds:
+    if not finding.replicates:
         return finding
     if finding.not_applicable:
         note = "not applicable: with five classes or fewer the five best hold every class"
@@ -81,7 +81,7 @@ def _why(finding: Finding, verdict: Verdict, tests: int) -> list[str]:
     if finding.difference is None:
         return []  # a remark says so
     if finding.low is None:
-        if len(finding.seeds) == 1:
+        if len(finding.replicates) == 1:
             return [f"one seed: no interval; run at least {ENOUGH_SEEDS} seeds"]
         return ["one test image: no interval"]
     if verdict is not Verdict.not_resolved:
@@ -105,7 +105,7 @@ def _what_resolves(finding: Finding, tests: int) -> str:
     else:
         assert finding.components is not None
         text = _difference_resolves(finding.components, finding, tests)
-    return f"{text}, a rough guess from two seeds" if len(finding.seeds) == 2 else text
+    return f"{text}, a rough guess from two seeds" if len(finding.replicates) == 2 else text
 
 
 def _level_resolves(components: Components, finding: Finding) -> str:
@@ -133,7 +133,7 @@ def _ratio_resolves(deviation: float, finding: Finding, tests: int) -> str:
     what = f"the {'observed' if published is None else 'published'} ratio of {ratio:.3g}"
     if seeds is None:
         return f"more seeds alone would not resolve {what}"
-    if seeds <= len(finding.seeds):
+    if seeds <= len(finding.replicates):
         return f"these seeds would show {what} in {POWER:.0%} of cases or more"
     return f"about {_rounded(seeds)} seeds would resolve {what} (power {POWER:.0%})"
 
@@ -149,7 +149,7 @@ def _difference_resolves(components: Components, finding: Finding, tests: int) -
     what = f"the {what} {100 * effect:+.2f} points"
     if components.seed == components.image == components.residual == 0:
         return "no image of any seed tells the two apart"
-    seeds, images = len(finding.seeds), finding.images
+    seeds, images = len(finding.replicates), finding.images
     # Bonferroni's level is where Holm's correction starts.
     enough = needed(components, effect, seeds, images, 1 - LEVEL / tests, POWER)
     if enough.seeds is not None and enough.seeds <= seeds:

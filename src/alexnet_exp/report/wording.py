@@ -55,10 +55,10 @@ def measured(finding: Finding) -> str:
 
 def interval(finding: Finding) -> str:
     """The 95 % interval in the unit of :func:`measured`; ``one seed`` where there is none."""
-    if finding.not_applicable or not finding.seeds:
+    if finding.not_applicable or not finding.replicates:
         return ""
     if finding.low is None or finding.high is None:
-        return ONE_SEED if len(finding.seeds) == 1 else ""
+        return ONE_SEED if len(finding.replicates) == 1 else ""
     return f"[{_in_unit(finding, finding.low)}, {_in_unit(finding, finding.high)}]"
 
 
@@ -90,7 +90,7 @@ def sides(finding: Finding) -> str:
 
 def sample(finding: Finding) -> str:
     """What was compared: ``5 seeds, 734 images``."""
-    seeds = count(len(finding.seeds), "seed")
+    seeds = count(len(finding.replicates), "seed")
     return f"{seeds}, {count(finding.images, 'image')}" if finding.images else seeds
 
 
@@ -116,14 +116,14 @@ def was_run(report: Report) -> dict[str, list[Finding]]:
     """Findings with a figure by data set and base configuration, in order of arrival."""
     found: dict[str, list[Finding]] = {}
     for finding in report.findings:
-        if finding.seeds and not finding.not_applicable:
+        if finding.replicates and not finding.not_applicable:
             found.setdefault(place(finding), []).append(finding)
     return found
 
 
 def was_not_run(report: Report) -> list[Finding]:
     """Findings without runs, in the order of the report."""
-    return [f for f in report.findings if not f.not_applicable and not f.seeds]
+    return [f for f in report.findings if not f.not_applicable and not f.replicates]
 
 
 def not_applicable(report: Report) -> str:
@@ -165,7 +165,7 @@ def summary(report: Report) -> str:
         return f"None of {claims} was run: {found if report.cells else 'no finished runs found'}."
     names = {f.claim.name for f in ran}
     data = ", ".join(dict.fromkeys(f.data for f in ran))
-    seeds = sorted({len(f.seeds) for f in ran})
+    seeds = sorted({len(f.replicates) for f in ran})
     most = f"{seeds[0]} to " if len(seeds) > 1 else ""
     most += count(seeds[-1], "seed")
     outcome = ", ".join(
