@@ -4,9 +4,10 @@ PYTHON := $(VENV)/bin/python
 EXPERIMENT ?= no_lrn
 ARGS ?=
 
-# make ablations: which data, how many seeds, where the jobs run (processes, ray, slurm), and how many
-# at once as processes on this machine.
+# make ablations: which data, how many folds (none: the split of data.test_fraction), how many seeds of
+# each, where the jobs run (processes, ray, slurm), and how many at once as processes on this machine.
 DATA ?= synthetic_small
+FOLDS ?=
 SEEDS ?= 3
 LAUNCHER ?= processes
 JOBS ?= $(if $(filter synthetic_small,$(DATA)),2)
@@ -37,8 +38,9 @@ $(VENV)/.installed: pyproject.toml uv.lock $(UV)
 train: install  ## Train one network: EXPERIMENT=no_lrn ARGS="data=flowers data.root=..."
 	$(PYTHON) -m alexnet_exp.train +experiment=$(EXPERIMENT) $(ARGS)
 
-ablations: install  ## The sweep, then the report: DATA=flowers SEEDS=5 LAUNCHER=ray NAME=second ARGS="data.root=..."
-	@$(PYTHON) -m alexnet_exp.train -m +sweep=ablations sweep.name=$(NAME) data=$(DATA) "seed=range($(SEEDS))" \
+ablations: install  ## The sweep, then the report: DATA=flowers FOLDS=5 SEEDS=2 LAUNCHER=ray NAME=second ARGS="data.root=..."
+	@$(PYTHON) -m alexnet_exp.train -m +sweep=ablations sweep.name=$(NAME) data=$(DATA) $(if $(FOLDS),data.folds=$(FOLDS)) \
+	  "seed=range($(shell expr $(SEEDS) \* $(or $(FOLDS),1)))" \
 	  hydra/launcher=$(LAUNCHER) $(if $(filter processes,$(LAUNCHER)),$(if $(JOBS),hydra.launcher.jobs=$(JOBS))) $(ARGS); \
 	swept=$$?; [ $$swept -le 1 ] || exit $$swept; \
 	$(PYTHON) -m alexnet_exp.report runs=$(RUNS) && exit $$swept

@@ -99,11 +99,14 @@ def _test_on_store(
     """Returns the number of images by split."""
     from alexnet_exp.data.datamodule import StoreDataModule
     from alexnet_exp.data.store.store import prepare
+    from alexnet_exp.training.checkpoint import load_checkpoint
 
     config = classifier.config
-    trained_on = config.data.fingerprint
+    trained_on = fold, _ = config.data.fold, config.data.fingerprint
+    if path is not None:
+        fold = load_checkpoint(path)["hyper_parameters"]["config"]["data"].get("fold", fold)
     store = prepare(config.data, progress=progress)
-    if trained_on != store.meta["fingerprint"]:
+    if trained_on != (fold, store.meta["fingerprint"]):
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
             f" {config.data.root or config.data.name}: its test images might be among those it"

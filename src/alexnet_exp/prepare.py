@@ -1,6 +1,7 @@
 """Pack a data set: ``python -m alexnet_exp.prepare data=flowers data.root=flowers/``.
 
-``train`` does this by itself; a command of its own packs once before many runs start.
+``train`` does this by itself; a command of its own packs once before many runs start. With
+``data.folds=5`` one store holds all folds.
 """
 
 from pathlib import Path
@@ -17,10 +18,15 @@ def pack(config: Any, folder: Path) -> None:
 
     RunFolder(folder).discard()
     store = prepare(config.data)
-    counts = ", ".join(f"{count:,} {split}" for split, count in store.counts.items())
+    counts = "; ".join(
+        ", ".join(f"{sum(by_class.values()):,} {split}" for split, by_class in fold.items())
+        for fold in store.meta["counts"]
+    )
+    folds = "" if store.fold is None else f"{config.data.folds} folds: "
     size = store.images.stored_bytes / 2**20
     console.print(
-        f"{store.path}: {counts}; {len(store.classes)} classes; {size:,.0f} MiB", soft_wrap=True
+        f"{store.path}: {folds}{counts}; {len(store.classes)} classes; {size:,.0f} MiB",
+        soft_wrap=True,
     )
 
 

@@ -28,7 +28,7 @@ FISH, DOG, BIRD = "n01440764", "n02119789", "n01530575"
 
 def counted(source: Source) -> dict[str, list[int]]:
     """Images of each class to train on, to choose by and to test."""
-    counts = Counter((source.classes[item.label], item.split) for item in source.items)
+    counts = Counter((source.classes[item.label], *item.sides) for item in source.items)
     return {name: [counts[name, split] for split in SPLITS] for name in source.classes}
 
 
@@ -110,8 +110,8 @@ def test_doubles_are_on_one_side_and_counted(tmp_path: Path) -> None:
         shutil.copy(root / original, root / copy)
     for seed in range(10):
         source = opened(config_of(tmp_path, root, split_seed=seed, val_fraction=0.3))
-        assert find(source, "rose/copy.png").split == find(source, "daisy/003.png").split
-        assert find(source, "daisy/c.png").split == find(source, "daisy/005.png").split
+        assert find(source, "rose/copy.png").sides == find(source, "daisy/003.png").sides
+        assert find(source, "daisy/c.png").sides == find(source, "daisy/005.png").sides
     assert source.doubles == {"doubles": 2, "doubles_across_splits": 0}
 
 
@@ -128,7 +128,7 @@ def test_one_given_split_is_for_testing(tmp_path: Path, held_out: str, layout: L
     shutil.copy(tmp_path / "data/train/a/000.png", tmp_path / "data" / held_out / "b/copy.png")
     source = opened(config_of(tmp_path, tmp_path / "data", layout))
     assert counted(source) == {"a": [18, 2, 3], "b": [9, 1, 3]}
-    assert all(item.name.startswith(held_out) == (item.split == "test") for item in source.items)
+    assert all(item.name.startswith(held_out) == (item.sides == ("test",)) for item in source.items)
     assert source.doubles["doubles_across_splits"] == 1
 
 
@@ -136,7 +136,7 @@ def test_three_given_splits_stay(tmp_path: Path) -> None:
     for seed, split in enumerate(("train", "val", "test")):
         folder_of(tmp_path / "data" / split, {"a": 3 + seed, "b": 1}, seed=seed)
     source = opened(config_of(tmp_path, tmp_path / "data"))
-    assert all(item.split == item.name.split("/")[0] for item in source.items)
+    assert all(item.sides == (item.name.split("/")[0],) for item in source.items)
     assert counted(source) == {"a": [3, 4, 5], "b": [1, 1, 1]}
 
 
@@ -183,7 +183,7 @@ def test_imagenet_val_is_the_test_split(tmp_path: Path) -> None:
     (root / "test" / "ILSVRC2012_test_00000001.JPEG").write_bytes(encoded(picture(1)))
     source = opened(config_of(tmp_path, tmp_path / "kaggle", Layout.imagenet))
     assert counted(source) == {wnid: [9, 1, 2] for wnid in (FISH, BIRD, DOG)}
-    assert find(source, f"val/{BIRD}/ILSVRC2012_val_00000001.JPEG").split == "test"
+    assert find(source, f"val/{BIRD}/ILSVRC2012_val_00000001.JPEG").sides == ("test",)
 
 
 # In the order of ILSVRC2012_ID, which is not the sorted one.
@@ -220,7 +220,7 @@ def test_flat_val_is_labeled_from_a_table(tmp_path: Path, table: str, content: s
     assert source.classes == sorted(BY_ID)
     for name, wnid in SHOWN.items():
         item = find(source, f"val/{name}.JPEG")
-        assert (source.classes[item.label], item.split) == (wnid, "test")
+        assert (source.classes[item.label], *item.sides) == (wnid, "test")
 
 
 @pytest.mark.parametrize(

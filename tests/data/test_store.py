@@ -49,22 +49,19 @@ def test_store_holds_what_the_source_gives(config: DataConfig, small_chunks: Non
     for row, item in enumerate(source.items):
         np.testing.assert_array_equal(store.images[row], resize_and_crop(source.load(item), SIZE))
     for split in ("train", "val", "test"):
-        rows = [row for row, item in enumerate(source.items) if item.split == split]
+        rows = [row for row, item in enumerate(source.items) if item.sides == (split,)]
         assert store.indices(split).tolist() == rows
         assert store.indices(split).dtype == np.int64
         counted = Counter(store.classes[label] for label in store.labels[rows])
-        assert store.meta["counts"][split] == counted
-    assert store.meta["counts"]["test"] == {"daisy": 2, "rose": 1}
+        assert store.meta["counts"][0][split] == counted
+    assert store.meta["counts"][0]["test"] == {"daisy": 2, "rose": 1}
     assert store.meta["fingerprint"] == source.fingerprint
 
 
 @pytest.mark.parametrize("shape", [(3, 256, 256, 3), (50, 7, 7, 1), (2, 300, 300, 3)])
 def test_totals_do_not_round(shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(0).integers(250, 256, shape, dtype=np.uint8)
-    totals, rest = (PixelTotals.none(shape[1], shape[3]) for _ in range(2))
-    totals.add(images[:1])
-    rest.add(images[1:])
-    totals.merge(rest)
+    totals = PixelTotals.of(images[:1]) + PixelTotals.of(images[1:])
     exact = images.astype(np.int64).reshape(-1, shape[3])
     np.testing.assert_array_equal(totals.products, exact.T @ exact)
     np.testing.assert_array_equal(totals.sums, images.sum(axis=0, dtype=np.int64))
@@ -133,7 +130,7 @@ def test_a_class_whose_only_test_image_is_broken_is_named(
     config: DataConfig, tmp_path: Path
 ) -> None:
     source = opened(config)
-    item = next(i for i in source.items if i.split == "test" and i.name.startswith("rose"))
+    item = next(i for i in source.items if "test" in i.sides and i.name.startswith("rose"))
     (tmp_path / "flowers" / item.name).write_bytes(b"x")
     config.max_undecodable = 0.5
     with pytest.raises(UserError, match=rf"'rose'.*no test image.*{item.name}"):
@@ -218,7 +215,7 @@ def cut_short(file: Path) -> None:
 
 
 def without_the_last(file: Path) -> None:
-    np.save(file, np.load(file)[:-1])
+    np.save(file, np.load(file)[..., :-1])
 
 
 def of_another_version(file: Path) -> None:
@@ -228,7 +225,7 @@ def of_another_version(file: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "name", "expected"),
     [
-        (of_another_version, "meta.json", "has format version 99, this program reads 3: delete"),
+        (of_another_version, "meta.json", "has format version 99, this program reads 4: delete"),
         (cut_short, "meta.json", "is damaged .*meta.json.*delete the folder"),
         (Path.unlink, "mean.npy", "is damaged .*mean.npy.*delete the folder"),
         (without_the_last, "labels.npy", r"is damaged .*hold \(32, 31, 32, 32\) images"),

@@ -73,7 +73,17 @@ class DataConfig(Ruled, group="data"):
     """Share of images held out for validation where the source has no validation split."""
 
     test_fraction: float = ruled(0.1, PART)
-    """Share of images held out for testing where the source has no test split."""
+    """Share of images held out for testing where the source has no test split, nor folds."""
+
+    folds: int | None = ruled(None, ("must be at least 2", lambda value: value >= 2))
+    """Parts of a data set that has no test images of its own: a run is tested on the images of one,
+    so that in as many runs each image is a test image once. Where another fold's images are tested,
+    these are trained on, but for ``val_fraction`` of all that are held out of the rest. Doubles,
+    and photos that nearly are, lie in one fold. All folds share one store."""
+
+    fold: int | None = None
+    """The fold whose images a run is tested on, from 0; null: the remainder of ``seed`` divided by
+    ``folds``, so that each fold has seeds of its own."""
 
     split_seed: int = 0
     """Seed of the stratified split; independent of ``seed`` so that all runs share one test set."""
@@ -111,8 +121,16 @@ class DataConfig(Ruled, group="data"):
                 "is not used by data=synthetic, which draws its images: add data=flowers,"
                 " data=imagefolder, data=imagenet, ...",
             )  # fmt: skip
-        if self.val_fraction + self.test_fraction >= 1:
+        if self.fold is not None and self.fold not in range(self.folds or 0):
             raise ValueError(
-                "data.val_fraction + data.test_fraction must leave images to train on"
-                f" (now {self.val_fraction} + {self.test_fraction})"
+                f"data.fold={self.fold} data.folds={self.folds or 'null'}: there is no such fold;"
+                " data.folds=5 divides the images into five, data.fold=0 to 4"
+            )
+        name, tested = "data.test_fraction", self.test_fraction
+        if self.folds is not None:
+            name, tested = f"1 / (data.folds={self.folds})", 1 / self.folds
+        if self.val_fraction + tested >= 1:
+            raise ValueError(
+                f"data.val_fraction + {name} must leave images to train on"
+                f" (now {self.val_fraction} + {tested:g})"
             )

@@ -39,9 +39,11 @@ class Config:
     sweep: training.SweepConfig = field(default_factory=training.SweepConfig, metadata=NEUTRAL)
 
     def __post_init__(self) -> None:
-        """Raise ValueError naming the override to change."""
+        """Fill in the fold; raise ValueError naming the override to change."""
         if not 0 <= self.seed < 2**31:
             raise ValueError(f"seed={self.seed} must lie between 0 and 2147483647")
+        if self.data.folds is not None and self.data.fold is None:
+            self.data.fold = self.seed % self.data.folds
         if self.model.conv:
             layers = [*self.model.conv, *self.model.fc_names(), training.OUTPUT]
             path = f"optim.layers (optim={self.optim.name}, model={self.model.name})"

@@ -59,11 +59,11 @@ def launch(
     backend.check([job for job in jobs if job.state not in LEFT_ALONE])
     # Jobs on several data sets lie in folders beside each other.
     folder = Path(os.path.commonpath([folder, *(job.folder for job in jobs)]))
+    for note in notes if progress else ():
+        say(note)
     if dry:
         show_plan(jobs, folder, backend.at_once if isinstance(backend, Processes) else None)
         return []
-    for note in notes if progress else ():
-        say(note)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(base, folder / "multirun.yaml")
     outcomes = run_sweep(jobs, backend, progress, folder)

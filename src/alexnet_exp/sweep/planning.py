@@ -23,7 +23,7 @@ from alexnet_exp.sweep.process import GRACE
 from alexnet_exp.training.settle import settle
 
 # Already in the path of a job's folder.
-_IN_PATH = ("experiment", "seed", "data")
+_IN_PATH = ("experiment", "seed", "data", "data.fold")  # a fold has seeds of its own
 _LONGEST_NAME = 120
 _SHOWN = 5
 
@@ -48,7 +48,8 @@ def plan_jobs(
 
     Returns:
         The jobs, and notes for the user. Those whose strategy can't lay the network over the
-        devices are left out, as in a grid of strategies and numbers of devices some are.
+        devices are left out, as in a grid of strategies and numbers of devices some are. Where the
+        sweep says which fold a job is of, ``seed`` counts the seeds of that fold.
 
     Raises:
         UserError: A job can't run, all are left out, two have the same folder, or a folder holds a
@@ -60,8 +61,8 @@ def plan_jobs(
     owners: dict[Path, Job] = {}
     jobs: list[Job] = []
     for number, given in enumerate(job_overrides, first):
-        overrides = [as_hydra(item) for item in given]  # a preset's, too
-        job = compose(overrides, number)
+        job = compose([as_hydra(item) for item in given], number)  # a preset's, too
+        overrides = list(job.overrides)
         jobs.append(job)
         if job.config.trainer.arguments.get("fast_dev_run"):
             raise UserError(
@@ -107,7 +108,7 @@ def plan_jobs(
         for job in jobs:
             job.name = f"{job.config.data.name}/{job.name}"
     notes = dict.fromkeys(note for notes in checked.values() for note in notes)
-    return jobs, [*notes, *left_out]
+    return jobs, [*notes, *compose.notes, *left_out]
 
 
 class _Composer:
@@ -116,6 +117,7 @@ class _Composer:
     def __init__(self, context: HydraContext, base: DictConfig) -> None:
         self._loader, self._base = context.config_loader, base
         self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self.notes: set[str] = set()
         parser = OverridesParser.create(config_loader=context.config_loader)
         # As the sweeper writes them.
         self._constant = {
@@ -125,7 +127,11 @@ class _Composer:
         }
 
     def __call__(self, overrides: Sequence[str], number: int) -> Job:
-        """A job, of which nothing is checked yet but its configuration."""
+        """A job, of which nothing is checked yet but its configuration.
+
+        Of a fold that is given it gets one of the seeds that the fold has where none is given: in
+        two folds the same initial weights would tie their results together.
+        """
         same = _less_seed(overrides)
         seeds = [item.partition("=")[2] for item in overrides if item.startswith("seed=")]
         composed = self._composed.get(same)
@@ -135,6 +141,14 @@ class _Composer:
             self._composed[same] = composed
         else:
             composed.seed = int(seeds[-1])
+        fold, folds = composed.data.fold, composed.data.folds
+        if fold is not None and folds is not None:
+            composed.seed = composed.seed * folds + fold
+            overrides = [*same, f"seed={composed.seed}"]
+            self.notes.add(
+                "note: each fold has seeds of its own: data.fold=f seed=s runs as seed"
+                f" s * {folds} + f, as it does with data.folds={folds} alone"
+            )
         with open_dict(composed):
             composed.hydra.job.num = number
             composed.hydra.job.id = str(number)

@@ -48,6 +48,7 @@ def announce(
     optim, data, trainer, strategy = config.optim, config.data, config.trainer, config.strategy
     scale = config.augmentation.scale
     drawn = " (drawn by the program, not photos)" if data.source == "synthetic" else ""
+    fold = f"  fold={data.fold} (of {data.folds}, from 0)" if data.folds else ""
     placement = []
     if strategy.name != StrategyName.single:
         processes = device_count(config)
@@ -57,7 +58,7 @@ def announce(
         placement = [f"strategy={strategy.name}: {count}{machines}{sent}"]
     console.print(model_table(config, layers))
     lines = (
-        f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}",
+        f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}{fold}",
         f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"
         f" {config.model.classes} classes",
         f"recipe={config.recipe}: lr {optim.lr:g}, {optim.schedule} schedule, batch"

@@ -15,17 +15,20 @@ from alexnet_exp.data.sources import arrays, split, synthetic
 from alexnet_exp.data.sources.download import fetch
 from alexnet_exp.data.sources.files import Files, require_readable, unpack
 from alexnet_exp.data.sources.folders import Listing, list_folders, list_imagenet
+from alexnet_exp.data.sources.near_doubles import join_near_doubles
 from alexnet_exp.data.sources.split import Entry
 from alexnet_exp.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One image of a source: its unique name, its label, and train, val or test."""
+    """One image of a source."""
 
     name: str
+    """Unique in its source."""
     label: int
-    split: str
+    sides: tuple[str, ...]
+    """train, val, test or unused in each of ``data.folds``; one side where there are no folds."""
 
 
 class Source(ABC):
@@ -61,15 +64,13 @@ class Source(ABC):
 
     @cached_property
     def items(self) -> list[Item]:
-        """The images of ``data.subset`` in order of their names, with labels and splits."""
-        entries, _, splits = self._divided
-        return [Item(e.name, e.label, side) for e, side in zip(entries, splits, strict=True)]
+        """The images of ``data.subset`` in order of their names; those of all folds."""
+        return self._divided[0]
 
-    @cached_property
+    @property
     def doubles(self) -> dict[str, int]:
-        """See ``split.count_doubles``."""
-        _, groups, splits = self._divided
-        return split.count_doubles(groups, splits)
+        """See ``split.count_doubles``; with folds ``near_doubles``, that are no doubles, too."""
+        return self._divided[1]
 
     @property
     @abstractmethod
@@ -98,22 +99,42 @@ class Source(ABC):
         return name.encode("utf-8", "surrogateescape")
 
     @cached_property
-    def _divided(self) -> tuple[Sequence[Entry], list[int], list[str]]:
-        """The images of ``data.subset``, which of them are the same, and their splits."""
+    def _divided(self) -> tuple[list[Item], dict[str, int]]:
+        """``items`` and ``doubles``."""
         entries, config = self.entries, self.config
-        what, groups = f"looking for doubles in {self.where}", list(range(len(entries)))
+        if config.folds is not None and any(entry.pool != "all" for entry in entries):
+            raise UserError(
+                f"data.folds={config.folds} is for images without a test set, and {self.where} has"
+                " one, which all runs are tested on: leave data.folds out"
+            )
+        chosen = groups = list(range(len(entries)))
+        near = {}
         if self.may_have_doubles:
+            what = f"looking for doubles in {self.where}"
             with progress_bar(what, len(entries), unit="images", show=self.progress) as advance:
                 groups = split.find_doubles(entries, self.read, advance)
-        splits = split.assign_splits(entries, groups, self.classes, config, self.where)
-        if config.subset == 1:
-            return entries, groups, splits
-        chosen = split.choose_subset(entries, groups, splits, config.subset, config.split_seed)
-        return (
-            [entries[index] for index in chosen],
-            [groups[index] for index in chosen],
-            [splits[index] for index in chosen],
-        )
+        if config.folds is None:
+            splits = split.assign_splits(entries, groups, self.classes, config, self.where)
+            if config.subset < 1:
+                seed = config.split_seed
+                chosen = split.choose_subset(entries, groups, splits, config.subset, seed)
+            alone: dict[str, tuple[str, ...]] = {side: (side,) for side in split.SPLITS}
+            sides = [alone[side] for side in splits]
+        else:
+            joined = self._joined(entries, groups)
+            near = {"near_doubles": len(set(groups)) - len(set(joined))}
+            sides = split.assign_folds(entries, joined, self.classes, config, self.where)
+        items = [Item(entries[i].name, entries[i].label, sides[i]) for i in chosen]
+        doubles = split.count_doubles([groups[i] for i in chosen], [item.sides for item in items])
+        return items, doubles | near
+
+    def _joined(self, entries: Sequence[Entry], groups: list[int]) -> list[int]:
+        """The groups, with those of near doubles joined."""
+        if not self.may_have_doubles:
+            return groups
+        what, count = f"looking for near doubles in {self.where}", len(set(groups))
+        with progress_bar(what, count, unit="images", show=self.progress) as advance:
+            return join_near_doubles(entries, groups, self.read, advance, self.where)
 
 
 def open_source(config: DataConfig, unpacked: Path, *, progress: bool = True) -> Source:
@@ -151,6 +172,9 @@ def parameters(config: DataConfig) -> dict[str, object]:
     names = ("image_size", "channels", "val_fraction", "test_fraction", "split_seed", "subset")
     chosen: dict[str, object] = {name: getattr(config, name) for name in names}
     chosen |= {"source": str(config.source), "encoding": str(config.encoding)}
+    if config.folds is not None:
+        del chosen["test_fraction"]  # the folds take its place
+        chosen["folds"] = config.folds
     if config.source == Layout.synthetic:
         chosen |= {"images": config.synthetic_images, "seed": config.synthetic_seed}
     elif config.root is not None:

@@ -13,6 +13,10 @@ from alexnet_exp.console import Advance
 from alexnet_exp.errors import UserError
 
 SPLITS = ("train", "val", "test")
+UNUSED = "unused"
+"""Of an image in a fold: ``data.subset`` leaves it out."""
+SIDES = (*SPLITS, UNUSED)
+
 TAIL_BYTES = 4096
 _BATCH = 64
 
@@ -72,11 +76,11 @@ def _shared(indices: Sequence[int], keys: dict[int, Hashable]) -> list[int]:
     return [index for index in indices if count[keys[index]] > 1]
 
 
-def count_doubles(groups: Sequence[int], splits: Sequence[str]) -> dict[str, int]:
+def count_doubles(groups: Sequence[int], sides: Sequence[tuple[str, ...]]) -> dict[str, int]:
     """How many images are copies of another one, the first not counted: in all, and in val or test
-    with a copy in a split before theirs (where the source has its own splits).
+    with a copy in a split before theirs (where the source has its own splits, and no folds).
     """
-    rank = [SPLITS.index(split) for split in splits]
+    rank = [SIDES.index(of_folds[0]) for of_folds in sides]
     first_rank: dict[int, int] = {}
     for index, group in enumerate(groups):
         first_rank[group] = min(rank[index], first_rank.get(group, rank[index]))
@@ -141,6 +145,59 @@ def assign_splits(
     ]
 
 
+def assign_folds(
+    entries: Sequence[Entry],
+    groups: Sequence[int],
+    classes: Sequence[str],
+    config: DataConfig,
+    where: str,
+) -> list[tuple[str, ...]]:
+    """What every image is in each of ``data.folds`` folds: train, val, test or unused.
+
+    The groups of a class lie on a circle in the order of their hash, as in ``assign_splits``. A
+    fold tests its arc of the circle, holds out ``val_fraction`` of all behind it to choose by, and
+    trains on the rest. So each image is a test image once, folds hold out other images as long as
+    ``val_fraction`` is no more than a fold, and few combinations arise, however many images there
+    are. ``data.subset`` takes the beginning of each arc but the tested one. A group that two
+    classes share lies on the circle of the smaller one.
+
+    Raises:
+        UserError: a class has too few distinct images to have one on every side of every fold.
+    """
+    folds, share = config.folds or 1, config.subset
+    in_class: dict[int, set[int]] = {label: set() for label in range(len(classes))}
+    for entry, group in zip(entries, groups, strict=True):
+        in_class[entry.label].add(group)
+    sides: dict[int, list[str]] = {}
+    dealt = 0  # as cards are, class after class: parts of a class, and of all, differ by one
+    for label in sorted(in_class, key=lambda label: (len(in_class[label]), classes[label])):
+        members = in_class[label]
+        circle = sorted(
+            (group for group in members if group not in sides),
+            key=lambda group: _rank(config.split_seed, entries[group].name),
+        )
+        sides |= {group: [UNUSED] * folds for group in circle}
+        start, wanted = 0, _share(len(circle), config.val_fraction)
+        for fold in range(folds):
+            stop = start + len(range((fold - dealt) % folds, len(circle), folds))
+            tested, rest = circle[start:stop], circle[stop:] + circle[:start]
+            last = max(1, min(wanted, len(rest) - 1))
+            arcs = ("test", tested, 1.0), ("val", rest[:last], share), ("train", rest[last:], share)
+            for side, arc, part in arcs:
+                for group in arc[: _share(len(arc), part)]:
+                    sides[group][fold] = side
+            start = stop
+        dealt += len(circle)
+        found = ({sides[group][fold] for group in members} for fold in range(folds))
+        if not all(each.issuperset(SPLITS) for each in found):
+            raise UserError(
+                f"class {classes[label]!r} in {where} has {len(members)} distinct images (near"
+                " doubles count once), too few for one in each of train, val, test of every fold:"
+                f" lower data.folds={folds}, add images, or remove the class folder"
+            )
+    return [tuple(sides[group]) for group in groups]
+
+
 def choose_subset(
     entries: Sequence[Entry], groups: Sequence[int], splits: Sequence[str], share: float, seed: int
 ) -> list[int]:
@@ -157,7 +214,7 @@ def choose_subset(
     chosen: dict[tuple[int, str], set[int]] = {}
     for side, found in members.items():
         order = sorted(found, key=lambda group: _rank(seed, entries[group].name))
-        chosen[side] = set(order[: max(1, int(len(order) * share + 0.5))])
+        chosen[side] = set(order[: _share(len(order), share)])
     return [
         index
         for index, (entry, group, split) in enumerate(zip(entries, groups, splits, strict=True))
@@ -165,9 +222,13 @@ def choose_subset(
     ]
 
 
+def _share(total: int, share: float) -> int:
+    return max(1, int(total * share + 0.5))
+
+
 def _counts(total: int, shares: dict[str, float]) -> dict[str, int]:
     """Images for each held-out side: its share, rounded, but one at least."""
-    counts = {split: max(1, int(total * share + 0.5)) for split, share in shares.items()}
+    counts = {split: _share(total, share) for split, share in shares.items()}
     while sum(counts.values()) >= total and max(counts.values()) > 1:
         counts[max(counts, key=lambda split: counts[split])] -= 1
     return counts

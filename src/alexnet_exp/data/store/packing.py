@@ -12,7 +12,8 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,13 @@ from alexnet_exp.config.data import DataConfig, Encoding
 from alexnet_exp.console import Advance, progress_bar, say
 from alexnet_exp.data.decode import decoder_name, import_decoders
 from alexnet_exp.data.sources.source import FileSource, Item, Source
-from alexnet_exp.data.sources.split import SPLITS
+from alexnet_exp.data.sources.split import SIDES, SPLITS
 from alexnet_exp.data.store.shards import Chunk, Record, ShardWriter, pack_chunk, put, read_record
+from alexnet_exp.data.store.totals import PixelTotals
 from alexnet_exp.errors import UserError
 from alexnet_exp.hardware import cores
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 SHARD_BYTES = 1 << 30
 SHARD_IMAGES = 16_384  # seconds of packing, a minute at the worst, which a kill may waste
@@ -83,7 +85,7 @@ class _Job:
         self.step = max(1, min(_CHUNK_IMAGES, _CHUNK_BYTES // self.row_bytes))
         self.cores = cores()
         self.counts: list[int] = []  # images of each finished shard
-        self.packed = Record.none(config)
+        self.packed = Record.none()
 
     @property
     def done(self) -> int:
@@ -114,7 +116,7 @@ class _Job:
 
     def run(self, advance: Advance) -> None:
         """Decode the rest in threads, write here."""
-        record, started = Record.none(self.config), time.perf_counter()
+        record, started = Record.none(), time.perf_counter()
         writer: ShardWriter | None = None
         with ThreadPoolExecutor(1) as disk:
             flushed: list[Future[None]] = []
@@ -130,7 +132,7 @@ class _Job:
                         earlier.result()
                     flushed = [disk.submit(writer.finish, record, self.key)]
                     self._count(record)
-                    record, writer = Record.none(self.config), None
+                    record, writer = Record.none(), None
                 advance(stop - start)
             for last in flushed:
                 last.result()
@@ -184,20 +186,32 @@ class _Job:
                 f"{across} val or test images have a byte-identical double on another side: the"
                 f" splits are as they came in {self.source.where}"
             )
+        codes = [[SIDES.index(side) for side in item.sides] for item in items]
+        totals = self._totals()
         for name, array in (
             ("labels", np.array([item.label for item in items], np.int64)),
-            ("split", np.array([SPLITS.index(item.split) for item in items], np.uint8)),
-            ("mean", self.packed.totals.mean_image()),
+            ("split", np.array(codes, np.uint8).T.copy()),
+            ("mean", np.stack([fold.mean_image() for fold in totals])),
         ):
             put(self.folder / f"{name}.npy", partial(np.save, arr=array))
         names = "".join(item.name.replace("\n", "\\n") + "\n" for item in items)
         content = names.encode("utf-8", "surrogateescape")
         put(self.folder / "names.txt", lambda file: file.write(content))
-        meta = (json.dumps(self._meta(items), indent=2) + "\n").encode()
+        meta = (json.dumps(self._meta(items, totals), indent=2) + "\n").encode()
         put(self.folder / "meta.json", lambda file: file.write(meta))
 
-    def _meta(self, items: list[Item]) -> dict[str, Any]:
-        counted = Counter((item.split, item.label) for item in items)
+    def _totals(self) -> list[PixelTotals]:
+        """Of the training images of each fold."""
+        found = self.packed.totals
+        return [
+            reduce(add, (found[sides] for sides in found if sides[fold] == "train"))
+            for fold in range(self.config.folds or 1)
+        ]
+
+    def _meta(self, items: list[Item], totals: list[PixelTotals]) -> dict[str, Any]:
+        counted = Counter(
+            (fold, side, item.label) for item in items for fold, side in enumerate(item.sides)
+        )
         classes = self.source.classes
         return {
             "format_version": FORMAT_VERSION,
@@ -212,11 +226,15 @@ class _Job:
             "shards": self.counts,
             "stored_bytes": sum(self.packed.sizes),
             "classes": classes,
-            "counts": {
-                split: {name: counted[split, label] for label, name in enumerate(classes)}
-                for split in SPLITS
-            },
-            "rgb_covariance": self.packed.totals.color_covariance(),
+            "folds": self.config.folds,
+            "counts": [
+                {
+                    split: {name: counted[fold, split, label] for label, name in enumerate(classes)}
+                    for split in SPLITS
+                }
+                for fold in range(len(totals))
+            ],
+            "rgb_covariance": [fold.color_covariance() for fold in totals],
             "skipped": {self.items[index].name: reason for index, reason in self.packed.skipped},
             **self.source.doubles,
             "decoder": decoder_name(),
@@ -226,10 +244,13 @@ class _Job:
         """One line: what it took and what it takes."""
         images, seconds, stored = sum(self.counts), self.packed.seconds, sum(self.packed.sizes)
         rate = images / seconds
+        near = self.source.doubles.get("near_doubles")
+        joined = "" if near is None else f"; {near:,} near doubles lie in the fold of their first"
         return (
             f"{path}: {images:,} images in {seconds:,.1f} s, {rate:,.0f} images/s,"
             f" {rate / self.cores:,.0f} per core on {self.cores} cores;"
             f" {stored / 1e9:,.2f} GB, {self.config.encoding}, {stored / images / 1e3:,.1f} kB each"
+            f"{joined}"
         )
 
     def _names(self, skipped: list[tuple[int, str]]) -> str:
@@ -237,14 +258,18 @@ class _Job:
         return ", ".join(named) + (", ..." if len(skipped) > _NAMED else "")
 
     def _require_all_sides(self, kept: list[Item]) -> None:
-        sides = {(item.label, item.split) for item in kept}
-        for item in self.items:
-            if (item.label, item.split) not in sides:
-                raise UserError(
-                    f"class {self.source.classes[item.label]!r} in {self.source.where} has no"
-                    f" {item.split} image that can be decoded ({item.name} for one cannot): mend"
-                    " or replace it, or remove the class"
-                )
+        left = {(item.label, item.sides) for item in kept}
+        sides = {(label, *side) for label, of_folds in left for side in enumerate(of_folds)}
+        for item in self.items if len(kept) < len(self.items) else ():
+            for fold, side in enumerate(item.sides):
+                if (item.label, fold, side) not in sides and side in SPLITS:
+                    raise UserError(
+                        f"class {self.source.classes[item.label]!r} in {self.source.where} has no"
+                        f" {side} image"
+                        f"{'' if self.config.folds is None else f' of fold {fold}'} that can be"
+                        f" decoded ({item.name} for one cannot): mend or replace it, or remove the"
+                        " class"
+                    )
 
 
 def _replace(folder: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,19 +28,21 @@ class Record:
     """Index and reason of each item that could not be decoded."""
     seconds: float
     """That packing took."""
-    totals: PixelTotals
-    """Over the training images."""
+    totals: dict[tuple[str, ...], PixelTotals]
+    """By their sides in the folds, over the images that are trained on in one."""
 
     @classmethod
-    def none(cls, config: DataConfig) -> Self:
-        return cls([], [], 0.0, PixelTotals.none(config.image_size, config.channels))
+    def none(cls) -> Self:
+        return cls([], [], 0.0, {})
 
     def merge(self, other: "Record") -> None:
         """Add the images that follow."""
         self.sizes += other.sizes
         self.skipped += other.skipped
         self.seconds += other.seconds
-        self.totals.merge(other.totals)
+        for sides, totals in other.totals.items():
+            mine = self.totals.get(sides)
+            self.totals[sides] = totals if mine is None else mine + totals
 
 
 Chunk = tuple[bytes, Record]
@@ -49,8 +52,8 @@ Chunk = tuple[bytes, Record]
 def pack_chunk(source: Source, config: DataConfig, start: int, stop: int) -> Chunk:
     """The stored bytes of items ``start`` to ``stop``, less those that cannot be decoded."""
     stored: list[bytes] = []
-    train: list[Pixels] = []
-    record = Record.none(config)
+    train: dict[tuple[str, ...], list[Pixels]] = defaultdict(list)
+    record = Record.none()
     for index, item in enumerate(source.items[start:stop], start):
         try:
             image = resize_and_crop(source.load(item), config.image_size)
@@ -59,10 +62,10 @@ def pack_chunk(source: Source, config: DataConfig, start: int, stop: int) -> Chu
             continue
         is_jpeg = config.encoding == Encoding.jpeg
         stored.append(encode_jpeg(image) if is_jpeg else image.tobytes())
-        if item.split == "train":  # as a reader of the store will see it
-            train.append(decode(stored[-1], item.name, config.channels) if is_jpeg else image)
-    if train:
-        record.totals.add(np.stack(train))
+        if "train" in item.sides:  # as a reader of the store will see it
+            seen = decode(stored[-1], item.name, config.channels) if is_jpeg else image
+            train[item.sides].append(seen)
+    record.totals = {sides: PixelTotals.of(np.stack(images)) for sides, images in train.items()}
     record.sizes = [len(content) for content in stored]
     return b"".join(stored), record
 
@@ -77,7 +80,9 @@ def read_record(folder: Path, shard: int, key: str) -> Record | None:
     try:
         with np.load(record_path(folder, shard)) as saved:
             noted = json.loads(str(saved["noted"]))
-            totals = PixelTotals(int(saved["count"]), saved["sums"], saved["products"])
+            parts = zip(saved["counts"].tolist(), saved["sums"], saved["products"], strict=True)
+            sides = (tuple(one) for one in noted["sides"])
+            totals = dict(zip(sides, (PixelTotals(*part) for part in parts), strict=True))
             sizes = saved["sizes"].tolist()
     except FileNotFoundError:
         return None
@@ -100,7 +105,7 @@ class ShardWriter:
 
     def finish(self, record: Record, key: str) -> None:
         """Put the shard on the disk, and then the record that says so."""
-        sizes, totals = np.array(record.sizes, np.int64), record.totals
+        sizes, totals = np.array(record.sizes, np.int64), [*record.totals.values()]
         with self._file as file:
             file.seek(0)
             file.write(self._header(len(sizes), int(sizes.sum())))
@@ -110,11 +115,14 @@ class ShardWriter:
         if self.config.encoding == Encoding.jpeg:
             offsets = np.concatenate([[0], sizes.cumsum()])
             put(offsets_path(self.folder, self.shard), lambda file: np.save(file, offsets))
-        noted = json.dumps({"key": key, "skipped": record.skipped, "seconds": record.seconds})
-        arrays: dict[str, Any] = {"sizes": sizes, "sums": totals.sums, "products": totals.products}
+        noted = {"key": key, "skipped": record.skipped, "seconds": record.seconds}
+        noted["sides"] = list(record.totals)
+        arrays: dict[str, Any] = {"sizes": sizes, "counts": [one.count for one in totals]}
+        arrays["sums"] = [one.sums for one in totals]
+        arrays["products"] = [one.products for one in totals]
         put(
             record_path(self.folder, self.shard),
-            lambda file: np.savez(file, noted=noted, count=totals.count, **arrays),
+            lambda file: np.savez(file, noted=json.dumps(noted), **arrays),
         )
 
     def _header(self, count: int, size: int) -> bytes:

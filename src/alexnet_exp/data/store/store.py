@@ -43,15 +43,17 @@ _NOT_OURS = (
 
 @dataclass(frozen=True)
 class Store:
-    """A packed data set of N images of S x S pixels and C channels."""
+    """A packed data set of N images of S x S pixels and C channels, in the view of one fold."""
 
     path: Path
+    fold: int | None
+    """None where it has no folds."""
     images: Images
     """(N, S, S, C) uint8, read one by one."""
     labels: NDArray[np.int64]
     """Shape (N,)."""
     split: NDArray[np.uint8]
-    """Shape (N,): 0 train, 1 val, 2 test."""
+    """Shape (N,): 0 train, 1 val, 2 test, 3 unused."""
     mean: NDArray[np.float32]
     """Shape (S, S, C): per-pixel mean of the training split, 0 to 255."""
     classes: list[str]
@@ -60,33 +62,41 @@ class Store:
     """The content of ``meta.json``."""
 
     @classmethod
-    def open(cls, path: Path) -> "Store":
+    def open(cls, path: Path, fold: int | None = None) -> "Store":
         """Open a complete store without asking whether its source has changed.
 
+        ``fold`` is one of the folds that it was packed with, if it was.
+
         Raises:
-            UserError: no store there, one of another format version, or a damaged one.
+            UserError: no store there, one without that fold, of another format version, or a
+                damaged one.
         """
         meta = read_meta(path)
         if meta is None:
             raise UserError(f"{path} is not a packed store: run prepare first")
+        folds = meta.get("folds")
+        if fold not in ([None] if folds is None else range(folds)):
+            raise UserError(f"{path} was packed with data.folds={folds}: it has no fold {fold}")
         try:
             encoding, square = Encoding(meta["encoding"]), (meta["image_size"], meta["channels"])
             images = Images(path, encoding, meta["shards"], *square)
             arrays = {name: np.load(path / f"{name}.npy") for name in ("labels", "split", "mean")}
-            store = cls(path, images, classes=meta["classes"], meta=meta, **arrays)
+            for name in ("split", "mean"):
+                arrays[name] = arrays[name][fold or 0]
+            store = cls(path, fold, images, classes=meta["classes"], meta=meta, **arrays)
             store._check()
-        except (OSError, EOFError, ValueError, KeyError) as error:
+        except (OSError, EOFError, ValueError, LookupError) as error:
             raise UserError(f"store {path} is damaged ({error}): {_PACK_AGAIN}") from error
         return store
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Processes that are not forked open it again; the images would be copied."""
-        return Store.open, (self.path,)
+        return Store.open, (self.path, self.fold)
 
     @cached_property
     def covariance(self) -> NDArray[np.float64]:
         """Covariance of the channels over all training pixels, float64, shape (C, C)."""
-        return np.array(self.meta["rgb_covariance"], np.float64)
+        return np.array(self.meta["rgb_covariance"][self.fold or 0], np.float64)
 
     @cached_property
     def names(self) -> list[str]:
@@ -132,7 +142,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
     unpacked = path.with_name(path.name + ".unpacked")
     source = open_source(config, unpacked, progress=progress)
     if _is_current(path, source, config, may_unpack=False):
-        return _opened(path)
+        return _opened(path, config)
     try:
         with only_one(path, "packing"):
             try:
@@ -161,7 +171,7 @@ def prepare(config: DataConfig, *, progress: bool = True) -> Store:
                 f"cannot write in {path.parent} ({error}): set data.stores=<a folder of yours>"
             ) from error
         raise
-    return _opened(path)
+    return _opened(path, config)
 
 
 def _is_current(path: Path, source: Source, config: DataConfig, *, may_unpack: bool) -> bool:
@@ -175,9 +185,9 @@ def _is_current(path: Path, source: Source, config: DataConfig, *, may_unpack: b
     return True
 
 
-def _opened(path: Path) -> Store:
+def _opened(path: Path, config: DataConfig) -> Store:
     remove_records(path)
-    return Store.open(path)
+    return Store.open(path, config.fold)
 
 
 def read_meta(path: Path) -> dict[str, Any] | None:

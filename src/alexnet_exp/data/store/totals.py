@@ -1,4 +1,4 @@
-"""Mean image and color covariance of the training split, exactly and a few images at a time."""
+"""Mean image and color covariance of training images, exactly and a few images at a time."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +12,7 @@ from alexnet_exp.data.decode import Pixels
 _SUMMED = 257
 
 
-@dataclass
+@dataclass(frozen=True)
 class PixelTotals:
     """Integer sums over ``count`` uint8 images: no rounding, so that no order of adding matters."""
 
@@ -23,24 +23,22 @@ class PixelTotals:
     """Of every two channels, over all pixels: (C, C)."""
 
     @classmethod
-    def none(cls, size: int, channels: int) -> Self:
-        sums, products = (size, size, channels), (channels, channels)
-        return cls(0, np.zeros(sums, np.int64), np.zeros(products, np.int64))
-
-    def add(self, images: Pixels) -> None:
-        """Add images of shape (n, S, S, C), uint8."""
-        self.count += len(images)
+    def of(cls, images: Pixels) -> Self:
+        """Of images (n, S, S, C), uint8."""
+        sums = np.zeros(images.shape[1:], np.int64)
         for start in range(0, len(images), _SUMMED):
             piece = images[start : start + _SUMMED]
-            self.sums += np.add.reduce(piece, axis=0, dtype=np.uint16)
+            sums += np.add.reduce(piece, axis=0, dtype=np.uint16)
+        products = np.zeros(2 * images.shape[3:], np.int64)
         for image in images:
             pixels = image.reshape(-1, image.shape[2]).astype(np.float64)  # holds sums to 2**53
-            self.products += (pixels.T @ pixels).astype(np.int64)
+            products += (pixels.T @ pixels).astype(np.int64)
+        return cls(len(images), sums, products)
 
-    def merge(self, other: "PixelTotals") -> None:
-        self.count += other.count
-        self.sums += other.sums
-        self.products += other.products
+    def __add__(self, other: "PixelTotals") -> "PixelTotals":
+        return PixelTotals(
+            self.count + other.count, self.sums + other.sums, self.products + other.products
+        )
 
     def mean_image(self) -> NDArray[np.float32]:
         """Per-pixel mean, float32 of shape (S, S, C), in units of 0 to 255."""
