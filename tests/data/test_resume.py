@@ -24,6 +24,7 @@ from tests.data.drawn import SIZE, config_of, contents, encoded, folder_of, left
 # disk: the import takes longer than all the rest.
 KILLED = """
 import json, os, signal, sys, time
+import imagehash
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.decode import import_decoders
 from alexnet_exp.data.store import packing
@@ -89,11 +90,12 @@ def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packing, "SHARD_IMAGES", 10)
 
 
-@pytest.fixture(params=list(Encoding))
+@pytest.fixture(params=[*Encoding, "folds"])
 def config(tmp_path: Path, request: pytest.FixtureRequest) -> DataConfig:
     root = folder_of(tmp_path / "flowers", {"daisy": 30, "rose": 21})
     (root / "daisy" / "002.png").write_bytes(b"broken")
-    return config_of(tmp_path, root, max_undecodable=0.1, encoding=request.param)
+    given = {"folds": 3, "fold": 1} if request.param == "folds" else {"encoding": request.param}
+    return config_of(tmp_path, root, max_undecodable=0.1, **given)
 
 
 def interrupt(config: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:

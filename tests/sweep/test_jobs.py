@@ -1,5 +1,6 @@
 """The jobs of a command line: where they lie, what is in their folders, what is refused."""
 
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +10,10 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from alexnet_exp import cli
-from alexnet_exp.config import Config
+from alexnet_exp.config import Config, conf_folder
 from alexnet_exp.config.training import StrategyName
+from alexnet_exp.data.store import store
+from alexnet_exp.data.store.packing import pack
 from alexnet_exp.errors import PlacementError
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.sweep import multirun, planning
@@ -169,6 +172,42 @@ def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
     assert jobs[0].spec(()).timeout == 60
 
 
+def test_folds_have_seeds_of_their_own_and_one_store(planned, monkeypatch, tmp_path) -> None:
+    packed = []
+
+    def counted(*given: object, **more: object) -> None:
+        packed.append(given)
+        pack(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(store, "pack", counted)
+    given = ("-m", "data.folds=2", f"data.stores={tmp_path}")
+    _, jobs, _, _ = planned(*given, "seed=range(3)", ending=State.diverged)
+    assert [(job.config.data.fold, job.config.seed) for job in jobs] == [(0, 0), (1, 1), (0, 2)]
+    assert jobs[2].name == "baseline/seed_2"
+    crossed = ("data.fold=range(2)", "seed=0,1", "trainer.progress=true")
+    _, jobs, _, said = planned(*given, *crossed, ending=State.diverged)
+    assert [job.name for job in jobs] == [f"baseline/seed_{seed}" for seed in (0, 2, 1, 3)]
+    for job in jobs:
+        arguments = [item for item in job.spec(()).arguments if "fold=" in item or "seed=" in item]
+        fold, seed = job.config.data.fold, job.config.seed
+        assert sorted(arguments) == [f"data.fold={fold}", f"seed={seed}"]
+        assert fold == seed % 2
+    assert "data.fold=f seed=s runs as seed s * 2 + f" in said
+    assert len(packed) == 1
+
+
+def test_make_runs_as_many_seeds_of_each_fold() -> None:
+    def seeds(*given: str) -> str:
+        plan = ["make", "-C", str(conf_folder().parent), "-n", "-o", "install", "ablations", *given]
+        return subprocess.run(plan, capture_output=True, text=True, check=True).stdout
+
+    assert "data.folds" not in seeds("SEEDS=4")
+    assert '"seed=range(4)"' in seeds("SEEDS=4")
+    plan = seeds("DATA=flowers", "FOLDS=5", "SEEDS=2")
+    assert "data=flowers data.folds=5" in plan
+    assert '"seed=range(10)"' in plan
+
+
 def test_dry_run_packs_nothing_and_asks_no_scheduler(planned, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr(planning, "settle", lambda *given: pytest.fail("data was packed"))
     code, jobs, shown, _ = planned("-m", "seed=0,1,2", "sweep.dry_run=true", "hydra/launcher=slurm")
@@ -219,6 +258,7 @@ MISTAKES = [
     (("-m", "+sweep=ablation"), "did you mean ablations"),
     (("-m", "optim.lr=.1,.2", "hydra.sweep.subdir=x"), "the same folder"),
     (("-m", "optim.lr=.1,-1"), "optim.lr=-1"),
+    (("-m", "data.folds=3", "data.fold=3"), "data.fold=3 data.folds=3: there is no such"),
     (("-m", "model.weights=null,gone.pth"), "model.weights=gone.pth does not exist"),
     (("-m", "seed=0", "+trainer.fast_dev_run=true"), "+trainer.fast_dev_run records no result"),
     (("seed=0", "sweep.dry_run=true"), "sweep.dry_run=true lists the jobs of a sweep"),

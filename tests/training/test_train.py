@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,13 +11,16 @@ import pytest
 import torch
 from torch import nn
 
+from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.network.alexnet import AlexNet
+from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import config_hash
-from alexnet_exp.runs.read import read_metrics, read_result
+from alexnet_exp.runs.read import read_config, read_metrics, read_result
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
+from tests.conftest import ComposeConfig
 from tests.training.test_continued import same
 
 
@@ -50,6 +54,34 @@ def test_predictions_name_every_evaluated_image(trained_run: SimpleNamespace) ->
     assert sorted(saved["index"]) == sorted([*store.indices("val"), *store.indices("test")])
     assert np.array_equal(saved["label"], store.labels[saved["index"]])
     assert saved["name"].tolist() == [store.names[index] for index in saved["index"]]
+
+
+def test_a_run_of_a_fold_is_tested_on_the_images_of_its_fold(
+    tiny: ComposeConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    given = ("data.folds=2", "seed=3", "data.synthetic_images=60", "trainer.max_epochs=1")
+    config = tiny(*given)
+    result = train(config, folder)
+    store, other = (prepare(replace(config.data, fold=fold)) for fold in (1, 0))
+    saved = np.load(folder / "predictions.npz")
+    tested = saved["index"][saved["split"] == "test"]
+    assert sorted(tested) == store.indices("test").tolist()
+    assert sorted([*tested, *other.indices("test")]) == list(range(60))
+    assert saved["name"].tolist() == [store.names[index] for index in saved["index"]]
+    classifier = Classifier.load(folder)
+    np.testing.assert_array_equal(classifier.statistics["mean"].numpy(), store.mean)
+    assert not np.array_equal(store.mean, other.mean)
+    assert read_config(folder)["data"]["fold"] == 1  # type: ignore[index]
+    found = evaluate(folder, [])
+    assert (found["metrics"], found["images"]) == (result["metrics"], store.counts)
+    for changed in ("data.fold=0", "data.folds=3"):
+        with pytest.raises(UserError, match="trained on other images or another split"):
+            evaluate(folder, [changed])
+    run = RunFolder(folder)
+    assert run.result(config) == result
+    with pytest.raises(UserError, match=r"data\.fold was 1, is 0"):
+        run.result(tiny(*given, "data.fold=0"))
 
 
 @pytest.mark.parametrize("views", ["ten", "one"])
