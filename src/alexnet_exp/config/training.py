@@ -10,6 +10,7 @@ from alexnet_exp.config.rules import (
     BELOW_1,
     FOLDER,
     NOT_NEGATIVE,
+    PART,
     POSITIVE,
     Rule,
     Ruled,
@@ -314,3 +315,7 @@ class SweepConfig(Ruled, group="sweep"):
 
     dry_run: bool = False
     """List the jobs, which are done, and what the rest will cost from what is known; start none."""
+
+    margin: float | None = ruled(None, PART)
+    """Difference of error (fraction) that counts as an effect where no figure was published; every
+    run records it before it begins."""

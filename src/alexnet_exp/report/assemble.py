@@ -8,7 +8,12 @@ from pathlib import Path
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.commands import missing_command
 from alexnet_exp.report.findings import Finding, Report
-from alexnet_exp.report.measures import measure_experiment, measure_level, measure_views
+from alexnet_exp.report.measures import (
+    Comparisons,
+    measure_experiment,
+    measure_level,
+    measure_views,
+)
 from alexnet_exp.report.pairing import Cell, cells, match
 from alexnet_exp.report.ratios import measure_speeds, measure_time
 from alexnet_exp.report.results import Found, Identity, Run
@@ -20,10 +25,11 @@ _PAIRED = (Kind.experiment, Kind.speed)
 def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
     """Everything that the runs ``found`` in a folder say of what was published."""
     all_cells = cells(found.runs, found.diverged)
+    comparisons = Comparisons(all_cells)
     findings: list[Finding] = []
     refused: list[str] = []
     for claim in claims:
-        answers, refusals = _examine(claim, all_cells, found.diverged)
+        answers, refusals = _examine(claim, all_cells, found.diverged, comparisons)
         findings += answers
         refused += refusals
     return Report(
@@ -38,7 +44,10 @@ def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
 
 
 def _examine(
-    claim: Claim, all_cells: Sequence[Cell], diverged: Sequence[Identity]
+    claim: Claim,
+    all_cells: Sequence[Cell],
+    diverged: Sequence[Identity],
+    comparisons: Comparisons,
 ) -> tuple[list[Finding], list[str]]:
     """Every finding about one claim, at least one; and the pairings that were refused."""
     if claim.not_measured:
@@ -50,7 +59,7 @@ def _examine(
     if not others or not bases:
         reason = _absent(claim, claim.baseline if others else claim.changed, diverged)
     else:
-        measured, reasons = _measure(claim, bases, others)
+        measured, reasons = _measure(claim, bases, others, comparisons)
         refused = reasons if claim.kind in _PAIRED else []
         if measured:
             return measured, refused
@@ -75,7 +84,7 @@ def _absent(claim: Claim, name: str, diverged: Sequence[Identity]) -> str:
 
 
 def _measure(
-    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell]
+    claim: Claim, bases: Sequence[Cell], others: Sequence[Cell], comparisons: Comparisons
 ) -> tuple[list[Finding], list[str]]:
     """What was measured, and why the rest was not."""
     if claim.kind is Kind.speed:
@@ -89,7 +98,7 @@ def _measure(
     elif claim.kind is Kind.time:
         outcomes = [measure_time(claim, pair) for pair in pairs]
     else:
-        outcomes = [measure_experiment(claim, pair) for pair in pairs]
+        outcomes = [measure_experiment(claim, pair, comparisons) for pair in pairs]
     reasons = [outcome for outcome in outcomes if isinstance(outcome, str)]
     return [outcome for outcome in outcomes if isinstance(outcome, Finding)], reasons + refused
 

@@ -21,8 +21,8 @@ _OF_CLAIM = {
 COLUMNS = (
     "claim", "factor", "change", "baseline_experiment", "changed_experiment", "data", "context",
     "metric", "kind", "n_seeds", "seeds", "images", "baseline", "changed", "difference", "low",
-    "high", "p_value", "p_holm", "published", "published_text", "published_on", "source", "seen",
-    "verdict", "size", "note", "not_applicable", "synthetic", "command",
+    "high", "p_value", "p_adjusted", "published", "published_text", "published_on", "source", "seen",
+    "verdict", "comparison", "note", "not_applicable", "synthetic", "command",
 )  # fmt: skip
 
 
@@ -47,6 +47,8 @@ def _field(finding: Finding, column: str) -> object:
         return len(finding.replicates)
     if column == "seeds":
         return " ".join(str(one.seed) for one in finding.replicates)
+    if column == "comparison":
+        return ", ".join(finding.comparison)
     value = getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()

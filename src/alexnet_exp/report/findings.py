@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import log
+
+from scipy import stats
 
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.pairing import Cell
@@ -9,21 +12,32 @@ from alexnet_exp.report.results import Replicate
 from alexnet_exp.report.statistics import Components
 
 
-class Size(StrEnum):
-    """Where the published size lies outside of the interval: how the measured one compares."""
-
-    smaller = "smaller than published"
-    larger = "larger than published"
-
-
 class Verdict(StrEnum):
-    """What the runs say of a claim."""
+    """What the runs say of an idea, on their data; of a network's error beside the published one.
+
+    The last two are for :attr:`Kind.level <alexnet_exp.report.claims.Kind.level>` alone.
+    """
+
+    helps = "helps"
+    """Having it lowers the error, or the epochs, or the time."""
+
+    hurts = "hurts"
+    no_effect = "no effect as large as published"
+    not_resolved = "not resolved"
+    not_run = "not run"
+    reproduced = "error reproduced"
+    contradicted = "another error"
+
+
+class Comparison(StrEnum):
+    """How that compares with what was published; the first two on its data, evaluated alike."""
 
     reproduced = "reproduced"
     contradicted = "contradicted"
-    not_resolved = "not resolved"
-    not_judged = "not judged"
-    not_run = "not run"
+    same_sign = "agrees in sign"
+    opposite_sign = "opposite in sign"
+    smaller = "smaller than published"
+    larger = "larger than published"
 
 
 @dataclass(frozen=True)
@@ -32,50 +46,64 @@ class Finding:
 
     Attributes:
         claim: What was published.
-        verdict: What the runs say of it.
+        verdict: What the runs say of the idea.
+        comparison: What they say of the published figure.
         note: Why: what would resolve it, whether the published figure lies inside.
         data: Name of the data set; empty where nothing was run.
         context: What else tells this base configuration from others, such as model=one_gpu.
         synthetic: Whether the images are drawn.
-        replicates: Folds and seeds that both sides have.
-        images: Test images.
+        alike: Whether data, classes, network and evaluation are those of the published figure.
+        replicates: Folds and seeds of the changed network.
+        baseline_runs: Number of runs of the unchanged one.
+        images: Test images, over all folds.
         baseline: Mean over seeds of the metric (errors as fractions, epochs as they are, seconds).
         changed: The same with the change.
         difference: changed - baseline; for ``Kind.speed`` and ``Kind.time`` their ratio.
         low: Ends of the 95 % interval of ``difference``; None with one seed.
         high: The other end.
+        freedom: Degrees of freedom of Student's t behind the interval; None: many.
+        resampled: Nadeau and Bengio's 95 % interval over folds; None without folds.
         p_value: Two-sided, for no difference.
-        p_holm: Corrected for all claims of the report that are judged by a p-value.
-        size: Set where the interval leaves out the published size; None for levels and for a
-            change that goes the other way.
+        p_adjusted: Corrected for all claims of the report that are tested.
+        share: Of the level of 5 %, what the other claims leave for this one.
+        margin: Size that counts as an effect where none was published, as the runs recorded it
+            before they began, fraction; None where nobody wrote one.
         not_applicable: Top-5 error on five classes or fewer.
         command: Reproduces this row.
         components: Variances from which follows what would resolve a claim about errors.
         log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
-        remarks: What a reader has to know besides the verdict.
+        networks: How many networks the variance between seeds is known from.
+        remarks: What else to know.
         unfit: Why the numbers allow no verdict, whatever they are.
     """
 
     claim: Claim
     verdict: Verdict = Verdict.not_run
+    comparison: tuple[Comparison, ...] = ()
     note: str = ""
     data: str = ""
     context: str = ""
     synthetic: bool = False
+    alike: bool = False
     replicates: tuple[Replicate, ...] = ()
+    baseline_runs: int = 0
     images: int = 0
     baseline: float | None = None
     changed: float | None = None
     difference: float | None = None
     low: float | None = None
     high: float | None = None
+    freedom: float | None = None
+    resampled: tuple[float, float] | None = None
     p_value: float | None = None
-    p_holm: float | None = None
-    size: Size | None = None
+    p_adjusted: float | None = None
+    share: float = 1.0
+    margin: float | None = None
     not_applicable: bool = False
     command: str = ""
     components: Components | None = None
     log_deviation: float | None = None
+    networks: int = 1
     remarks: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
 
@@ -86,6 +114,31 @@ class Finding:
     @property
     def folds(self) -> int:
         return len({one.fold for one in self.replicates})
+
+    @property
+    def published_size(self) -> float | None:
+        """As far as one was named for this change alone: a fraction, of a ratio its logarithm."""
+        claim = self.claim
+        named = claim.figure if claim.figure is not None else claim.rough
+        if named is None or not claim.judged:
+            return None
+        return abs(log(named)) if claim.kind.is_ratio else abs(named)
+
+    @property
+    def size(self) -> float | None:
+        """What counts as an effect: the published size, else the margin."""
+        return self.margin if self.published_size is None else self.published_size
+
+    def interval(self, confidence: float) -> tuple[float, float] | None:
+        """Of the difference, as ``low`` and ``high`` are for .95; of a ratio its logarithm."""
+        if self.low is None or self.high is None:
+            return None
+        low, high = self.low, self.high
+        if self.claim.kind.is_ratio:
+            low, high = log(low), log(high)
+        quantile = stats.t(self.freedom).ppf if self.freedom is not None else stats.norm.ppf
+        half = (high - low) / 2 * float(quantile((1 + confidence) / 2) / quantile(0.975))
+        return (low + high) / 2 - half, (low + high) / 2 + half
 
 
 @dataclass(frozen=True)

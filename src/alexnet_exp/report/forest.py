@@ -26,10 +26,10 @@ from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.wording import claim_name, count, minus, value, was_run
 
 MARKS = {
-    Verdict.reproduced: {"marker": "o", "color": BLUE, "markerfacecolor": BLUE},
-    Verdict.contradicted: {"marker": "s", "color": ORANGE, "markerfacecolor": ORANGE},
+    Verdict.helps: {"marker": "o", "color": BLUE, "markerfacecolor": BLUE},
+    Verdict.hurts: {"marker": "s", "color": ORANGE, "markerfacecolor": ORANGE},
+    Verdict.no_effect: {"marker": "|", "color": INK},
     Verdict.not_resolved: {"marker": "o", "color": GRAY, "markerfacecolor": "none"},
-    Verdict.not_judged: {"marker": "x", "color": GRAY},
 }
 PUBLISHED = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle": "none"}
 
@@ -51,8 +51,6 @@ def differences(report: Report, metric: Metric) -> Figure | None:
     )
     if any(finding.low is None for finding in rows):
         caption += " A point without a bar comes from one seed."
-    if any(finding.size for finding in rows):
-        caption += " Smaller and larger: the interval leaves out the published size."
     return draw_both(
         f"differences-{metric.name}",
         f"What each change does to {metric.value}",
@@ -133,13 +131,13 @@ def _wide_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
     middle = y + 0.5
     _marks(axes, middle, finding, limit)
     beside(axes, -2.2, middle, _lines(claim_name(finding.claim), 31), va="center")
-    size = f"\n{finding.size}" if finding.size else ""
+    size = "".join(f"\n{part}" for part in finding.comparison[1:])
     beside(axes, 2.35, middle, minus(value(finding)) + size, va="center")
     beside(axes, 4.1, middle, _lines(finding.claim.figure_text, 15), va="center")
 
 
 def _narrow_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
-    size = f", {finding.size.name}" if finding.size else ""
+    size = "".join(f", {part.name}" for part in finding.comparison[1:])
     label = shorten(claim_name(finding.claim), 29 - len(size), placeholder="…")
     beside(axes, 0.0, y + 0.42, label, va="bottom")
     beside(axes, 3.55, y + 0.42, minus(value(finding)) + size, va="bottom", ha="right")

@@ -1,6 +1,6 @@
 """Errors behind a finding, before any verdict."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Finding
-from alexnet_exp.report.pairing import Cell, Pair
+from alexnet_exp.report.pairing import Cell, Pair, match
 from alexnet_exp.report.results import Run
-from alexnet_exp.report.statistics import paired_difference
+from alexnet_exp.report.statistics import (
+    Difference,
+    against_baseline,
+    corrected_resampled,
+    paired,
+)
 from alexnet_exp.runs.chance import chance_error, clearly_below
 
 FEW_CLASSES = 5
@@ -24,39 +29,89 @@ _PUBLISHED_CLASSES = 1000
 _NAMED = {Metric.top1: 1, Metric.top5: 5}
 
 
+class Comparisons:
+    """Every network that differs from a baseline in its experiment alone, compared with it.
+
+    They are compared together, since all of them tell how much seeds differ.
+    """
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._cells = cells
+        self._found: dict[tuple[int, Metric], dict[int, Difference]] = {}
+
+    def difference(self, pair: Pair, metric: Metric) -> Difference:
+        """Of the error of a pair; alone where one side lost runs or learned nothing."""
+        found = self._of_baseline(pair.baseline, metric)
+        known = found.get(id(pair.changed))
+        if known is None:
+            one, two = (errors_by_fold(cell, metric) for cell in (pair.baseline, pair.changed))
+            (known,) = against_baseline(one, [two])
+        return known
+
+    def networks(self, pair: Pair, metric: Metric) -> int:
+        """How many of them."""
+        found = self._of_baseline(pair.baseline, metric)
+        return 1 + len(found) if id(pair.changed) in found else 2
+
+    def _of_baseline(self, base: Cell, metric: Metric) -> dict[int, Difference]:
+        key = id(base), metric
+        if key not in self._found:
+            pairs, _ = match([base], [cell for cell in self._cells if cell is not base])
+            sound = [pair.changed for pair in pairs if not _unfit(pair, metric)]
+            errors = [errors_by_fold(cell, metric) for cell in sound]
+            found = against_baseline(errors_by_fold(base, metric), errors) if sound else []
+            self._found[key] = dict(zip(map(id, sound), found, strict=True))
+        return self._found[key]
+
+
+def errors_by_fold(cell: Cell, metric: Metric) -> dict[int, NDArray[np.bool_]]:
+    """By fold (S, I): whether each seed was wrong."""
+    found: dict[int, list[NDArray[np.bool_]]] = {}
+    for (fold, _), run in cell.runs.items():
+        found.setdefault(fold, []).append(run.wrong[metric])
+    return {fold: np.stack(wrong) for fold, wrong in found.items()}
+
+
 def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run] = ()) -> Finding:
     """A finding without numbers, of the baseline's ``runs`` and others of the changed network."""
     few = cell.first.result["classes"] <= FEW_CLASSES
+    both = [*runs, *changed]
+    margins = {run.margin for run in both}
     return Finding(
         claim=claim,
         data=cell.data,
         context=cell.context,
         synthetic=cell.synthetic,
-        replicates=tuple(run.replicate for run in runs),
-        images=0 if claim.kind.is_ratio else len(cell.first.index),
+        alike=not _unlike(claim, cell),
+        replicates=tuple(run.replicate for run in changed or runs),
+        baseline_runs=len(runs),
+        images=0 if claim.kind.is_ratio else _test_images(both),
+        margin=margins.pop() if len(margins) == 1 else None,
         not_applicable=claim.metric is Metric.top5 and few,
-        command=command([*runs, *changed]),
+        command=command(both),
     )
 
 
-def measure_experiment(claim: Claim, pair: Pair) -> Finding:
-    """Difference of error between two trainings, paired by seed and test image."""
-    one, two = (
-        [cell.runs[one] for one in pair.replicates] for cell in (pair.baseline, pair.changed)
+def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:
+    """Difference of error between two trainings, paired by test image."""
+    base, other = pair.baseline, pair.changed
+    one, two = ([*cell.runs.values()] for cell in (base, other))
+    finding = heading(claim, base, one, two)
+    if finding.not_applicable:
+        return finding
+    found = comparisons.difference(pair, claim.metric)
+    before, after = (errors_by_fold(cell, claim.metric) for cell in (base, other))
+    folds = sorted(before.keys() & after.keys())
+    finding = _with_difference(
+        finding, found, [before[f] for f in folds], [after[f] for f in folds]
     )
-    finding = _compare(
-        heading(claim, pair.baseline, one, two),
-        one[0],
-        {
-            claim.baseline: np.stack([run.wrong[claim.metric] for run in one]),
-            claim.changed: np.stack([run.wrong[claim.metric] for run in two]),
-        },
-    )
-    lost = pair.diverged and f"{pair.diverged}, and the others by themselves would mislead"
+    absent = _absent_folds(base, other)
     return replace(
         finding,
-        remarks=(pair.one_sided,) if pair.one_sided else (),
-        unfit=(lost, *finding.unfit) if lost else finding.unfit,
+        networks=comparisons.networks(pair, claim.metric),
+        resampled=_resampled(base, [after[f].mean() - before[f].mean() for f in folds]),
+        remarks=(absent,) if absent else (),
+        unfit=_unfit(pair, claim.metric),
     )
 
 
@@ -67,80 +122,136 @@ def measure_views(claim: Claim, cell: Cell) -> Finding | str:
     runs = [run for run in cell.runs.values() if run.center_wrong is not None]
     if not runs:
         return f"{cell.first.path} did not record the center view by itself"
-    center = [run.center_wrong[claim.metric] for run in runs if run.center_wrong is not None]
-    ten = [run.wrong[claim.metric] for run in runs]
-    sides = {"ten views": np.stack(ten), "the center view": np.stack(center)}
-    return _compare(heading(claim, cell, runs), runs[0], sides)
+    finding = heading(claim, cell, runs)
+    if finding.not_applicable:
+        return finding
+    center, ten = (_stacked(runs, claim.metric, views) for views in ("one", "ten"))
+    both = {fold: center[fold].astype(np.int8) - ten[fold] for fold in ten}
+    finding = _with_difference(finding, paired(both), [*ten.values()], [*center.values()])
+    sides = {"ten views": [*ten.values()], "the center view": [*center.values()]}
+    unfit = not_above_chance(_labels(runs), claim.metric, sides)
+    return replace(finding, unfit=unfit)
 
 
 def measure_level(claim: Claim, cell: Cell) -> Finding | str:
     """Error of one network over seeds and images; or why the figure is about another one."""
-    runs, views = list(cell.runs.values()), cell.first.result["views"]
-    errors = [run.wrong for run in runs]
-    if claim.views == "one" and views == "ten":
-        errors = [run.center_wrong for run in runs if run.center_wrong is not None]
-        views = "one" if len(errors) == len(runs) else views
+    if reason := _unlike(claim, cell):
+        return reason
+    runs = list(cell.runs.values())
+    views = "ten" if cell.first.result["views"] == claim.views else "one"
+    errors = _stacked(runs, claim.metric, views)
+    found, wrong = paired(errors), [*errors.values()]
+    unfit = not_above_chance(_labels(runs), claim.metric, {claim.baseline: wrong})
+    finding = _with_difference(heading(claim, cell, runs), found, wrong, wrong)
+    return replace(finding, difference=found.estimate, p_value=None, unfit=unfit)
+
+
+def _with_difference(
+    finding: Finding,
+    found: Difference,
+    before: Sequence[NDArray[np.bool_]],
+    after: Sequence[NDArray[np.bool_]],
+) -> Finding:
+    """Of two sides, by fold (S, I); their errors are means over images."""
+    images = np.array([wrong.shape[1] for wrong in before])
+    one, two = (np.dot([w.mean() for w in side], images) / images.sum() for side in (before, after))
+    half = found.half_width()
+    return replace(
+        finding,
+        baseline=float(one),
+        changed=float(two),
+        difference=found.estimate,
+        low=None if half is None else found.estimate - half,
+        high=None if half is None else found.estimate + half,
+        freedom=found.freedom,
+        p_value=found.p_value,
+        components=found.components,
+    )
+
+
+def _stacked(runs: Sequence[Run], metric: Metric, views: str) -> dict[int, NDArray[np.bool_]]:
+    """By fold (S, I): whether each seed was wrong with the run's views, or with the center's."""
+    found: dict[int, list[NDArray[np.bool_]]] = {}
+    for run in runs:
+        wrong = run.wrong if views == "ten" or run.center_wrong is None else run.center_wrong
+        found.setdefault(run.replicate.fold, []).append(wrong[metric])
+    return {fold: np.stack(wrong) for fold, wrong in found.items()}
+
+
+def _unlike(claim: Claim, cell: Cell) -> str:
+    """What of the published figure's data, network or evaluation a cell lacks; empty: nothing."""
+    result, ten = cell.first.result, "ten views" in claim.data
+    views = claim.views or ("ten" if ten else "")
+    has_views = result["views"] == views or (
+        views == "one" and all(run.center_wrong is not None for run in cell.runs.values())
+    )
+    small = bool(claim.four_layers)
     reasons = {
         f"it was measured on {claim.data}": cell.data != claim.data_name,
         f"it is about {_PUBLISHED_CLASSES} classes": (
-            cell.first.result["classes"] != _PUBLISHED_CLASSES
+            not small and result["classes"] != _PUBLISHED_CLASSES
         ),
-        "it is about the paper's network at its width": (
-            cell.model not in _PUBLISHED_MODELS or cell.fields.get("model.width") != 1
-        ),
-        f"it is about evaluation.views={claim.views}": views != claim.views,
+        "it is about the paper's network at its width": cell.fields.get("model.width") != 1
+        or (not small and cell.model not in _PUBLISHED_MODELS),
+        f"it is about evaluation.views={views}": bool(views) and not has_views,
     }
-    for reason, holds in reasons.items():
-        if holds:
-            return reason
-    wrong = np.stack([each[claim.metric] for each in errors])
-    found = paired_difference(np.zeros_like(wrong), wrong)
-    return replace(
-        heading(claim, cell, runs),
-        baseline=found.estimate,
-        changed=found.estimate,
-        difference=found.estimate,
-        low=found.low,
-        high=found.high,
-        components=found.components,
-        unfit=not_above_chance(runs[0].labels, claim.metric, {claim.baseline: wrong}),
-    )
+    return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _compare(finding: Finding, run: Run, sides: dict[str, NDArray[np.bool_]]) -> Finding:
-    """Of two sides (S, I), the unchanged one first, on the test images of a run."""
-    if finding.not_applicable:
-        return finding
-    baseline, changed = sides.values()
-    found = paired_difference(baseline, changed)
-    return replace(
-        finding,
-        baseline=float(baseline.mean()),
-        changed=float(changed.mean()),
-        difference=found.estimate,
-        low=found.low,
-        high=found.high,
-        p_value=found.p_value,
-        components=found.components,
-        unfit=not_above_chance(run.labels, finding.claim.metric, sides),
-    )
+def _unfit(pair: Pair, metric: Metric) -> tuple[str, ...]:
+    """Why the numbers of a pair allow no verdict."""
+    lost = pair.diverged and f"{pair.diverged}, and the others by themselves would mislead"
+    labels = _labels(pair.baseline.runs.values())
+    sides = {
+        cell.experiment: list(errors_by_fold(cell, metric).values())
+        for cell in (pair.baseline, pair.changed)
+    }
+    dead = not_above_chance(labels, metric, sides)
+    return (lost, *dead) if lost else dead
+
+
+def _labels(runs: Iterable[Run]) -> NDArray[np.int64]:
+    """Of the test images of all folds, each once."""
+    return np.concatenate([*{run.replicate.fold: run.labels for run in runs}.values()])
+
+
+def _test_images(runs: Iterable[Run]) -> int:
+    return sum({run.replicate.fold: len(run.index) for run in runs}.values())
+
+
+def _absent_folds(base: Cell, other: Cell) -> str:
+    """``folds 3, 4 of 5 are missing``; empty if none is, or there are no folds."""
+    folds = int(base.fields.get("data.folds") or 0)
+    there = {one.fold for one in base.runs} & {one.fold for one in other.runs}
+    absent = [str(fold) for fold in range(folds) if fold not in there]
+    return f"fold{'s' * (len(absent) > 1)} {', '.join(absent)} of {folds} missing" if absent else ""
+
+
+def _resampled(cell: Cell, differences: Sequence[float]) -> tuple[float, float] | None:
+    """Nadeau and Bengio's interval, from the shares of the images tested and trained on."""
+    folds = int(cell.fields.get("data.folds") or 0)
+    if len(differences) < 3 or not folds:
+        return None
+    tested = 1 / folds
+    trained = 1 - tested - float(cell.fields.get("data.val_fraction") or 0)
+    return corrected_resampled(differences, tested / trained)
 
 
 def not_above_chance(
-    labels: NDArray[np.int64], metric: Metric, sides: Mapping[str, NDArray[np.bool_]]
+    labels: NDArray[np.int64], metric: Metric, sides: Mapping[str, Sequence[NDArray[np.bool_]]]
 ) -> tuple[str, ...]:
     """A sentence that names the sides that did no better than chance; none if all did.
 
     Chance is one answer for every image. A side did if its mean error over seeds lies two standard
     errors of one seed's images below it: all seeds see the same images, more do not narrow it.
-    ``labels`` (I,) are of the test images, ``sides`` (S, I) whether each seed was wrong.
+    ``labels`` (I,) are of the test images, ``sides`` by fold (S, I) whether each seed was wrong.
     """
     chance = chance_error(labels, _NAMED[metric])
     most = clearly_below(chance, len(labels))
     named = [
-        f"{name} ({100 * wrong.mean():.1f} %)"
+        f"{name} ({100 * error:.1f} %)"
         for name, wrong in sides.items()
-        if wrong.mean() > most
+        if (error := float(np.mean([array.mean() for array in wrong]))) > most
     ]
     if not named:
         return ()

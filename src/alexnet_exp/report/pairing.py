@@ -75,23 +75,10 @@ class Cell:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two cells that differ in one factor, with the folds and seeds that both have."""
+    """Two cells that differ in one factor, on the same test images."""
 
     baseline: Cell
     changed: Cell
-    replicates: tuple[Replicate, ...]
-
-    @property
-    def one_sided(self) -> str:
-        """Names the seeds that only one side was run with; empty if there are none."""
-        sides = ((self.baseline, self.changed), (self.changed, self.baseline))
-        lone = (
-            (cell.experiment, set(cell.runs) - set(self.replicates) - other.diverged)
-            for cell, other in sides
-        )
-        return "; ".join(
-            f"seed {_listed(sorted(found))} only of {name}" for name, found in lone if found
-        )
 
     @property
     def diverged(self) -> str:
@@ -172,7 +159,7 @@ def match(
             differing = base.differing(cell)
             reason = _refusal(base, cell, differing - allowed)
             if reason is None and differing - free:
-                pairs.append(Pair(base, cell, tuple(sorted(base.runs.keys() & cell.runs.keys()))))
+                pairs.append(Pair(base, cell))
             elif reason is not None:
                 reasons.append(reason)
         if len(pairs) == before:
@@ -184,14 +171,14 @@ def match(
 
 def _refusal(base: Cell, cell: Cell, extra: set[str]) -> str | None:
     """Why two cells are no pair, naming one run of each."""
-    both = min(base.runs.keys() & cell.runs.keys(), default=None)
-    one = base.first if both is None else base.runs[both]
-    two = cell.first if both is None else cell.runs[both]
+    one, two = base.first, cell.first
+    if both := base.runs.keys() & cell.runs.keys():
+        one, two = base.runs[min(both)], cell.runs[min(both)]
     names = f"{two.path} against {one.path}"
     if extra:
         return f"{names}: also differ in {_values(base, cell, extra)}"
-    if both is None:
-        return f"{names}: no seed in common ({_listed(cell.runs)} against {_listed(base.runs)})"
+    if not {replicate.fold for replicate in base.runs} & {other.fold for other in cell.runs}:
+        return f"{names}: no fold in common"
     of_fold: dict[int, Run] = {}
     for (fold, _), run in (*base.runs.items(), *cell.runs.items()):
         one = of_fold.setdefault(fold, run)
@@ -209,7 +196,3 @@ def _values(base: Cell, cell: Cell, paths: set[str]) -> str:
     if len(paths) > _NAMED_FIELDS:
         shown.append(f"and {len(paths) - _NAMED_FIELDS} more fields")
     return ", ".join(shown)
-
-
-def _listed(replicates: Iterable[Replicate]) -> str:
-    return ", ".join(str(one.seed) for one in replicates)

@@ -1,92 +1,84 @@
-"""How many seeds or test images would settle a claim."""
+"""How many seeds would settle a claim, and how likely the ones at hand were to."""
 
-from dataclasses import astuple, dataclass
+from bisect import bisect_left
+from collections.abc import Callable
+from math import log
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-from alexnet_exp.report.statistics import Array, Components, unseen, variance_of_mean
+from alexnet_exp.report.statistics import POOLED_FROM, Components
 
-_SEEDS = np.arange(2, 1001, dtype=np.float64)
-_IMAGES = np.unique(np.geomspace(2, 10_000_000, 1600).round())
-
-
-@dataclass(frozen=True)
-class Needed:
-    """What would resolve an effect; None where no number of them would."""
-
-    seeds: int | None
-    """Fewest seeds on the same number of images."""
-
-    images: int | None
-    """Fewest images with the same number of seeds."""
+LEVEL = 0.05
+POWER = 0.8
+_MOST = 1000
 
 
-def needed(
+def power(
     components: Components,
     effect: float,
-    seeds: int,
-    images: int,
-    confidence: float = 0.95,
-    power: float = 0.8,
-) -> Needed:
-    """How many seeds, or images, would resolve an effect of this size.
+    seeds: float,
+    folds: int = 1,
+    networks: int = 1,
+    share: float = 1.0,
+) -> float:
+    """Probability that a difference of this size is found.
 
-    Resolved means that the interval of ``paired_difference`` leaves 0 out, with probability
-    ``power``. Its components are taken as known, although a few seeds know them only roughly.
-    ``effect`` is the true difference of error, a fraction of either sign.
+    The components are taken as known, although a few seeds know them only roughly.
 
-    Returns:
-        Up to 1,000 seeds (2 at least), and up to ten million images to within 1 %.
+    Args:
+        components: Of the difference.
+        effect: True difference, a fraction of either sign.
+        seeds: In each fold.
+        folds: How many.
+        networks: From how many the variance between seeds is known.
+        share: Of the level of 5 %.
     """
-    by_seeds = _power(components, effect, _SEEDS, images, confidence)
-    by_images = _power(components, effect, seeds, _IMAGES, confidence) if seeds > 1 else None
-    return Needed(
-        seeds=_fewest(_SEEDS, by_seeds >= power),
-        images=None if by_images is None else _fewest(_IMAGES, by_images >= power),
-    )
+    freedom = folds * seeds - (folds if seeds > 1 else 1)  # with one seed a fold: between folds
+    if freedom < 1:
+        return 0.0
+    error = max(components.variance(seeds, folds), 1e-18) ** 0.5
+    return _found(abs(effect) / error, freedom * (networks if freedom >= POOLED_FROM else 1), share)
 
 
-def _fewest(numbers: Array, reached: NDArray[np.bool_]) -> int | None:
-    return int(numbers[reached.argmax()]) if reached.any() else None
-
-
-def _power(
-    components: Components,
-    effect: float,
-    seeds: int | Array,
-    images: int | Array,
-    confidence: float,
-) -> Array:
-    """Probability that the interval leaves 0 out, for arrays of seeds or of images."""
-    if not any(astuple(components)):
-        seen = unseen(images, confidence) < abs(effect)
-        return np.asarray(seen + np.zeros(np.shape(seeds)), np.float64)
-    variance, freedom = variance_of_mean(components, seeds, images)
-    limit = stats.t.ppf((1 + confidence) / 2, freedom)
-    return np.asarray(stats.nct.sf(limit, freedom, abs(effect) / np.sqrt(variance)))
-
-
-def seeds_for_ratio(
-    deviation: float, ratio: float, confidence: float = 0.95, power: float = 0.8
+def seeds_needed(
+    components: Components, effect: float, folds: int = 1, networks: int = 1, share: float = 1.0
 ) -> int | None:
+    """Fewest seeds in each fold that find the effect with a power of 80 %; None beyond 1,000."""
+    return _fewest(lambda seeds: power(components, effect, seeds, folds, networks, share) >= POWER)
+
+
+def seeds_for_ratio(deviation: float, ratio: float, share: float = 1.0) -> int | None:
     """Fewest seeds whose interval of ``ratio_interval`` leaves 1 out; None beyond 1,000.
 
     ``deviation`` of the log ratio over seeds is taken as known, ``ratio`` is the true one.
     """
-    limit = stats.t.ppf((1 + confidence) / 2, _SEEDS - 1)
-    distance = abs(np.log(ratio)) * np.sqrt(_SEEDS) / deviation
-    return _fewest(_SEEDS, stats.nct.sf(limit, _SEEDS - 1, distance) >= power)
+    distance = abs(log(ratio)) / deviation
+    return _fewest(
+        lambda seeds: seeds > 1 and _found(distance * seeds**0.5, seeds - 1, share) >= POWER
+    )
 
 
-def seeds_for_width(
-    components: Components, half_width: float, images: int, confidence: float = 0.95
-) -> int | None:
-    """Fewest seeds on so many images whose interval is as narrow as that; None beyond 1,000.
+def seeds_for_width(components: Components, half_width: float, folds: int = 1) -> int | None:
+    """Fewest seeds whose interval of 95 % is as narrow as that; None beyond 1,000.
 
     ``half_width`` is half of the interval, a fraction above 0.
     """
-    variance, freedom = variance_of_mean(components, _SEEDS, images)
-    limit = stats.t.ppf((1 + confidence) / 2, freedom)
-    return _fewest(_SEEDS, limit * np.sqrt(variance) <= half_width)
+
+    def is_narrow(seeds: int) -> bool:
+        freedom = folds * seeds - 1
+        limit = float(stats.t.ppf(1 - LEVEL / 2, freedom)) if freedom else float("inf")
+        return limit * components.variance(seeds, folds) ** 0.5 <= half_width
+
+    return _fewest(is_narrow)
+
+
+def _found(distance: float, freedom: float, share: float) -> float:
+    """Probability that Student's t with a true distance from 0 leaves 0 out."""
+    limit = stats.t.ppf(1 - share * LEVEL / 2, freedom)
+    return float(stats.nct.sf(limit, freedom, distance))
+
+
+def _fewest(settles: Callable[[int], bool]) -> int | None:
+    """By bisection: what so many settle, more settle too."""
+    seeds = 1 + bisect_left(range(1, _MOST + 1), True, key=settles)
+    return seeds if seeds <= _MOST else None

@@ -65,12 +65,14 @@ class Identity:
         fields: All of the configuration that bears on the result, less experiment, fold and seed,
             by dotted path.
         nodes: Number of machines, which does not bear on it.
+        margin: ``sweep.margin``, which it recorded before it began.
     """
 
     experiment: str
     replicate: Replicate
     fields: dict[str, Any]
     nodes: int
+    margin: float | None
 
     @cached_property
     def configuration(self) -> str:
@@ -232,7 +234,8 @@ def _identity(folder: Path) -> Identity:
     fields.pop("config_hash", None)
     nodes = content.get("trainer", {}).get("num_nodes", 1)
     replicate = Replicate(int(fields.pop("data.fold", None) or 0), int(fields.pop("seed")))
-    return Identity(str(fields.pop("experiment")), replicate, fields, int(nodes))
+    margin = content.get("sweep", {}).get("margin")
+    return Identity(str(fields.pop("experiment")), replicate, fields, int(nodes), margin)
 
 
 def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:

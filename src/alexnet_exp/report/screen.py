@@ -12,7 +12,7 @@ from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.wording import claim_name
 
-STYLES = {Verdict.reproduced: "green", Verdict.contradicted: "red", Verdict.not_resolved: "yellow"}
+STYLES = {Verdict.helps: "green", Verdict.hurts: "red", Verdict.not_resolved: "yellow"}
 WIDE = 130
 """Columns of a screen from which on the notes stand in the table."""
 
@@ -76,7 +76,7 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
         table.add_row(*map(Text, cells), Text(wording.verdict(finding), style=style), *why)
     console.print(table)
     if not wide:
-        open_ones = [f for f in findings if f.size or f.verdict is not Verdict.reproduced]
+        open_ones = [f for f in findings if f.verdict is not Verdict.helps]
         _show_list("why", [f"{claim_name(f.claim)}: {f.note}" for f in open_ones])
 
 

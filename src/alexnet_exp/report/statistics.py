@@ -1,60 +1,78 @@
-"""How sure a measured difference is: intervals and tests over seeds and test images."""
+"""How sure a measured difference is: intervals and tests over seeds, test images and folds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import optimize, special, stats
+from scipy import stats
 
 Array = NDArray[np.float64]
 
-_BLOCK = 1 << 21  # patterns of images held at a time
+Errors = Mapping[int, NDArray[Any]]
+"""By fold (S seeds, I images): whether a network was wrong. Each fold has images of its own."""
+
 _OF_WHOLE_NUMBERS = 1 / 12  # variance of rounding
+POOLED_FROM = 2  # degrees of freedom of each network, for a variance in common
+_TRUSTED_FROM = 4  # from here on one that is hardly larger counts as the common one
 
 
 @dataclass(frozen=True)
 class Components:
-    """Variances of one cell (seed, image) of the difference, each 0 or more.
+    """Where the variance of a difference comes from; fractions squared, each 0 or more."""
 
-    Fractions squared; their sum is the variance of the difference on one image of one seed.
-    """
-
-    seed: float
-    """Between seeds, of the error over all images."""
+    run: float
+    """Of one run on each side, over seeds."""
 
     image: float
-    """Between images, of the error over all seeds."""
+    """Of one fold's test images."""
 
-    residual: float
-    """What is left: seeds differ in which images they get wrong."""
+    fold: float = 0.0
+    """Of one fold's training set; 0 without folds."""
+
+    def variance(self, seeds: float, folds: int) -> float:
+        """Of the difference over so many folds, with so many seeds in each."""
+        return self.run / (folds * seeds) + (self.image + self.fold) / folds
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Paired difference of error, changed - baseline, as fractions.
+    """Difference of error, changed - baseline, as fractions.
 
-    All but ``estimate`` is None with one seed or one image.
+    All but ``estimate`` is None where nothing tells how sure it is: one run, or one image.
     """
 
     estimate: float
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-    """Two-sided, for no difference; below 1 - confidence where the interval leaves 0 out."""
-
     standard_error: float | None = None
-    degrees_of_freedom: float | None = None
+    freedom: float | None = None
+    """Degrees of freedom of Student's t."""
+
     components: Components | None = None
+
+    @property
+    def p_value(self) -> float | None:
+        """Two-sided, for no difference."""
+        if self.standard_error is None or self.freedom is None:
+            return None
+        if self.standard_error == 0:
+            return 1.0 if self.estimate == 0 else 0.0
+        return float(2 * stats.t.sf(abs(self.estimate) / self.standard_error, self.freedom))
+
+    def half_width(self, confidence: float = 0.95) -> float | None:
+        """Half of the interval."""
+        if self.standard_error is None or self.freedom is None:
+            return None
+        return float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.standard_error
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Mean over seeds; the rest is None with one seed."""
+    """Mean over runs; the rest is None with one."""
 
     mean: float
     deviation: float | None = None
-    """Sample standard deviation over seeds."""
+    """Sample standard deviation over runs."""
 
     low: float | None = None
     high: float | None = None
@@ -74,186 +92,313 @@ class Ratio:
     """Standard deviation of the log ratio over seeds, with that of rounding."""
 
 
-def paired_difference(
-    baseline: NDArray[np.bool_],
-    changed: NDArray[np.bool_],
-    confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
-) -> Difference:
-    """Difference of error between two networks, paired by seed and by test image.
+@dataclass(frozen=True)
+class _Spread:
+    """Variance over seeds of one network's error on a fold's images, and how well it is known."""
 
-    Seeds and images are samples of two populations and are crossed: each seed sees each image. The
-    interval is for the difference of error over both populations.
+    variance: float
+    freedom: float
 
-    Standard error: two-way random effects, (MS_seed + MS_image - MS_residual) / (S I), where a
-    mean square of seeds or images below that of the residual is raised to it. Degrees of
-    freedom: 1 / df is the sum of 1 / (S - 1) and 1 / (I - 1), each weighted by the share of its
-    mean square in the variance (compare Cochran 1964). Satterthwaite's formula squares the
-    shares: with three seeds that vary much it errs in 7 % at a level of 5 %, and in 1.5 to 2 % at
-    the 0.36 % that Holm's correction asks of 14 claims.
 
-    Interval: in each of ``resamples`` bootstrap replicates seeds and images are drawn anew, with
-    replacement. The replicates' deviations from the estimate are scaled to the standard error,
-    and divided by sqrt(chi2 / df), for t's tails; the chi2 is integrated over rather than drawn.
-    The interval is symmetric, and its p-value is from the same distribution.
+@dataclass(frozen=True)
+class _Contrast:
+    """A weighted sum of networks, before it is known how much folds differ."""
 
-    Why scaled: the plain bootstrap over seeds and images counts the residual three times (Owen
-    2007), and the seeds' variance (S - 1) / S times without t's tails. Simulated runs, 150 to
-    2,000 images, 1,000 comparisons a setting; range of coverage at 95 % over nine settings:
+    estimate: float
+    runs: tuple[_Spread, ...]
+    """Parts of the variance of ``estimate`` that seeds make."""
+    images: _Spread
+    by_fold: Array
+    """(F,) its value in each fold."""
+    expected: float
+    """Variance between folds that seeds and images make."""
+    seeds: float
+    """Of a network in a fold, on average."""
+    test_images: int
 
-    ===== ============ ===============
-    seeds this         plain bootstrap
-    ===== ============ ===============
-    2     0.978-1.000  0.717-0.988
-    3     0.942-0.999  0.801-0.992
-    5     0.950-0.985  0.881-0.992
-    10    0.951-0.965  0.926-0.985
-    ===== ============ ===============
 
-    Two seeds tell so little of their own variance that the intervals are three to four times as
-    wide as if it were known; three seeds 1.4 to 1.8 times, five 1.1 to 1.4, ten hardly.
+def paired(values: Errors) -> Difference:
+    """Mean of what each seed gives for each test image, such as ten views less one.
+
+    Seeds and images are samples of two populations and are crossed within a fold. The variance is
+    that over seeds of their means, no less than the residual's, and the component of the images
+    (two-way random effects); with folds, what they differ beyond the two. With one seed a fold it
+    is the variance between folds. Degrees of freedom: 1 / df is the sum over the parts of their
+    share of the variance over their own df (compare Cochran 1964); Satterthwaite's formula squares
+    the shares, and with three seeds that vary much it errs in 7 % at a level of 5 %.
 
     Args:
-        baseline: (S seeds, I images), whether the unchanged network was wrong.
-        changed: The same of the changed network, in the same order.
-        confidence: Of the interval.
-        resamples: Bootstrap replicates.
-        seed: Of the bootstrap; the same seed gives the same result.
+        values: By fold (S seeds, I images).
 
     Raises:
-        ValueError: the arrays are not of one shape (S, I), or are empty.
+        ValueError: There are none.
     """
-    if baseline.ndim != 2 or baseline.shape != changed.shape or not baseline.size:
-        raise ValueError(f"two arrays (seeds, images) wanted, not {baseline.shape} {changed.shape}")
-    difference = changed.astype(np.int8) - baseline.astype(np.int8)
-    seeds, images = difference.shape
-    estimate = float(difference.mean())
-    if min(seeds, images) == 1:
+    if not values or not all(array.size for array in values.values()):
+        raise ValueError("arrays (seeds, images) wanted, none of them empty")
+    found = _contrasts([values], np.ones((1, 1)), _spreads([values]))
+    return found[0]
+
+
+def against_baseline(baseline: Errors, others: Sequence[Errors]) -> list[Difference]:
+    """Difference of error of each network to the baseline, on the folds that both have.
+
+    Image by image the two are paired, seed by seed they are not: the baseline may have more. The
+    interval is for new seeds and new test images, and for training sets that differ as those of
+    these folds do. The variance has three parts, with degrees of freedom as in :func:`paired`:
+
+    - Between seeds: of each network within its folds, no less than the residual's. The mean over
+      all networks counts where it is larger than a network's own, with the degrees of freedom of
+      all. Where its own is more than twice as large, it has its own degrees of freedom, so that a
+      network that varies more than the others is not taken for one of them; with two or three
+      degrees of freedom each that goes for every one that is larger; with one nothing is pooled.
+    - Of the images, from the difference itself.
+    - Between folds, what is beyond the other two, the mean over the networks.
+
+    With one seed in each fold the variance between folds, less what a fold means to all networks,
+    stands for all three. ``tests/measure_error_rates.py`` holds the simulations behind these rules.
+
+    Args:
+        baseline: By fold (S seeds, I images).
+        others: The same of the changed networks, on the same images.
+    """
+    cells = [baseline, *others]
+    weights = np.eye(len(cells))[1:] - np.eye(len(cells))[0]
+    return _contrasts(cells, weights, _pooled(_spreads(cells)))
+
+
+def effects(cells: Sequence[Errors], signs: Array) -> list[Difference]:
+    """Main effects and interactions of a two-level design: error with a change less that without.
+
+    A contrast takes all networks with equal weights, so that each network's own variance, as far
+    as it is known, adds up to one that is known well: nothing is pooled. With one seed in each
+    fold the variance between folds stands for all, as in :func:`against_baseline`.
+
+    Args:
+        cells: Of each network, by fold (S seeds, I images).
+        signs: (cells, contrasts), 1 where the change is on and -1 where it is not, balanced.
+    """
+    return _contrasts(cells, 2 / len(cells) * signs.T, _spreads(cells), together=True)
+
+
+def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[float, float]:
+    """Interval of 95 % for new training sets, too (Nadeau and Bengio 2003).
+
+    The training sets of two folds overlap, so that folds agree more than independent ones would:
+    the variance of their mean is taken as 1/F + ``ratio`` of that between them.
+
+    Args:
+        differences: Of each of F folds.
+        ratio: Images tested on over those trained on.
+    """
+    mean, folds = float(np.mean(differences)), len(differences)
+    error = ((1 / folds + ratio) * float(np.var(differences, ddof=1))) ** 0.5
+    half = _quantile(folds) * error
+    return mean - half, mean + half
+
+
+def _contrasts(
+    cells: Sequence[Errors],
+    weights: Array,
+    spreads: Sequence[_Spread | None],
+    together: bool = False,
+) -> list[Difference]:
+    """Of each row of ``weights`` (contrasts, cells); ``together``: its runs are one part."""
+    single = all(len(array) == 1 for cell in cells for array in cell.values())
+    made = [_contrast(cells, row, spreads, single) for row in weights]
+    excesses = [
+        one.by_fold.var(ddof=1) - one.expected
+        for one in made
+        if isinstance(one, _Contrast) and len(one.by_fold) > 1 and not single
+    ]
+    fold = max(0.0, float(np.mean(excesses))) if excesses else 0.0
+    return [_difference(one, fold, together) if isinstance(one, _Contrast) else one for one in made]
+
+
+def _contrast(
+    cells: Sequence[Errors],
+    weights: Array,
+    spreads: Sequence[_Spread | None],
+    single: bool,
+) -> _Contrast | Difference:
+    """Of the networks with a weight; without a variance where nothing tells it."""
+    chosen = [(cells[int(i)], float(weights[i]), spreads[int(i)]) for i in np.flatnonzero(weights)]
+    folds = sorted(set.intersection(*(set(cell) for cell, _, _ in chosen)))
+    counts = np.array([chosen[0][0][fold].shape[1] for fold in folds])
+    shares = counts / counts.sum()
+    by_image = [sum(w * cell[fold].mean(0) for cell, w, _ in chosen) for fold in folds]
+    by_fold = np.array([np.mean(values) for values in by_image])
+    estimate = float(shares @ by_fold)
+    if any(spread is None for _, _, spread in chosen):
+        if len(folds) == 1:
+            return Difference(estimate)
+        of_folds = float(by_fold.var(ddof=1))  # a side with one seed has no variance of its own
+        parts = Components(0.0, of_folds)
+        return Difference(estimate, (of_folds / len(folds)) ** 0.5, len(folds) - 1.0, parts)
+    if counts.max() == 1:
         return Difference(estimate)
-    if difference.min() == difference.max():
-        return _constant_difference(estimate, images, confidence)
-
-    # An image counts by its pattern over seeds alone: few patterns stand for many images.
-    patterns, counts = np.unique(difference, axis=1, return_counts=True)
-    components = _components(patterns, counts)
-    variance, freedom = variance_of_mean(components, seeds, images)
-    deviations = _bootstrap_deviations(patterns, counts, resamples, np.random.default_rng(seed))
-    deviations *= np.sqrt(variance) / deviations.std()
-
-    def beyond(distance: float) -> float:
-        """P(|deviation| / sqrt(chi2 / df) > distance)."""
-        chi2 = freedom * (deviations / distance) ** 2
-        return float(special.gammainc(freedom / 2, chi2 / 2).mean())
-
-    half_width = _root(beyond, 1 - confidence, float(np.sqrt(variance)))
-    return Difference(
-        estimate=estimate,
-        low=max(-1.0, estimate - half_width),
-        high=min(1.0, estimate + half_width),
-        p_value=beyond(abs(estimate)) if estimate else 1.0,
-        standard_error=float(np.sqrt(variance)),
-        degrees_of_freedom=float(freedom),
-        components=components,
+    runs, expected = [], 0.0
+    for cell, w, spread in chosen:
+        assert spread is not None
+        each = w**2 * spread.variance / np.array([len(cell[fold]) for fold in folds])
+        runs.append(_Spread(float(shares**2 @ each), spread.freedom))
+        expected += float(each.mean())
+    images = np.zeros(len(folds))
+    for place, fold in enumerate(folds if not single else ()):
+        residual = sum(w**2 * _residual(cell[fold]) / len(cell[fold]) for cell, w, _ in chosen)
+        images[place] = max(0.0, np.var(by_image[place], ddof=1) - residual) / counts[place]
+    return _Contrast(
+        estimate,
+        tuple(runs),
+        _Spread(float(shares**2 @ images), float((counts - 1).sum())),
+        by_fold,
+        expected + float(images.mean()),
+        float(np.mean([len(cell[fold]) for cell, _, _ in chosen for fold in folds])),
+        int(counts.sum()),
     )
 
 
-def _constant_difference(estimate: float, images: int, confidence: float) -> Difference:
+def _difference(made: _Contrast, fold: float, together: bool) -> Difference:
+    folds = len(made.by_fold)
+    parts = list(made.runs)
+    if together:  # Satterthwaite, since they are many
+        squares = sum(part.variance**2 / part.freedom for part in parts)
+        run = sum(part.variance for part in parts)
+        parts = [_Spread(run, run**2 / squares if squares else parts[0].freedom)]
+    run = sum(part.variance for part in parts)
+    parts += [made.images, _Spread(fold / folds, max(1.0, folds - 1))]
+    variance = sum(part.variance for part in parts)
+    if variance == 0:
+        return _constant(made.estimate, made.test_images)
+    return Difference(
+        made.estimate,
+        float(variance**0.5),
+        float(variance / sum(part.variance / part.freedom for part in parts)),
+        Components(run * folds * made.seeds, made.images.variance * folds, fold),
+    )
+
+
+def _constant(estimate: float, images: int) -> Difference:
     """All images alike on all seeds: none of I images departs from that, so at most a share of
-    1 - (1 - confidence)^(1/I) does (about 3 / I at 95 %)."""
-    most = float(unseen(images, confidence))
-    return Difference(
-        estimate=estimate,
-        low=max(-1.0, estimate - most),
-        high=min(1.0, estimate + most),
-        p_value=1.0 if estimate == 0 else min(1.0, 2 * 0.5**images),  # sign test
-        standard_error=0.0,
-        degrees_of_freedom=float(images - 1),
-        components=Components(0.0, 0.0, 0.0),
-    )
+    1 - .05^(1/I) does at 95 % (about 3 / I)."""
+    freedom = float(max(1, images - 1))
+    most = 1 - 0.05 ** (1 / images)
+    return Difference(estimate, most / float(stats.t.ppf(0.975, freedom)), freedom)
 
 
-def unseen(images: int | Array, confidence: float) -> Array:
-    """Largest share of images that may well show up in none of so many."""
-    return np.asarray(1 - (1 - confidence) ** (1 / images))
+def _spreads(cells: Sequence[Errors]) -> list[_Spread | None]:
+    """Of each network; from between the folds where none has a second seed."""
+    if all(len(array) == 1 for cell in cells for array in cell.values()):
+        return _between_folds(cells)
+    return [_between_seeds(cell) for cell in cells]
 
 
-def _components(patterns: NDArray[np.int8], counts: NDArray[np.int64]) -> Components:
-    """Variance components by analysis of variance; those below zero are zero."""
-    seeds, images = len(patterns), int(counts.sum())
-    total = (patterns.astype(np.float64) ** 2 @ counts).sum()
-    by_seed = patterns @ counts / images
-    by_image = patterns.mean(axis=0)
-    mean = by_seed.mean()
-    squares_seed = images * ((by_seed - mean) ** 2).sum()
-    squares_image = seeds * ((by_image - mean) ** 2 @ counts)
-    squares_residual = total - seeds * images * mean**2 - squares_seed - squares_image
-    residual = max(0.0, squares_residual / ((seeds - 1) * (images - 1)))
-    return Components(
-        seed=float(max(0.0, squares_seed / (seeds - 1) - residual) / images),
-        image=float(max(0.0, squares_image / (images - 1) - residual) / seeds),
-        residual=float(residual),
-    )
+def _between_seeds(cell: Errors) -> _Spread | None:
+    """Variance of a run's error within its folds; not below that which its images alone make."""
+    freedom = sum(len(array) - 1 for array in cell.values())
+    if not freedom:
+        return None
+    squares = sum(float(((m := a.mean(1)) - m.mean()) @ (m - m.mean())) for a in cell.values())
+    least = np.mean([_residual(array) / array.shape[1] for array in cell.values()])
+    return _Spread(max(squares / freedom, float(least)), freedom)
 
 
-def variance_of_mean(
-    components: Components, seeds: int | Array, images: int | Array
-) -> tuple[Array, Array]:
-    """Variance of the mean difference over so many seeds and images; degrees of freedom."""
-    mean_square_seed = np.asarray(components.residual + images * components.seed)
-    mean_square_image = np.asarray(components.residual + seeds * components.image)
-    mean_square = mean_square_seed + mean_square_image - components.residual
-    freedom = mean_square / (mean_square_seed / (seeds - 1) + mean_square_image / (images - 1))
-    return mean_square / (seeds * images), freedom
+def _between_folds(cells: Sequence[Errors]) -> list[_Spread | None]:
+    """The same from one seed a fold, less what each fold means to all networks that have it."""
+    folds = sorted(set.intersection(*(set(cell) for cell in cells)))
+    if len(folds) < 2:
+        return [None] * len(cells)
+    errors = np.array([[cell[fold].mean() for fold in folds] for cell in cells])
+    if len(cells) > 1:
+        errors = (errors - errors.mean(0)) * (len(cells) / (len(cells) - 1)) ** 0.5
+    return [_Spread(float(row.var(ddof=1)), len(folds) - 1) for row in errors]
 
 
-def _bootstrap_deviations(
-    patterns: NDArray[np.int8],
-    counts: NDArray[np.int64],
-    resamples: int,
-    generator: np.random.Generator,
-) -> Array:
-    """(resamples,) means over resampled seeds and images, less the mean."""
-    seeds, images = len(patterns), int(counts.sum())
-    drawn = generator.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    drawn, which = np.unique(drawn, axis=0, return_inverse=True)
-    # With its seeds drawn, a replicate's images differ in their sum over seeds alone, a whole
-    # number from -S to S: drawing images is drawing how many there are of each sum.
-    sums = np.arange(-seeds, seeds + 1)
-    images_of = np.empty((len(drawn), len(sums)))
-    block = max(1, _BLOCK // len(counts))
-    for start in range(0, len(drawn), block):
-        part = drawn[start : start + block].astype(np.float64) @ patterns
-        cells = (part + seeds).astype(np.int64) + len(sums) * np.arange(len(part))[:, None]
-        weights = np.broadcast_to(counts, cells.shape).ravel()
-        found = np.bincount(cells.ravel(), weights, len(part) * len(sums))
-        images_of[start : start + block] = found.reshape(len(part), len(sums))
-    drawn_images = generator.multinomial(images, images_of[which.ravel()] / images)
-    means = drawn_images @ sums / (seeds * images)
-    return np.asarray(means - (patterns @ counts).sum() / (seeds * images))
+def _residual(array: NDArray[Any]) -> float:
+    """Mean square of what seeds and images do not explain; 0 with one seed."""
+    if len(array) == 1 or array.shape[1] == 1:
+        return 0.0
+    rest = array - array.mean(1, keepdims=True) - array.mean(0) + array.mean()
+    return float((rest**2).sum() / ((array.shape[0] - 1) * (array.shape[1] - 1)))
 
 
-def _root(falling: Callable[[float], float], value: float, start: float) -> float:
-    """Where a function that falls from above ``value`` to 0 crosses it."""
-    low = high = start
-    while falling(high) > value:
-        high *= 2
-    while falling(low) < value:
-        low /= 2
-    return float(optimize.brentq(lambda x: falling(x) - value, low, high, rtol=1e-6))
+def _pooled(spreads: Sequence[_Spread | None]) -> list[_Spread | None]:
+    """As :func:`against_baseline` says."""
+    known = [spread for spread in spreads if spread is not None]
+    common = [spread for spread in known if spread.freedom >= POOLED_FROM]
+    if len(common) < 2:
+        return list(spreads)
+    freedom = sum(spread.freedom for spread in common)
+    pool = sum(spread.variance * spread.freedom for spread in common) / freedom
+    found: list[_Spread | None] = []
+    for spread in spreads:
+        if spread is None or spread.freedom < POOLED_FROM:
+            found.append(spread)
+            continue
+        limit = 2 * pool if spread.freedom >= _TRUSTED_FROM else pool
+        own = spread.variance > limit
+        found.append(_Spread(max(spread.variance, pool), spread.freedom if own else freedom))
+    return found
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values adjusted for their number (Holm 1979), in the order given, at most 1.
+def gatekeeping(
+    p_values: Sequence[float], parents: Sequence[int | None], level: float = 0.05
+) -> tuple[list[float], list[float]]:
+    """Adjusted p-values of claims, and the share of the level that is left for each.
 
-    Calling those below a level significant errs on any of them with at most that probability,
+    A graph of Bretz, Maurer, Brannath and Posch (2009): claims without a parent share the level
+    equally; one that is rejected hands its share to its child where it has one (a top-5 error to
+    its top-1 error), else to the others without a parent, as in Holm's method; a child hands it on
+    to these. Rejecting those below ``level`` errs on any of them with at most that probability,
     however they depend on each other.
+
+    Args:
+        p_values: Of each claim.
+        parents: Index of the claim that has to be rejected first; None where there is none.
+
+    Returns:
+        Adjusted p-values, at most 1; and shares of the level, that with which a claim was rejected
+        or that which is left when no other can be.
     """
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.maximum.accumulate(np.asarray(p_values)[order] * factors)
-    return [float(p) for p in np.minimum(adjusted, 1)]
+    count = len(p_values)
+    first = [i for i in range(count) if parents[i] is None]
+    weight = np.array([1 / len(first) if parent is None else 0.0 for parent in parents])
+    passed = np.zeros((count, count))
+    for i in range(count):
+        children = [j for j in range(count) if parents[j] == i]
+        heirs = children or [j for j in first if j != (i if parents[i] is None else parents[i])]
+        passed[i, heirs] = 1 / len(heirs) if heirs else 0.0
+    adjusted, shares = np.ones(count), weight.copy()
+    waiting, least, stopped = set(range(count)), 0.0, False
+    while waiting:
+        ratios = {i: p_values[i] / weight[i] for i in waiting if weight[i] > 0}
+        if not ratios:
+            break
+        chosen = min(ratios, key=lambda i: (ratios[i], i))
+        least = max(least, min(1.0, ratios[chosen]))
+        adjusted[chosen] = least
+        stopped = stopped or least >= level
+        waiting.discard(chosen)
+        if not stopped:
+            shares[chosen] = weight[chosen]
+        weight, passed = _handed_on(weight, passed, chosen, waiting)
+        if not stopped:
+            for i in waiting:
+                shares[i] = weight[i]
+    return [float(p) for p in adjusted], [float(share) for share in shares]
+
+
+def _handed_on(weight: Array, passed: Array, chosen: int, waiting: set[int]) -> tuple[Array, Array]:
+    """Weights and edges of the graph without a rejected claim."""
+    others = sorted(waiting)
+    new_weight, new_passed = np.zeros_like(weight), np.zeros_like(passed)
+    for i in others:
+        new_weight[i] = weight[i] + weight[chosen] * passed[chosen, i]
+        back = passed[i, chosen] * passed[chosen, i]
+        for j in others:
+            if i != j and back < 1:
+                through = passed[i, chosen] * passed[chosen, j]
+                new_passed[i, j] = (passed[i, j] + through) / (1 - back)
+    return new_weight, new_passed
 
 
 def mean_interval(values: Sequence[float]) -> Mean:

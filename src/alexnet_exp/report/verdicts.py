@@ -2,28 +2,55 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import exp
 
-from alexnet_exp.report.claims import Kind
+from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.commands import ENOUGH_SEEDS
-from alexnet_exp.report.findings import Finding, Size, Verdict
-from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
-from alexnet_exp.report.statistics import Components, holm
+from alexnet_exp.report.findings import Comparison, Finding, Verdict
+from alexnet_exp.report.power import (
+    LEVEL,
+    POWER,
+    power,
+    seeds_for_ratio,
+    seeds_for_width,
+    seeds_needed,
+)
+from alexnet_exp.report.statistics import gatekeeping
 
-LEVEL = 0.05
-POWER = 0.8
 BAND = 0.01
 """How far from the published error rate a network may lie to reproduce it, fraction."""
 
 
 def judge(findings: Sequence[Finding]) -> list[Finding]:
-    """A verdict for each that was run, after correction for their number (Holm)."""
-    tested = [finding.p_value if finding.claim.judged else None for finding in findings]
-    p_values = [p_value for p_value in tested if p_value is not None]
-    corrected = iter(holm(p_values))
-    return [
-        _judge(replace(finding, p_holm=None if p_value is None else next(corrected)), len(p_values))
-        for finding, p_value in zip(findings, tested, strict=True)
-    ]
+    """A verdict for each that was run, after correction for all that are tested.
+
+    A claim about top-5 error is tested where the one about top-1 error of the same change was
+    resolved, with its share of the level: the others lose nothing by it.
+    """
+    tested = [i for i, one in enumerate(findings) if one.p_value is not None and not one.unfit]
+    top1 = {_change(findings[i]): place for place, i in enumerate(tested) if _is_first(findings[i])}
+    parents = [None if _is_first(findings[i]) else top1.get(_change(findings[i])) for i in tested]
+    p_values = [findings[i].p_value or 0.0 for i in tested]
+    corrected = dict(
+        zip(tested, zip(*gatekeeping(p_values, parents, LEVEL), strict=True), strict=True)
+    )
+    judged = []
+    for i, finding in enumerate(findings):
+        if i in corrected:
+            p_adjusted, share = corrected[i]
+            finding = replace(finding, p_adjusted=p_adjusted, share=share)
+        judged.append(_judge(finding, len(tested)))
+    return judged
+
+
+def _is_first(finding: Finding) -> bool:
+    return finding.claim.metric is not Metric.top5
+
+
+def _change(finding: Finding) -> tuple[str, ...]:
+    """What the claims about top-1 and about top-5 error of one change have in common."""
+    claim = finding.claim
+    return claim.kind, claim.baseline, claim.changed, finding.data, finding.context
 
 
 def _judge(finding: Finding, tests: int) -> Finding:
@@ -33,88 +60,152 @@ def _judge(finding: Finding, tests: int) -> Finding:
         note = "not applicable: with five classes or fewer the five best hold every class"
         return replace(finding, verdict=Verdict.not_resolved, note=note)
     if finding.unfit:
-        verdict, size, notes = Verdict.not_resolved, None, [*finding.unfit]
-    else:
-        verdict = _verdict(finding)
-        size = _size(finding, verdict)
-        notes = [*_why(finding, verdict, tests), *_place(finding), *_besides(finding)]
-    notes += [*finding.remarks, *_other_data(finding)]
-    return replace(finding, verdict=verdict, size=size, note="; ".join(notes))
+        return replace(
+            finding,
+            verdict=Verdict.not_resolved,
+            note="; ".join([*finding.unfit, *finding.remarks]),
+        )
+    finding = replace(finding, verdict=_verdict(finding))
+    finding = replace(finding, comparison=tuple(_comparison(finding)))
+    notes = [*_why(finding, tests), *_place(finding), *_besides(finding), *finding.remarks]
+    return replace(finding, note="; ".join([*notes, *_other_data(finding)]))
 
 
 def _verdict(finding: Finding) -> Verdict:
-    claim, low, high = finding.claim, finding.low, finding.high
-    if not claim.judged:
-        return Verdict.not_judged
-    if low is None or high is None or finding.difference is None:
+    if finding.claim.kind is Kind.level:
+        return _verdict_on_level(finding)
+    if finding.p_adjusted is None or finding.difference is None:
         return Verdict.not_resolved
-    if claim.kind is Kind.level:
-        # By the band around the published figure, so that a wide interval settles nothing.
-        assert claim.figure is not None
-        bottom, top = claim.figure - BAND, claim.figure + BAND
-        if bottom <= low and high <= top:
-            return Verdict.reproduced
-        return Verdict.contradicted if high < bottom or top < low else Verdict.not_resolved
-    if finding.p_holm is None or finding.p_holm >= LEVEL:
+    if finding.p_adjusted < LEVEL:
+        worse = finding.difference > (1 if finding.claim.kind.is_ratio else 0)
+        return Verdict.helps if worse else Verdict.hurts
+    ends, size = corrected_interval(finding), finding.size
+    if ends is not None and size is not None and -size < ends[0] and ends[1] < size:
+        return Verdict.no_effect
+    return Verdict.not_resolved
+
+
+def _verdict_on_level(finding: Finding) -> Verdict:
+    """By the band around the published figure, so that a wide interval settles nothing."""
+    low, high, figure = finding.low, finding.high, finding.claim.figure
+    assert figure is not None
+    if low is None or high is None:
         return Verdict.not_resolved
-    worse = finding.difference > (1 if claim.kind.is_ratio else 0)
-    return Verdict.reproduced if worse == (claim.sign > 0) else Verdict.contradicted
+    if figure - BAND <= low and high <= figure + BAND:
+        return Verdict.reproduced
+    away = high < figure - BAND or figure + BAND < low
+    return Verdict.contradicted if away else Verdict.not_resolved
 
 
-def _size(finding: Finding, verdict: Verdict) -> Size | None:
-    """How the measured size compares where the interval leaves out the published one."""
-    claim = finding.claim
-    published = claim.figure if claim.figure is not None else claim.rough
-    sizeless = verdict in (Verdict.contradicted, Verdict.not_judged) or published is None
-    if claim.kind is Kind.level or sizeless or finding.low is None or finding.high is None:
+def corrected_interval(finding: Finding) -> tuple[float, float] | None:
+    """At the level that the other claims leave; of a ratio its logarithm. None: not tested."""
+    if not finding.share:
         return None
-    assert published is not None
-    side = _side(published, finding.low, finding.high)
-    if side == "inside":
-        return None
-    if (side == "above") == (claim.sign > 0):
-        return Size.smaller
-    return None if claim.at_least else Size.larger
+    return finding.interval(1 - LEVEL * finding.share)
 
 
-def _why(finding: Finding, verdict: Verdict, tests: int) -> list[str]:
+def _comparison(finding: Finding) -> list[Comparison]:
+    """Of sign and of size with the published figure, where it is about this change alone."""
+    claim, ends = finding.claim, corrected_interval(finding)
+    if claim.kind is Kind.level or not claim.judged or ends is None:
+        return []
+    found = []
+    if finding.verdict in (Verdict.helps, Verdict.hurts):
+        same = (finding.verdict is Verdict.helps) == (claim.sign > 0)
+        if finding.alike:
+            found.append(Comparison.reproduced if same else Comparison.contradicted)
+        else:
+            found.append(Comparison.same_sign if same else Comparison.opposite_sign)
+        if not same:
+            return found
+    size = finding.published_size
+    if size is None:
+        return found
+    low, high = ends if claim.sign > 0 else (-ends[1], -ends[0])
+    if high < size:
+        found.append(Comparison.smaller)
+    elif low > size and not claim.at_least:
+        found.append(Comparison.larger)
+    return found
+
+
+def _why(finding: Finding, tests: int) -> list[str]:
     if finding.difference is None:
         return []  # a remark says so
     if finding.low is None:
         if len(finding.replicates) == 1:
             return [f"one seed: no interval; run at least {ENOUGH_SEEDS} seeds"]
         return ["one test image: no interval"]
-    if verdict is not Verdict.not_resolved:
+    if finding.verdict is Verdict.no_effect:
+        assert finding.size is not None
+        return [f"the corrected interval lies within {_size(finding)} of none"]
+    if finding.verdict is not Verdict.not_resolved:
         return []
+    if not finding.share:
+        return ["tested only where the top-1 error is resolved: the interval stands by itself"]
     notes = []
     if finding.p_value is not None and finding.p_value < LEVEL:
         notes.append(
             f"by itself the difference has p = {finding.p_value:.2g}, corrected for {tests}"
-            f" comparisons {finding.p_holm:.2g}"
+            f" comparisons {finding.p_adjusted:.2g}"
         )
-    return [*notes, _what_resolves(finding, tests)]
+    return [*notes, what_resolves(finding)]
 
 
-def _what_resolves(finding: Finding, tests: int) -> str:
-    if finding.claim.kind is Kind.level:
-        assert finding.components is not None
-        text = _level_resolves(finding.components, finding)
-    elif finding.claim.kind.is_ratio:
-        assert finding.log_deviation is not None
-        text = _ratio_resolves(finding.log_deviation, finding, tests)
-    else:
-        assert finding.components is not None
-        text = _difference_resolves(finding.components, finding, tests)
-    return f"{text}, a rough guess from two seeds" if len(finding.replicates) == 2 else text
+def what_resolves(finding: Finding) -> str:
+    """How many seeds would tell the published size, else the margin or the observed one."""
+    claim = finding.claim
+    if claim.kind is Kind.level:
+        return _level_resolves(finding)
+    needed, what = needed_seeds(finding)
+    if needed is None:
+        return f"more seeds alone would not resolve {what}" if what else "no difference was seen"
+    each = f" in each of {finding.folds} folds" if finding.folds > 1 else ""
+    now = len(finding.replicates) // max(1, finding.folds)
+    if needed <= now:
+        return f"these seeds would show {what} in {POWER:.0%} of cases or more"
+    guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""
+    left = power_now(finding)
+    known = "" if left is None else f"; these find it in {100 * left:.0f} %"
+    return f"about {_rounded(needed)} seeds{each} would resolve {what} (power {POWER:.0%}){guess}{known}"
 
 
-def _level_resolves(components: Components, finding: Finding) -> str:
+def needed_seeds(finding: Finding) -> tuple[int | None, str]:
+    """Fewest seeds in each fold that resolve a claim, and what they would resolve."""
+    claim, size = finding.claim, finding.size
+    which = "published" if finding.published_size else "margin of" if size else "observed"
+    if claim.kind.is_ratio:
+        ratio = finding.difference if size is None else exp(size)
+        if ratio is None or finding.log_deviation is None:
+            return None, ""
+        seeds = seeds_for_ratio(finding.log_deviation, ratio, finding.share)
+        return seeds, f"the {which} ratio of {ratio:.3g}"
+    effect = finding.difference if size is None else size * claim.sign
+    if not effect or finding.components is None:
+        return None, ""
+    what = f"the {which} {100 * effect:+.2f} points"
+    return seeds_needed(
+        finding.components, effect, finding.folds, finding.networks, finding.share
+    ), what
+
+
+def power_now(finding: Finding) -> float | None:
+    """Probability that the runs at hand find the size that :func:`needed_seeds` speaks of."""
+    effect = finding.difference if finding.size is None else finding.size
+    if finding.claim.kind.is_ratio or not effect or finding.components is None:
+        return None
+    seeds = len(finding.replicates) / finding.folds
+    return power(finding.components, effect, seeds, finding.folds, finding.networks, finding.share)
+
+
+def _level_resolves(finding: Finding) -> str:
     """How many seeds would bring the interval to one side of the band's edge."""
     claim = finding.claim
     assert claim.figure is not None
     assert finding.difference is not None
+    assert finding.components is not None
     distance = abs(abs(finding.difference - claim.figure) - BAND)
-    seeds = seeds_for_width(components, distance, finding.images, 1 - LEVEL)
+    seeds = seeds_for_width(finding.components, distance, finding.folds)
     error = f"{100 * finding.difference:.1f} %"
     band = f"{100 * BAND:g} point of the published {claim.figure_text}"
     reached = "no number of seeds" if seeds is None else f"about {_rounded(seeds)} seeds"
@@ -124,54 +215,19 @@ def _level_resolves(components: Components, finding: Finding) -> str:
     )
 
 
-def _ratio_resolves(deviation: float, finding: Finding, tests: int) -> str:
-    """How many seeds would tell the published ratio, or the observed one, from 1."""
-    published = finding.claim.figure
-    ratio = finding.difference if published is None else published
-    assert ratio is not None
-    seeds = seeds_for_ratio(deviation, ratio, 1 - LEVEL / tests, POWER)
-    what = f"the {'observed' if published is None else 'published'} ratio of {ratio:.3g}"
-    if seeds is None:
-        return f"more seeds alone would not resolve {what}"
-    if seeds <= len(finding.replicates):
-        return f"these seeds would show {what} in {POWER:.0%} of cases or more"
-    return f"about {_rounded(seeds)} seeds would resolve {what} (power {POWER:.0%})"
-
-
-def _difference_resolves(components: Components, finding: Finding, tests: int) -> str:
-    """How many seeds or images would tell the published difference from none."""
-    claim = finding.claim
-    published = claim.figure if claim.figure is not None else claim.rough
-    effect = finding.difference if published is None else published
-    if not effect:
-        return "no difference was seen, so no number of seeds or images would resolve it"
-    what = "observed" if published is None else "published"
-    what = f"the {what} {100 * effect:+.2f} points"
-    if components.seed == components.image == components.residual == 0:
-        return "no image of any seed tells the two apart"
-    seeds, images = len(finding.replicates), finding.images
-    # Bonferroni's level is where Holm's correction starts.
-    enough = needed(components, effect, seeds, images, 1 - LEVEL / tests, POWER)
-    if enough.seeds is not None and enough.seeds <= seeds:
-        return f"these seeds and images would show {what} in {POWER:.0%} of cases or more"
-    return _seeds_or_images(enough, f"would resolve {what} (power {POWER:.0%})", what)
-
-
-def _seeds_or_images(enough: Needed, resolves: str, what: str) -> str:
-    seeds = enough.seeds and f"about {_rounded(enough.seeds)} seeds on these images"
-    images = enough.images and f"about {_rounded(enough.images)} test images with these seeds"
-    if seeds and images:
-        return f"{seeds}, or {images}, {resolves}"
-    if seeds:
-        return f"{seeds} {resolves}; more images alone would not do"
-    if images:
-        return f"{images} {resolves}; more seeds alone would not do"
-    return f"neither more seeds alone nor more images alone would resolve {what}"
-
-
 def _rounded(number: int) -> str:
     """To two digits: the variances behind it are not known better."""
     return f"{round(number, 2 - len(str(number))):,}"
+
+
+def _size(finding: Finding) -> str:
+    """What counts as an effect, in words."""
+    claim, size = finding.claim, finding.size
+    assert size is not None
+    if claim.kind.is_ratio:
+        return f"a factor of {exp(size):.3g}"
+    points = f"{100 * size:g} point{'' if size == 0.01 else 's'}"
+    return points if finding.published_size else f"{points} (the margin that the runs recorded)"
 
 
 def _place(finding: Finding) -> list[str]:
@@ -186,7 +242,7 @@ def _place(finding: Finding) -> list[str]:
         where = _side(claim.rough, low, high)
         size = f"{100 * claim.rough:g} point{'' if claim.rough == 0.01 else 's'}"
         return [f'published "{claim.figure_text}": {size} lies {where} the interval']
-    return ["no figure was published: the sign alone decides"] if claim.judged else []
+    return ["no figure was published: the sign alone is compared"] if claim.judged else []
 
 
 def _besides(finding: Finding) -> list[str]:
@@ -194,7 +250,7 @@ def _besides(finding: Finding) -> list[str]:
     claim = finding.claim
     if not claim.besides:
         return []
-    return [claim.besides if claim.judged else f"no verdict: {claim.besides}"]
+    return [claim.besides if claim.judged else f"not compared with a figure: {claim.besides}"]
 
 
 def _side(value: float, low: float, high: float) -> str:
@@ -203,10 +259,7 @@ def _side(value: float, low: float, high: float) -> str:
 
 def _other_data(finding: Finding) -> list[str]:
     claim = finding.claim
-    same = (
-        finding.data == claim.data_name
-        if claim.data_name
-        else finding.data.startswith("imagenet") and claim.data == "ILSVRC"
-    )
     nothing = not claim.judged and claim.figure is None
-    return [] if same or nothing else [f"published for {claim.data}, measured on {finding.data}"]
+    if finding.alike or nothing:
+        return []
+    return [f"published for {claim.data}, measured on {finding.data}"]

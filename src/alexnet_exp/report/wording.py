@@ -1,11 +1,10 @@
 """How claims and findings read in words: the same on the screen, in Markdown, on the page."""
 
-from collections import Counter
 from collections.abc import Iterable
 
 from alexnet_exp.console import percent
 from alexnet_exp.report.claims import Claim, Kind, Metric
-from alexnet_exp.report.findings import Finding, Report, Size, Verdict
+from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
 
 NOT_APPLICABLE = "not applicable"
@@ -96,14 +95,14 @@ def sample(finding: Finding) -> str:
 
 def p_value(finding: Finding) -> str:
     """The p-value after Holm's correction, to two digits."""
-    if finding.p_holm is None:
+    if finding.p_adjusted is None:
         return ""
-    return "< 0.001" if finding.p_holm < 0.001 else f"{finding.p_holm:.2g}"
+    return "< 0.001" if finding.p_adjusted < 0.001 else f"{finding.p_adjusted:.2g}"
 
 
 def verdict(finding: Finding) -> str:
     """``reproduced``, ``reproduced, smaller than published``."""
-    return ", ".join(part.value for part in (finding.verdict, finding.size) if part)
+    return ", ".join(part.value for part in (finding.verdict, *finding.comparison))
 
 
 def place(row: Finding | Cell) -> str:
@@ -146,12 +145,9 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
 def tallies(report: Report) -> dict[str, str]:
     """How many findings have each verdict: ``2 (1 of them smaller than published)``."""
     judged = [finding for finding in report.findings if not finding.not_applicable]
-    sizes = Counter((finding.verdict, finding.size) for finding in judged)
-    found = {}
-    for name in Verdict:
-        of_them = [f"{sizes[name, size]} of them {size}" for size in Size if sizes[name, size]]
-        number = sum(finding.verdict is name for finding in judged)
-        found[name.value] = f"{number} ({', '.join(of_them)})" if of_them else str(number)
+    found = {
+        name.value: str(sum(finding.verdict is name for finding in judged)) for name in Verdict
+    }
     left = len(report.findings) - len(judged)
     return found | ({NOT_APPLICABLE: str(left)} if left else {})
 
