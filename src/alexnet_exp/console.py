@@ -28,6 +28,13 @@ def percent(error: float) -> str:
     return f"{100 * error:.1f} %"
 
 
+def visible(text: str) -> str:
+    """The text with what a terminal obeys or can't show as escapes: newlines too, as ``\\n``."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
+    )
+
+
 Advance = Callable[[int], None]
 
 _EVERY = 60  # seconds between lines where there is no terminal

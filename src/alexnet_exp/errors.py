@@ -59,7 +59,9 @@ def answering(note: str) -> Iterator[None]:
 
 def mistake(message: str) -> NoReturn:
     """Print one message and end with the exit code for a user's mistake."""
-    print(f"error: {message}", file=sys.stderr)
+    from alexnet_exp.console import visible  # a bar's libraries, which few of the importers need
+
+    print("\n".join(map(visible, f"error: {message}".split("\n"))), file=sys.stderr)
     sys.exit(MISTAKE)
 
 

@@ -81,15 +81,25 @@ def test_presets_stand_for_their_fields(tmp_path, made) -> None:
     }
 
 
-def test_own_experiments_and_several_at_once_tell_nobody_else_apart(tmp_path, made) -> None:
-    made("baseline")
-    made("both", "+experiment=[no_dropout,no_lrn]")
-    made("small", "model.width=0.5", "optim.lr=0.5", experiment="my_small")
-    made("small", "model.width=0.5", "optim.lr=0.1", experiment="my_small", seed=1)
-    words = {(cell.experiment, *cell.runs): cell.words for cell in read_cells(tmp_path)}
-    assert words == {
-        ("baseline", 0): (),
-        ("no_dropout+no_lrn", 0): (),
-        ("my_small", 0): ("optim.lr=0.5",),
-        ("my_small", 1): ("optim.lr=0.1",),
+def test_own_experiments_name_all_that_tells_them_from_what_is_nearest(tmp_path, made) -> None:
+    made("baseline", "optim.lr=0.1")
+    made("slow", "optim.lr=0.02")
+    made("both", "+experiment=[no_dropout,no_lrn]", "optim.lr=0.1")
+    made("small", "model.width=0.5", "optim.lr=0.02", experiment="my_small")
+    made("fast", "model.width=0.5", "optim.lr=0.3", experiment="my_small")
+    told = {cell.first.path.parent.name: (cell.words, cell.apart) for cell in read_cells(tmp_path)}
+    fast, slow = ("optim.lr=0.1",), ("optim.lr=0.02",)
+    assert told == {
+        "baseline": (fast, ()),
+        "slow": (slow, ()),
+        "both": (fast, ()),
+        "small": (slow, ("model.width=0.5",)),
+        "fast": (fast, ("model.width=0.5", "optim.lr=0.3")),
     }
+
+
+def test_own_experiments_without_a_baseline_tell_one_another_apart(tmp_path, made) -> None:
+    for width in ("0.5", "0.25"):
+        made(width, f"model.width={width}", experiment=f"my_{width}")
+    told = {cell.experiment: (cell.words, cell.apart) for cell in read_cells(tmp_path)}
+    assert told == {f"my_{width}": ((f"model.width={width}",), ()) for width in ("0.5", "0.25")}

@@ -312,7 +312,8 @@ def test_several_ideas_off_at_once_and_own_experiments_are_listed(tmp_path, made
     assert {f.verdict for f in found.findings} == {Verdict.not_run}
     write(found, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    for name, wrong in (("no_dropout+no_lrn", worse(0, 0.2)), ("my_small", worse(0, 0.3))):
+    own = "my_small model.width=0.5"
+    for name, wrong in (("no_dropout+no_lrn", worse(0, 0.2)), (own, worse(0, 0.3))):
         assert f"| {name} | 1 | {100 * wrong.mean():.1f} % |" in text
     assert "'+experiment=[no_dropout,no_lrn]' seed=0" in text
 

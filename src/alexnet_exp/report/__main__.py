@@ -12,6 +12,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
+from alexnet_exp.console import visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.findings import Report
@@ -136,7 +137,7 @@ def main() -> None:
     from alexnet_exp.report.screen import show
 
     show(report)
-    print("\n".join(f"written: {file}" for file in files))
+    print("\n".join(visible(f"written: {file}") for file in files))
 
 
 if __name__ == "__main__":

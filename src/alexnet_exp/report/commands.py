@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alexnet_exp.console import visible
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.factors import chosen, factor_fields
 from alexnet_exp.report.pairing import Cell
@@ -51,7 +52,7 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     """
     root = _root(claim.data_name, cells)
     if claim.sweep:
-        return " ".join([f"{_TRAIN} -m +sweep={claim.sweep}", *map(shlex.quote, root)])
+        return " ".join([f"{_TRAIN} -m +sweep={claim.sweep}", *map(_for_shell, root)])
     experiments = (claim.baseline, claim.changed)
     if claim.kind is Kind.level:
         named = [] if claim.data_name == _IMAGENET else [f"data.name={claim.data_name}"]
@@ -96,7 +97,13 @@ def _train(
     many = len(names) > 1 or len(seeds) > 1 or place is not None
     chosen_ones = f"+experiment={','.join(names)}"
     words = [*overrides, *(place or ()), chosen_ones, f"seed={','.join(map(str, seeds))}"]
-    return " ".join([_TRAIN, *(["-m"] if many else []), *map(shlex.quote, words)])
+    return " ".join([_TRAIN, *(["-m"] if many else []), *map(_for_shell, words)])
+
+
+def _for_shell(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    return "$'" + visible(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
 
 
 def _experiment(run: Run) -> str:
@@ -115,6 +122,8 @@ def _place(run: Run) -> Place | None:
     if given.get("hydra.mode") != "RUN" or "hydra.run.dir" not in given:
         return None
     folder = Path(_unquoted(given["hydra.run.dir"]))
+    if len(folder.parents) < 3:
+        return None
     varied = folder.parent.name if folder.parent.name != run.experiment else ""
     sweep = folder.parents[2 if varied else 1]
     if folder != Path(sweep, run.experiment, varied, f"seed_{run.seed}"):

@@ -82,7 +82,7 @@ def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
         # Student's interval knows of no least and largest error.
         ends = f"[{100 * max(0.0, top1.low):.1f}, {100 * min(1.0, top1.high):.1f}]"
     top5 = fmean(run.result["metrics"]["test/top5_error"] for run in cell.runs.values())
-    name = f"{cell.experiment} {cell.context}" if with_context else cell.experiment
+    name = f"{cell.name} {cell.context}" if with_context else cell.name
     return (
         name.strip(),
         str(len(cell.runs)),
@@ -136,7 +136,7 @@ def _strategy_row(
         for name in ("images_per_second", "train_seconds")
     )
     return (
-        cell.experiment,
+        cell.name,
         placement.strategy,
         f"{placement.devices}{f' on {placement.nodes} nodes' if placement.nodes > 1 else ''}",
         str(len(runs)),
@@ -203,7 +203,7 @@ def commands(report: Report) -> dict[str, list[str]]:
             rows.setdefault(finding.command, {})[f"{claim_name(finding.claim)} on {name}"] = None
     for cell in ordered_cells(report):
         again = command(list(cell.runs.values()))
-        rows.setdefault(again, {})[f"{cell.experiment} on {place(cell)}"] = None
+        rows.setdefault(again, {})[f"{cell.name} on {place(cell)}"] = None
     for finding in was_not_run(report):
         rows.setdefault(finding.command, {})[f"not yet run: {claim_name(finding.claim)}"] = None
     return {command: list(names) for command, names in rows.items() if command}

@@ -78,7 +78,7 @@ def _panels(pairs: _Pairs, width: float) -> Canvas:
     columns = min(4 if width == WIDE else 2, len(pairs))
     rows = -(-len(pairs) // columns)
     titles = [
-        "\n".join(part for part in (cell.experiment, fill(cell.context, 26)) if part)
+        "\n".join([cell.experiment, *(fill(word, 26) for word in (*cell.words, *cell.apart))])
         for cell, _ in pairs
     ]
     gap = 0.3 + 0.15 * max(title.count("\n") + 1 for title in titles)

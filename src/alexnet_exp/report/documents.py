@@ -1,6 +1,7 @@
 """A report as files: report.md for people, results.csv for programs, report.html with figures."""
 
 import csv
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from alexnet_exp.console import visible
 from alexnet_exp.report import costs, wording
 from alexnet_exp.report.findings import Finding, Report
 
@@ -26,14 +28,20 @@ COLUMNS = (
 )  # fmt: skip
 
 
+_FORMULA = re.compile(r"[=+\-@\t\r](?![\d.]+$)")
+# What Markdown takes for more than itself: a "]" only where a link goes on.
+_MARKUP = re.compile(r"[\\`*~$#|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^[-+](?=\s)")
+
+
 def write_csv(report: Report, path: Path) -> None:
     """One row per finding, all digits.
 
     Errors, their differences and intervals are fractions; for ``metric`` epochs or time,
     ``baseline`` and ``changed`` are epochs or seconds per epoch and ``difference`` is their ratio.
-    What is unknown is empty.
+    What is unknown is empty. Text that a spreadsheet would take for a formula has an apostrophe
+    before it.
     """
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for finding in report.findings:
@@ -52,6 +60,8 @@ def _field(finding: Finding, column: str) -> object:
     value = getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str) and _FORMULA.match(value):
+        return f"'{value}"
     return value
 
 
@@ -88,7 +98,7 @@ def _environment(markdown: bool) -> Environment:
     made = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=not markdown,
-        finalize=_in_markdown if markdown else None,
+        finalize=_in_markdown if markdown else _shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -98,11 +108,15 @@ def _environment(markdown: bool) -> Environment:
     return made
 
 
+def _shown(value: object) -> object:
+    return value if isinstance(value, Markup) else visible(str(value))
+
+
 def _in_markdown(value: object) -> object:
-    """Text that Markdown neither takes for HTML nor for the end of a cell."""
+    """Text that Markdown takes for nothing else: no HTML, no style, no link, no end of a cell."""
     if isinstance(value, Markup):
         return value
-    text = str(value)
-    for sign, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|")):
+    text = _MARKUP.sub(r"\\\g<0>", visible(str(value)))
+    for sign, escaped in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;")):
         text = text.replace(sign, escaped)
-    return " ".join(text.split())
+    return text

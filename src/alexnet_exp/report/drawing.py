@@ -8,6 +8,7 @@ without color.
 
 import io
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
@@ -59,7 +60,9 @@ def draw_both(
     svgs = []
     for width in (WIDE, NARROW):
         # The salt makes matplotlib's ids unique on the page, and the same each time.
-        with matplotlib.rc_context({"svg.hashsalt": f"{name} {width}"}, _STYLE):
+        salt = {"svg.hashsalt": f"{name} {width}"}
+        with matplotlib.rc_context(salt, _STYLE), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph")  # the reader's font draws it
             svgs.append(_to_svg(draw(width), title, alt))
     return Figure(name, title, caption, *svgs)
 
@@ -81,16 +84,9 @@ def _to_svg(canvas: Canvas, title: str, description: str) -> str:
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     canvas.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     drawing = buffer.getvalue().partition("<svg")[2].partition(">")[2]
-    for pattern, replacement in (
-        (r"<style.*?</style>", ""),  # it would reach beyond the figure
-        (r' id="[\w.]+_\d+"', ""),  # nothing refers to these, and they are in every figure
-        (r"xlink:href", "href"),
-        (INK, "currentColor"),
-        (r"font-family: [^;\"]*; ", ""),
-        (r"(?<=[\d-])\.(\d\d)\d+(?=[ \"),])", r".\1"),  # hundredths of a point
-        (r"\n *", r"\n"),
-    ):
-        drawing = re.sub(pattern, replacement, drawing)
+    drawing = re.sub("<style.*?</style>", "", drawing)  # it would reach beyond the figure
+    drawing = re.sub(r"<[^!>][^>]*>", _lean, drawing)
+    drawing = re.sub(r">\n *<", ">\n<", drawing)
     width, height = 72 * canvas.get_size_inches()
     # Not larger than drawn, up to the width of the column: type has one size on the whole page.
     style = (
@@ -101,3 +97,18 @@ def _to_svg(canvas: Canvas, title: str, description: str) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" role="img"'
         f' aria-label="{escape(title)}" style="{style}"><desc>{escape(description)}</desc>{drawing}'
     )
+
+
+def _lean(element: re.Match[str]) -> str:
+    """A tag of the drawing without what only takes room; text between tags is not touched."""
+    tag = element[0]
+    for pattern, replacement in (
+        (r' id="[\w.]+_\d+"', ""),  # nothing refers to these, and they are in every figure
+        (r"xlink:href", "href"),
+        (INK, "currentColor"),
+        (r"font-family: [^;\"]*; ", ""),
+        (r"(?<=[\d-])\.(\d\d)\d+(?=[ \"),])", r".\1"),  # hundredths of a point
+        (r"\n *", " "),
+    ):
+        tag = re.sub(pattern, replacement, tag)
+    return tag

@@ -1,7 +1,7 @@
 """What an experiment changes, and what else tells configurations apart, in few words."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -79,7 +79,7 @@ def contexts(runs: Sequence[tuple[str, Fields]]) -> list[tuple[str, ...]]:
     for own, (experiment, fields) in zip(presets, runs, strict=True):
         named = dict(zip(_PRESETS, own, strict=True))
         less = paths[own] - factor_fields(experiment).keys()
-        fewer = (f"{path}={_value(fields, path)}" for path in sorted(less))
+        fewer = overrides(fields, less)
         words.append((*(f"{name}={named[name]}" for name in varied if named[name]), *fewer))
     return words
 
@@ -106,6 +106,13 @@ def _varied_fields(runs: Sequence[tuple[str, Fields]]) -> set[str]:
         for path in every - factor_fields(experiment).keys():
             values[path].add(_value(fields, path))
     return {path for path, found in values.items() if len(found) > 1}
+
+
+def overrides(fields: Fields, paths: Iterable[str], most: int | None = None) -> list[str]:
+    """``optim.lr=0.02`` for each path, in their order; beyond ``most`` how many more there are."""
+    words = [f"{path}={_value(fields, path)}" for path in sorted(paths)]
+    more = len(words) - len(words[:most])
+    return words[:most] + ([f"and {more} more"] if more else [])
 
 
 def _value(fields: Fields, path: str) -> str:

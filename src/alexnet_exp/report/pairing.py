@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from alexnet_exp.report.factors import ABSENT, Fields, contexts, factor_fields, show
+from alexnet_exp.console import visible
+from alexnet_exp.report.factors import ABSENT, Fields, contexts, factor_fields, overrides, show
 from alexnet_exp.report.results import Identity, Placement, Replicate, Run
 
 _NAMED_FIELDS = 6
@@ -24,6 +25,8 @@ class Cell:
             first of them that ran it; the one with most runs comes first, then the plainest.
         diverged: Other folds and seeds, of which there is no finished run because they diverged.
         words: Overrides that tell it from other configurations of the report on the same data.
+        apart: Of a user's own experiment, of which nobody knows what it changes: all overrides that
+            tell it from the configuration nearest to it.
     """
 
     experiment: str
@@ -32,6 +35,11 @@ class Cell:
     placed: dict[Placement, dict[Replicate, Run]]
     diverged: set[Replicate] = field(default_factory=set)
     words: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return " ".join([self.experiment, *self.apart])
 
     @property
     def first(self) -> Run:
@@ -40,7 +48,7 @@ class Cell:
 
     @property
     def data(self) -> str:
-        return str(self.first.result["data"])
+        return visible(self.first.result["data"])
 
     @property
     def synthetic(self) -> bool:
@@ -57,7 +65,7 @@ class Cell:
     @property
     def hardware(self) -> str:
         """What the runs that count were trained on."""
-        return " / ".join(dict.fromkeys(run.hardware for run in self.runs.values()))
+        return visible(" / ".join(dict.fromkeys(run.hardware for run in self.runs.values())))
 
     def each(self, name: str) -> list[float]:
         """A figure of ``result.json`` of each run."""
@@ -105,20 +113,27 @@ def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
         if cell is not None and lost.replicate not in cell.runs:
             cell.diverged.add(lost.replicate)
     found = sorted(by_key.values(), key=lambda cell: cell.first.path)
-    comparable: dict[tuple[str, str], list[Cell]] = defaultdict(list)
+    by_data: dict[str, list[Cell]] = defaultdict(list)
     for cell in found:
-        # Nobody knows what a user's own experiment changes: it is compared with itself alone.
-        own = (
-            ""
-            if cell.experiment == "baseline" or factor_fields(cell.experiment)
-            else cell.experiment
-        )
-        comparable[cell.data, own].append(cell)
-    for members in comparable.values():
-        words = contexts([(cell.experiment, cell.fields) for cell in members])
-        for cell, told in zip(members, words, strict=True):
-            cell.words = told
+        by_data[cell.data].append(cell)
+    for members in by_data.values():
+        _tell_apart(members)
     return found
+
+
+def _tell_apart(members: Sequence[Cell]) -> None:
+    """Set the words of cells on the same data."""
+    known = [c for c in members if c.experiment == "baseline" or factor_fields(c.experiment)]
+    known = known or [*members]
+    words = contexts([(cell.experiment, cell.fields) for cell in known])
+    for cell, told in zip(known, words, strict=True):
+        cell.words = tuple(map(visible, told))
+    for cell in members:
+        if cell not in known:
+            near = min(known, key=lambda one: len(one.differing(cell)))
+            cell.words = near.words
+            apart = overrides(cell.fields, near.differing(cell), _NAMED_FIELDS)
+            cell.apart = tuple(map(visible, apart))
 
 
 def _cell(runs: Sequence[Run]) -> Cell:
@@ -133,7 +148,7 @@ def _cell(runs: Sequence[Run]) -> Cell:
         one: next(own[one] for own in placed.values() if one in own)
         for one in sorted({run.replicate for run in runs})
     }
-    return Cell(runs[0].experiment, runs[0].fields, counted, placed)
+    return Cell(visible(runs[0].experiment), runs[0].fields, counted, placed)
 
 
 def match(

@@ -1,6 +1,7 @@
 """Finished runs, as the report needs them."""
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -74,6 +75,10 @@ class Identity:
     nodes: int
     margin: float | None
 
+    @property
+    def seed(self) -> int:
+        return self.replicate.seed
+
     @cached_property
     def configuration(self) -> str:
         """``fields`` as something that can be compared and counted."""
@@ -110,12 +115,14 @@ class Run(Identity):
     written: float
 
     @property
-    def seed(self) -> int:
-        return self.replicate.seed
-
-    @property
     def placement(self) -> Placement:
         return Placement(self.result["strategy"], self.result["devices"], self.nodes)
+
+    @cached_property
+    def tested(self) -> tuple[int, int, int, bool]:
+        """By which the test images of two runs can be compared, their labels and classes too."""
+        images = (hash(column.tobytes()) for column in (self.index, self.labels))
+        return (*images, self.result["classes"], self.result["synthetic"])
 
     @property
     def top1_error(self) -> float:
@@ -177,8 +184,23 @@ def read_runs(folders: Iterable[Path]) -> Found:
             same = "of the same configuration and seed"
             skipped.append(f"{older.path}: older than {newer.path}, {same}")
         newest[key] = newer
-    runs = tuple(sorted(newest.values(), key=lambda run: run.path))
-    return Found(runs, tuple(skipped), tuple(diverged))
+    kept = []
+    for members in _alike(newest.values()):
+        (usual, _), *_ = Counter(run.tested for run in members).most_common(1)
+        for run in members:
+            if run.tested == usual:
+                kept.append(run)
+            else:
+                skipped.append(f"{run.path}: other test images than runs of the same configuration")
+    return Found(tuple(sorted(kept, key=lambda run: run.path)), tuple(skipped), tuple(diverged))
+
+
+def _alike(runs: Iterable[Run]) -> Iterable[list[Run]]:
+    """Runs that should have tested the same images: of one configuration and fold."""
+    found: dict[tuple[str, str, int], list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda run: run.path):
+        found[run.experiment, run.configuration, run.replicate.fold].append(run)
+    return found.values()
 
 
 def read_run(folder: Path) -> Run | None:
@@ -196,23 +218,30 @@ def read_run(folder: Path) -> Run | None:
         "peak_memory_bytes", "views", "synthetic", "strategy", "devices",
     )  # fmt: skip
     lacking = [name for name in needed if name not in result]
-    if lacking or result["epochs"] < 1:
-        raise UnusableRunError(
-            file, f"is not of a run: it lacks {', '.join(lacking or ['epochs'])}"
-        )
+    if lacking:
+        raise UnusableRunError(file, f"is not of a run: it lacks {', '.join(lacking)}")
+    identity = _identity(folder)
+    told = (identity.experiment, identity.seed, identity.fields.get("data.name"))
+    for name, other in zip(("experiment", "seed", "data"), told, strict=True):
+        if result[name] != other:
+            raise UnusableRunError(file, f"has {name} {result[name]}, config.yaml {other}")
     columns = read.read_predictions(folder)
     test = np.flatnonzero(columns["split"] == "test")
     test = test[np.argsort(columns["index"][test], kind="stable")]
     if not len(test):
         raise UnusableRunError(folder / "predictions.npz", "holds no test images")
     labels = columns["label"][test]
-    wrong = _wrong(columns["top5"][test], labels)
     center = columns.get("center_top5")
+    for name in ("label", "top5", "center_top5"):
+        if (columns.get(name, labels) >= result["classes"]).any():
+            reason = f"is damaged (column {name} goes beyond {result['classes']} classes)"
+            raise UnusableRunError(folder / "predictions.npz", reason)
+    wrong = _wrong(columns["top5"][test], labels)
     for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):
         _agree(file, result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
     train_curve, val_curve = _curves(folder)
     return Run(
-        **vars(_identity(folder)),
+        **vars(identity),
         path=folder,
         result=result,
         index=columns["index"][test],
@@ -249,6 +278,8 @@ def _curves(folder: Path) -> list[tuple[float, ...]]:
     file, columns = folder / "metrics.csv", ("train/top1_error", "val/top1_error")
     if not rows or not all(name in row for row in rows.values() for name in columns):
         raise UnusableRunError(file, "is missing, or holds no errors")
+    if max(rows) > 2 * len(rows):
+        raise UnusableRunError(file, f"is damaged ({len(rows)} rows of {max(rows)} epochs)")
     epochs = range(1, max(rows) + 1)
     return [tuple(rows.get(epoch, {}).get(name, np.nan) for epoch in epochs) for name in columns]
 

@@ -6,7 +6,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from alexnet_exp.console import console
+from alexnet_exp.console import console, visible
 from alexnet_exp.report import costs, wording
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.findings import Finding, Report, Verdict
@@ -21,19 +21,20 @@ SHOWN = 5
 
 
 def show(report: Report) -> None:
-    console.print(Text(f"\nReport of {report.runs}", style="bold"), soft_wrap=True)
+    console.print()
+    console.print(_text(f"Report of {report.runs}", style="bold"), soft_wrap=True)
     if banner := wording.banner(report):
-        console.print(Text(banner, style="bold yellow"))
-    console.print(Text(wording.summary(report)))
+        console.print(_text(banner, style="bold yellow"))
+    console.print(_text(wording.summary(report)))
     for name, findings in wording.was_run(report).items():
         _show_findings(name, findings)
     if wording.not_applicable(report):
         console.print(
-            Text(f"n/a (top-5 error on five classes or fewer): {wording.not_applicable(report)}")
+            _text(f"n/a (top-5 error on five classes or fewer): {wording.not_applicable(report)}")
         )
     left = len(wording.was_not_run(report))
     if left:
-        console.print(Text(f"not run: {left} claims, which report.md lists"))
+        console.print(_text(f"not run: {left} claims, which report.md lists"))
     kept = [
         i
         for i, heading in enumerate(costs.RUN_HEADINGS)
@@ -46,10 +47,14 @@ def show(report: Report) -> None:
         _show_rows(f"strategies on {name}", costs.STRATEGY_HEADINGS, rows)
     if report.cells:
         console.print(
-            Text(f"{costs.total_cost(report)}; images/s, training and peak memory are per run")
+            _text(f"{costs.total_cost(report)}; images/s, training and peak memory are per run")
         )
     _show_list("pairings refused", report.refused[:SHOWN], len(report.refused))
     _show_list("folders left out", report.skipped[:SHOWN], len(report.skipped))
+
+
+def _text(text: str, style: str = "") -> Text:
+    return Text(visible(text), style)
 
 
 def _show_findings(name: str, findings: list[Finding]) -> None:
@@ -72,8 +77,8 @@ def _show_findings(name: str, findings: list[Finding]) -> None:
             str(len(finding.replicates)),
         )
         style = STYLES.get(finding.verdict, "")
-        why = [Text(finding.note)] if wide else []
-        table.add_row(*map(Text, cells), Text(wording.verdict(finding), style=style), *why)
+        why = [_text(finding.note)] if wide else []
+        table.add_row(*map(_text, cells), _text(wording.verdict(finding), style=style), *why)
     console.print(table)
     if not wide:
         open_ones = [f for f in findings if f.verdict is not Verdict.helps]
@@ -86,21 +91,22 @@ def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]
         side: JustifyMethod = "left" if heading in ("experiment", "strategy") else "right"
         table.add_column("\n".join(heading.rsplit(" ", 1)), justify=side, no_wrap=True)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_text, row))
     console.print(table)
 
 
 def _table(title: str) -> Table:
     gap = 2 if console.width >= WIDE else 1
-    console.print(Text(f"\n{title}", style="bold"))
+    console.print()
+    console.print(_text(title, style="bold"))
     return Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
 
 
 def _show_list(title: str, items: Sequence[str], total: int = 0) -> None:
     if not items:
         return
-    console.print(Text(f"{title}:", style="bold"))
+    console.print(_text(f"{title}:", style="bold"))
     for item in items:
-        console.print(Text(f"  {item}"))
+        console.print(_text(f"  {item}"))
     if total > len(items):
-        console.print(Text(f"  and {total - len(items)} more, all in report.md"))
+        console.print(_text(f"  and {total - len(items)} more, all in report.md"))

@@ -4,8 +4,9 @@ import argparse
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
-from alexnet_exp.console import console, percent
+from alexnet_exp.console import console, percent, visible
 from alexnet_exp.runs import read
 from alexnet_exp.runs.folder import RunFolder
 
@@ -54,7 +55,7 @@ def main() -> None:
         most = 40 if name == "state" else None  # which may tell why a folder can't be read
         table.add_column(name, justify="right" if right else "left", max_width=most)
     for folder in folders:
-        table.add_row(*row(folder, root))
+        table.add_row(*(Text(visible(cell)) for cell in row(folder, root)))
     console.print(table)
 
 

@@ -7,10 +7,13 @@ A run may have been killed, and a disk may have lost bytes: whatever is not as a
 import csv
 import io
 import json
+import math
 import os
+import re
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +22,54 @@ import yaml
 
 from alexnet_exp.errors import UserError
 
+_MOST_NODES = 10_000  # deeper ones overflow the loader's stack, and end the process
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C: a tenth of the time
 
-_NUMBER = (int, float)
-_Kinds = Mapping[str, type | tuple[type, ...]]
+@dataclass(frozen=True)
+class _Kind:
+    """What a field has to be: of one of these types, a number within these ends."""
 
-# What the fields of each file have to be, where they are there at all.
+    types: type | tuple[type, ...]
+    least: float | None = None
+    most: float = math.inf
+    inside: "_Kind | None" = None
+    """What each value of a list or dict has to be."""
+
+    def fits(self, value: Any) -> bool:
+        if not isinstance(value, self.types) or (isinstance(value, bool) and self.types != bool):
+            return False
+        if self.least is not None and value is not None:
+            return bool(self.least <= value <= self.most)  # which NaN is not
+        members = value.values() if isinstance(value, dict) else value
+        return self.inside is None or all(self.inside.fits(member) for member in members)
+
+
+_Kinds = Mapping[str, _Kind]
+
+_TEXT, _TEXT_OR_NONE, _FLAG, _GROUP = _Kind(str), _Kind((str, type(None))), _Kind(bool), _Kind(dict)
+_AMOUNT, _FRACTION = _Kind((int, float), 0, 1e12), _Kind((int, float), 0, 1)
+_COUNT, _SEED = _Kind(int, 1, 10**7), _Kind(int, 0, 2**31 - 1)
+
+# What the fields of each file have to be, by dotted path, where they are there at all; a group
+# before what is in it.
 _CONFIG: _Kinds = {
-    "seed": int, "experiment": str, "data": dict, "model": dict, "optim": dict, "trainer": dict,
-    "strategy": dict,
+    "seed": _SEED, "experiment": _TEXT, "data": _GROUP, "model": _GROUP, "optim": _GROUP,
+    "trainer": _GROUP, "strategy": _GROUP, "data.name": _TEXT, "model.name": _TEXT,
+    "optim.lr": _AMOUNT, "trainer.num_nodes": _COUNT, "trainer.accelerator": _TEXT,
+    "data.fold": _Kind((int, type(None)), 0, 10**7),
 }  # fmt: skip
-_CONFIG_GROUPS: Mapping[str, _Kinds] = {
-    "model": {"name": str},
-    "optim": {"lr": _NUMBER},
-    "trainer": {"num_nodes": int, "accelerator": str},
-}
 _RESULT: _Kinds = {
-    "metrics": dict, "experiment": str, "data": str, "seed": int, "status": str, "epochs": int,
-    "train_seconds": _NUMBER, "images_per_second": _NUMBER, "peak_memory_bytes": int, "views": str,
-    "classes": int, "synthetic": bool, "precision": str, "strategy": str, "devices": int,
+    "metrics": _Kind(dict, inside=_Kind((int, float))), "experiment": _TEXT, "data": _TEXT,
+    "seed": _SEED, "status": _TEXT, "epochs": _COUNT, "train_seconds": _AMOUNT,
+    "images_per_second": _AMOUNT, "peak_memory_bytes": _Kind(int, 0, 2**60), "views": _TEXT,
+    "classes": _COUNT, "synthetic": _FLAG, "precision": _TEXT, "strategy": _TEXT,
+    "devices": _COUNT, "other_load": _Kind((int, float, type(None)), 0, 10**7),
+    **{f"metrics.{split}/top{n}_error": _FRACTION for split in ("val", "test") for n in (1, 5)},
 }  # fmt: skip
 _ENVIRONMENT: _Kinds = {
-    "git_revision": (str, type(None)), "python": str, "versions": dict, "cpu": str, "gpus": list,
-    "command": list,
+    "git_revision": _TEXT_OR_NONE, "git_changed": _FLAG, "python": _TEXT, "cpu": _TEXT,
+    "versions": _Kind(dict, inside=_TEXT), "gpus": _Kind(list, inside=_TEXT),
+    "command": _Kind(list, inside=_TEXT),
 }  # fmt: skip
 _NEEDED = ("index", "label", "split", "top5")
 _COLUMNS = {  # kinds of NumPy, number of axes
@@ -75,30 +103,29 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if not file.exists():
         return None
     with _reading(file):
-        content = yaml.load(file.read_text(encoding="utf-8"), _Loader)
+        text = file.read_text(encoding="utf-8")
+        if len(re.findall(r"[\[{]|[-?:]\s", text)) > _MOST_NODES:
+            raise ValueError("not of this size")
+        content = yaml.load(text, _Loader)
+    problem = _problem(content, _CONFIG, "seed", "experiment")
     try:
         json.dumps(content)  # nothing but numbers, strings, lists and dicts, and no circles
-        _checked(file, content, _CONFIG, "seed", "experiment")
-        for group, kinds in _CONFIG_GROUPS.items():
-            _checked(file, content.get(group, {}), kinds)
-    except (TypeError, ValueError, RecursionError, UnusableRunError) as error:
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = str(error)
+    if problem:
         way_out = "set hydra.run.dir=<another folder>"
-        raise UnusableRunError(file, "is not of a run", way_out) from error
+        raise UnusableRunError(file, f"is not of a run ({problem})", way_out)
     return dict(content)
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
     """``result.json``, with ``metrics``; None if the run has not finished."""
-    file = folder / "result.json"
-    result = _read_json(file, _RESULT, "metrics")
-    if result is not None and not all(_is(value, _NUMBER) for value in result["metrics"].values()):
-        raise UnusableRunError(file, "is damaged (metrics are not numbers)")
-    return result
+    return _read_json(folder / "result.json", _RESULT, "metrics")
 
 
 def read_diverged(folder: Path) -> str | None:
     """Why the run came to nothing, as ``diverged.json`` says; None if it did not."""
-    content = _read_json(folder / "diverged.json", {"message": str}, "message")
+    content = _read_json(folder / "diverged.json", {"message": _TEXT}, "message")
     return None if content is None else str(content["message"])
 
 
@@ -123,12 +150,17 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
         text = file.read_text(encoding="utf-8")
         rows: dict[float, dict[str, float]] = {}
         for cells in csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])):
+            if None in cells or None in cells.values():
+                raise ValueError("a row has not the cells of the heading")
             row = {
                 name: int(cell) if cell.isdecimal() else float(cell or "nan")
                 for name, cell in cells.items()
             }
             if not isinstance(row["epoch"], int) or row["epoch"] < 1:
                 raise ValueError("epochs count from 1")
+            for name, value in row.items():
+                if name.endswith("_error") and not (_FRACTION.fits(value) or math.isnan(value)):
+                    raise ValueError(f"{name} of epoch {row['epoch']} is no share of images")
             rows[row["epoch"]] = row
     return [rows[epoch] for epoch in sorted(rows)]
 
@@ -156,6 +188,12 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
             raise UnusableRunError(file, f"is damaged (column {name})")
         if len(column) != len(columns["index"]) or 0 in column.shape[1:]:
             raise UnusableRunError(file, f"is damaged (length of column {name})")
+        if "i" in kinds:
+            columns[name] = column.astype(np.int64)
+            if (columns[name] < 0).any():
+                raise UnusableRunError(file, f"is damaged (column {name} counts from 0)")
+    if len(np.unique(columns["index"])) < len(columns["index"]):
+        raise UnusableRunError(file, "is damaged (an index twice)")
     return columns
 
 
@@ -173,25 +211,24 @@ def _read_json(file: Path, kinds: _Kinds, *required: str) -> dict[str, Any] | No
         return None
     with _reading(file):
         content = json.loads(file.read_text(encoding="utf-8"))
-    return _checked(file, content, kinds, *required)
+    if problem := _problem(content, kinds, *required):
+        raise UnusableRunError(file, f"is damaged ({problem})")
+    return dict(content)
 
 
-def _checked(file: Path, content: Any, kinds: _Kinds, *required: str) -> dict[str, Any]:
-    """The content, if it is a mapping with fields of these kinds."""
+def _problem(content: Any, kinds: _Kinds, *required: str) -> str | None:
+    """What is not as a run writes it: the field at fault, or one that is lacking."""
     if not isinstance(content, dict):
-        raise UnusableRunError(file, "is damaged (not of a run)")
-    for name in required:
-        if name not in content:
-            raise UnusableRunError(file, f"is damaged (it lacks {name})")
-    for name, kind in kinds.items():
-        if name in content and not _is(content[name], kind):
-            raise UnusableRunError(file, f"is damaged ({name})")
-    return content
-
-
-def _is(value: Any, kind: type | tuple[type, ...]) -> bool:
-    """As ``isinstance``, but a truth value is no number."""
-    return isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+        return "not of a run"
+    for path in required:
+        if path not in content:
+            return f"it lacks {path}"
+    for path, kind in kinds.items():
+        group, _, name = path.rpartition(".")
+        values = content.get(group, {}) if group else content
+        if name in values and not kind.fits(values[name]):
+            return path
+    return None
 
 
 @contextmanager
