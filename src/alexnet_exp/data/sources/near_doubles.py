@@ -27,8 +27,8 @@ of one flower in a row; the first pair of unlike photos, two dandelion clocks, d
 of half the size, of JPEG quality 20, in gray, 1.4 times as bright or less 2 % at every border
 differ in 56 at most. Mirrored copies, and those less 5 %, are not found."""
 
-MOST = 200_000
-"""Photos up to which all pairs are compared: two minutes of a core."""
+MOST = 100_000
+"""Photos up to which all pairs are compared: a minute of a core."""
 
 _ALIKE = 10  # photos; a larger group is no burst of shots if it is half of a class
 _PAIRS = 100  # for each photo; if there are more, all are alike

@@ -259,16 +259,15 @@ class _Job:
 
     def _require_all_sides(self, kept: list[Item]) -> None:
         left = {(item.label, item.sides) for item in kept}
-        sides = {(label, *side) for label, of_folds in left for side in enumerate(of_folds)}
-        for item in self.items if len(kept) < len(self.items) else ():
+        present = {(label, *of_fold) for label, sides in left for of_fold in enumerate(sides)}
+        for item in self.items:
             for fold, side in enumerate(item.sides):
-                if (item.label, fold, side) not in sides and side in SPLITS:
+                if (item.label, fold, side) not in present and side in SPLITS:
+                    of_fold = "" if self.config.folds is None else f" of fold {fold}"
                     raise UserError(
                         f"class {self.source.classes[item.label]!r} in {self.source.where} has no"
-                        f" {side} image"
-                        f"{'' if self.config.folds is None else f' of fold {fold}'} that can be"
-                        f" decoded ({item.name} for one cannot): mend or replace it, or remove the"
-                        " class"
+                        f" {side} image{of_fold} that can be decoded ({item.name} for one cannot):"
+                        " mend or replace it, or remove the class"
                     )
 
 

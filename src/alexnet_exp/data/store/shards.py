@@ -80,6 +80,8 @@ def read_record(folder: Path, shard: int, key: str) -> Record | None:
     try:
         with np.load(record_path(folder, shard)) as saved:
             noted = json.loads(str(saved["noted"]))
+            if noted["key"] != key:
+                return None
             parts = zip(saved["counts"].tolist(), saved["sums"], saved["products"], strict=True)
             sides = (tuple(one) for one in noted["sides"])
             totals = dict(zip(sides, (PixelTotals(*part) for part in parts), strict=True))
@@ -87,7 +89,7 @@ def read_record(folder: Path, shard: int, key: str) -> Record | None:
     except FileNotFoundError:
         return None
     skipped = [(index, reason) for index, reason in noted["skipped"]]
-    return Record(sizes, skipped, noted["seconds"], totals) if noted["key"] == key else None
+    return Record(sizes, skipped, noted["seconds"], totals)
 
 
 class ShardWriter:
