@@ -19,7 +19,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
 BENCH ?= runs/bench
 
-.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead lint format wheel clean
+.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead error-rates lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -62,6 +62,9 @@ test-long: install  ## Run the tests that take an hour: kills, resumes, simulati
 
 store-scale: install  ## Measure how memory and time per batch grow up to 160,000 images
 	$(PYTHON) tests/measure_store.py
+
+error-rates: install  ## Simulate how often the report errs and what it finds: hours, goes on where it stopped
+	$(PYTHON) tests/measure_error_rates.py results/error_rates/rates.csv
 
 overhead: install  ## Measure how a sweep's overhead and its report grow up to 200 jobs
 	$(PYTHON) tests/measure_overhead.py

@@ -92,6 +92,21 @@ class Ratio:
     """Standard deviation of the log ratio over seeds, with that of rounding."""
 
 
+class _Network:
+    """What of one network's errors counts, by fold."""
+
+    def __init__(self, cell: Errors) -> None:
+        self.seeds = {fold: len(array) for fold, array in cell.items()}
+        self.runs = {fold: array.mean(1) for fold, array in cell.items()}
+        self.images = {fold: array.mean(0) for fold, array in cell.items()}
+        self.residual = {fold: _residual(array) for fold, array in cell.items()}
+
+    @property
+    def is_single(self) -> bool:
+        """Whether no fold has a second seed."""
+        return all(seeds == 1 for seeds in self.seeds.values())
+
+
 @dataclass(frozen=True)
 class _Spread:
     """Variance over seeds of one network's error on a fold's images, and how well it is known."""
@@ -135,8 +150,9 @@ def paired(values: Errors) -> Difference:
     """
     if not values or not all(array.size for array in values.values()):
         raise ValueError("arrays (seeds, images) wanted, none of them empty")
-    found = _contrasts([values], np.ones((1, 1)), _spreads([values]))
-    return found[0]
+    network = _Network(values)
+    (found,) = _contrasts([network], np.ones((1, 1)), _spreads([network]))
+    return found
 
 
 def against_baseline(baseline: Errors, others: Sequence[Errors]) -> list[Difference]:
@@ -161,9 +177,9 @@ def against_baseline(baseline: Errors, others: Sequence[Errors]) -> list[Differe
         baseline: By fold (S seeds, I images).
         others: The same of the changed networks, on the same images.
     """
-    cells = [baseline, *others]
-    weights = np.eye(len(cells))[1:] - np.eye(len(cells))[0]
-    return _contrasts(cells, weights, _pooled(_spreads(cells)))
+    networks = [_Network(cell) for cell in (baseline, *others)]
+    weights = np.eye(len(networks))[1:] - np.eye(len(networks))[0]
+    return _contrasts(networks, weights, _pooled(_spreads(networks)))
 
 
 def effects(cells: Sequence[Errors], signs: Array) -> list[Difference]:
@@ -177,7 +193,8 @@ def effects(cells: Sequence[Errors], signs: Array) -> list[Difference]:
         cells: Of each network, by fold (S seeds, I images).
         signs: (cells, contrasts), 1 where the change is on and -1 where it is not, balanced.
     """
-    return _contrasts(cells, 2 / len(cells) * signs.T, _spreads(cells), together=True)
+    networks = [_Network(cell) for cell in cells]
+    return _contrasts(networks, 2 / len(cells) * signs.T, _spreads(networks), together=True)
 
 
 def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[float, float]:
@@ -197,14 +214,14 @@ def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[flo
 
 
 def _contrasts(
-    cells: Sequence[Errors],
+    networks: Sequence[_Network],
     weights: Array,
     spreads: Sequence[_Spread | None],
     together: bool = False,
 ) -> list[Difference]:
-    """Of each row of ``weights`` (contrasts, cells); ``together``: its runs are one part."""
-    single = all(len(array) == 1 for cell in cells for array in cell.values())
-    made = [_contrast(cells, row, spreads, single) for row in weights]
+    """Of each row of ``weights`` (contrasts, networks); ``together``: its runs are one part."""
+    single = all(network.is_single for network in networks)
+    made = [_contrast(networks, row, spreads, single) for row in weights]
     excesses = [
         one.by_fold.var(ddof=1) - one.expected
         for one in made
@@ -215,17 +232,19 @@ def _contrasts(
 
 
 def _contrast(
-    cells: Sequence[Errors],
+    networks: Sequence[_Network],
     weights: Array,
     spreads: Sequence[_Spread | None],
     single: bool,
 ) -> _Contrast | Difference:
     """Of the networks with a weight; without a variance where nothing tells it."""
-    chosen = [(cells[int(i)], float(weights[i]), spreads[int(i)]) for i in np.flatnonzero(weights)]
-    folds = sorted(set.intersection(*(set(cell) for cell, _, _ in chosen)))
-    counts = np.array([chosen[0][0][fold].shape[1] for fold in folds])
+    chosen = [
+        (networks[i], float(weights[i]), spreads[i]) for i in map(int, np.flatnonzero(weights))
+    ]
+    folds = sorted(set.intersection(*(set(network.seeds) for network, _, _ in chosen)))
+    by_image = [sum(w * network.images[fold] for network, w, _ in chosen) for fold in folds]
+    counts = np.array([np.size(values) for values in by_image])
     shares = counts / counts.sum()
-    by_image = [sum(w * cell[fold].mean(0) for cell, w, _ in chosen) for fold in folds]
     by_fold = np.array([np.mean(values) for values in by_image])
     estimate = float(shares @ by_fold)
     if any(spread is None for _, _, spread in chosen):
@@ -237,22 +256,22 @@ def _contrast(
     if counts.max() == 1:
         return Difference(estimate)
     runs, expected = [], 0.0
-    for cell, w, spread in chosen:
+    for network, w, spread in chosen:
         assert spread is not None
-        each = w**2 * spread.variance / np.array([len(cell[fold]) for fold in folds])
+        each = w**2 * spread.variance / np.array([network.seeds[fold] for fold in folds])
         runs.append(_Spread(float(shares**2 @ each), spread.freedom))
         expected += float(each.mean())
     images = np.zeros(len(folds))
     for place, fold in enumerate(folds if not single else ()):
-        residual = sum(w**2 * _residual(cell[fold]) / len(cell[fold]) for cell, w, _ in chosen)
-        images[place] = max(0.0, np.var(by_image[place], ddof=1) - residual) / counts[place]
+        rest = sum(w**2 * network.residual[fold] / network.seeds[fold] for network, w, _ in chosen)
+        images[place] = max(0.0, np.var(by_image[place], ddof=1) - rest) / counts[place]
     return _Contrast(
         estimate,
         tuple(runs),
         _Spread(float(shares**2 @ images), float((counts - 1).sum())),
         by_fold,
         expected + float(images.mean()),
-        float(np.mean([len(cell[fold]) for cell, _, _ in chosen for fold in folds])),
+        float(np.mean([network.seeds[fold] for network, _, _ in chosen for fold in folds])),
         int(counts.sum()),
     )
 
@@ -285,40 +304,45 @@ def _constant(estimate: float, images: int) -> Difference:
     return Difference(estimate, most / float(stats.t.ppf(0.975, freedom)), freedom)
 
 
-def _spreads(cells: Sequence[Errors]) -> list[_Spread | None]:
+def _spreads(networks: Sequence[_Network]) -> list[_Spread | None]:
     """Of each network; from between the folds where none has a second seed."""
-    if all(len(array) == 1 for cell in cells for array in cell.values()):
-        return _between_folds(cells)
-    return [_between_seeds(cell) for cell in cells]
+    if all(network.is_single for network in networks):
+        return _between_folds(networks)
+    return [_between_seeds(network) for network in networks]
 
 
-def _between_seeds(cell: Errors) -> _Spread | None:
+def _between_seeds(network: _Network) -> _Spread | None:
     """Variance of a run's error within its folds; not below that which its images alone make."""
-    freedom = sum(len(array) - 1 for array in cell.values())
+    freedom = sum(seeds - 1 for seeds in network.seeds.values())
     if not freedom:
         return None
-    squares = sum(float(((m := a.mean(1)) - m.mean()) @ (m - m.mean())) for a in cell.values())
-    least = np.mean([_residual(array) / array.shape[1] for array in cell.values()])
+    squares = sum(float(runs.var() * len(runs)) for runs in network.runs.values())
+    least = np.mean([rest / len(network.images[f]) for f, rest in network.residual.items()])
     return _Spread(max(squares / freedom, float(least)), freedom)
 
 
-def _between_folds(cells: Sequence[Errors]) -> list[_Spread | None]:
+def _between_folds(networks: Sequence[_Network]) -> list[_Spread | None]:
     """The same from one seed a fold, less what each fold means to all networks that have it."""
-    folds = sorted(set.intersection(*(set(cell) for cell in cells)))
+    folds = sorted(set.intersection(*(set(network.seeds) for network in networks)))
     if len(folds) < 2:
-        return [None] * len(cells)
-    errors = np.array([[cell[fold].mean() for fold in folds] for cell in cells])
-    if len(cells) > 1:
-        errors = (errors - errors.mean(0)) * (len(cells) / (len(cells) - 1)) ** 0.5
+        return [None] * len(networks)
+    errors = np.array([[float(network.runs[fold][0]) for fold in folds] for network in networks])
+    if len(networks) > 1:
+        errors = (errors - errors.mean(0)) * (len(networks) / (len(networks) - 1)) ** 0.5
     return [_Spread(float(row.var(ddof=1)), len(folds) - 1) for row in errors]
 
 
 def _residual(array: NDArray[Any]) -> float:
     """Mean square of what seeds and images do not explain; 0 with one seed."""
-    if len(array) == 1 or array.shape[1] == 1:
+    seeds, images = array.shape
+    if seeds == 1 or images == 1:
         return 0.0
-    rest = array - array.mean(1, keepdims=True) - array.mean(0) + array.mean()
-    return float((rest**2).sum() / ((array.shape[0] - 1) * (array.shape[1] - 1)))
+    squares = float((array.astype(np.float64) ** 2).sum())
+    of_seeds, of_images, mean = array.mean(1), array.mean(0), float(array.mean())
+    squares += (
+        seeds * images * mean**2 - images * of_seeds @ of_seeds - seeds * of_images @ of_images
+    )
+    return max(0.0, squares) / ((seeds - 1) * (images - 1))
 
 
 def _pooled(spreads: Sequence[_Spread | None]) -> list[_Spread | None]:

@@ -167,7 +167,8 @@ def what_resolves(finding: Finding) -> str:
     guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""
     left = power_now(finding)
     known = "" if left is None else f"; these find it in {100 * left:.0f} %"
-    return f"about {_rounded(needed)} seeds{each} would resolve {what} (power {POWER:.0%}){guess}{known}"
+    resolves = f"about {_rounded(needed)} seeds{each} would resolve {what}"
+    return f"{resolves} (power {POWER:.0%}){guess}{known}"
 
 
 def needed_seeds(finding: Finding) -> tuple[int | None, str]:

@@ -1,0 +1,214 @@
+"""How often the report errs, and what it finds: ``make error-rates``.
+
+Simulated test errors with known truth. Logistic: an image has a difficulty (heavy tails) that all
+networks share, a network its own view of each image, a run its level, and each (run, image) its
+noise; with folds each fold shifts each network a little. Errors are some 20 % on the whole, and
+their standard deviation between seeds is 1.8 points on 430 images ("lively").
+
+430 images are drawn one by one; 4,300 in blocks of 50, normal with the same components of variance
+("images one by one" are cells that check this).
+
+A null cell holds experiments that all equal the baseline: the rate is that of reports with any
+difference resolved at 5 %, which should be .05 at most. In a power cell one experiment of 14 is
+worse by 3.4 points. Rows go to a CSV file as they come, and cells that are there are skipped; what
+has been measured is printed as a Markdown table at the end.
+
+    python tests/measure_error_rates.py results/error_rates/rates.csv [trials]
+"""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from alexnet_exp.report import statistics
+from alexnet_exp.report.statistics import Difference, gatekeeping
+
+TRIALS, LEVEL = 10_000, 0.05
+EFFECT = 0.5  # of an experiment: 3.4 points
+LOGIT, DIFFICULTY, VIEW, SEED_SD, NOISE = np.log(0.25) * 2.6, 2.2, 0.5, 0.25, 0.8
+
+SPREADS: dict[str, Callable[[int], np.ndarray]] = {
+    "equal": lambda networks: np.ones(networks),
+    "fourfold": lambda networks: np.geomspace(0.5, 2, networks),
+    "fourfold, baseline most": lambda networks: np.geomspace(2, 0.5, networks),
+    "one wild": lambda networks: np.r_[np.ones(networks - 1), 3],
+    "baseline wild": lambda networks: np.r_[3, np.ones(networks - 1)],
+}
+"""Standard deviations between seeds, of the baseline first, relative to ``SEED_SD``."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    kind: str
+    images: int
+    seeds: int
+    experiments: int
+    spread: str = "equal"
+    baseline_seeds: int = 1
+    """Times ``seeds``."""
+    folds: int = 1
+    fold_sd: float = 0.0
+    """Shift of a network in a fold, logits."""
+    block: int = 1
+    """Images drawn together."""
+
+
+def plan() -> Iterator[Cell]:
+    for seeds in (5, 3, 2, 10):
+        for images, block in ((430, 1), (4300, 50)):
+            for experiments in (20, 5):
+                for spread in SPREADS:
+                    yield Cell("null", images, seeds, experiments, spread, block=block)
+            for more in (1, 3):
+                yield Cell("power", images, seeds, 14, baseline_seeds=more, block=block)
+        for spread in SPREADS:
+            yield Cell("null", 4300, seeds, 20, spread, baseline_seeds=3, block=50)
+    for seeds in (1, 2):
+        for images, block, fold_sd in ((430, 1, 0.0), (4300, 43, 0.0), (4300, 43, 0.05)):
+            for spread in SPREADS:
+                yield Cell("null", images, seeds, 14, spread, 1, 5, fold_sd, block)
+            yield Cell("power", images, seeds, 14, folds=5, fold_sd=fold_sd, block=block)
+    for spread in ("equal", "baseline wild"):
+        yield Cell("null", 4300, 5, 5, spread)
+
+
+def drawn(rng: np.random.Generator, cell: Cell) -> list[dict[int, np.ndarray]]:
+    """Of each network, the baseline first, by fold (S, I): whether it was wrong, or how often."""
+    networks, per = cell.experiments + 1, cell.images // cell.folds
+    spread = SEED_SD * SPREADS[cell.spread](networks)
+    effects = np.zeros(networks)
+    effects[1] = EFFECT if cell.kind == "power" else 0.0
+    found: list[dict[int, np.ndarray]] = [{} for _ in range(networks)]
+    normal = rng.standard_normal
+    for fold in range(cell.folds):
+        difficulty = LOGIT + DIFFICULTY * rng.standard_t(6, per // cell.block)
+        of_block = normal(per // cell.block)
+        for i in range(networks):
+            seeds = cell.seeds * (cell.baseline_seeds if i == 0 else 1)
+            shift = effects[i] + cell.fold_sd * normal() + spread[i] * normal((seeds, 1))
+            if cell.block > 1:
+                found[i][fold] = _blocks(rng, of_block, shift, cell.block)
+                continue
+            logit = (difficulty + VIEW * normal(per)).astype(np.float32)
+            logit = logit + shift.astype(np.float32)
+            logit += NOISE * normal(logit.shape, np.float32)
+            np.exp(-logit, out=logit)
+            logit += 1
+            found[i][fold] = rng.random(logit.shape, np.float32) * logit < 1
+    return found
+
+
+def _blocks(
+    rng: np.random.Generator, of_block: np.ndarray, shift: np.ndarray, images: int
+) -> np.ndarray:
+    """(S, blocks): share of the images of a block that one network's seeds have wrong."""
+    mean, slope, shared, own, residual = _components()
+    size, blocks = images**0.5, len(of_block)
+    error = mean + slope * shift + (shared * of_block + own * rng.standard_normal(blocks)) / size
+    return np.asarray(error + residual / size * rng.standard_normal(error.shape))
+
+
+@cache
+def _components() -> tuple[float, float, float, float, float]:
+    """Mean error, its slope by the logit, and the standard deviations over images of what all
+    networks share, of a network's own, and of the rest: of images drawn one by one.
+    """
+    rng, images = np.random.default_rng(0), 200_000
+    nodes, weights = np.polynomial.hermite_e.hermegauss(40)
+    weights = weights / weights.sum()
+
+    def chance(logit: np.ndarray) -> np.ndarray:
+        """Of being wrong, over the noise of runs."""
+        return np.asarray(1 / (1 + np.exp(-logit[..., None] - NOISE * nodes)) @ weights)
+
+    difficulty = LOGIT + DIFFICULTY * rng.standard_t(6, images)
+    first, second = (chance(difficulty + VIEW * rng.standard_normal(images)) for _ in range(2))
+    higher = chance(difficulty + VIEW * rng.standard_normal(images) + EFFECT)
+    slope = float(higher.mean() - (first.mean() + second.mean()) / 2) / EFFECT
+    both = float(np.cov(first, second)[0, 1])
+    own = float(first.var()) - both
+    rest = float((first * (1 - first)).mean())
+    return float(first.mean()), slope, both**0.5, own**0.5, rest**0.5
+
+
+def _plain(spreads: Sequence) -> list:
+    freedom = sum(spread.freedom for spread in spreads)
+    pool = sum(spread.variance * spread.freedom for spread in spreads) / freedom
+    return [statistics._Spread(pool, freedom)] * len(spreads)
+
+
+def _larger(spreads: Sequence) -> list:
+    (common, *_) = _plain(spreads)
+    return [
+        statistics._Spread(max(own.variance, common.variance), common.freedom) for own in spreads
+    ]
+
+
+FORMS = {"report": statistics._pooled, "own": list, "plain": _plain, "larger": _larger}
+"""The variance between seeds: as the report has it; each network's own; the mean over networks; the
+larger of the two, always with the degrees of freedom of all."""
+
+
+def hits(cell: Cell, trials: int) -> dict[str, int]:
+    """How many reports have a difference resolved: any in a null cell, the true one in another."""
+    rng = np.random.default_rng([*map(ord, repr(cell))])
+    counted = dict.fromkeys(FORMS, 0)
+    weights = np.eye(cell.experiments + 1)[1:] - np.eye(cell.experiments + 1)[0]
+    every = cell.images == 430 and cell.experiments > 5 and cell.seeds in (3, 5) and cell.folds == 1
+    forms = FORMS if every else {"report": FORMS["report"]}
+    for _ in range(trials):
+        networks = [statistics._Network(errors) for errors in drawn(rng, cell)]
+        spreads = statistics._spreads(networks)
+        for form, pooled in forms.items():
+            found: list[Difference] = statistics._contrasts(networks, weights, pooled(spreads))
+            p_values = [one.p_value or 0.0 for one in found]
+            if min(p_values) * len(found) >= LEVEL:
+                continue  # nothing is rejected
+            adjusted, _ = gatekeeping(p_values, [None] * len(found), LEVEL)
+            counted[form] += cell.kind == "null" or adjusted[0] < LEVEL
+    return {form: counted[form] if form in forms else -1 for form in FORMS}
+
+
+def upper(count: int, trials: int) -> float:
+    """Clopper and Pearson's upper limit of a rate, 95 % one-sided."""
+    return float(stats.beta.ppf(0.95, count + 1, trials - count)) if count < trials else 1.0
+
+
+def main(file: Path, trials: int) -> None:
+    names = [field.name for field in fields(Cell)]
+    done: dict[Cell, dict[str, str]] = {}
+    if file.exists():
+        with file.open(newline="") as opened:
+            for row in csv.DictReader(opened):
+                kinds = {field.name: type(field.default) for field in fields(Cell)}
+                kinds |= {"kind": str, "images": int, "seeds": int, "experiments": int}
+                done[Cell(**{name: kinds[name](row[name]) for name in names})] = row
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a", newline="") as opened:
+        writer = csv.writer(opened)
+        if not done:
+            writer.writerow([*names, "trials", *FORMS])
+        for cell in plan():
+            if cell in done:
+                continue
+            counted = hits(cell, trials)
+            done[cell] = {"trials": str(trials), **{form: str(n) for form, n in counted.items()}}
+            writer.writerow([*astuple(cell), trials, *counted.values()])
+            opened.flush()
+    print(f"| {' | '.join(names)} | {' | '.join(FORMS)} |")
+    print("|" + " --- |" * (len(names) + len(FORMS)))
+    for cell, row in done.items():
+        total = int(row["trials"])
+        counts = [int(row[form]) for form in FORMS]
+        rates = [f"{n / total:.3f} ({upper(n, total):.3f})" if n >= 0 else "" for n in counts]
+        print("| " + " | ".join([*map(str, astuple(cell)), *rates]) + " |")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else TRIALS)
