@@ -54,7 +54,8 @@ class Claim:
     Attributes:
         name: Unique, such as ``no_lrn/top1``.
         factor: What the claim is about, such as ``normalization``.
-        change: What is changed, in words: ``no LRN``.
+        idea: What the network loses by the change: ``LRN``; empty for the error of a network alone.
+        change: What is changed, in words: ``no LRN``; of a network alone its name.
         baseline: Experiment of the unchanged network.
         changed: Experiment of the changed one; for views and levels the same as ``baseline``.
         metric: What is measured.
@@ -81,6 +82,7 @@ class Claim:
 
     name: str
     factor: str
+    idea: str = ""
     change: str
     baseline: str = "baseline"
     changed: str
