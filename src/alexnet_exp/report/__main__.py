@@ -19,7 +19,7 @@ from alexnet_exp.report.findings import Report
 from alexnet_exp.report.results import Found, read_runs
 from alexnet_exp.runs.read import run_folders
 
-SETTINGS = ("runs", "output")
+SETTINGS = ("runs", "output", "plan")
 _NAMED_FOLDERS = 5
 _NEW_RUNS = "python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2"
 
@@ -32,6 +32,8 @@ settings:
   runs=FOLDER     folder with runs at any depth, or one run folder (default: runs)
   output=FOLDER   where report.md, results.csv and report.html go (default: the
                   folder of the runs)
+  plan=true       instead of a report: seeds, folds and hours that would settle
+                  each claim without an answer, and the commands
 
 examples:
   python -m alexnet_exp.report
@@ -100,8 +102,8 @@ def write(report: Report, output: Path) -> list[Path]:
     return files
 
 
-def parse(words: list[str]) -> tuple[Path, Path]:
-    """Folder of the runs and folder of the output, from ``name=value`` words.
+def parse(words: list[str]) -> tuple[Path, Path, bool]:
+    """Folders of the runs and of the output, and whether to plan, from ``name=value`` words.
 
     Raises:
         UserError: A word is not of that form, or names another setting.
@@ -115,8 +117,10 @@ def parse(words: list[str]) -> tuple[Path, Path]:
             close = get_close_matches(name, SETTINGS, 1) or SETTINGS
             raise UserError(f"{word}: there is no such setting; did you mean {' or '.join(close)}?")
         values[name] = value
-    runs = values.get("runs", "runs")
-    return Path(runs), Path(values.get("output", runs))
+    plan, runs = values.get("plan", "false"), values.get("runs", "runs")
+    if plan not in ("true", "false"):
+        raise UserError(f"plan={plan}: set plan=true or plan=false")
+    return Path(runs), Path(values.get("output", runs)), plan == "true"
 
 
 def main() -> None:
@@ -125,18 +129,18 @@ def main() -> None:
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="python -m alexnet_exp.report [runs=FOLDER] [output=FOLDER]",
+        usage="python -m alexnet_exp.report [runs=FOLDER] [output=FOLDER] [plan=true]",
     )
     parser.add_argument("settings", nargs="*", help=argparse.SUPPRESS)
     words = parser.parse_args().settings
     with answering("the same command starts again"):
-        runs, output = parse(words)
+        runs, output, plan = parse(words)
         report = make_report(runs, progress=True)
-        files = write(report, output)
+        files = [] if plan else write(report, output)
 
-    from alexnet_exp.report.screen import show
+    from alexnet_exp.report.screen import show, show_plan
 
-    show(report)
+    (show_plan if plan else show)(report)
     print("\n".join(visible(f"written: {file}") for file in files))
 
 

@@ -13,6 +13,7 @@ from alexnet_exp.report.results import Run
 from alexnet_exp.runs.identity import is_neutral
 
 ENOUGH_SEEDS = 3
+_NAMED_SEEDS = 5
 
 _TRAIN = "python -m alexnet_exp.train"
 _IMAGENET = "imagenet"
@@ -24,10 +25,13 @@ Place = tuple[str, ...]
 ``hydra.sweep.subdir``, as far as they are not the default."""
 
 
-def command(runs: Sequence[Run]) -> str:
+def command(
+    runs: Sequence[Run], seeds: Sequence[int] | None = None, more: Sequence[str] = ()
+) -> str:
     """The shell command that repeats these runs, and skips those that are still in their folders.
 
-    Several commands, where runs were given different overrides or lie in different sweeps.
+    Several commands, where runs were given different overrides or lie in different sweeps. With
+    ``seeds`` it trains those, with further overrides of ``more``, which may name another sweep.
     """
     sides: dict[tuple[str, Place | None, frozenset[str]], list[Run]] = {}
     for run in runs:
@@ -38,7 +42,12 @@ def command(runs: Sequence[Run]) -> str:
         bearing_ones = frozenset(item for item in _shared_overrides(side) if _bears(item))
         alike.setdefault((bearing_ones, place), []).extend(side)
     return " && ".join(
-        _train(_shared_overrides(group), map(_experiment, group), _seeds(group), place)
+        _train(
+            [*_shared_overrides(group), *more],
+            map(_experiment, group),
+            _seeds(group) if seeds is None else seeds,
+            () if more else place,
+        )
         for (_, place), group in alike.items()
     )
 
@@ -96,7 +105,7 @@ def _train(
     names = list(dict.fromkeys(map(chosen, experiments)))
     many = len(names) > 1 or len(seeds) > 1 or place is not None
     chosen_ones = f"+experiment={','.join(names)}"
-    words = [*overrides, *(place or ()), chosen_ones, f"seed={','.join(map(str, seeds))}"]
+    words = [*overrides, *(place or ()), chosen_ones, f"seed={_numbers(seeds)}"]
     return " ".join([_TRAIN, *(["-m"] if many else []), *map(_for_shell, words)])
 
 
@@ -104,6 +113,13 @@ def _for_shell(word: str) -> str:
     if word.isprintable():
         return shlex.quote(word)
     return "$'" + visible(word.replace("\\", "\\\\").replace("'", "\\'")) + "'"
+
+
+def _numbers(seeds: Sequence[int]) -> str:
+    """``0,1,2``; many in a row as ``range(10)``."""
+    if len(seeds) > _NAMED_SEEDS and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"range({f'{seeds[0]},' if seeds[0] else ''}{seeds[-1] + 1})"
+    return ",".join(map(str, seeds))
 
 
 def _experiment(run: Run) -> str:

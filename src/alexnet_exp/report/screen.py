@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.console import console, visible
-from alexnet_exp.report import costs, wording
+from alexnet_exp.report import costs, plan, wording
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.wording import claim_name
@@ -110,3 +110,24 @@ def _show_list(title: str, items: Sequence[str], total: int = 0) -> None:
         console.print(_text(f"  {item}"))
     if total > len(items):
         console.print(_text(f"  and {total - len(items)} more, all in report.md"))
+
+
+def show_plan(report: Report) -> None:
+    """What would settle each claim that has no answer."""
+    steps = plan.plan(report)
+    if not steps:
+        console.print(Text("every claim that was run has an answer, or none can be had"))
+        return
+    for name, rows in plan.sections(steps).items():
+        table = _table(f"what would settle the claims without an answer on {name}")
+        for heading in plan.HEADINGS:
+            table.add_column(heading, justify="right" if heading == "hours" else "left")
+        for row in rows:
+            table.add_row(*map(Text, row))
+        console.print(table)
+    console.print(
+        Text("hours: training of the runs that are lacking, one at a time, as long as those took")
+    )
+    for command, claims in plan.commands(steps).items():
+        console.print(Text(f"\n# {'; '.join(claims)}"), soft_wrap=True)
+        console.print(Text(command), soft_wrap=True)

@@ -25,6 +25,7 @@ from alexnet_exp.errors import UserError
 _MOST_NODES = 10_000  # deeper ones overflow the loader's stack, and end the process
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C: a tenth of the time
 
+
 @dataclass(frozen=True)
 class _Kind:
     """What a field has to be: of one of these types, a number within these ends."""
