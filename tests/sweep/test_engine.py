@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 
 from alexnet_exp.errors import SweepStoppedError
-from alexnet_exp.sweep import engine, warm
+from alexnet_exp.sweep import engine
 from alexnet_exp.sweep import process as child
 from alexnet_exp.sweep.engine import run_sweep
 from alexnet_exp.sweep.jobs import State
 from alexnet_exp.sweep.local import Processes
 from alexnet_exp.sweep.process import Child, ChildSpec, child_environment
-from alexnet_exp.sweep.warm import WarmChild
 from tests.sweep.pretend import (
     FAIL,
     HANG,
@@ -135,22 +134,7 @@ def test_a_signal_ends_all_jobs_within_seconds(
         assert re.search(rf"│ {name} +│ {state}", printed), (name, printed)
 
 
-@pytest.fixture(params=[Child, WarmChild])
-def start(request, tmp_path, monkeypatch):
-    """``start(script)``: a job of each kind whose module holds the script."""
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-    monkeypatch.setattr(warm, "IMPORTED", ["torch"])
-
-    def start(script: str, **variables: str) -> Child:
-        (tmp_path / "the_job.py").write_text(script)
-        spec = ChildSpec(tmp_path, ("-m", "the_job", "seed=1"))
-        return request.param(spec, {**child_environment(), **variables})
-
-    return start
-
-
-def test_job_is_its_own_session_and_nobodys_rank(start, tmp_path, monkeypatch) -> None:
+def test_job_is_its_own_session_and_nobodys_rank(tmp_path, monkeypatch) -> None:
     ranks = {
         *child.SCRUBBED, "TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_ID",
         "ALEXNET_EXP_STORE",
@@ -158,71 +142,46 @@ def test_job_is_its_own_session_and_nobodys_rank(start, tmp_path, monkeypatch) -
     for name in ranks:
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("KEPT", "yes")
-    script = """
-import sys
-print("torch" in sys.modules)
-import atexit, json, os, signal, torch
-atexit.register(print, "done")
-print(json.dumps([os.getpid(), os.getsid(0), signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
-    dict(os.environ), torch.get_num_threads(), sys.argv, os.getcwd(), sys.stdin.read()]))
-sys.exit(3)
-"""
+    script = (
+        "import json, os, signal; deaf = signal.getsignal(signal.SIGINT) == signal.SIG_IGN;"
+        "print(json.dumps([os.getpid(), os.getsid(0), deaf, dict(os.environ)]))"
+    )
     heeded = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a shell's background
     try:
-        job = start(script, OMP_NUM_THREADS="1")
-        wait_for(lambda: job.poll() is not None, 60)
+        job = Child(
+            ChildSpec(tmp_path, ("-c", script)), {**child_environment(), "OMP_NUM_THREADS": "3"}
+        )
+        wait_for(lambda: job.poll() is not None)
     finally:
         signal.signal(signal.SIGINT, heeded)
-    command, is_warm, printed, last = (tmp_path / "log.txt").read_text().splitlines()
-    assert (" -m the_job seed=1" in command, is_warm) == (True, str(isinstance(job, WarmChild)))
-    pid, session, deaf, around, threads, arguments, folder, given = json.loads(printed)
+    pid, session, deaf, around = json.loads((tmp_path / "log.txt").read_text().splitlines()[-1])
     assert pid == session == job.process.pid
     assert not deaf
     assert not ranks & set(around)
-    assert (around["KEPT"], around["OMP_NUM_THREADS"], threads) == ("yes", "1", 1)
-    assert (arguments, folder, given) == ([str(tmp_path / "the_job.py"), "seed=1"], os.getcwd(), "")
-    assert (last, job.poll().returncode) == ("done", 3)
+    assert (around["KEPT"], around["OMP_NUM_THREADS"]) == ("yes", "3")
 
 
-def test_job_takes_its_own_children_along(start, tmp_path) -> None:
+def test_job_takes_its_own_children_along(tmp_path) -> None:
     """As the ranks of a distributed run would be."""
     script = (
         "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-c',"
         "'import time; time.sleep(600)']); print(p.pid, flush=True); sys.exit(1)"
     )
-    job = start(script)
-    wait_for(lambda: job.poll() is not None, 60)
+    job = Child(ChildSpec(tmp_path, ("-c", script)), child_environment())
+    wait_for(lambda: job.poll() is not None)
     orphan = int((tmp_path / "log.txt").read_text().splitlines()[-1])
     wait_for(lambda: gone(orphan), 5)
 
 
-def test_job_that_fails_says_so_in_its_log(start, tmp_path) -> None:
-    job = start("raise RuntimeError('no luck')")
-    wait_for(lambda: job.poll() is not None, 60)
-    assert job.poll().reason == "exit code 1"
-    assert "RuntimeError: no luck" in (tmp_path / "log.txt").read_text().splitlines()[-1]
-
-
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="only Linux tells children of a death")
-@pytest.mark.parametrize("kind", ["process.Child", "warm.WarmChild"])
-def test_job_ends_with_a_sweep_that_was_killed(kind: str, tmp_path) -> None:
-    (tmp_path / "the_job.py").write_text(HANG)
-    module, name = kind.split(".")
+def test_job_ends_with_a_sweep_that_was_killed(tmp_path) -> None:
     script = (
         "import sys, time; from pathlib import Path;"
-        "from alexnet_exp.sweep.process import ChildSpec, child_environment;"
-        "from alexnet_exp.sweep import warm; warm.IMPORTED.clear();"
-        f"from alexnet_exp.sweep.{module} import {name} as Child;"
-        f"c = Child(ChildSpec(Path({str(tmp_path)!r}), ('-m', 'the_job')),"
+        "from alexnet_exp.sweep.process import Child, ChildSpec, child_environment;"
+        f"c = Child(ChildSpec(Path({str(tmp_path)!r}), ('-c', {HANG!r})),"
         "child_environment()); print(c.process.pid, flush=True); time.sleep(99)"
     )
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    sweep = subprocess.Popen(
-        [sys.executable, "-c", script],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": path},
-    )
+    sweep = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     pid = int(sweep.stdout.readline())
     assert not gone(pid)
     sweep.kill()

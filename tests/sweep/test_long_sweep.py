@@ -34,12 +34,8 @@ def sweep(cwd: Path, *overrides: str) -> subprocess.Popen[str]:
 
 
 def children(pid: int) -> list[int]:
-    """Jobs of a sweep that run now: the children of what it has started to fork them."""
-
-    def below(parent: int) -> list[int]:
-        return [int(job) for job in subprocess.getoutput(f"ps -o pid= --ppid {parent}").split()]
-
-    return [job for started in below(pid) for job in below(started)]
+    """Jobs of a sweep that run now."""
+    return [int(job) for job in subprocess.getoutput(f"ps -o pid= --ppid {pid}").split()]
 
 
 def some_job(run: subprocess.Popen[str], draw: random.Random) -> int | None:

@@ -8,7 +8,6 @@ from alexnet_exp.hardware import cores, gpus
 from alexnet_exp.sweep.engine import Backend
 from alexnet_exp.sweep.jobs import Job
 from alexnet_exp.sweep.process import Child, child_environment
-from alexnet_exp.sweep.warm import WarmChild
 
 
 class Processes(Backend):
@@ -75,7 +74,7 @@ class Processes(Backend):
     def start(self, jobs: Sequence[Job]) -> list[Child]:
         for job in jobs:
             own = self._free()[: self._owned(job)]
-            child = WarmChild(job.spec(self._extra), self._environment(job, own))
+            child = Child(job.spec(self._extra), self._environment(job, own))
             self._running.append((job, own, child))
         return [child for _, _, child in self._running[-len(jobs) :]]
 

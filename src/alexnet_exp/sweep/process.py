@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TextIO
 
 from alexnet_exp.hardware import before_exec, describe
 
@@ -85,15 +84,6 @@ def child_environment() -> dict[str, str]:
     }
 
 
-class Process(Protocol):
-    """What :class:`Child` needs of ``Popen``."""
-
-    pid: int
-
-    def poll(self) -> int | None:
-        """Exit status, negative for a signal; None while it runs."""
-
-
 class Child:
     """A job that runs here.
 
@@ -107,33 +97,25 @@ class Child:
         self._started = time.monotonic()
         self._stopping: float | None = None
         self._reason = ""
-        self.process: Process | None = None
+        self.process: subprocess.Popen[bytes] | None = None
         command = [sys.executable, *spec.arguments]
         try:
             spec.folder.mkdir(parents=True, exist_ok=True)
             with (spec.folder / LOG).open("a") as log:
                 log.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {' '.join(command)}\n")
                 log.flush()
-                self.process = self.start(command, dict(environment), log)
-        except (OSError, EOFError) as error:  # no memory for another process, no room in its folder
+                self.process = subprocess.Popen(
+                    command,
+                    cwd=spec.cwd,
+                    env=dict(environment),
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    preexec_fn=before_exec(),
+                )
+        except OSError as error:  # no memory for another process, no room in its folder
             self._reason = f"could not be started: {error}"
-
-    def start(self, command: list[str], environment: dict[str, str], log: TextIO) -> Process:
-        """The process, first of a session of its own, that prints into ``log``.
-
-        Raises:
-            OSError: It can't be had.
-        """
-        return subprocess.Popen(
-            command,
-            cwd=self.spec.cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            preexec_fn=before_exec(),
-        )
 
     def poll(self) -> Ending | None:
         """How the job ended, or None while it runs; ends a job that hangs or was told to stop."""
