@@ -5,6 +5,7 @@ torch is imported where it is asked: mistakes on the command line show before it
 
 import ctypes
 import gc
+import math
 import os
 import resource
 import signal
@@ -82,6 +83,20 @@ def peak_memory_bytes() -> int:
         return torch.cuda.max_memory_reserved()
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def busy_seconds() -> tuple[float, float]:
+    """CPU seconds so far of all processes of this machine, and of this one with its ended children.
+
+    Outside of Linux the first is NaN.
+    """
+    try:
+        ticks = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return math.nan, sum(os.times()[:4])
+    user, nice, system, _idle, _waiting, interrupts, soft = map(int, ticks[1:8])
+    busy = user + nice + system + interrupts + soft
+    return busy / os.sysconf("SC_CLK_TCK"), sum(os.times()[:4])
 
 
 _IMPORTED = time.monotonic()

@@ -2,7 +2,12 @@
 
 import json
 import logging
+import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,10 +19,12 @@ from torch import nn
 from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
+from alexnet_exp.hardware import busy_seconds
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import config_hash
 from alexnet_exp.runs.read import read_config, read_metrics, read_result
+from alexnet_exp.training import callbacks
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.fit import train
 from tests.conftest import ComposeConfig
@@ -36,6 +43,7 @@ def test_run_folder_holds_what_its_readers_rely_on(trained_run: SimpleNamespace)
     assert 0 < result["first_step_seconds"] < 3600
     assert result["train_seconds"] > 0
     assert result["images_per_second"] > 0
+    assert result["other_load"] >= 0
     assert {f"{s}/top{k}_error" for s in ("val", "test") for k in (1, 5)} <= set(result["metrics"])
     for name in ("config.yaml", "environment.json", "metrics.csv", "checkpoints/best.ckpt"):
         assert (folder / name).is_file(), name
@@ -236,3 +244,30 @@ def test_arguments_of_the_trainer_reach_it(
     assert error == round(error), "an error among four images"
     with pytest.raises(UserError, match=r"limit_val_batches=0 leaves no validation error"):
         train(tiny("+trainer.limit_val_batches=0"), tmp_path / "none")
+
+
+@pytest.mark.parametrize("machine", [30, 0.9, math.nan])
+def test_load_of_other_processes_is_recorded(machine, tiny, tmp_path, monkeypatch) -> None:
+    """Of 30 seconds that the machine's cores were busy in an epoch, one was this run's."""
+    times = zip(count(0, machine), count(0, 1), strict=True)
+    monkeypatch.setattr(callbacks, "busy_seconds", lambda: next(times))
+    result = train(tiny("trainer.max_epochs=2", "trainer.limit_train_batches=2"), tmp_path / "run")
+    if machine > 0:
+        others = result["other_load"] * result["train_seconds"]
+        assert others == pytest.approx(2 * max(0, machine - 1), rel=0.02)
+    else:
+        assert result["other_load"] is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nothing else has /proc/stat")
+def test_busy_seconds_are_of_all_processes_and_of_this_one() -> None:
+    burn = "import time\nwhile time.process_time() < .5: pass"
+    before = busy_seconds()
+    other = subprocess.Popen([sys.executable, "-c", burn])
+    os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # ended, and not yet this one's child
+    between = busy_seconds()
+    other.wait()
+    after = busy_seconds()
+    assert between[0] - before[0] > 0.4
+    assert between[1] - before[1] < 0.4
+    assert after[1] - before[1] > 0.4

@@ -15,7 +15,7 @@ from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from alexnet_exp.errors import UserError
-from alexnet_exp.hardware import seconds_since_start
+from alexnet_exp.hardware import busy_seconds, seconds_since_start
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.training.progress import EpochProgress
@@ -24,7 +24,9 @@ COLUMNS = (
     "epoch", "step", "lr", "train/loss", "train/top1_error", "train/top5_error",
     "val/loss", "val/top1_error", "val/top5_error", "images_per_second", "seconds",
 )  # fmt: skip
-_COUNTED = ("train_seconds", "step_seconds", "images", "best_epoch", "best_error")
+_COUNTED = (
+    "train_seconds", "step_seconds", "images", "best_epoch", "best_error", "all_busy", "own_busy",
+)  # fmt: skip
 
 
 class StepSeed(Callback):
@@ -58,6 +60,7 @@ class Epochs(Callback):
     def __init__(self, folder: Path | None, progress: EpochProgress) -> None:
         self.folder, self.progress = folder, progress
         self.train_seconds = self.step_seconds = 0.0
+        self.all_busy = self.own_busy = 0.0  # CPU seconds of the machine, of this process
         self.images = self.best_epoch = 0
         self.best_error = math.inf
         self.first_step_seconds: float | None = None  # from the start of this process
@@ -80,6 +83,7 @@ class Epochs(Callback):
         os.replace(partial, self.folder / "metrics.csv")
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._busy_start = busy_seconds()
         self._epoch_start = self._steps_end = time.perf_counter()
 
     def on_train_batch_end(
@@ -106,6 +110,9 @@ class Epochs(Callback):
         seconds = time.perf_counter() - self._epoch_start
         self.step_seconds += steps
         self.train_seconds += seconds
+        before, now = self._busy_start, busy_seconds()
+        self.all_busy += now[0] - before[0]
+        self.own_busy += now[1] - before[1]
         self.images += images
         # Lightning keeps float32: seven digits are what they hold.
         metrics = {k: float(f"{float(v):.7g}") for k, v in trainer.callback_metrics.items()}
@@ -132,7 +139,7 @@ class Epochs(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name in _COUNTED:
-            setattr(self, name, state_dict[name])
+            setattr(self, name, state_dict.get(name, math.nan))  # of an earlier version
 
 
 class MovableCheckpoint(ModelCheckpoint):

@@ -1,5 +1,6 @@
 """One run from its configuration to ``result.json``."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,7 @@ def fit_test_and_record(
         "first_step_seconds": epochs.first_step_seconds,
         "train_seconds": round(epochs.train_seconds, 3),
         "images_per_second": round(epochs.images / max(epochs.step_seconds, 1e-9), 1),
+        "other_load": other_load(epochs, config),
         "precision": config.trainer.precision,
         "strategy": str(config.strategy.name),
         "devices": here.size,
@@ -183,6 +185,16 @@ def fit_test_and_record(
         notes = [*logs.finish(result), *chance_note(epochs.best_error, validated)]
         show_result(result, run.path, notes)
     return result
+
+
+def other_load(epochs: Epochs, config: Config) -> float | None:
+    """Mean number of cores that other processes kept busy in training; None where not known.
+
+    All processes of the run take part in asking; they are on one machine.
+    """
+    load = (epochs.all_busy - sum(gather(epochs.own_busy))) / max(epochs.train_seconds, 1e-9)
+    known = config.trainer.num_nodes == 1 and math.isfinite(load)
+    return round(max(0.0, load), 2) if known else None
 
 
 def with_rows(predictions: dict[str, list[Columns]], module: StoreDataModule) -> dict[str, Columns]:
