@@ -14,6 +14,11 @@ worse by 3.4 points. Rows go to a CSV file as they come, and cells that are ther
 has been measured is printed as a Markdown table at the end.
 
     python tests/measure_error_rates.py results/error_rates/rates.csv [trials]
+
+With a folder of finished runs, many seeds of each of a few experiments, it makes A/A trials of them:
+runs of one experiment are dealt out as those of many, of which none differs from another.
+
+    python tests/measure_error_rates.py runs/aa [trials]
 """
 
 import csv
@@ -21,13 +26,17 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 from scipy import stats
 
 from alexnet_exp.report import statistics
-from alexnet_exp.report.statistics import Difference, gatekeeping
+from alexnet_exp.report.claims import Metric
+from alexnet_exp.report.results import read_runs
+from alexnet_exp.report.statistics import Difference, against_baseline, gatekeeping
+from alexnet_exp.runs.read import run_folders
 
 TRIALS, LEVEL = 10_000, 0.05
 EFFECT = 0.5  # of an experiment: 3.4 points
@@ -175,6 +184,36 @@ def hits(cell: Cell, trials: int) -> dict[str, int]:
     return {form: counted[form] if form in forms else -1 for form in FORMS}
 
 
+def relabelled(folder: Path, trials: int) -> None:
+    """Print how often a report errs on runs that are dealt out as experiments."""
+    kinds: dict[str, dict[int, np.ndarray]] = {}
+    for run in read_runs(run_folders(folder)).runs:
+        kinds.setdefault(run.experiment, {})[run.seed] = run.wrong[Metric.top1]
+    print("| runs of | seeds | experiments | report | upper |")
+    print("| --- | --- | --- | --- | --- |")
+    rng = np.random.default_rng(0)
+    for name, of_seed in kinds.items():
+        wrong = np.stack([of_seed[seed] for seed in sorted(of_seed)])
+        for seeds in (2, 3, 5, 10):
+            networks, found = len(wrong) // seeds, 0
+            for _ in range(trials):
+                dealt = wrong[rng.permutation(len(wrong))[: networks * seeds]]
+                cells = [{0: part} for part in np.split(dealt, networks)]
+                p_values = [one.p_value or 0.0 for one in against_baseline(cells[0], cells[1:])]
+                found += min(p_values) * len(p_values) < LEVEL
+            row = f"{name} | {seeds} | {networks - 1} | {found / trials:.3f}"
+            print(f"| {row} | {upper(found, trials):.3f} |", flush=True)
+    for one, two in combinations(kinds, 2):
+        both = sorted(kinds[one].keys() & kinds[two].keys())
+        means = [[kinds[name][seed].mean() for seed in both] for name in (one, two)]
+        ends = stats.pearsonr(*means).confidence_interval()
+        print(
+            f"\nsame seed of {one} and {two}: correlation {np.corrcoef(means)[0, 1]:.2f}"
+            f" [{ends.low:.2f}, {ends.high:.2f}] over {len(both)} seeds; standard deviations"
+            f" {100 * np.std(means[0], ddof=1):.2f} and {100 * np.std(means[1], ddof=1):.2f} points"
+        )
+
+
 def upper(count: int, trials: int) -> float:
     """Clopper and Pearson's upper limit of a rate, 95 % one-sided."""
     return float(stats.beta.ppf(0.95, count + 1, trials - count)) if count < trials else 1.0
@@ -211,4 +250,5 @@ def main(file: Path, trials: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else TRIALS)
+    place, number = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else TRIALS
+    (relabelled if place.is_dir() else main)(place, number)
