@@ -95,13 +95,15 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
 def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:
     """Difference of error between two trainings, paired by test image."""
     base, other = pair.baseline, pair.changed
-    one, two = ([*cell.runs.values()] for cell in (base, other))
+    before, after = (errors_by_fold(cell, claim.metric) for cell in (base, other))
+    folds = sorted(before.keys() & after.keys())
+    one, two = (
+        [run for at, run in cell.runs.items() if at.fold in folds] for cell in (base, other)
+    )
     finding = heading(claim, base, one, two)
     if finding.not_applicable:
         return finding
     found = comparisons.difference(pair, claim.metric)
-    before, after = (errors_by_fold(cell, claim.metric) for cell in (base, other))
-    folds = sorted(before.keys() & after.keys())
     finding = _with_difference(
         finding, found, [before[f] for f in folds], [after[f] for f in folds]
     )
@@ -234,6 +236,7 @@ def _resampled(cell: Cell, differences: Sequence[float]) -> tuple[float, float] 
         return None
     tested = 1 / folds
     trained = 1 - tested - float(cell.fields.get("data.val_fraction") or 0)
+    trained *= float(cell.fields.get("data.subset") or 1)
     return corrected_resampled(differences, tested / trained)
 
 

@@ -37,7 +37,8 @@ def power(
     if freedom < 1:
         return 0.0
     error = max(components.variance(seeds, folds), 1e-18) ** 0.5
-    return _found(abs(effect) / error, freedom * (networks if freedom >= POOLED_FROM else 1), share)
+    known = max(1, networks - (seeds <= 1)) if freedom >= POOLED_FROM else 1
+    return _found(abs(effect) / error, freedom * known, share)
 
 
 def seeds_needed(

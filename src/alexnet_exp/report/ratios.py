@@ -131,6 +131,7 @@ def _with_ratio(finding: Finding, ratio: Ratio) -> Finding:
         difference=ratio.estimate,
         low=ratio.low,
         high=ratio.high,
+        freedom=len(finding.replicates) - 1,
         p_value=ratio.p_value,
         log_deviation=ratio.deviation,
     )

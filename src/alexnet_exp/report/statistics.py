@@ -14,6 +14,7 @@ Errors = Mapping[int, NDArray[Any]]
 """By fold (S seeds, I images): whether a network was wrong. Each fold has images of its own."""
 
 _OF_WHOLE_NUMBERS = 1 / 12  # variance of rounding
+_ROUNDED = 1e-20  # a variance that rounding alone makes of none
 POOLED_FROM = 2  # degrees of freedom of each network, for a variance in common
 _TRUSTED_FROM = 4  # from here on one that is hardly larger counts as the common one
 
@@ -113,6 +114,8 @@ class _Spread:
 
     variance: float
     freedom: float
+    own: float = 1.0
+    """Share of ``freedom`` that is left beside what all networks have in common."""
 
 
 @dataclass(frozen=True)
@@ -282,11 +285,12 @@ def _difference(made: _Contrast, fold: float, together: bool) -> Difference:
     if together:  # Satterthwaite, since they are many
         squares = sum(part.variance**2 / part.freedom for part in parts)
         run = sum(part.variance for part in parts)
-        parts = [_Spread(run, run**2 / squares if squares else parts[0].freedom)]
+        freedom = run**2 / squares * parts[0].own if squares else parts[0].freedom
+        parts = [_Spread(run, freedom)]
     run = sum(part.variance for part in parts)
     parts += [made.images, _Spread(fold / folds, max(1.0, folds - 1))]
     variance = sum(part.variance for part in parts)
-    if variance == 0:
+    if variance < _ROUNDED:
         return _constant(made.estimate, made.test_images)
     return Difference(
         made.estimate,
@@ -327,9 +331,10 @@ def _between_folds(networks: Sequence[_Network]) -> list[_Spread | None]:
     if len(folds) < 2:
         return [None] * len(networks)
     errors = np.array([[float(network.runs[fold][0]) for fold in folds] for network in networks])
-    if len(networks) > 1:
-        errors = (errors - errors.mean(0)) * (len(networks) / (len(networks) - 1)) ** 0.5
-    return [_Spread(float(row.var(ddof=1)), len(folds) - 1) for row in errors]
+    own = 1 - 1 / len(networks)
+    if own:
+        errors = (errors - errors.mean(0)) / own**0.5
+    return [_Spread(float(row.var(ddof=1)), len(folds) - 1, own or 1.0) for row in errors]
 
 
 def _residual(array: NDArray[Any]) -> float:
@@ -351,8 +356,9 @@ def _pooled(spreads: Sequence[_Spread | None]) -> list[_Spread | None]:
     common = [spread for spread in known if spread.freedom >= POOLED_FROM]
     if len(common) < 2:
         return list(spreads)
-    freedom = sum(spread.freedom for spread in common)
-    pool = sum(spread.variance * spread.freedom for spread in common) / freedom
+    weights = [spread.freedom for spread in common]
+    pool = float(np.average([spread.variance for spread in common], weights=weights))
+    freedom = sum(spread.freedom * spread.own for spread in common)
     found: list[_Spread | None] = []
     for spread in spreads:
         if spread is None or spread.freedom < POOLED_FROM:
