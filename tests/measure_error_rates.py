@@ -15,8 +15,8 @@ has been measured is printed as a Markdown table at the end.
 
     python tests/measure_error_rates.py results/error_rates/rates.csv [trials]
 
-With a folder of finished runs, many seeds of each of a few experiments, it makes A/A trials of them:
-runs of one experiment are dealt out as those of many, of which none differs from another.
+With a folder of finished runs, many seeds of each of a few experiments, it deals A/A trials: runs
+of one experiment are dealt out as those of many, of which none differs from another.
 
     python tests/measure_error_rates.py runs/aa [trials]
 """
@@ -196,6 +196,8 @@ def relabelled(folder: Path, trials: int) -> None:
         wrong = np.stack([of_seed[seed] for seed in sorted(of_seed)])
         for seeds in (2, 3, 5, 10):
             networks, found = len(wrong) // seeds, 0
+            if networks < 3:
+                continue
             for _ in range(trials):
                 dealt = wrong[rng.permutation(len(wrong))[: networks * seeds]]
                 cells = [{0: part} for part in np.split(dealt, networks)]

@@ -18,7 +18,7 @@ from alexnet_exp.errors import PlacementError
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.sweep import multirun, planning
 from alexnet_exp.sweep.jobs import Job, Outcome, State, quoted
-from alexnet_exp.sweep.planning import folder_name
+from alexnet_exp.sweep.planning import folder_name, more_of_baseline
 from alexnet_exp.training.fit import train
 from tests.sweep.pretend import TINY
 
@@ -328,3 +328,20 @@ def test_jobs_for_real(sweep, tmp_path, failing: bool) -> None:
     assert "2 jobs to run, 2 at once; cost about " in shown
     assert "by the 1 job that finished; nothing was started" in shown
     assert not (root / "seed_2").exists()
+
+
+def test_the_baseline_gets_more_seeds_than_the_others() -> None:
+    def jobs(*seeds: str, fold: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+        names = ("baseline", "no_lrn")
+        return [(f"+experiment={name}", *fold, f"seed={seed}") for name in names for seed in seeds]
+
+    given = jobs("0", "4")
+    more = more_of_baseline(given, 3)
+    assert more[:4] == given
+    assert more[4:] == [("+experiment=baseline", f"seed={seed}") for seed in (5, 6, 7, 8)]
+    assert more_of_baseline(given, 1) == given
+    assert more_of_baseline(jobs("a"), 2) == jobs("a")  # which is refused later
+    both = [*jobs("0", fold=("data.fold=0",)), *jobs("0", fold=("data.fold=1",))]
+    assert more_of_baseline(both, 2)[4:] == [
+        ("+experiment=baseline", f"data.fold={fold}", "seed=1") for fold in (0, 1)
+    ]

@@ -37,10 +37,11 @@ def command(
     for run in runs:
         devices = frozenset(item for item in run.overrides if _is_placement(item))
         sides.setdefault((_experiment(run), _place(run), devices), []).append(run)
-    alike: dict[tuple[frozenset[str], Place | None], list[Run]] = {}
+    alike: dict[tuple[frozenset[str], Place | None, tuple[int, ...]], list[Run]] = {}
     for (_, place, _), side in sides.items():
         bearing_ones = frozenset(item for item in _shared_overrides(side) if _bears(item))
-        alike.setdefault((bearing_ones, place), []).extend(side)
+        numbers = tuple(_seeds(side) if seeds is None else ())
+        alike.setdefault((bearing_ones, place, numbers), []).extend(side)
     return " && ".join(
         _train(
             [*_shared_overrides(group), *more],
@@ -48,7 +49,7 @@ def command(
             _seeds(group) if seeds is None else seeds,
             () if more else place,
         )
-        for (_, place), group in alike.items()
+        for (_, place, _), group in alike.items()
     )
 
 

@@ -60,7 +60,8 @@ def plan_jobs(
     stores: dict[str, Store] = {}
     owners: dict[Path, Job] = {}
     jobs: list[Job] = []
-    for number, given in enumerate(job_overrides, first):
+    every = more_of_baseline(job_overrides, base.sweep.baseline_seeds)
+    for number, given in enumerate(every, first):
         job = compose([as_hydra(item) for item in given], number)  # a preset's, too
         overrides = list(job.overrides)
         jobs.append(job)
@@ -109,6 +110,24 @@ def plan_jobs(
             job.name = f"{job.config.data.name}/{job.name}"
     notes = dict.fromkeys(note for notes in checked.values() for note in notes)
     return jobs, [*notes, *compose.notes, *left_out]
+
+
+def more_of_baseline(job_overrides: Sequence[Sequence[str]], times: int) -> list[tuple[str, ...]]:
+    """The jobs, and those of the baseline with the seeds that follow, until they are ``times`` as
+    many.
+
+    Of folds that share out the seeds, the next of each.
+    """
+    jobs = [tuple(job) for job in job_overrides]
+    named = [[item for item in job if item.startswith("seed=")] for job in jobs]
+    words = [found[-1].partition("=")[2] for found in named if found]
+    if times == 1 or not words or not all(map(str.isdecimal, words)):
+        return jobs
+    seeds = [int(word) for word in words]
+    count = (times - 1) * len(set(seeds))
+    bases = dict.fromkeys(_less_seed(job) for job in jobs if "+experiment=baseline" in job)
+    more = range(max(seeds) + 1, max(seeds) + 1 + count)
+    return [*jobs, *((*base, f"seed={seed}") for base in bases for seed in more)]
 
 
 class _Composer:
