@@ -6,9 +6,9 @@ from functools import cache
 from typing import Any
 
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from alexnet_exp.config import compose, composing, leaves
+from alexnet_exp.config import compose, composing, conf_folder, leaves
 
 Fields = Mapping[str, Any]
 """Values of a configuration by dotted path."""
@@ -33,17 +33,31 @@ def factor_fields(experiment: str) -> Fields:
         experiment: One, or several joined by ``+``. Of one that the configuration tree does not
             have, such as a user's own, nothing is known, so it has no fields.
     """
-    if experiment == "baseline":
-        return {}
-    try:
-        with_factor = _composed(f"+experiment={chosen(experiment)}")
-    except HydraException:
-        return {}
-    without = _composed()
+    changed: dict[str, Any] = {}
+    for name in experiment.split("+"):
+        own = _changed(name)
+        if own is None:
+            return {}
+        changed |= own
+    return changed
+
+
+@cache
+def _changed(name: str) -> Fields | None:
+    """Of one experiment; None where it is unknown."""
+    file = conf_folder() / "experiment" / f"{name}.yaml"
+    if not (name.isidentifier() and file.exists()):
+        return None
+    body = OmegaConf.load(file)
+    if "defaults" in body:
+        composed = _composed(f"+experiment={name}")
+    else:  # as Hydra does, in a hundredth of its time
+        composed = OmegaConf.merge(_composed(), body)
+    before, after = _fields(_composed()), _fields(composed)
     changed = {
-        path: without.get(path, ABSENT)
-        for path in with_factor.keys() | without.keys()
-        if path != "experiment" and with_factor.get(path, ABSENT) != without.get(path, ABSENT)
+        path: before.get(path, ABSENT)
+        for path in before.keys() | after.keys()
+        if path != "experiment" and before.get(path, ABSENT) != after.get(path, ABSENT)
     }
     if "model.weights" in changed:
         changed["model.weights_digest"] = None  # by which a run records them
@@ -56,10 +70,13 @@ def chosen(experiment: str) -> str:
 
 
 @cache
-def _composed(*overrides: str) -> dict[str, Any]:
-    """Every field of a configuration; the paper's recipe hides none of what a factor sets."""
+def _composed(*overrides: str) -> DictConfig:
+    """A configuration; the paper's recipe hides nothing of what a factor sets."""
     with composing():
-        composed = compose(["recipe=paper", *overrides])
+        return compose(["recipe=paper", *overrides])
+
+
+def _fields(composed: Any) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(composed, resolve=True, enum_to_str=True)
     return dict(leaves(plain))
 
@@ -91,7 +108,7 @@ def _presets(experiment: str, fields: Fields) -> tuple[str, ...]:
     without = {**fields, **factor_fields(experiment)}
     found = {name: show(without.get(path, ABSENT)) for name, path in _PRESETS.items()}
     try:
-        brought = _composed(f"model={found['model']}")["optim.name"]
+        brought = _composed(f"model={found['model']}").optim.name
     except HydraException:  # a model of the user's own
         brought = None
     return tuple("" if (name, value) == ("optim", brought) else value

@@ -24,7 +24,7 @@ class Components:
     """Where the variance of a difference comes from; fractions squared, each 0 or more."""
 
     run: float
-    """Of one run on each side, over seeds."""
+    """Of one run on the changed side, and as many times more on the other as there are."""
 
     image: float
     """Of one fold's test images."""
@@ -131,7 +131,7 @@ class _Contrast:
     expected: float
     """Variance between folds that seeds and images make."""
     seeds: float
-    """Of a network in a fold, on average."""
+    """Of a changed network in a fold, on average."""
     test_images: int
 
 
@@ -274,7 +274,7 @@ def _contrast(
         _Spread(float(shares**2 @ images), float((counts - 1).sum())),
         by_fold,
         expected + float(images.mean()),
-        float(np.mean([network.seeds[fold] for network, _, _ in chosen for fold in folds])),
+        float(np.mean([net.seeds[fold] for net, w, _ in chosen if w > 0 for fold in folds])),
         int(counts.sum()),
     )
 

@@ -26,8 +26,8 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
 
     A claim about top-5 error is tested where the one about top-1 error of the same change was
     resolved, with its share of the level: the others lose nothing by it. What was resolved is set
-    beside its published size with an equal share each: were those of the tests used, one of 14 effects
-    of just the published size would be called another in a quarter of reports.
+    beside its published size with an equal share each: with the shares of the tests a quarter of
+    reports on 14 effects would call some other than published that are just that.
     """
     tested = [i for i, one in enumerate(findings) if one.p_value is not None and not one.unfit]
     top1 = {_change(findings[i]): place for place, i in enumerate(tested) if _is_first(findings[i])}
