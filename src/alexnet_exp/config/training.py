@@ -317,8 +317,8 @@ class SweepConfig(Ruled, group="sweep"):
     """List the jobs, which are done, and what the rest will cost from what is known; start none."""
 
     baseline_seeds: int = ruled(1, AT_LEAST_1)
-    """How many times as many seeds the baseline gets, next to those of ``seed``: every difference of
-    the sweep holds its error."""
+    """How many times as many seeds the baseline gets, next to those of ``seed``: every difference
+    of the sweep holds its error."""
 
     margin: float | None = ruled(None, PART)
     """Difference of error (fraction) that counts as an effect where no figure was published; every
