@@ -8,7 +8,7 @@ from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.power import POWER, seeds_needed
+from alexnet_exp.report.power import POWER, seeds_and_images, seeds_needed
 from alexnet_exp.report.verdicts import needed_seeds, power_now
 from alexnet_exp.report.wording import claim_name, place
 
@@ -66,7 +66,7 @@ def _step(finding: Finding, cells: Iterable[Cell]) -> Step:
     known = "" if power is None else f", {100 * power:.0f} %"
     name, here, now = claim_name(claim), place(finding), f"{_size(finding)}{known}"
     if seeds is None or not sides:
-        return Step(name, here, now, what or "nothing was seen", "no number of seeds", None)
+        return Step(name, here, now, what or "nothing was seen", _images_too(finding), None)
     anew = folds != max(1, finding.folds)
     runs = [run for cell in sides for run in cell.runs.values()]
     wanted = [_seeds(cell, seeds, folds, anew) for cell in sides]
@@ -82,6 +82,16 @@ def _step(finding: Finding, cells: Iterable[Cell]) -> Step:
     more = (f"data.folds={folds}", f"sweep.name=folds_{folds}") if anew else ()
     needed = f"{seeds} seeds" if folds == 1 else f"{seeds} x {folds} folds"
     return Step(name, here, now, what, needed, seconds / 3600, command(runs, every, more))
+
+
+def _images_too(finding: Finding) -> str:
+    """What would do where no number of seeds does."""
+    parts, effect = finding.components, finding.size or finding.difference
+    if parts is None or not effect or finding.claim.kind.is_ratio:
+        return "no number of seeds"
+    folds = max(1, finding.folds)
+    seeds, images = seeds_and_images(parts, effect, finding.images, folds, finding.share)
+    return f"{seeds:,} seeds on {images:,} images"
 
 
 def _with_folds(finding: Finding, sides: Sequence[Cell]) -> int | None:

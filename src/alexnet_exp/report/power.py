@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
-from math import log
+from math import ceil, log
 
 from scipy import stats
 
@@ -46,6 +46,19 @@ def seeds_needed(
 ) -> int | None:
     """Fewest seeds in each fold that find the effect with a power of 80 %; None beyond 1,000."""
     return _fewest(lambda seeds: power(components, effect, seeds, folds, networks, share) >= POWER)
+
+
+def seeds_and_images(
+    components: Components, effect: float, images: int, folds: int = 1, share: float = 1.0
+) -> tuple[int, int]:
+    """Seeds in each fold and test images in all that find the effect with a power of 80 %.
+
+    Each may then make half of the variance; ``images`` are those behind the components.
+    """
+    distance = float(stats.norm.ppf(1 - share * LEVEL / 2) + stats.norm.ppf(POWER))
+    half = (effect / distance) ** 2 / 2
+    seeds = ceil(components.run / folds / half)
+    return max(2, seeds), ceil(images * max(1.0, components.image / folds / half))
 
 
 def seeds_for_ratio(deviation: float, ratio: float, share: float = 1.0) -> int | None:
