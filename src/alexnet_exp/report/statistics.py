@@ -262,7 +262,7 @@ def _contrast(
     for network, w, spread in chosen:
         assert spread is not None
         each = w**2 * spread.variance / np.array([network.seeds[fold] for fold in folds])
-        runs.append(_Spread(float(shares**2 @ each), spread.freedom))
+        runs.append(_Spread(float(shares**2 @ each), spread.freedom, spread.own))
         expected += float(each.mean())
     images = np.zeros(len(folds))
     for place, fold in enumerate(folds if not single else ()):
