@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from alexnet_exp.report.claims import CLAIMS, Kind, Metric
-from alexnet_exp.report.findings import Finding, Report, Size, Verdict
+from alexnet_exp.report.findings import Comparison, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.results import Placement, Replicate, Run
 
@@ -19,10 +19,11 @@ CHANGES = tuple(
     if claim.kind is Kind.experiment and claim.metric is Metric.top1 and not claim.four_layers
 )
 NOTES = {
+    Verdict.helps: "the published figure lies inside the interval",
+    Verdict.hurts: "the published figure lies above the interval",
+    Verdict.no_effect: "the corrected interval lies within 1.37 points of none",
+    Verdict.not_resolved: "about 14 seeds would resolve the published +1.37 points",
     Verdict.reproduced: "the published figure lies inside the interval",
-    Verdict.contradicted: "the interval lies on the other side of zero",
-    Verdict.not_resolved: "about 14 seeds or 4,100 images would resolve +0.4 points",
-    Verdict.not_judged: "no verdict: another network",
 }
 
 
@@ -33,22 +34,28 @@ def finding(
     published = PUBLISHED[name]
     several = seeds > 1
     low, high = difference - half, difference + half
-    verdict = Verdict.not_resolved
-    if several and max(low, -high) > 0:
-        verdict = Verdict.reproduced if low * published.sign > 0 else Verdict.contradicted
-    if not published.judged:
-        verdict = Verdict.not_judged
+    neutral = 1 if published.kind is Kind.speed else 0
+    verdict, comparison = Verdict.not_resolved, ()
+    if published.kind is Kind.level:
+        verdict = Verdict.reproduced
+    elif several and not low <= neutral <= high:
+        verdict = Verdict.helps if low > neutral else Verdict.hurts
+        same = (low > neutral) == (published.sign > 0)
+        comparison = (Comparison.same_sign if same else Comparison.opposite_sign,)
     base = 4.2 if published.kind is Kind.speed else 0.1339
     changed = base * difference if published.kind is Kind.speed else base + difference
     found = Finding(
-        published, verdict, NOTES[verdict], "flowers", images=734,
-        replicates=tuple(Replicate(0, seed) for seed in range(seeds)), baseline=base, command=f"make ablations SEEDS={seeds} EXPERIMENTS={published.changed}",
+        published, verdict, comparison if published.judged else (), NOTES[verdict], "flowers",
+        images=734, replicates=tuple(Replicate(0, seed) for seed in range(seeds)),
+        baseline_runs=seeds, baseline=base,
+        command=f"make ablations SEEDS={seeds} EXPERIMENTS={published.changed}",
     )  # fmt: skip
     if published.kind is not Kind.level:
         found = replace(found, changed=changed, difference=difference)
     if several:
-        p_holm = 0.0371 if published.judged else None
-        found = replace(found, low=low, high=high, p_value=0.0123456789, p_holm=p_holm)
+        found = replace(found, low=low, high=high, freedom=4 * seeds)
+        if published.kind is not Kind.level:
+            found = replace(found, p_value=0.0123456789, p_adjusted=0.0371)
     return replace(found, **more)
 
 
@@ -87,7 +94,7 @@ def cell(
         given = ["train.py", f"+experiment={experiment}", f"data={data}"]
         one = Replicate(0, seed)
         runs[one] = Run(
-            experiment, one, {"trainer.precision": "bf16-mixed"}, 1,
+            experiment, one, {"trainer.precision": "bf16-mixed"}, 1, None,
             Path(f"runs/{experiment}/seed_{seed}"), result, np.zeros(0), np.zeros(0), {}, None,
             curve(0.8, 0.02), curve(0.75, final + 0.01),
             {"gpus": ["NVIDIA H200"], "command": given}, 0.0,
@@ -152,11 +159,13 @@ def drawn() -> Report:
 
 
 def smaller() -> Report:
-    """A claim that is reproduced at less than its published size, and one that is not resolved."""
+    """An idea that helps, by less than published; one that has no effect as large; others."""
+    less = (Comparison.same_sign, Comparison.smaller)
+    none = {"verdict": Verdict.no_effect, "comparison": less[1:], "note": NOTES[Verdict.no_effect]}
     found = (
-        finding("no_lrn/top1", 0.0042, 0.0012, size=Size.smaller),
+        finding("no_lrn/top1", 0.0042, 0.0012, comparison=less),
         finding("no_crops_flips/top1", 0.05),
-        finding("one_gpu/top1", 0.001, 0.004, size=Size.smaller),
+        finding("one_gpu/top1", 0.001, 0.004, **none),
     )
     return replace(small(), findings=found)
 

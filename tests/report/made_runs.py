@@ -36,6 +36,8 @@ def write_run(
     wrong_top5: NDArray[np.bool_] | None = None,
     center: NDArray[np.bool_] | None = None,
     seed: int = 0,
+    folds: int | None = None,
+    fold: int | None = None,
     experiment: str | None = None,
     classes: int = CLASSES,
     fingerprint: str = "0123456789abcdef",
@@ -48,7 +50,8 @@ def write_run(
     """Write a finished run; gives its folder, ``name/seed_0`` in ``parent``.
 
     It errs on 30 % of ``images`` and on the first ``worse``, if ``wrong`` is not given. ``wrong``,
-    ``wrong_top5`` (None: half of it) and ``center`` are (I,). ``recorded`` are the overrides in
+    ``wrong_top5`` (None: half of it) and ``center`` are (I,). With ``folds`` its images are those
+    of ``fold`` (None: the one that the seed belongs to). ``recorded`` are the overrides in
     environment.json, ``written`` is the modification time of result.json, ``environment`` and
     ``measured`` are more of environment.json and result.json.
     """
@@ -59,13 +62,16 @@ def write_run(
     config = deepcopy(_plain(compose_config, *overrides))
     data, trainer = config["data"], config["trainer"]
     config |= {"seed": seed, "experiment": experiment or config["experiment"]}
-    data["fingerprint"] = fingerprint
+    if folds is not None and fold is None:
+        fold = seed % folds
+    data |= {"fingerprint": fingerprint, "folds": folds, "fold": fold}
     config["model"] |= {"classes": classes, "input_channels": data["channels"]}
     trainer["precision"] = "32-true"
     path.mkdir(parents=True)
     marked = {"config_hash": "0" * 12, **config}
     (path / "config.yaml").write_text(yaml.dump(marked, Dumper=_Dumper, sort_keys=False))
-    given = [*overrides, f"seed={seed}"] if recorded is None else recorded
+    of_folds = [f"data.folds={folds}"] if folds else []
+    given = [*overrides, *of_folds, f"seed={seed}"] if recorded is None else recorded
     known = {"cpu": "a processor", "gpus": [], "command": ["train.py", "-m", *given]}
     (path / "environment.json").write_text(json.dumps(known | (environment or {})))
     with (path / "metrics.csv").open("w", newline="") as file:
@@ -74,7 +80,7 @@ def write_run(
         for epoch, error in enumerate(train_curve, start=1):
             rows.writerow(dict(zip(COLUMNS, (epoch, 1, error, error), strict=True)))
     top5 = wrong & (np.arange(len(wrong)) % 2 == 0) if wrong_top5 is None else wrong_top5
-    _write_predictions(path, wrong, top5, center, classes)
+    _write_predictions(path, wrong, top5, center, classes, fold or 0)
     result = {
         "experiment": config["experiment"],
         "data": data["name"],
@@ -104,14 +110,16 @@ def _plain(compose_config: Any, *overrides: str) -> dict[str, Any]:
     return to_plain(compose_config(*overrides))
 
 
-def _write_predictions(path: Path, wrong, wrong_top5, center, classes: int) -> None:
-    """Validation images, all of them right, before the test images, which are in no order."""
+def _write_predictions(path: Path, wrong, wrong_top5, center, classes: int, fold: int) -> None:
+    """Validation images, all of them right, before the test images, which are in no order; no
+    test image is one in another fold.
+    """
     images = len(wrong)
     labels = np.arange(images) % classes
     order = np.random.default_rng(1).permutation(images)
     best = _five_best(labels, wrong, wrong_top5, classes)
     columns = {
-        "index": np.concatenate([np.arange(3), 3 + order]),
+        "index": np.concatenate([np.arange(3), 3 + order + 100_000 * fold]),
         "label": np.concatenate([np.zeros(3, np.int64), labels[order]]),
         "top5": np.concatenate([np.tile(np.arange(best.shape[1]), (3, 1)), best[order]]),
         "split": np.concatenate([np.full(3, "val"), np.full(images, "test")]),
