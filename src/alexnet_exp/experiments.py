@@ -1,6 +1,6 @@
 """Whether a run will be what its overrides say, so that nothing is recorded under a false name."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from itertools import combinations
@@ -116,7 +116,7 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
     effect = _effect(config) if named else {}
     for name in named:
         rest = [other for other in chosen if other != name]
-        if _effect(composed(*_with(rest, overrides))) == effect:
+        if _effect(composed(*with_experiments(rest, overrides))) == effect:
             raise UserError(
                 f"+experiment={name} changes nothing here: model={config.model.name},"
                 f" recipe={config.recipe}, another experiment or override leaves that out already,"
@@ -141,11 +141,13 @@ def _refuse_contradiction(
 ) -> None:
     """Hydra lets the last of two experiments win in silence."""
     groups = [item for item in overrides if item.startswith(("data=", "recipe=", "model.weights="))]
-    plain = dict(leaves(to_plain(composed(*groups))))
-    changes = {}
-    for name, settings in wanted.items():
-        own = dict(leaves(to_plain(composed(*_with([name], groups)))))
-        changes[name] = {path: own[path] for path in own if own[path] != plain.get(path)} | settings
+    changes = dict(wanted)
+    for name in wanted:
+        if "defaults" in _file(name):  # presets, which set more than it says
+            plain = dict(leaves(to_plain(composed(*groups))))
+            own = dict(leaves(to_plain(composed(*with_experiments([name], groups)))))
+            changed = {path: own[path] for path in own if own[path] != plain.get(path)}
+            changes[name] = changed | wanted[name]
     for (one, first), (other, second) in combinations(changes.items(), 2):
         for path in first.keys() & second.keys() - {"experiment"}:
             if first[path] != second[path]:
@@ -155,28 +157,32 @@ def _refuse_contradiction(
                 )
 
 
-def _with(experiments: list[str], overrides: list[str]) -> list[str]:
+def with_experiments(experiments: Sequence[str], overrides: Sequence[str]) -> list[str]:
     """The same overrides with other experiments."""
     others = [item for item in overrides if not chosen_experiments([item])]
     return [*others, f"+experiment=[{','.join(experiments)}]"] if experiments else others
 
 
-def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
-    """What an experiment's file sets, by dotted path, wherever in Hydra's search path it lies."""
+def _file(experiment: str) -> dict[str, Any]:
+    """An experiment's file, wherever in Hydra's search path it lies; empty where there is none."""
     path = f"experiment/{experiment}"
     sources = [
         source
         for source in GlobalHydra.instance().config_loader().get_sources()
         if source.available() and source.is_config(path)
     ]
-    if not sources:
-        return
     if len(sources) > 1:  # Hydra takes the first in silence
         raise UserError(
             f"+experiment={experiment} is a file in {' and in '.join(s.path for s in sources)}:"
             " rename yours"
         )
-    content: Any = OmegaConf.to_container(sources[0].load_config(path).config)
+    found: Any = [OmegaConf.to_container(one.load_config(path).config) for one in sources]
+    return found[0] if found else {}
+
+
+def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
+    """What an experiment's file sets, by dotted path."""
+    content = _file(experiment)
     for default in content.pop("defaults", []):
         if isinstance(default, dict):
             for key, option in default.items():

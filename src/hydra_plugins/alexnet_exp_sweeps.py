@@ -38,14 +38,25 @@ class SweepLauncher(Launcher):
 
 class GridSweeper(BasicSweeper):
     """Hydra's basic sweeper, less what the launcher does itself: compose and check every job, and
-    write multirun.yaml where there is something to run.
+    write multirun.yaml where there is something to run. ``sweep.factors`` are combined.
     """
 
     def sweep(self, arguments: list[str]) -> list[Sequence[JobReturn]]:
         assert self.hydra_context is not None
         assert self.launcher is not None
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
-        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        given = [*self._parse_config(), *arguments]
+        assert self.config is not None
+        design = self.config.sweep.factors, self.config.sweep.runs
+        if design[0] and not any(item.startswith("+experiment=") for item in given):
+            from alexnet_exp.console import say
+            from alexnet_exp.sweep.design import combinations, describe
+
+            # The last, so that one seed of all combinations is done before the next begins.
+            given.append(f"+experiment={','.join(combinations(*design))}")
+            if self.config.trainer.progress:
+                say(describe(*design))
+        overrides = parser.parse_overrides(given)
         if self.max_batch_size is not None:
             raise ValueError("hydra.launcher.jobs=2, not max_batch_size, is how many run at once")
         (jobs,) = self.split_arguments(overrides, None)

@@ -50,7 +50,7 @@ def folders(line: str, here: Path) -> set[Path]:
         )
         rest = [word for word in words[4:] if not word.startswith(axes)]
         for experiment in experiments:
-            given = [as_hydra(word) for word in (*rest, f"+experiment={experiment}")]
+            given = as_hydra([*rest, f"+experiment={experiment}"])
             with composing():
                 config = hydra.compose("config", given, return_hydra_config=True)
             config.hydra.job.override_dirname = ""  # all else is the same in all jobs

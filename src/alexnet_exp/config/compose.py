@@ -64,13 +64,37 @@ def _experiment_name(*unnamed: str, _root_: DictConfig) -> str:
     return "+".join(named) or Config.experiment
 
 
-def as_hydra(argument: str) -> str:
-    """An argument of the command line as Hydra wants it.
+def as_hydra(arguments: Sequence[str]) -> list[str]:
+    """Arguments of the command line as Hydra wants them.
 
     A parameter of a W&B sweep can't begin with a +, so that ``experiment=no_lrn`` stands for
     ``+experiment=no_lrn``; several experiments may be given by the name that they are recorded
-    under: ``experiment=no_dropout+no_lrn`` is ``+experiment=[no_dropout,no_lrn]``.
+    under: ``experiment=no_dropout+no_lrn`` is ``+experiment=[no_dropout,no_lrn]``. With a parameter
+    for each, ``no_dropout=true no_lrn=false`` is ``+experiment=[no_dropout]``.
     """
+    given: list[str] = []
+    chosen: list[str] = []
+    place = None
+    for argument in arguments:
+        switch = re.fullmatch(r"(\w+)=(true|false)", argument, re.IGNORECASE)
+        if switch is None or not _is_experiment(switch[1], arguments):
+            given.append(_as_hydra(argument))
+            continue
+        place = len(given) if place is None else place
+        chosen += [switch[1]] if switch[2].lower() == "true" else []
+    if place is not None:
+        given.insert(place, f"+experiment=[{','.join(chosen or [Config.experiment])}]")
+    return given
+
+
+def _is_experiment(name: str, arguments: Sequence[str]) -> bool:
+    """Whether one of this name is shipped, or lies in the folder that ``--config-dir`` gives."""
+    own = re.findall(r"^(?:--config-dir|-cd)[=\n](.+)", "\n".join(arguments), re.MULTILINE)
+    folders = (Path(folder, "experiment") for folder in (conf_folder(), *own))
+    return any((folder / f"{name}.yaml").is_file() for folder in folders)
+
+
+def _as_hydra(argument: str) -> str:
     parted = re.fullmatch(r"(\+*)(experiment|sweep)=(.*)", argument)
     if parted is None:
         return argument
@@ -97,8 +121,7 @@ def composing() -> Iterator[None]:
 
 def compose(overrides: Sequence[str], primary: str = "config") -> DictConfig:
     """What a command line composes, less ``hydra``; within a command or ``composing``."""
-    given = [as_hydra(item) for item in overrides]
-    composed = hydra.compose(primary, given, return_hydra_config=True)
+    composed = hydra.compose(primary, as_hydra(overrides), return_hydra_config=True)
     return _less_hydra(composed)
 
 

@@ -313,6 +313,13 @@ class SweepConfig(Ruled, group="sweep"):
     job_timeout: float | None = ruled(None, POSITIVE)
     """Seconds after which a job counts as hanging and is ended; null: never."""
 
+    factors: list[str] = field(default_factory=list)
+    """Experiments that are combined, each on or off in every job; set by +sweep=factorial."""
+
+    runs: int | None = ruled(None, AT_LEAST_1)
+    """Combinations of the factors that are run with each seed, a power of 2; null: the fewest that
+    tell each factor from the others and from pairs of them, as far as that is known."""
+
     dry_run: bool = False
     """List the jobs, which are done, and what the rest will cost from what is known; start none."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.commands import missing_command
+from alexnet_exp.report.factorial import factorials
 from alexnet_exp.report.findings import Finding, Report
 from alexnet_exp.report.measures import (
     Comparisons,
@@ -37,6 +38,7 @@ def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
         made=datetime.now().astimezone().isoformat(timespec="seconds"),
         findings=tuple(judge(findings)),
         cells=tuple(all_cells),
+        factorials=tuple(factorials(all_cells)),
         refused=tuple(dict.fromkeys(refused)),
         skipped=found.skipped,
         environment=tuple(_environment(found.runs)),

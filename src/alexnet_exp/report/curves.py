@@ -15,6 +15,7 @@ from alexnet_exp.report.costs import ordered_cells
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.forest import differences
+from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.ratios import RATE, TARGET, tune
 from alexnet_exp.report.wording import count, place
@@ -36,6 +37,7 @@ _Pairs = Sequence[tuple[Cell, Cell | None]]
 def figures(report: Report) -> list[Figure]:
     """Every figure of the report that has something to show."""
     drawn = [differences(report, metric) for metric in (Metric.top1, Metric.top5)]
+    drawn += [half_normal(design, number) for number, design in enumerate(report.factorials)]
     for number, data in enumerate(dict.fromkeys(cell.data for cell in report.cells)):
         drawn.append(learning_curves(report, data, number))
     for number, (name, cells) in enumerate(activation_cells(report).items()):

@@ -1,5 +1,6 @@
 """What a report holds; everything that is printed, drawn or written is made from this."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import log
@@ -9,7 +10,7 @@ from scipy import stats
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.results import Replicate
-from alexnet_exp.report.statistics import Components
+from alexnet_exp.report.statistics import Components, Difference
 
 
 class Verdict(StrEnum):
@@ -141,6 +142,80 @@ class Finding:
         return (low + high) / 2 - half, (low + high) / 2 + half
 
 
+class Direction(StrEnum):
+    """What an effect does to the error."""
+
+    raises = "raises the error"
+    lowers = "lowers the error"
+    not_resolved = "not resolved"
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One contrast: mean top-1 error of one half of the combinations less that of the other.
+
+    A main effect is the mean with the change less the mean without it. An interaction of two
+    changes is half of what the effect of one with the other differs from that without the other;
+    it is above 0 where both together do more harm than each alone lets expect.
+
+    Attributes:
+        terms: Changes, and pairs of changes, that share the contrast: the difference is the sum of
+            what each does, but where a change and a pair share one, that of the change less that
+            of the pair.
+        difference: Fraction, with its 95 % interval.
+        p_holm: Corrected for all main effects, or for all contrasts of interactions, of the design.
+        direction: By ``p_holm`` at a level of 5 %.
+    """
+
+    terms: tuple[tuple[str, ...], ...]
+    difference: Difference
+    p_holm: float
+    direction: Direction
+
+    @property
+    def name(self) -> str:
+        return contrast_name(self.terms)
+
+
+def contrast_name(terms: Sequence[Sequence[str]]) -> str:
+    """``no_lrn``; of interactions ``no_crops by no_lrn + no_dropout by no_flips``."""
+    sign = " - " if len(terms[0]) == 1 else " + "
+    return sign.join(" by ".join(term) for term in terms)
+
+
+@dataclass(frozen=True)
+class Factorial:
+    """A two-level design on one data set with one base configuration.
+
+    Attributes:
+        data: Name of the data set.
+        context: What else tells this base configuration from others.
+        synthetic: Whether the images are drawn.
+        factors: Experiments that are on in one half of the combinations and off in the other.
+        combinations: Number of networks.
+        replicates: Folds and seeds that all combinations have.
+        images: Test images.
+        effects: Main effect of each factor; none where it is no design.
+        interactions: Of two factors, largest first.
+        others: Estimates of the contrasts of three factors or more.
+        pseudo_error: Lenth's standard error of a contrast, from how the contrasts spread.
+        sentences: What a reader has to know.
+    """
+
+    data: str
+    context: str
+    synthetic: bool
+    factors: tuple[str, ...]
+    combinations: int = 0
+    replicates: tuple[Replicate, ...] = ()
+    images: int = 0
+    effects: tuple[Effect, ...] = ()
+    interactions: tuple[Effect, ...] = ()
+    others: tuple[float, ...] = ()
+    pseudo_error: float = 0.0
+    sentences: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Report:
     """Everything that was found in a folder of runs.
@@ -150,6 +225,7 @@ class Report:
         made: When the report was made, ISO 8601.
         findings: At least one of each claim.
         cells: The runs.
+        factorials: Two-level designs among them.
         refused: Pairings that were refused, each naming the two runs and what differs besides the
             factor.
         skipped: Folders that were left out, each with the reason.
@@ -160,6 +236,7 @@ class Report:
     made: str
     findings: tuple[Finding, ...]
     cells: tuple[Cell, ...]
+    factorials: tuple[Factorial, ...] = ()
     refused: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     environment: tuple[str, ...] = ()

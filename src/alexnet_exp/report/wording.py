@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from alexnet_exp.console import percent
 from alexnet_exp.report.claims import Claim, Kind, Metric
-from alexnet_exp.report.findings import Finding, Report, Verdict
+from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
 
 NOT_APPLICABLE = "not applicable"
@@ -105,7 +105,7 @@ def verdict(finding: Finding) -> str:
     return ", ".join(part.value for part in (finding.verdict, *finding.comparison))
 
 
-def place(row: Finding | Cell) -> str:
+def place(row: Finding | Cell | Factorial) -> str:
     """Data set and base configuration that a row belongs to; ``drawn images`` where they were."""
     named = (row.data, "drawn images" if row.synthetic else "", row.context)
     return ", ".join(part for part in named if part)

@@ -10,12 +10,12 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
-from alexnet_exp.config import to_config
-from alexnet_exp.config.compose import as_hydra
+from alexnet_exp.config import Config, to_config
+from alexnet_exp.config.compose import as_hydra, chosen_experiments
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import PlacementError, UserError
-from alexnet_exp.experiments import check_overrides
+from alexnet_exp.experiments import check_overrides, with_experiments
 from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
 from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
@@ -62,7 +62,7 @@ def plan_jobs(
     jobs: list[Job] = []
     every = more_of_baseline(job_overrides, base.sweep.baseline_seeds)
     for number, given in enumerate(every, first):
-        job = compose([as_hydra(item) for item in given], number)  # a preset's, too
+        job = compose(as_hydra(given), number)  # a preset's, too
         overrides = list(job.overrides)
         jobs.append(job)
         if job.config.trainer.arguments.get("fast_dev_run"):
@@ -75,9 +75,18 @@ def plan_jobs(
         except PlacementError as error:
             job.state, job.reason = State.left_out, str(error)
             continue
-        same = _less_seed(overrides)
+        factors, asked = base.sweep.factors, overrides
+        if factors and {*chosen_experiments(overrides)} <= {*factors, Config.experiment}:
+            # All at once: what holds for them holds for each combination.
+            asked = with_experiments(factors, overrides)
+        same = _less_seed(asked)
         if same not in checked:
-            checked[same] = check_overrides(job.config, overrides)
+            try:
+                checked[same] = check_overrides(compose(asked, number).config, asked)
+            except UserError as error:
+                if asked is overrides:
+                    raise
+                raise UserError(f"sweep.factors puts them all together: {error}") from error
         other = owners.setdefault(job.folder, job)
         if other is not job:
             raise UserError(

@@ -1,0 +1,363 @@
+"""Main effects and interactions of experiments that were combined in a two-level design."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from alexnet_exp.report.claims import Metric
+from alexnet_exp.report.factors import ABSENT, factor_fields, show
+from alexnet_exp.report.findings import Direction, Effect, Factorial
+from alexnet_exp.report.measures import not_above_chance
+from alexnet_exp.report.pairing import Cell
+from alexnet_exp.report.results import Replicate
+from alexnet_exp.report.statistics import Difference, holm
+from alexnet_exp.report.verdicts import LEVEL
+
+_BASELINE = "baseline"
+_LARGEST = 1024  # combinations of which a design is thought to lack some
+_FEWEST = 8  # combinations whose contrasts tell their own spread (Lenth 1989)
+_NAMED = 6
+
+
+def contrasts(levels: NDArray[np.int8]) -> list[list[tuple[int, ...]]]:
+    """Which factors and pairs of factors share a contrast, up to its sign, by their columns.
+
+    Args:
+        levels: (N, k) of -1 and 1; the rows are a group under products with the first one.
+
+    Returns:
+        N - 1 lists; one without a factor or a pair holds the first product of three or more.
+    """
+    found: dict[bytes, list[tuple[int, ...]]] = {}
+    factors = range(levels.shape[1])
+    for size in (1 + factor for factor in factors):
+        if size > 2 and len(found) == len(levels) - 1:
+            break
+        for chosen in combinations(factors, size):
+            column = levels[:, chosen].prod(axis=1)
+            sharing = found.setdefault((column * column[0]).tobytes(), [])
+            if size <= 2 or not sharing:
+                sharing.append(chosen)
+    return list(found.values())
+
+
+def factorials(cells: Sequence[Cell]) -> list[Factorial]:
+    """Every two-level design among the runs; where combinations of one are missing, which."""
+    found = []
+    for base in cells:
+        if base.experiment != _BASELINE:
+            continue
+        near: dict[str, Cell] = {}
+        for cell in sorted(cells, key=lambda cell: len(base.differing(cell))):
+            if cell.data == base.data:
+                near.setdefault(cell.experiment, cell)
+        made = _factorial(base, near)
+        if made is not None:
+            found.append(made)
+    return found
+
+
+def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
+    """The largest design around a baseline, of the cells ``near`` it, by experiment."""
+    names = sorted({part for name in near if "+" in name for part in name.split("+")})
+    masks = {
+        sum(1 << names.index(part) for part in name.split("+") if part != _BASELINE): cell
+        for name, cell in near.items()
+        if {*name.split("+")} <= {*names, _BASELINE}
+    }
+    place = base.data, base.context, base.synthetic
+    several = [mask for mask in masks if mask.bit_count() > 1]
+    span = _span(several)
+    missing = sorted(span - masks.keys())
+    if missing and 4 * len(missing) <= len(span):
+        lacking = [
+            "+".join(name for i, name in enumerate(names) if mask >> i & 1) for mask in missing
+        ]
+        text = f"No design: of {len(span)} combinations {_listed(lacking)} have no finished run."
+        return Factorial(*place, tuple(names), sentences=(text,))
+    group = _largest_group(masks.keys())
+    used = [i for i in range(len(names)) if any(mask >> i & 1 for mask in group)]
+    if not used:
+        return None
+    factors = tuple(names[i] for i in used)
+    levels = np.array([[1 if mask >> i & 1 else -1 for i in used] for mask in group], np.int8)
+    members = [masks[mask] for mask in group]
+    if problem := _problem(factors, levels, members):
+        return Factorial(*place, factors, sentences=(f"No design: {problem}.",))
+    return _measured(Factorial(*place, factors, len(group)), levels, members)
+
+
+def _span(masks: Sequence[int]) -> set[int]:
+    """All exclusive ors of some; no more than ``_LARGEST``."""
+    span = {0}
+    for mask in masks:
+        if mask not in span and len(span) < _LARGEST:
+            span |= {mask ^ other for other in span}
+    return span
+
+
+def _largest_group(masks: Iterable[int]) -> list[int]:
+    """The largest set of combinations that is a two-level design in two factors or more.
+
+    With the baseline in it, its factors are balanced and orthogonal just where it holds, of any
+    two, what is in one of them alone, and no two factors are always together.
+    """
+    present = {*masks}
+    best = [0]
+
+    def grow(group: list[int], rest: list[int]) -> None:
+        nonlocal best
+        if len(group) > len(best) and _tells_apart(group):
+            best = group
+        while rest and 1 << (len(group) + len(rest)).bit_length() - 1 > len(best):
+            doubled = [rest[0] ^ mask for mask in group]
+            rest = [mask for mask in rest if mask not in doubled]
+            if present.issuperset(doubled):
+                grow([*group, *doubled], rest)
+
+    grow([0], sorted(present - {0}))
+    return sorted(best) if len(best) > 2 else []
+
+
+def _tells_apart(group: Sequence[int]) -> bool:
+    """Whether no two factors are together in all members."""
+    union = int(np.bitwise_or.reduce(group))
+    columns = [
+        tuple(mask >> i & 1 for mask in group) for i in range(union.bit_length()) if union >> i & 1
+    ]
+    return len({*columns}) == len(columns)
+
+
+def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence[Cell]) -> str:
+    """Why the cells differ in more than their factors: a field must follow one of them alone."""
+    for path in sorted(set().union(*(members[0].differing(cell) for cell in members))):
+        values = np.array([show(cell.fields.get(path, ABSENT)) for cell in members])
+        follows = [
+            factor
+            for factor, column in zip(factors, levels.T, strict=True)
+            if all(len({*values[column == side]}) == 1 for side in (-1, 1))
+        ]
+        known = [factor_fields(factor) for factor in follows]
+        if not any(not fields or path in fields for fields in known):
+            return f"its combinations also differ in {path} ({', '.join(sorted({*values}))})"
+    of_fold: dict[int, NDArray[np.int64]] = {}
+    for cell in members:
+        for (fold, _), run in cell.runs.items():
+            if not np.array_equal(of_fold.setdefault(fold, run.index), run.index):
+                return f"other test images in {run.path}"
+    if not set.intersection(*({*cell.runs} for cell in members)):
+        return f"no seed in common to its {len(members)} combinations"
+    return ""
+
+
+def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cell]) -> Factorial:
+    """The design with its numbers."""
+    replicates = sorted(set.intersection(*({*cell.runs} for cell in members)))
+    wrong = [
+        np.array([
+            [cell.runs[one].wrong[Metric.top1] for one in replicates if one.fold == fold]
+            for cell in members
+        ])
+        for fold in sorted({one.fold for one in replicates})
+    ]  # fmt: skip
+    sharing = contrasts(levels)
+    columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
+    differences = _differences(columns, wrong)
+    unfit = _unfit(members, replicates)
+
+    def effects(size: int) -> list[Effect]:
+        """Of so many factors, corrected for their number."""
+        mine = [
+            (terms, found)
+            for terms, found in zip(sharing, differences, strict=True)
+            if len(terms[0]) == size
+        ]
+        corrected = holm([1.0 if d.p_value is None else d.p_value for _, d in mine])
+        return [
+            Effect(
+                terms=tuple(tuple(design.factors[i] for i in term) for term in terms),
+                difference=found,
+                p_holm=p_holm,
+                direction=_direction(found.estimate, 1.0 if unfit else p_holm),
+            )
+            for (terms, found), p_holm in zip(mine, corrected, strict=True)
+        ]
+
+    larger = sorted(effects(2), key=lambda effect: -abs(effect.difference.estimate))
+    made = replace(
+        design,
+        replicates=tuple(replicates),
+        images=sum(each.shape[2] for each in wrong),
+        effects=tuple(effects(1)),
+        interactions=tuple(larger),
+        others=tuple(
+            found.estimate
+            for terms, found in zip(sharing, differences, strict=True)
+            if len(terms[0]) > 2
+        ),
+        pseudo_error=_pseudo_error(np.array([found.estimate for found in differences])),
+    )
+    return replace(made, sentences=(*unfit, *_sentences(made, members)))
+
+
+def _direction(estimate: float, p_holm: float) -> Direction:
+    if p_holm >= LEVEL:
+        return Direction.not_resolved
+    return Direction.raises if estimate > 0 else Direction.lowers
+
+
+def _differences(
+    columns: NDArray[np.int64], wrong: Sequence[NDArray[np.bool_]]
+) -> list[Difference]:
+    """Estimate, 95 % interval and p-value of every contrast.
+
+    Args:
+        columns: (N - 1, N) of -1 and 1, orthogonal: all contrasts of N combinations.
+        wrong: (N, S seeds, I images) of each fold, whose seeds and images are its own.
+
+    The variance of a contrast is that of its seeds and that of its images. Seeds: every contrast
+    is a sum over the same N independent networks with weights of one size, so all have the same
+    variance whatever each network's own is, and it is pooled over all N - 1 and all folds; what a
+    seed does to all networks alike is in none of them. Degrees of freedom: those of one network,
+    times (sum of variances)^2 / sum of their squares over the networks (Satterthwaite). With one
+    seed: Lenth's pseudo standard error, with (N - 1) / 3 degrees of freedom; it takes the smaller
+    half of the contrasts for noise. Images: how much a contrast differs between images, less what
+    seeds make of it (with one seed, less the median of all contrasts), over their number. The
+    interval is Student's, with 1 / df the sum of each part's share over its own df.
+
+    Simulated, 16 combinations without any effect, 430 images, standard deviations equal, over a
+    fourfold range, or one three times the others', error of the 7 main effects with Holm's
+    correction at 5 %: FIGURES
+    """
+    half = columns.shape[1] / 2
+    total = sum(each.shape[2] for each in wrong)
+    estimate, of_images = np.zeros(len(columns)), np.zeros(len(columns))
+    deviations, errors, weight = [], [], 0.0
+    for each in wrong:
+        combined, seeds, images = each.shape
+        share = images / total
+        found = columns.astype(np.float32) @ each.reshape(combined, -1).astype(np.float32) / half
+        found = found.reshape(-1, seeds, images)
+        by_seed, by_image = found.mean(2, np.float64), found.mean(1, np.float64)
+        mean = by_seed.mean(1)
+        between = by_image.var(1, ddof=1)
+        if seeds > 1:
+            squares = (found**2).sum((1, 2), np.float64) + seeds * images * mean**2
+            squares -= images * (by_seed**2).sum(1) + seeds * (by_image**2).sum(1)
+            noise = squares / ((seeds - 1) * (images - 1)) / seeds
+        else:
+            noise = np.median(between)
+        estimate += share * mean
+        of_images += share**2 * np.maximum(0, between - noise) / images
+        weight += share**2 / seeds
+        deviations.append(by_seed - mean[:, None])
+        own = each.mean(2)
+        own = own - own.mean(0)
+        errors.append(own - own.mean(1, keepdims=True))
+    freedom = float(sum(each.shape[1] - 1 for each in wrong))
+    if freedom:
+        of_seeds = weight * float((np.hstack(deviations) ** 2).sum()) / freedom / len(columns)
+        own = (np.hstack(errors) ** 2).sum(1)
+        freedom *= min(len(columns), own.sum() ** 2 / (own**2).sum()) if own.any() else 1
+    elif len(columns) >= _FEWEST - 1:
+        of_seeds, freedom = _pseudo_error(estimate) ** 2, len(columns) / 3
+    else:
+        return [Difference(float(one)) for one in estimate]
+    rest = total - len(wrong)
+    return [
+        _interval(float(one), [(of_seeds, freedom), (float(part), rest)])
+        for one, part in zip(estimate, of_images, strict=True)
+    ]
+
+
+def _interval(estimate: float, parts: Sequence[tuple[float, float]]) -> Difference:
+    """Student's, from independent variances and their degrees of freedom; none without any."""
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return Difference(estimate)
+    freedom = variance / sum(part / df for part, df in parts)
+    error = variance**0.5
+    half_width = float(stats.t.ppf(0.975, freedom)) * error
+    return Difference(
+        estimate=estimate,
+        low=estimate - half_width,
+        high=estimate + half_width,
+        p_value=float(2 * stats.t.sf(abs(estimate) / error, freedom)),
+        standard_error=error,
+        degrees_of_freedom=freedom,
+    )
+
+
+def _pseudo_error(estimates: NDArray[np.float64]) -> float:
+    """Standard error of a contrast if the smaller ones are noise (Lenth 1989)."""
+    sizes = np.abs(estimates)
+    first = 1.5 * np.median(sizes)
+    return float(1.5 * np.median(sizes[sizes < 2.5 * first])) if first else 0.0
+
+
+def _unfit(members: Sequence[Cell], replicates: Sequence[Replicate]) -> tuple[str, ...]:
+    """Why the numbers allow no direction."""
+    of_fold = {one.fold: members[0].runs[one] for one in replicates}
+    labels = np.concatenate([run.labels for run in of_fold.values()])
+    wrong = {
+        cell.experiment: np.concatenate([cell.runs[one].wrong[Metric.top1] for one in replicates])
+        for cell in members
+    }
+    lost = [f"{cell.experiment} ({len(cell.diverged)})" for cell in members if cell.diverged]
+    diverged = f"seeds diverged, and the others by themselves would mislead: {_listed(lost)}"
+    return (*not_above_chance(labels, Metric.top1, wrong), *([diverged] if lost else []))
+
+
+def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
+    """What was combined, what was left out, what shares a contrast, and what is largest."""
+    factors = len(design.factors)
+    sentences = [
+        f"{design.combinations} of {2**factors} combinations of {factors} changes: an effect is the"
+        f" mean error of the {design.combinations // 2} networks with the change less that of the"
+        " others, which lack other ideas too. The verdict beside the paper is that of the change by"
+        " itself."
+    ]
+    every = sorted(set().union(*(cell.runs for cell in members)))
+    lacking = [
+        f"seed {one.seed} (not of {_listed([m.experiment for m in members if one not in m.runs])})"
+        for one in every
+        if one not in design.replicates
+    ]
+    if lacking:
+        sentences.append(f"Left out, since not all combinations have it: {_listed(lacking)}.")
+    if design.effects[0].difference.low is None:
+        sentences.append("No intervals: they take two seeds, or eight combinations.")
+    elif len({one.fold for one in design.replicates}) == len(design.replicates):
+        sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
+    sharing = [effect.terms for effect in (*design.effects, *design.interactions)]
+    sentences.append(f"{clear_ones(sharing)}.")
+    if design.interactions:
+        largest = design.interactions[0]
+        sentences.append(
+            f"Largest {'interaction' if len(largest.terms) == 1 else 'sum of interactions'}:"
+            f" {largest.name}, {100 * largest.difference.estimate:+.1f} points,"
+            f" {largest.direction}."
+        )
+    return sentences
+
+
+def clear_ones(sharing: Iterable[Sequence[Sequence[object]]]) -> str:
+    """Of contrasts: ``15 of 21 interactions of two changes are clear, the others share 3 sums``."""
+    sharing = list(sharing)
+    pairs = [terms for terms in sharing if len(terms[0]) == 2]
+    number = sum(len(term) == 2 for terms in sharing for term in terms)
+    clear = sum(len(terms) == 1 for terms in pairs)
+    text = f"{clear} of {number} interactions of two changes are clear"
+    if clear < len(pairs):
+        text += f", the others share {len(pairs) - clear} sums"
+    mixed = sum(len(terms) > 1 for terms in sharing if len(terms[0]) == 1)
+    return f"{text}; {mixed} main effects share theirs with interactions" if mixed else text
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
+    return ", ".join([*names[:_NAMED], *more])
