@@ -6,20 +6,18 @@ from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.factors import ABSENT, factor_fields, show
 from alexnet_exp.report.findings import Direction, Effect, Factorial
-from alexnet_exp.report.measures import not_above_chance
+from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Replicate
-from alexnet_exp.report.statistics import Difference, holm
-from alexnet_exp.report.verdicts import LEVEL
+from alexnet_exp.report.power import LEVEL
+from alexnet_exp.report.statistics import Difference, Errors, effects, gatekeeping
 
 _BASELINE = "baseline"
 _LARGEST = 1024  # combinations of which a design is thought to lack some
-_FEWEST = 8  # combinations whose contrasts tell their own spread (Lenth 1989)
+_FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
 
 
@@ -157,159 +155,86 @@ def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence
 def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cell]) -> Factorial:
     """The design with its numbers."""
     replicates = sorted(set.intersection(*({*cell.runs} for cell in members)))
-    wrong = [
-        np.array([
-            [cell.runs[one].wrong[Metric.top1] for one in replicates if one.fold == fold]
-            for cell in members
-        ])
-        for fold in sorted({one.fold for one in replicates})
-    ]  # fmt: skip
+    whole = [replace(cell, runs={one: cell.runs[one] for one in replicates}) for cell in members]
+    wrong = [errors_by_fold(cell, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
-    differences = _differences(columns, wrong)
-    unfit = _unfit(members, replicates)
+    differences = list(zip(sharing, _differences(columns, wrong), strict=True))
+    unfit = _unfit(members, wrong)
 
-    def effects(size: int) -> list[Effect]:
-        """Of so many factors, corrected for their number."""
-        mine = [
-            (terms, found)
-            for terms, found in zip(sharing, differences, strict=True)
-            if len(terms[0]) == size
-        ]
-        corrected = holm([1.0 if d.p_value is None else d.p_value for _, d in mine])
+    def tested(size: int) -> list[Effect]:
+        """Those of so many factors, corrected for their number."""
+        mine = [(terms, found) for terms, found in differences if len(terms[0]) == size]
+        p_values = [1.0 if found.p_value is None else found.p_value for _, found in mine]
+        corrected, _ = gatekeeping(p_values, [None] * len(mine), LEVEL)
         return [
             Effect(
                 terms=tuple(tuple(design.factors[i] for i in term) for term in terms),
                 difference=found,
-                p_holm=p_holm,
-                direction=_direction(found.estimate, 1.0 if unfit else p_holm),
+                p_adjusted=p_adjusted,
+                direction=_direction(found.estimate, 1.0 if unfit else p_adjusted),
             )
-            for (terms, found), p_holm in zip(mine, corrected, strict=True)
+            for (terms, found), p_adjusted in zip(mine, corrected, strict=True)
         ]
 
-    larger = sorted(effects(2), key=lambda effect: -abs(effect.difference.estimate))
     made = replace(
         design,
         replicates=tuple(replicates),
-        images=sum(each.shape[2] for each in wrong),
-        effects=tuple(effects(1)),
-        interactions=tuple(larger),
-        others=tuple(
-            found.estimate
-            for terms, found in zip(sharing, differences, strict=True)
-            if len(terms[0]) > 2
-        ),
-        pseudo_error=_pseudo_error(np.array([found.estimate for found in differences])),
+        images=sum(each.shape[1] for each in wrong[0].values()),
+        effects=tuple(tested(1)),
+        interactions=tuple(sorted(tested(2), key=lambda one: -abs(one.difference.estimate))),
+        others=tuple(found.estimate for terms, found in differences if len(terms[0]) > 2),
+        pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
     )
     return replace(made, sentences=(*unfit, *_sentences(made, members)))
 
 
-def _direction(estimate: float, p_holm: float) -> Direction:
-    if p_holm >= LEVEL:
+def _direction(estimate: float, p_adjusted: float) -> Direction:
+    if p_adjusted >= LEVEL:
         return Direction.not_resolved
     return Direction.raises if estimate > 0 else Direction.lowers
 
 
-def _differences(
-    columns: NDArray[np.int64], wrong: Sequence[NDArray[np.bool_]]
-) -> list[Difference]:
-    """Estimate, 95 % interval and p-value of every contrast.
+def _differences(columns: NDArray[np.int64], wrong: Sequence[Errors]) -> list[Difference]:
+    """Every contrast, of ``columns`` (N - 1, N) of -1 and 1, of N combinations.
 
-    Args:
-        columns: (N - 1, N) of -1 and 1, orthogonal: all contrasts of N combinations.
-        wrong: (N, S seeds, I images) of each fold, whose seeds and images are its own.
-
-    The variance of a contrast is that of its seeds and that of its images. Seeds: every contrast
-    is a sum over the same N independent networks with weights of one size, so all have the same
-    variance whatever each network's own is, and it is pooled over all N - 1 and all folds; what a
-    seed does to all networks alike is in none of them. Degrees of freedom: those of one network,
-    times (sum of variances)^2 / sum of their squares over the networks (Satterthwaite). With one
-    seed: Lenth's pseudo standard error, with (N - 1) / 3 degrees of freedom; it takes the smaller
-    half of the contrasts for noise. Images: how much a contrast differs between images, less what
-    seeds make of it (with one seed, less the median of all contrasts), over their number. The
-    interval is Student's, with 1 / df the sum of each part's share over its own df.
-
-    Simulated, 16 combinations without any effect, 430 images, standard deviations equal, over a
-    fourfold range, or one three times the others', error of the 7 main effects with Holm's
-    correction at 5 %: FIGURES
+    With one seed in all, nothing but the contrasts themselves tells how much a seed does: its
+    variance is Lenth's (1989), with (N - 1) / 3 degrees of freedom, which takes the smaller ones
+    for noise. That of the images is how much a contrast differs between them, less the median over
+    all contrasts, which is what one seed makes of it.
     """
-    half = columns.shape[1] / 2
-    total = sum(each.shape[2] for each in wrong)
-    estimate, of_images = np.zeros(len(columns)), np.zeros(len(columns))
-    deviations, errors, weight = [], [], 0.0
-    for each in wrong:
-        combined, seeds, images = each.shape
-        share = images / total
-        found = columns.astype(np.float32) @ each.reshape(combined, -1).astype(np.float32) / half
-        found = found.reshape(-1, seeds, images)
-        by_seed, by_image = found.mean(2, np.float64), found.mean(1, np.float64)
-        mean = by_seed.mean(1)
-        between = by_image.var(1, ddof=1)
-        if seeds > 1:
-            squares = (found**2).sum((1, 2), np.float64) + seeds * images * mean**2
-            squares -= images * (by_seed**2).sum(1) + seeds * (by_image**2).sum(1)
-            noise = squares / ((seeds - 1) * (images - 1)) / seeds
-        else:
-            noise = np.median(between)
-        estimate += share * mean
-        of_images += share**2 * np.maximum(0, between - noise) / images
-        weight += share**2 / seeds
-        deviations.append(by_seed - mean[:, None])
-        own = each.mean(2)
-        own = own - own.mean(0)
-        errors.append(own - own.mean(1, keepdims=True))
-    freedom = float(sum(each.shape[1] - 1 for each in wrong))
-    if freedom:
-        of_seeds = weight * float((np.hstack(deviations) ** 2).sum()) / freedom / len(columns)
-        own = (np.hstack(errors) ** 2).sum(1)
-        freedom *= min(len(columns), own.sum() ** 2 / (own**2).sum()) if own.any() else 1
-    elif len(columns) >= _FEWEST - 1:
-        of_seeds, freedom = _pseudo_error(estimate) ** 2, len(columns) / 3
-    else:
-        return [Difference(float(one)) for one in estimate]
-    rest = total - len(wrong)
+    found = effects(wrong, columns.T.astype(np.float64))
+    runs = [len(array) for array in wrong[0].values()]
+    if runs != [1] or len(columns) < _FEWEST:
+        return found
+    errors = np.concatenate([array for cell in wrong for array in cell.values()])
+    images = errors.shape[1]
+    between = (2 / len(wrong) * columns @ errors).var(axis=1, ddof=1)
+    of_images = np.maximum(0, between - np.median(between)) / images
+    of_seed, freedom = _pseudo_error([one.estimate for one in found]) ** 2, len(columns) / 3
+    variance = np.maximum(of_seed + of_images, 1e-30)
+    inverse = (of_seed / freedom + of_images / (images - 1)) / variance
     return [
-        _interval(float(one), [(of_seeds, freedom), (float(part), rest)])
-        for one, part in zip(estimate, of_images, strict=True)
+        Difference(one.estimate, float(each**0.5), float(1 / part))
+        for one, each, part in zip(found, variance, inverse, strict=True)
     ]
 
 
-def _interval(estimate: float, parts: Sequence[tuple[float, float]]) -> Difference:
-    """Student's, from independent variances and their degrees of freedom; none without any."""
-    variance = sum(part for part, _ in parts)
-    if not variance:
-        return Difference(estimate)
-    freedom = variance / sum(part / df for part, df in parts)
-    error = variance**0.5
-    half_width = float(stats.t.ppf(0.975, freedom)) * error
-    return Difference(
-        estimate=estimate,
-        low=estimate - half_width,
-        high=estimate + half_width,
-        p_value=float(2 * stats.t.sf(abs(estimate) / error, freedom)),
-        standard_error=error,
-        degrees_of_freedom=freedom,
-    )
-
-
-def _pseudo_error(estimates: NDArray[np.float64]) -> float:
+def _pseudo_error(estimates: Sequence[float]) -> float:
     """Standard error of a contrast if the smaller ones are noise (Lenth 1989)."""
     sizes = np.abs(estimates)
     first = 1.5 * np.median(sizes)
     return float(1.5 * np.median(sizes[sizes < 2.5 * first])) if first else 0.0
 
 
-def _unfit(members: Sequence[Cell], replicates: Sequence[Replicate]) -> tuple[str, ...]:
+def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
     """Why the numbers allow no direction."""
-    of_fold = {one.fold: members[0].runs[one] for one in replicates}
-    labels = np.concatenate([run.labels for run in of_fold.values()])
-    wrong = {
-        cell.experiment: np.concatenate([cell.runs[one].wrong[Metric.top1] for one in replicates])
-        for cell in members
-    }
-    lost = [f"{cell.experiment} ({len(cell.diverged)})" for cell in members if cell.diverged]
+    of_fold = {one.fold: run.labels for one, run in members[0].runs.items() if one.fold in wrong[0]}
+    sides = {cell.experiment: [*each.values()] for cell, each in zip(members, wrong, strict=True)}
+    dead = not_above_chance(np.concatenate([*of_fold.values()]), Metric.top1, sides)
+    lost = [f"{len(cell.diverged)} of {cell.experiment}" for cell in members if cell.diverged]
     diverged = f"seeds diverged, and the others by themselves would mislead: {_listed(lost)}"
-    return (*not_above_chance(labels, Metric.top1, wrong), *([diverged] if lost else []))
+    return (*dead, diverged) if lost else dead
 
 
 def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
@@ -329,9 +254,9 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
     ]
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_listed(lacking)}.")
-    if design.effects[0].difference.low is None:
+    if design.effects[0].difference.p_value is None:
         sentences.append("No intervals: they take two seeds, or eight combinations.")
-    elif len({one.fold for one in design.replicates}) == len(design.replicates):
+    elif len(design.replicates) == 1:
         sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
     sharing = [effect.terms for effect in (*design.effects, *design.interactions)]
     sentences.append(f"{clear_ones(sharing)}.")

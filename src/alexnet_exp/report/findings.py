@@ -163,13 +163,13 @@ class Effect:
             what each does, but where a change and a pair share one, that of the change less that
             of the pair.
         difference: Fraction, with its 95 % interval.
-        p_holm: Corrected for all main effects, or for all contrasts of interactions, of the design.
-        direction: By ``p_holm`` at a level of 5 %.
+        p_adjusted: Corrected for all main effects of the design, or for all its interactions.
+        direction: By ``p_adjusted`` at a level of 5 %.
     """
 
     terms: tuple[tuple[str, ...], ...]
     difference: Difference
-    p_holm: float
+    p_adjusted: float
     direction: Direction
 
     @property

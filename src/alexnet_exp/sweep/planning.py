@@ -82,7 +82,8 @@ def plan_jobs(
         same = _less_seed(asked)
         if same not in checked:
             try:
-                checked[same] = check_overrides(compose(asked, number).config, asked)
+                config = job.config if asked is overrides else compose(asked, number).config
+                checked[same] = check_overrides(config, asked)
             except UserError as error:
                 if asked is overrides:
                     raise
