@@ -71,7 +71,7 @@ def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
     several = [mask for mask in masks if mask.bit_count() > 1]
     span = _span(several)
     missing = sorted(span - masks.keys())
-    if missing and 4 * len(missing) <= len(span):
+    if missing and 4 * len(missing) < len(span):
         lacking = [
             "+".join(name for i, name in enumerate(names) if mask >> i & 1) for mask in missing
         ]
@@ -211,13 +211,14 @@ def _differences(columns: NDArray[np.int64], wrong: Sequence[Errors]) -> list[Di
     images = errors.shape[1]
     between = (2 / len(wrong) * columns @ errors).var(axis=1, ddof=1)
     of_images = np.maximum(0, between - np.median(between)) / images
-    of_seed, freedom = _pseudo_error([one.estimate for one in found]) ** 2, len(columns) / 3
-    variance = np.maximum(of_seed + of_images, 1e-30)
-    inverse = (of_seed / freedom + of_images / (images - 1)) / variance
-    return [
-        Difference(one.estimate, float(each**0.5), float(1 / part))
-        for one, each, part in zip(found, variance, inverse, strict=True)
-    ]
+    of_seed = _pseudo_error([one.estimate for one in found]) ** 2
+    made = []
+    for one, of_image in zip(found, of_images.tolist(), strict=True):
+        if variance := of_seed + of_image:
+            shares = of_seed / (len(columns) / 3) + of_image / (images - 1)
+            one = Difference(one.estimate, variance**0.5, variance / shares)
+        made.append(one)
+    return made
 
 
 def _pseudo_error(estimates: Sequence[float]) -> float:
