@@ -247,12 +247,11 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
         " others, which lack other ideas too. The verdict beside the paper is that of the change by"
         " itself."
     ]
-    every = sorted(set().union(*(cell.runs for cell in members)))
-    lacking = [
-        f"seed {one.seed} (not of {_listed([m.experiment for m in members if one not in m.runs])})"
-        for one in every
-        if one not in design.replicates
-    ]
+    lacking = []
+    for one in sorted(set().union(*(cell.runs for cell in members)) - {*design.replicates}):
+        without = [cell.experiment for cell in members if one not in cell.runs]
+        if 2 * len(without) < len(members):  # not what the baseline alone has more of
+            lacking.append(f"seed {one.seed} (not of {_listed(without)})")
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_listed(lacking)}.")
     if design.effects[0].difference.p_value is None:
