@@ -1,53 +1,106 @@
-"""Numbers of seeds and images that settle a claim, against simulated runs."""
-
-from dataclasses import astuple
+"""Numbers of seeds that settle a claim, against simulated runs and other formulas."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet_exp.report.power import Needed, needed, seeds_for_ratio, seeds_for_width
-from alexnet_exp.report.statistics import Components, Difference, ratio_interval
-from tests.report.test_statistics import compared
+from alexnet_exp.report.power import (
+    power,
+    seeds_and_images,
+    seeds_for_ratio,
+    seeds_for_width,
+    seeds_needed,
+)
+from alexnet_exp.report.statistics import Components, Errors, against_baseline, ratio_interval
+
+PARTS = Components(run=2 * 0.02**2, image=0.004**2)
 
 
-@pytest.mark.long
-def test_needed_numbers_have_the_power_they_promise() -> None:
-    """To within what a few seeds tell of their own variance."""
-    error, effect, spread = 0.3, 0.05, 0.03
-
-    def many(seeds: int, images: int, **how: int) -> list[Difference]:
-        return compared((seeds, images, error, effect, spread), **how)
-
-    large = many(20, 1000, runs=40, draws=6, resamples=2)
-    parts = [astuple(found.components) for found in large]
-    enough = needed(Components(*np.mean(parts, axis=0)), effect, seeds=4, images=430)
-    assert 4 < enough.seeds < 20
-    assert enough.images > 430
-    for seeds, images in ((enough.seeds, 430), (4, enough.images)):
-        found = many(seeds, images, runs=250, draws=7)
-        assert 0.72 < np.mean([difference.p_value < 0.05 for difference in found]) < 0.9
-
-
-def test_needed_knows_what_more_seeds_or_images_cannot_do() -> None:
-    by_image = Components(seed=0.0, image=0.05, residual=0.1)
-    found = needed(by_image, -0.01, seeds=5, images=430)  # images alone: 0.0108
-    assert found.seeds is None
-    assert found.images is not None
-    by_seed = Components(seed=1e-4, image=0.0, residual=0.1)
-    found = needed(by_seed, 0.005, seeds=3, images=50_000)
-    assert found.images is None
-    assert needed(by_seed, 0.005, seeds=found.seeds, images=50_000).images is not None
-    assert needed(by_seed, 0.0, seeds=3, images=50_000) == Needed(None, None)
-    assert needed(by_seed, 0.5, seeds=1, images=50_000) == Needed(2, None)
+def networks(
+    number: int, seeds: int, folds: int, effect: float, generator: np.random.Generator
+) -> list[Errors]:
+    """The first is the baseline, the second worse by ``effect``; variances as in ``PARTS``."""
+    images = 50
+    found: list[Errors] = []
+    for place in range(number):
+        shift = effect * (place == 1)
+        found.append({
+            fold: 0.2
+            + shift
+            + 0.02 * generator.standard_normal((seeds, 1))
+            + (0.004**2 / 2 * images) ** 0.5 * generator.standard_normal(images)
+            for fold in range(folds)
+        })  # fmt: skip
+    return found
 
 
-def test_needed_after_no_difference_at_all_is_the_rule_of_three() -> None:
-    nothing = Components(0.0, 0.0, 0.0)
-    found = needed(nothing, 0.01, seeds=3, images=100)
-    assert found.seeds is None
-    assert found.images == pytest.approx(300, rel=0.02)
-    assert needed(nothing, 0.05, seeds=3, images=100).seeds == 2
+@pytest.mark.parametrize(
+    ("number", "seeds", "folds", "effect"),
+    [(2, 5, 1, 0.04), (6, 5, 1, 0.035), (6, 2, 5, 0.025), (6, 1, 5, 0.03)],
+)
+def test_power_is_the_share_of_simulated_reports_that_find_the_effect(
+    number: int, seeds: int, folds: int, effect: float
+) -> None:
+    """Never more than promised; less by what taking the larger of two variances costs."""
+    generator, trials = np.random.default_rng(0), 120
+    found = 0
+    for _ in range(trials):
+        base, *others = networks(number, seeds, folds, effect, generator)
+        found += against_baseline(base, others)[0].p_value < 0.05
+    expected = power(PARTS, effect, seeds, folds, number)
+    assert 0.6 < expected < 0.95
+    assert expected - 0.2 < found / trials < expected + 0.08
+
+
+def test_power_grows_with_seeds_folds_networks_effect_and_level() -> None:
+    plain = power(PARTS, 0.02, 5)
+    assert 0.1 < plain < 0.5
+    assert power(PARTS, 0.02, 6) > plain
+    assert power(PARTS, 0.02, 5, folds=2) > plain
+    assert power(PARTS, 0.02, 5, networks=4) > plain
+    assert power(PARTS, 0.025, 5) > plain
+    assert power(PARTS, -0.02, 5) == plain
+    assert power(PARTS, 0.02, 5, share=0.1) < plain
+    assert power(PARTS, 0.02, 1) == power(PARTS, 0.02, 5, share=0) == 0  # one seed tells nothing
+    assert power(PARTS, 0.02, 2, networks=9) == power(PARTS, 0.02, 2)  # two are not pooled
+
+
+def test_power_of_known_variances_is_that_of_the_noncentral_t() -> None:
+    parts = Components(run=0.03**2, image=0.01**2, fold=0.005**2)
+    error = (0.03**2 / (4 * 3) + (0.01**2 + 0.005**2) / 4) ** 0.5
+    assert parts.variance(3, 4) == pytest.approx(error**2)
+    df = (12 - 4) * 6
+    limit = stats.t.ppf(1 - 0.05 / 7 / 2, df)
+    expected = stats.nct.sf(limit, df, 0.02 / error)
+    assert power(parts, 0.02, 3, 4, 6, 1 / 7) == pytest.approx(expected)
+    one = stats.nct.sf(stats.t.ppf(0.975, 3 * 5), 3 * 5, 0.02 / parts.variance(1, 4) ** 0.5)
+    assert power(parts, 0.02, 1, 4, 6) == pytest.approx(one)  # less what a fold means to all
+
+
+@pytest.mark.parametrize(("folds", "many", "share"), [(1, 1, 1.0), (1, 15, 1 / 14), (3, 15, 0.1)])
+def test_fewer_seeds_than_needed_are_too_few(folds: int, many: int, share: float) -> None:
+    seeds = seeds_needed(PARTS, 0.02, folds, many, share)
+    assert 2 < seeds < 200
+    assert power(PARTS, 0.02, seeds, folds, many, share) >= 0.8
+    assert power(PARTS, 0.02, seeds - 1, folds, many, share) < 0.8
+
+
+def test_what_images_and_folds_hide_no_number_of_seeds_finds() -> None:
+    assert seeds_needed(Components(0.02**2, 0.005**2), 0.01) is None  # two standard errors
+    assert seeds_needed(Components(0.02**2, 0.0, 0.005**2), 0.01, folds=1) is None
+    assert seeds_needed(Components(0.02**2, 0.0, 0.005**2), 0.01, folds=2) is not None
+    assert seeds_needed(PARTS, 0.0) is None
+    assert seeds_needed(Components(1e-6, 0.0), 0.5) == 2
+
+
+def test_seeds_and_images_find_the_effect_together() -> None:
+    parts, images = Components(0.03**2, 0.02**2), 400
+    seeds, needed = seeds_and_images(parts, 0.01, images, share=1 / 14)
+    more = Components(parts.run, parts.image * images / needed)
+    # By the normal distribution, so that a few seeds find a little less.
+    assert power(more, 0.01, seeds, networks=100, share=1 / 14) == pytest.approx(0.8, abs=0.005)
+    assert needed > images
+    assert seeds_and_images(Components(1e-8, 1e-8), 0.01, images) == (2, images)
 
 
 def test_seeds_for_a_ratio_have_the_power_they_promise() -> None:
@@ -57,8 +110,8 @@ def test_seeds_for_a_ratio_have_the_power_they_promise() -> None:
     generator = np.random.default_rng(8)
 
     def share(seeds: int) -> float:
-        """Of 2,000 sets of seeds whose interval leaves 1 out; counts too large to be rounded."""
-        logs = generator.normal(np.log(ratio), deviation, (2000, seeds))
+        """Of 1,000 sets of seeds whose interval leaves 1 out; counts too large to be rounded."""
+        logs = generator.normal(np.log(ratio), deviation, (1000, seeds))
         pairs = ((np.full(seeds, 1e6), 1e6 * np.exp(row)) for row in logs)
         return float(np.mean([ratio_interval(*pair).low > 1 for pair in pairs]))  # type: ignore[arg-type, operator]
 
@@ -70,13 +123,12 @@ def test_seeds_for_a_ratio_have_the_power_they_promise() -> None:
 
 
 def test_seeds_for_a_width_give_an_interval_of_that_width() -> None:
-    components = Components(seed=0.02**2, image=0.0, residual=0.2)
-    seeds = seeds_for_width(components, 0.012, images=50_000)
-    variance = 0.02**2 + 0.2 / 50_000  # of one seed
+    components = Components(run=0.02**2, image=0.002**2)
+    seeds = seeds_for_width(components, 0.012)
 
     def width(seeds: int) -> float:
-        return float(stats.t.ppf(0.975, seeds - 1) * (variance / seeds) ** 0.5)
+        error = (0.02**2 / seeds + 0.002**2) ** 0.5
+        return float(stats.t.ppf(0.975, seeds - 1) * error)
 
     assert width(seeds) <= 0.012 < width(seeds - 1)
-    by_image = Components(seed=0.0, image=0.1, residual=0.0)
-    assert seeds_for_width(by_image, 0.5 * (0.1 / 1000) ** 0.5, images=1000) is None
+    assert seeds_for_width(components, 1.9 * 0.002) is None
