@@ -38,8 +38,9 @@ from scipy import stats
 
 from alexnet_exp.report import statistics
 from alexnet_exp.report.claims import Metric
+from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.results import read_runs
-from alexnet_exp.report.statistics import Difference, against_baseline, gatekeeping
+from alexnet_exp.report.statistics import Difference, against_baseline
 from alexnet_exp.runs.read import run_folders
 
 TRIALS, BATCH, LEVEL = 10_000, 1_000, 0.05

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.statistics import (
     Difference,
     Errors,
@@ -16,7 +17,6 @@ from alexnet_exp.report.statistics import (
     against_baseline,
     corrected_resampled,
     effects,
-    gatekeeping,
     mean_interval,
     paired,
     ratio_interval,

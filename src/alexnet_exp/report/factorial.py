@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.factors import ABSENT, factor_fields, show
 from alexnet_exp.report.findings import Direction, Effect, Factorial
+from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
-from alexnet_exp.report.statistics import Difference, Errors, effects, gatekeeping
+from alexnet_exp.report.statistics import Difference, Errors, effects
 
 _BASELINE = "baseline"
 _LARGEST = 1024  # combinations of which a design is thought to lack some

@@ -7,6 +7,7 @@ from math import exp
 from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.commands import ENOUGH_SEEDS
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
+from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.power import (
     LEVEL,
     POWER,
@@ -15,7 +16,6 @@ from alexnet_exp.report.power import (
     seeds_for_width,
     seeds_needed,
 )
-from alexnet_exp.report.statistics import gatekeeping
 
 BAND = 0.01
 """How far from the published error rate a network may lie to reproduce it, fraction."""
