@@ -11,6 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from alexnet_exp import experiments
 from alexnet_exp.config import Config, compose, composing
+from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.errors import UserError
 from alexnet_exp.experiments import check_overrides, load_config
 from alexnet_exp.network.alexnet import AlexNet
@@ -90,6 +91,20 @@ def test_idle_undone_and_contradicting_experiments_are_refused(
 def test_a_run_is_recorded_under_what_bears_on_its_result(given: str, name: str) -> None:
     with composing():
         assert compose([given]).experiment == name
+
+
+def test_a_sweep_may_have_a_parameter_for_each_experiment(tmp_path: Path) -> None:
+    given = ["seed=1", "no_lrn=True", "no_crops=False", "no_flips=true", "trainer.progress=true"]
+    assert as_hydra(given) == [
+        "seed=1", "+experiment=[no_lrn,no_flips]", "trainer.progress=true",
+    ]  # fmt: skip
+    assert as_hydra(["no_lrn=false"]) == ["+experiment=[baseline]"]
+    for other in ("progress=true", "no_lrn=1", "mine=true"):
+        assert as_hydra([other]) == [other], "Hydra says what is wrong with it"
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "mine.yaml").touch()
+    for option in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"]):
+        assert as_hydra([*option, "mine=true"]) == [*option, "+experiment=[mine]"]
 
 
 def test_names_of_presets_choose_nothing(check: Check) -> None:

@@ -172,6 +172,23 @@ def test_preset_is_a_sweep_by_itself_and_takes_overrides(planned) -> None:
     assert jobs[0].spec(()).timeout == 60
 
 
+def test_a_factorial_sweep_combines_its_factors_seed_by_seed(planned) -> None:
+    given = ("+sweep=factorial", "sweep.factors=[no_lrn,no_dropout]", "seed=0,1")
+    code, jobs, _, said = planned(*given, "trainer.progress=true")
+    assert code == 0, said
+    assert "4 of 4 combinations of 2 experiments, each on in 2; 1 of 1 interactions" in said
+    assert [job.name for job in jobs] == [
+        f"{name}/seed_{seed}"
+        for seed in (0, 1)
+        for name in ("baseline", "no_dropout", "no_lrn", "no_dropout+no_lrn")
+    ]
+    both = jobs[3].config
+    assert (both.model.normalization, both.model.dropout) == ("none", 0)
+    assert "+experiment=[no_dropout,no_lrn]" in jobs[3].spec(()).arguments
+    _, jobs, _, _ = planned(*given, "+experiment=tanh")
+    assert [job.name for job in jobs] == ["tanh/seed_0", "tanh/seed_1"], "as in every sweep"
+
+
 def test_folds_have_seeds_of_their_own_and_one_store(planned, monkeypatch, tmp_path) -> None:
     packed = []
 
@@ -255,6 +272,9 @@ MISTAKES = [
     (("-m", "seed=0", "hydra.launcher.jobs=0"), "hydra.launcher.jobs=0"),
     (("-m", "seed=0", "hydra/launcher=ray"), "pip install 'alexnet-exp[ray]'"),
     (("-m", "+experiment=no_lrn", "model.normalization=lrn,none"), "+experiment=no_lrn sets"),
+    (("-m", "sweep.factors=[no_lrn,original]"), "puts them all together: +experiment=no_lrn sets"),
+    (("-m", "sweep.factors=[no_lrn,no_lrm]"), "did you mean no_lrn"),
+    (("-m", "sweep.factors=[no_lrn,tanh]", "sweep.runs=3"), "sweep.runs=3 must be a power of 2"),
     (("-m", "+sweep=ablation"), "did you mean ablations"),
     (("-m", "optim.lr=.1,.2", "hydra.sweep.subdir=x"), "the same folder"),
     (("-m", "optim.lr=.1,-1"), "optim.lr=-1"),

@@ -36,7 +36,9 @@ FOLDER = Path(__file__).parents[2] / "sweeps"
 SWEEPS = sorted(FOLDER.glob("*.yaml"))
 SCHEMA = json.loads(Path(__file__).with_name("wandb_sweep_schema.json").read_text())
 
-assert [file.stem for file in SWEEPS] == ["ablations", "activation", "learning_rate", "parallel"]
+assert [file.stem for file in SWEEPS] == [
+    "ablations", "activation", "factorial", "learning_rate", "parallel",
+]  # fmt: skip
 each_sweep = pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
 
 
@@ -45,14 +47,21 @@ def load(file: Path) -> dict[str, Any]:
 
 
 def configurations(sweep: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What the server hands to agents, ``{"name": {"value": ...}}``: each experiment, and of
-    numbers the first."""
+    """What the server hands to agents, ``{"name": {"value": ...}}``: each experiment, all
+    combinations of those that are on or off, and of numbers the first."""
     values = {}
     for name, parameter in sweep["parameters"].items():
         each = parameter.get("values") or [math.sqrt(parameter["min"] * parameter["max"])]
-        values[name] = each if name == "experiment" else each[:1]
+        values[name] = each if name == "experiment" or each == [False, True] else each[:1]
     for chosen in product(*values.values()):
         yield {name: {"value": value} for name, value in zip(values, chosen, strict=True)}
+
+
+def recorded(arguments: dict[str, Any]) -> str:
+    """The experiment that a run of them is."""
+    on = sorted(name for name, argument in arguments.items() if argument["value"] is True)
+    name = arguments.get("experiment", {"value": "+".join(on) or "baseline"})["value"]
+    return "baseline" if name == "two_gpus" else name
 
 
 def fixed_overrides(sweep: dict[str, Any]) -> list[str]:
@@ -80,8 +89,7 @@ def test_every_experiment_composes_to_what_its_name_says(file: Path, last: int) 
         config = load_config(*fixed_overrides(sweep), *words)
         assert config.logger.wandb
         assert config.logger.tags == [file.stem]
-        name = arguments.get("experiment", {"value": "baseline"})["value"]
-        assert config.experiment == ("baseline" if name == "two_gpus" else name)
+        assert config.experiment == recorded(arguments)
         if "optim.lr" in arguments:
             assert config.optim.lr == arguments["optim.lr"]["value"]
 
@@ -112,7 +120,11 @@ def run_here(command: list[str], **rest: object) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize(
-    "stem", ["ablations", pytest.param("learning_rate", marks=pytest.mark.long)]
+    "stem",
+    [
+        "ablations",
+        *(pytest.param(stem, marks=pytest.mark.long) for stem in ("factorial", "learning_rate")),
+    ],
 )
 def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, stores) -> None:
     """The agent itself builds it; only what makes it small is added at its end."""
@@ -134,7 +146,7 @@ def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, s
     }
     agent = wandb_agent.Agent(api=None, queue=None, sweep_id="sweep123")
     agent._sweep_command = [*deepcopy(sweep["command"]), *tiny]
-    arguments = next(configurations(sweep))
+    arguments = [*configurations(sweep)][1 if stem == "factorial" else 0]
     agent._command_run(
         {"type": "run", "run_id": "run456", "program": sweep["program"], "args": arguments}
     )
@@ -142,7 +154,7 @@ def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, s
     wandb.teardown()  # it remembers this environment
 
     config, result = read_config(run), read_result(run)
-    assert result["experiment"] == arguments.get("experiment", {"value": "baseline"})["value"]
+    assert result["experiment"] == recorded(arguments)
     assert config["seed"] == arguments.get("seed", {"value": 0})["value"]
     read = read_wandb(next((run / "wandb").glob("offline-run-*-run456")))
     assert (read.run.sweep_id, read.run.run_group) == ("sweep123", result["experiment"])
