@@ -86,6 +86,7 @@ def cell(
         error = float(final + random.normal(0, 0.006))
         result = {
             "data": data, "synthetic": data == "synthetic", "epochs": epochs, "classes": 5,
+            "images": {"train": 3100, "val": 430, "test": 734},
             "metrics": {"test/top1_error": error, "test/top5_error": 0.0}, "views": "ten",
             "images_per_second": float(2100 + 70 * place + random.normal(0, 25)),
             "train_seconds": float(5400 + 60 * place), "peak_memory_bytes": int(3.3 * 2**30),
@@ -95,11 +96,12 @@ def cell(
         one = Replicate(0, seed)
         runs[one] = Run(
             experiment, one, {"trainer.precision": "bf16-mixed"}, 1, None,
-            Path(f"runs/{experiment}/seed_{seed}"), result, np.zeros(0), np.zeros(0), {}, None,
+            Path(f"runs/{experiment}/seed_{seed}"), result, np.arange(734), np.zeros(734), {}, None,
             curve(0.8, 0.02), curve(0.75, final + 0.01),
             {"gpus": ["NVIDIA H200"], "command": given}, 0.0,
         )  # fmt: skip
-    return Cell(experiment, {}, runs, {Placement(): runs}, words=words)
+    fields = {"model.name": "paper", "model.width": 1.0, "recipe": "flowers"}
+    return Cell(experiment, fields, runs, {Placement(): runs}, words=words)
 
 
 def small(seeds: int = 5) -> Report:

@@ -1,8 +1,8 @@
 """Every run in tables: errors and spread by experiment, strategies side by side, cost, commands."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from alexnet_exp.console import percent
@@ -12,28 +12,37 @@ from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.results import Placement, Replicate, Run
 from alexnet_exp.report.statistics import mean_interval
-from alexnet_exp.report.wording import ONE_SEED, claim_name, count, place, was_not_run, was_run
+from alexnet_exp.report.wording import ONE_SEED, count, place, was_not_run, was_run
 
 FEW_SEEDS = 10
 """Up to here each seed's error is named."""
 
+SPEEDS = ("images/s", "training")
 RUN_HEADINGS = (
-    "experiment", "seeds", "top-1 error", "sd", "95 % interval", "top-5 error", "epochs",
-    "images/s", "training", "peak GiB",
+    "experiment", "runs", "top-1 error", "sd", "95 % interval", "top-5 error", "epochs",
+    *SPEEDS, "peak GiB",
 )  # fmt: skip
 STRATEGY_HEADINGS = (
-    "experiment", "strategy", "devices", "seeds", "counted", "top-1 error", "largest difference",
-    "images/s", "training",
+    "experiment", "strategy", "devices", "runs", "counted", "top-1 error", "largest difference",
+    *SPEEDS,
 )  # fmt: skip
+LOAD_BAND = 0.25
+"""Cores: runs beside other processes that kept so much more or less busy are still comparable."""
+
+RUNS_EXPLAINED = (
+    "Top-1 and top-5 error of the test images are means over runs, with Student's interval; sd, over"
+    " runs, in points; peak memory is the largest."
+)
+NO_SPEEDS = (
+    "Images per second and training time are left out: these runs did not record that other"
+    " processes kept equally many cores busy beside each (other_load in result.json)."
+)
 
 STRATEGIES_EXPLAINED = (
     "Strategy and devices have no bearing on what is computed, so runs that differ in nothing else"
     " are one configuration, and one run of each seed is counted above. Largest difference: of the"
-    " test error, to the same seed under another strategy or on other devices, in points. images/s"
-    " and training time are means over seeds."
+    " test error, to the same seed under another strategy or on other devices, in points."
 )
-
-Rows = list[tuple[str, ...]]
 
 
 def ordered_cells(report: Report) -> list[Cell]:
@@ -50,14 +59,42 @@ def ordered_cells(report: Report) -> list[Cell]:
     )
 
 
-def sections(report: Report) -> list[tuple[str, str, Rows]]:
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; of runs on one data set with one base configuration."""
+
+    name: str
+    hardware: str
+    headings: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    @property
+    def remark(self) -> str:
+        return "" if set(SPEEDS) <= {*self.headings} else NO_SPEEDS
+
+
+def _table(
+    name: str, cells: Sequence[Cell], headings: Sequence[str], rows: Sequence[tuple[str, ...]]
+) -> Table:
+    """Speeds stand in it only where all ran beside the same load."""
+    loads = [
+        run.result.get("other_load")
+        for cell in cells
+        for own in cell.placed.values()
+        for run in own.values()
+    ]
+    alike = None not in loads and max(loads) - min(loads) <= LOAD_BAND
+    kept = [i for i, heading in enumerate(headings) if alike or heading not in SPEEDS]
+    hardware = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
+    lean = [tuple(row[i] for i in kept) for row in rows]
+    return Table(name, hardware, tuple(headings[i] for i in kept), lean)
+
+
+def sections(report: Report) -> list[Table]:
     """Tables of runs, one for each data set and base configuration.
 
     Base configurations with one experiment each, such as the learning rates of a sweep, share
     one table of their data set.
-
-    Returns:
-        Of each its name, the hardware and the rows under :data:`RUN_HEADINGS`.
     """
     sizes = Counter((cell.data, cell.context) for cell in report.cells)
     found: dict[tuple[str, str | None], list[Cell]] = {}
@@ -68,8 +105,8 @@ def sections(report: Report) -> list[tuple[str, str, Rows]]:
     for cells in found.values():
         several = len({cell.context for cell in cells}) > 1
         name = place(replace(cells[0], words=()) if several else cells[0])
-        hardware = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
-        tables.append((name, hardware, [_run_row(cell, several) for cell in cells]))
+        rows = [_run_row(cell, several) for cell in cells]
+        tables.append(_table(name, cells, RUN_HEADINGS, rows))
     return tables
 
 
@@ -111,20 +148,21 @@ def _gibibytes(size: float) -> str:
     return f"{value:.2f}" if value < 1 else f"{value:.1f}"
 
 
-def strategies(report: Report) -> dict[str, Rows]:
-    """One row for each experiment, strategy and number of devices; none where all are alike.
-
-    Returns:
-        By data set and base configuration, the rows under :data:`STRATEGY_HEADINGS`.
-    """
+def strategies(report: Report) -> list[Table]:
+    """One row for each experiment, strategy and number of devices; none where all are alike."""
     found: dict[str, list[Cell]] = {}
     for cell in report.cells:
         found.setdefault(place(cell), []).append(cell)
-    return {
-        name: [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()]
+    return [
+        _table(
+            name,
+            cells,
+            STRATEGY_HEADINGS,
+            [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()],
+        )
         for name, cells in found.items()
         if len({placement for cell in cells for placement in cell.placed}) > 1
-    }
+    ]
 
 
 def _strategy_row(
@@ -196,14 +234,23 @@ def total_cost(report: Report) -> str:
 
 
 def commands(report: Report) -> dict[str, list[str]]:
-    """Each distinct command with its rows: claims, experiments, claims that were not run."""
-    rows: dict[str, dict[str, None]] = {}
-    for name, findings in was_run(report).items():
-        for finding in findings:
-            rows.setdefault(finding.command, {})[f"{claim_name(finding.claim)} on {name}"] = None
+    """By what they are for: what repeats all runs on some data, what makes those still lacking."""
+    places: dict[str, list[Run]] = {}
     for cell in ordered_cells(report):
-        again = command(list(cell.runs.values()))
-        rows.setdefault(again, {})[f"{cell.name} on {place(cell)}"] = None
-    for finding in was_not_run(report):
-        rows.setdefault(finding.command, {})[f"not yet run: {claim_name(finding.claim)}"] = None
-    return {command: list(names) for command, names in rows.items() if command}
+        places.setdefault(place(cell), []).extend(cell.runs.values())
+    lines = {f"repeats the runs on {name}": [command(runs)] for name, runs in places.items()}
+    lines["makes what was not run"] = [finding.command for finding in was_not_run(report)]
+    found = {title: merged(parts) for title, parts in lines.items()}
+    return {title: parts for title, parts in found.items() if parts}
+
+
+def merged(lines: Iterable[str]) -> list[str]:
+    """Commands, those that differ in their experiments alone as one."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for part in (part for line in lines for part in line.split(" && ") if part):
+        before, chosen, rest = part.partition(" +experiment=")
+        names, _, after = rest.partition(" ")
+        found.setdefault((before + chosen, after), {}).update(dict.fromkeys(names.split(",")))
+    return [
+        f"{before}{','.join(names)} {after}".strip() for (before, after), names in found.items()
+    ]

@@ -1,6 +1,6 @@
 """The forest plot: every difference with its interval, and the published figure beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from textwrap import fill, shorten
 
@@ -23,19 +23,29 @@ from alexnet_exp.report.drawing import (
     inches,
 )
 from alexnet_exp.report.findings import Finding, Report, Verdict
-from alexnet_exp.report.wording import claim_name, count, minus, value, was_run
+from alexnet_exp.report.wording import (
+    claim_name,
+    count,
+    interval,
+    measured,
+    minus,
+    published,
+    was_run,
+)
 
 MARKS = {
     Verdict.helps: {"marker": "o", "color": BLUE, "markerfacecolor": BLUE},
     Verdict.hurts: {"marker": "s", "color": ORANGE, "markerfacecolor": ORANGE},
-    Verdict.no_effect: {"marker": "|", "color": INK},
+    Verdict.no_effect: {"marker": "x", "color": INK},
     Verdict.not_resolved: {"marker": "o", "color": GRAY, "markerfacecolor": "none"},
 }
 PUBLISHED = {"marker": "D", "color": INK, "markerfacecolor": "none", "linestyle": "none"}
+_TEXT, _BETWEEN = 2.05, 1.55
+"""Inches from the axes to the names on its left, and from the measured to the published figures."""
 
 
 def differences(report: Report, metric: Metric) -> Figure | None:
-    """Forest plot: one row per finding."""
+    """One line for each idea, the largest difference first."""
     sections: dict[str, list[Finding]] = {}
     for name, findings in was_run(report).items():
         for finding in findings:
@@ -46,16 +56,17 @@ def differences(report: Report, metric: Metric) -> Figure | None:
     if not rows:
         return None
     caption = (
-        "Change of error in points, with its 95 % interval over seeds and test images; right of"
-        " zero the change makes the network worse. Diamonds are the published figures."
+        f"Points of {metric.value} that leaving the idea out adds, with 95 % intervals: right of"
+        " zero the idea helps. Diamonds are the published figures; an arrow stands for what lies"
+        " beyond the axis, with its value."
     )
     if any(finding.low is None for finding in rows):
         caption += " A point without a bar comes from one seed."
     return draw_both(
         f"differences-{metric.name}",
-        f"What each change does to {metric.value}",
+        f"What leaving each idea out adds to {metric.value}",
         caption,
-        f"Forest plot of {count(len(rows), 'difference')} in {metric.value}; the table of claims"
+        f"Forest plot of {count(len(rows), 'difference')} in {metric.value}; the table of ideas"
         " holds its values.",
         lambda width: _forest(sections, metric, width),
     )
@@ -64,101 +75,117 @@ def differences(report: Report, metric: Metric) -> Figure | None:
 def _forest(sections: dict[str, list[Finding]], metric: Metric, width: float) -> Canvas:
     wide = width == WIDE
     findings = [finding for members in sections.values() for finding in members]
-    pitch = 0.35 if wide else 0.46
-    lines = len(findings) + len(sections)
-    top, bottom = (0.3, 0.5) if wide else (0.42, 0.5)
+    titled = len(sections) > 1
+    lines = len(findings) + len(sections) * titled
+    pitch, top, bottom = (0.27, 0.55, 0.5) if wide else (0.3, 0.5, 0.5)
+    left, right = (_TEXT + 0.05, 2.35) if wide else (1.42, 0.1)
     height = top + bottom + pitch * lines
     canvas = Canvas(figsize=(width, height))
-    left, right = (2.3, 2.9) if wide else (0.1, 0.1)
     axes = canvas.add_axes(
         (left / width, bottom / height, 1 - (left + right) / width, pitch * lines / height)
     )
-    limit = _limit(findings)
-    axes.set_xlim(-limit, limit)
+    axes.set_xlim(*_ends(findings))
     axes.set_ylim(lines, 0)
     axes.set_yticks([])
-    axes.set_xlabel(f"points of {metric.value}; right: worse with the change")
+    axes.set_xlabel(f"points of {metric.value} without it" if wide else "points without it")
     axes.xaxis.set_major_locator(MaxNLocator(7 if wide else 5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: minus(f"{x:+g}") if x else "0"))
+    start = 0.05 - left
     y = 0
     for name, members in sections.items():
-        heading = shorten(name, 60 if wide else 46, placeholder="…")
-        beside(axes, -2.2 if wide else 0.0, y + 0.8, heading, weight="bold", va="bottom")
-        ends = np.array((-2.2, 5.1) if wide else (0.0, 3.55)) / inches(axes)
-        axes.axhline(y + 0.9, *ends, color=GRAY, linewidth=0.5, clip_on=False)
-        if wide:
-            _grid(axes, y + 1, y + 1 + len(members))
-        for finding in members:
+        if titled:
+            heading = shorten(name, 90 if wide else 52, placeholder="…")
+            beside(axes, start, y + 0.75, heading, weight="bold", va="bottom")
+            ends = np.array((start, start + width - 0.1)) / inches(axes)
+            axes.axhline(y + 0.9, *ends, color=GRAY, linewidth=0.5, clip_on=False)
             y += 1
-            (_wide_row if wide else _narrow_row)(axes, y, finding, limit)
-        y += 1
+        ticks = [x for x in axes.get_xticks() if x and axes.get_xlim()[0] < x < axes.get_xlim()[1]]
+        axes.vlines(ticks, y, y + len(members), color=GRAY, alpha=0.3, linewidth=0.6, zorder=0)
+        axes.vlines(0, y, y + len(members), color=INK, linewidth=0.8, zorder=1)
+        for finding in members:
+            _line(axes, y + 0.5, finding, start, wide)
+            y += 1
     if wide:
-        beside(axes, 2.35, 0.8, "measured", va="bottom")
-        beside(axes, 4.1, 0.8, "published", va="bottom")
+        edge = inches(axes) + 0.15
+        beside(axes, edge, -0.15, "measured", va="bottom", color=GRAY)
+        beside(axes, edge + _BETWEEN, -0.15, "published", va="bottom", color=GRAY)
     shown = {finding.verdict for finding in findings}
     keys = [
         Line2D([], [], linewidth=1.4, markersize=5.5, label=verdict.value, **mark)  # type: ignore[arg-type]
         for verdict, mark in MARKS.items()
         if verdict in shown
     ]
-    keys.append(Line2D([], [], markersize=5, label="published", **PUBLISHED))  # type: ignore[arg-type]
+    keys.append(Line2D([], [], markersize=4.5, label="published", **PUBLISHED))  # type: ignore[arg-type]
     canvas.legend(
         handles=keys,
         loc="upper left",
         bbox_to_anchor=(0.0, 1.0),
-        ncols=4 if wide else 2,
-        borderaxespad=0.3,
+        ncols=5 if wide else 2,
+        borderaxespad=0.1,
+        columnspacing=1.2,
+        handletextpad=0.5,
     )
     return canvas
 
 
-def _grid(axes: Axes, start: float, end: float) -> None:
-    """Lines at the ticks over the rows of one section, clear of its heading."""
-    ticks = [tick for tick in axes.get_xticks() if tick and abs(tick) < axes.get_xlim()[1]]
-    axes.vlines(ticks, start, end, color=GRAY, alpha=0.35, linewidth=0.6, zorder=0)
-    axes.vlines(0, start, end, color=INK, linewidth=0.8, zorder=1)
+def _published(finding: Finding) -> float | None:
+    """The figure, or the size that prose names."""
+    claim = finding.claim
+    return claim.rough if claim.figure is None else claim.figure
 
 
-def _limit(rows: Sequence[Finding]) -> float:
-    """Half the width of the axis in points; a few far rows do not squeeze all others."""
-    ends = ((row.difference, row.low, row.high, row.claim.figure) for row in rows)
-    reach = [max(100 * abs(end) for end in of_row if end is not None) for of_row in ends]
-    usual = 4 * median(reach)
-    return 1.12 * max([far for far in reach if far <= usual] or reach) or 1.0
+def _in_points(*values: float | None) -> list[float]:
+    return [100 * value for value in values if value is not None]
 
 
-def _wide_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
-    middle = y + 0.5
-    _marks(axes, middle, finding, limit)
-    beside(axes, -2.2, middle, _lines(claim_name(finding.claim), 31), va="center")
-    size = "".join(f"\n{part}" for part in finding.comparison[1:])
-    beside(axes, 2.35, middle, minus(value(finding)) + size, va="center")
-    beside(axes, 4.1, middle, _lines(finding.claim.figure_text, 15), va="center")
+def _ends(rows: Sequence[Finding]) -> tuple[float, float]:
+    """Of the axis; a few far rows do not squeeze all others."""
+    shown = [_in_points(row.difference, row.low, row.high, _published(row)) for row in rows]
+    usual = 4 * median(max(map(abs, values)) for values in shown)
+    near = [value for values in shown for value in values if abs(value) <= usual]
+    low, high = min([0.0, *near]), max([0.0, *near])
+    margin = 0.08 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
-def _narrow_row(axes: Axes, y: float, finding: Finding, limit: float) -> None:
-    size = "".join(f", {part.name}" for part in finding.comparison[1:])
-    label = shorten(claim_name(finding.claim), 29 - len(size), placeholder="…")
-    beside(axes, 0.0, y + 0.42, label, va="bottom")
-    beside(axes, 3.55, y + 0.42, minus(value(finding)) + size, va="bottom", ha="right")
-    axes.plot((0, 0), (y + 0.46, y + 0.98), color=INK, linewidth=0.8)  # clear of the words
-    _marks(axes, y + 0.68, finding, limit)
+def _line(axes: Axes, y: float, finding: Finding, start: float, wide: bool) -> None:
+    """The name of an idea, its interval and marks, and on a wide figure its numbers."""
+    name = fill(claim_name(finding.claim), 36 if wide else 22)
+    beside(axes, start, y, name, va="center", fontsize=9 if wide else 8, linespacing=0.9)
+    if wide:
+        edge = inches(axes) + 0.15
+        beside(axes, edge, y, f"{measured(finding)} {interval(finding)}".strip(), va="center")
+        text = published(finding.claim)
+        named = any(sign.isdigit() for sign in text)
+        beside(axes, edge + _BETWEEN, y, text if named else "no figure", va="center")
+    mark = MARKS[finding.verdict]
+    low, high = axes.get_xlim()
+    (point,), ends = _in_points(finding.difference), _in_points(finding.low, finding.high)
+    if ends:
+        style = {"color": mark["color"], "solid_capstyle": "butt"}
+        axes.plot(np.clip(ends, low, high), (y, y), linewidth=1.6, **style)  # type: ignore[arg-type]
+    shown = [(point, mark, 5.8)]
+    shown += [(value, PUBLISHED, 4.2) for value in _in_points(_published(finding))]
+    for value, style, size in shown:
+        if low <= value <= high:
+            axes.plot(value, y, markersize=size, clip_on=False, zorder=3, **style)  # type: ignore[arg-type]
+    shown += [(end, mark, 0.0) for end in ends if low <= point <= high]
+    _beyond(axes, y, [(value, style) for value, style, _ in shown if not low <= value <= high])
 
 
-def _lines(text: str, width: int) -> str:
-    """At most two lines."""
-    return fill(shorten(text, 2 * width - 2, placeholder="…"), width)
-
-
-def _marks(axes: Axes, y: float, finding: Finding, limit: float) -> None:
-    """Interval and point of one finding, the published figure just below."""
-    assert finding.difference is not None
-    mark, points = dict(MARKS[finding.verdict]), 100 * finding.difference
-    if finding.low is not None and finding.high is not None:
-        ends = np.clip((100 * finding.low, 100 * finding.high), -limit, limit)
-        axes.plot(ends, (y, y), color=mark["color"], linewidth=1.6, solid_capstyle="butt")
-    if abs(points) > limit:
-        mark["marker"] = ">" if points > 0 else "<"
-    axes.plot(np.clip(points, -limit, limit), y, markersize=6, clip_on=False, **mark)  # type: ignore[arg-type]
-    if finding.claim.figure is not None and abs(100 * finding.claim.figure) <= limit:
-        axes.plot(100 * finding.claim.figure, y + 0.22, markersize=4.2, **PUBLISHED)  # type: ignore[arg-type]
+def _beyond(axes: Axes, y: float, values: Sequence[tuple[float, Mapping[str, str]]]) -> None:
+    """An arrow at either end of the axis for what lies beyond it, with its values above."""
+    for at, arrow in zip(axes.get_xlim(), "<>", strict=True):
+        out = [(value, style) for value, style in values if (value > 0) == (arrow == ">")]
+        if not out:
+            continue
+        style = {**out[0][1], "marker": arrow}
+        axes.plot(at, y, markersize=5, clip_on=False, **style)  # type: ignore[arg-type]
+        text = ", ".join(
+            ("\N{WHITE DIAMOND} " if style is PUBLISHED else "") + minus(f"{value:+.1f}")
+            for value, style in out
+        )
+        side, inward = ("right", -5) if arrow == ">" else ("left", 5)
+        axes.annotate(
+            text, (at, y), (inward, 1.5), textcoords="offset points", ha=side, va="bottom", fontsize=7
+        )  # fmt: skip

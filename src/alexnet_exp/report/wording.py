@@ -1,18 +1,30 @@
 """How claims and findings read in words: the same on the screen, in Markdown, on the page."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from alexnet_exp.console import percent
 from alexnet_exp.report.claims import Claim, Kind, Metric
+from alexnet_exp.report.factors import show
 from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
 
-NOT_APPLICABLE = "not applicable"
 ONE_SEED = "one seed"
 MANY_IMAGES = 10_000
 """From here on one test image is at most 0.01 points, so a second decimal means something."""
 
-_SUFFIXES = {Metric.top5: ", top-5", Metric.epochs: ", epochs", Metric.time: ", time"}
+HEADINGS = ("idea", "published", "measured", "95 % interval", "verdict")
+UNITS = (
+    "Points of error that leaving the idea out adds, so above zero the idea helps; figures in other"
+    " units carry them."
+)
+_SUFFIXES = {Metric.top5: " (top-5)", Metric.epochs: " (epochs)", Metric.time: " (time)"}
+_ANSWERS = {
+    Verdict.helps: "{} help{}",
+    Verdict.hurts: "{} hurt{}",
+    Verdict.no_effect: "no effect as large as published: {}",
+}
+_NAMED_SEEDS = 10
 
 
 def count(number: int, noun: str) -> str:
@@ -20,42 +32,42 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def listed(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
 def minus(text: str) -> str:
-    """A figure with a true minus sign."""
-    return text.replace("-", "\N{MINUS SIGN}")
+    """With true minus signs before figures; those of names, paths and overrides stay."""
+    return re.sub(r"(?<![\w.=/-])-(?=\.?\d)", "\N{MINUS SIGN}", text)
 
 
 def claim_name(claim: Claim) -> str:
-    """The change, and the metric where it is not top-1 error."""
-    return (claim.change or claim.changed) + _SUFFIXES.get(claim.metric, "")
+    """The idea, of a network alone its name; and the metric where it is not top-1 error."""
+    return (claim.idea or claim.change) + _SUFFIXES.get(claim.metric, "")
 
 
 def published(claim: Claim) -> str:
-    """The published figure with its unit; prose as it is."""
-    text = claim.figure_text
+    """The published figure with its unit, which is none for points; prose as it is."""
+    text = minus(claim.figure_text)
     if not text[-1:].isdigit():
         return text
     if claim.kind.is_ratio:
         return f"{text} times"
-    return text + (" %" if claim.kind is Kind.level else " points")
+    return text + (" %" if claim.kind is Kind.level else "")
 
 
 def measured(finding: Finding) -> str:
     """The difference in points, the ratio of epochs or times, or the error of a network alone."""
-    if finding.not_applicable:
-        return "n/a"
     if finding.claim.kind is Kind.level:
         return "" if finding.baseline is None else percent(finding.baseline)
     if finding.difference is None:
         return ""
-    unit = " times" if finding.claim.kind.is_ratio else " points"
-    return _in_unit(finding, finding.difference) + unit
+    return _in_unit(finding, finding.difference) + " times" * finding.claim.kind.is_ratio
 
 
 def interval(finding: Finding) -> str:
     """The 95 % interval in the unit of :func:`measured`; ``one seed`` where there is none."""
-    if finding.not_applicable or not finding.replicates:
-        return ""
     if finding.low is None or finding.high is None:
         return ONE_SEED if len(finding.replicates) == 1 else ""
     return f"[{_in_unit(finding, finding.low)}, {_in_unit(finding, finding.high)}]"
@@ -66,17 +78,40 @@ def _in_unit(finding: Finding, value: float) -> str:
         return f"{value:.1f}" if finding.claim.kind is Kind.speed else f"{value:.2f}"
     if finding.claim.kind is Kind.level:
         return f"{100 * value:.1f}"
-    return f"{100 * value:+.{2 if finding.images >= MANY_IMAGES else 1}f}"
+    return minus(f"{100 * value:+.{2 if finding.images >= MANY_IMAGES else 1}f}")
 
 
-def value(finding: Finding) -> str:
-    """Measured figure and interval in one, without the unit where it is points."""
-    parts = (measured(finding).removesuffix(" points"), interval(finding))
-    between = ", " if parts[1] == ONE_SEED else " "
-    return between.join(part for part in parts if part)
+def outcome(finding: Finding) -> str:
+    """``helps``, ``not resolved (smaller than published)``."""
+    beside = ", ".join(part.value for part in finding.comparison)
+    return f"{finding.verdict.value}{beside and f' ({beside})'}"
 
 
-def sides(finding: Finding) -> str:
+def details(finding: Finding) -> list[tuple[str, str]]:
+    """What stands behind a row: label and text of each part."""
+    claim = finding.claim
+    change = claim.change
+    if claim.kind is not Kind.level and claim.changed != claim.baseline:
+        change += f" (experiment {claim.changed})"
+    later = f"; later: {claim.others}" if claim.others else ""
+    figures = [_sides(finding), seeds([finding])]
+    if finding.images:
+        figures.append(count(finding.images, "test image"))
+    if finding.p_adjusted is not None:
+        figures.append(f"p {_p_value(finding.p_adjusted)} corrected for all that is tested")
+    if finding.resampled is not None:
+        low, high = (_in_unit(finding, end) for end in finding.resampled)
+        figures.append(f"over folds by Nadeau and Bengio [{low}, {high}]")
+    parts = {
+        "without it": change,
+        "published": f"{claim.figure_text} on {claim.data}; {claim.source}{later}",
+        "measured": "; ".join(filter(None, figures)),
+        "why": finding.note,
+    }
+    return [(label, minus(text)) for label, text in parts.items() if text]
+
+
+def _sides(finding: Finding) -> str:
     """The metric without and with the change: ``from 13.4 % to 14.8 %``; empty for one network."""
     if finding.claim.kind is Kind.level or finding.baseline is None or finding.changed is None:
         return ""
@@ -87,22 +122,18 @@ def sides(finding: Finding) -> str:
     return f"from {percent(finding.baseline)} to {percent(finding.changed)}"
 
 
-def sample(finding: Finding) -> str:
-    """What was compared: ``5 seeds, 734 images``."""
-    seeds = count(len(finding.replicates), "seed")
-    return f"{seeds}, {count(finding.images, 'image')}" if finding.images else seeds
+def _p_value(value: float) -> str:
+    """To two digits."""
+    return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
 
-def p_value(finding: Finding) -> str:
-    """The p-value after Holm's correction, to two digits."""
-    if finding.p_adjusted is None:
-        return ""
-    return "< 0.001" if finding.p_adjusted < 0.001 else f"{finding.p_adjusted:.2g}"
-
-
-def verdict(finding: Finding) -> str:
-    """``reproduced``, ``reproduced, smaller than published``."""
-    return ", ".join(part.value for part in (finding.verdict, *finding.comparison))
+def seeds(findings: Sequence[Finding]) -> str:
+    """``3 to 5 seeds``, ``5 folds of 2 seeds``."""
+    folds = max(finding.folds for finding in findings)
+    numbers = sorted({len(finding.replicates) // finding.folds for finding in findings})
+    least = f"{numbers[0]} to " if len(numbers) > 1 else ""
+    each = least + count(numbers[-1], "seed")
+    return f"{count(folds, 'fold')} of {each}" if folds > 1 else each
 
 
 def place(row: Finding | Cell | Factorial) -> str:
@@ -112,12 +143,21 @@ def place(row: Finding | Cell | Factorial) -> str:
 
 
 def was_run(report: Report) -> dict[str, list[Finding]]:
-    """Findings with a figure by data set and base configuration, in order of arrival."""
+    """Findings with a figure by data set and base configuration.
+
+    Within each top-1 error comes first, then top-5 error, ratios, networks alone; largest first.
+    """
     found: dict[str, list[Finding]] = {}
     for finding in report.findings:
         if finding.replicates and not finding.not_applicable:
             found.setdefault(place(finding), []).append(finding)
-    return found
+    return {name: sorted(members, key=_order) for name, members in found.items()}
+
+
+def _order(finding: Finding) -> tuple[bool, bool, bool, float]:
+    claim, difference = finding.claim, finding.difference
+    largest = float("-inf") if difference is None else difference
+    return claim.kind is Kind.level, claim.kind.is_ratio, claim.metric is Metric.top5, -largest
 
 
 def was_not_run(report: Report) -> list[Finding]:
@@ -139,46 +179,90 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
         where = f" on {claim.data}" if claim.kind is Kind.level else ""  # its name may not tell
         found.setdefault(finding.note, []).append(claim_name(claim) + where)
     lines = {note: "; ".join(dict.fromkeys(names)) for note, names in found.items()}
-    return [f"{names} ({note})" if note else names for note, names in lines.items()]
+    return [f"{names}: {note}" if note else names for note, names in lines.items()]
 
 
-def tallies(report: Report) -> dict[str, str]:
-    """How many findings have each verdict: ``2 (1 of them smaller than published)``."""
-    judged = [finding for finding in report.findings if not finding.not_applicable]
-    found = {
-        name.value: str(sum(finding.verdict is name for finding in judged)) for name in Verdict
-    }
-    left = len(report.findings) - len(judged)
-    return found | ({NOT_APPLICABLE: str(left)} if left else {})
+def answers(report: Report) -> list[str]:
+    """What the report found, in a sentence or two for each data set and configuration."""
+    if found := [_answer(findings) for findings in was_run(report).values()]:
+        return found
+    claims = count(len({f.claim.name for f in report.findings}), "claim")
+    there = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
+    return [f"None of {claims} was run: {there if report.cells else 'no finished runs found'}."]
 
 
-def summary(report: Report) -> str:
-    """The answer in two sentences: what was compared, and how it came out."""
-    ran = [finding for findings in was_run(report).values() for finding in findings]
-    if not ran:
-        claims = count(len({f.claim.name for f in report.findings}), "claim")
-        found = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
-        return f"None of {claims} was run: {found if report.cells else 'no finished runs found'}."
-    names = {f.claim.name for f in ran}
-    data = ", ".join(dict.fromkeys(f.data for f in ran))
-    seeds = sorted({len(f.replicates) for f in ran})
-    most = f"{seeds[0]} to " if len(seeds) > 1 else ""
-    most += count(seeds[-1], "seed")
-    outcome = ", ".join(
-        f"{number} {name}{sizes and f' {sizes}'}"
-        for name, counted in tallies(report).items()
-        for number, _, sizes in [counted.partition(" ")]
+def _answer(findings: Sequence[Finding]) -> str:
+    """Of one data set and configuration; top-5 error is left to the table."""
+    ideas = [f for f in findings if f.claim.kind is not Kind.level]
+    ideas = [f for f in ideas if f.claim.metric is not Metric.top5] or ideas
+    said = [f"{claim_name(f.claim)}: {f.verdict}" for f in findings if f.claim.kind is Kind.level]
+    if ideas:
+        one = ideas[0]
+        kind = "drawn images" if one.synthetic else "photos"
+        where = f"on {one.data} ({', '.join(filter(None, (kind, one.context, seeds(ideas))))})"
+        named = {v: [claim_name(f.claim) for f in ideas if f.verdict is v] for v in Verdict}
+        left = named.pop(Verdict.not_resolved)
+        parts = [
+            text.format(listed(named[verdict]), "s" * (len(named[verdict]) == 1))
+            for verdict, text in _ANSWERS.items()
+            if named[verdict]
+        ]
+        number, every = len(ideas) - len(left), count(len(ideas), "idea")
+        has = f"{number} {'has' if number == 1 else 'have'} an answer {where}: {'; '.join(parts)}"
+        answer = f"Of {every} {has}" if parts else f"None of {every} has an answer yet {where}"
+        more = [f"Not resolved: {listed(left)}"] if parts and left else []
+        said = [answer, *more, *said]
+    return ". ".join(said) + "."
+
+
+def convention(report: Report) -> str:
+    """Said once of differences that were published for other data than these."""
+    ran = [f for findings in was_run(report).values() for f in findings]
+    other = [f for f in ran if f.claim.kind in (Kind.experiment, Kind.views) and not f.alike]
+    if not other:
+        return ""
+    return (
+        "The published differences are points on the 1,000 classes of ImageNet. Beside points on"
+        " other data they are a convention, so an answer here agrees with them in sign or size, and"
+        " reproduces none."
     )
-    rows = f", in {len(ran)} comparisons" if len(ran) != len(names) else ""
-    claims = count(len(names), "claim")
-    return f"{claims} set beside runs on {data}, {most} each{rows}: {outcome}."
 
 
 def banner(report: Report) -> str:
-    """What to say first where runs saw drawn images; empty where none did."""
+    """What to say of drawn images; empty where no run saw any."""
     drawn = dict.fromkeys(cell.data for cell in report.cells if cell.synthetic)
     if not drawn:
         return ""
     every = all(cell.synthetic for cell in report.cells)
     subject = "These runs" if every else f"The runs on {', '.join(drawn)}"
     return f"{subject} saw images drawn by the program, not photos: they say nothing about photos."
+
+
+def provenance(report: Report) -> list[str]:
+    """Images, folds, seeds, network and recipe of each data set and configuration."""
+    cells: dict[str, list[Cell]] = {}
+    for cell in sorted(report.cells, key=lambda cell: cell.experiment != "baseline"):
+        cells.setdefault(place(cell), []).append(cell)
+    return ["; ".join(_provenance(members)) + "." for members in cells.values()]
+
+
+def _provenance(cells: Sequence[Cell]) -> Iterator[str]:
+    first, fields = cells[0].first, cells[0].fields
+    images, folds = first.result.get("images", {}), fields.get("data.folds")
+    name = ", ".join(filter(None, (cells[0].data, cells[0].context)))
+    kind = "drawn images" if cells[0].synthetic else "photos"
+    yield f"{name}: {kind} of {first.result['classes']} classes"
+    tested = sum({one.fold: len(run.index) for one, run in cells[0].runs.items()}.values())
+    if folds:
+        yield f"{tested:,} tested, each once, in {folds} folds"
+    if "train" in images and "val" in images:
+        each = " in each" if folds else f", {tested:,} to test"
+        yield f"{images['train']:,} to train on, {images['val']:,} to choose the epoch{each}"
+    numbers = sorted({one.seed for cell in cells for one in cell.runs})
+    named = ", ".join(map(str, numbers))
+    if len(numbers) > _NAMED_SEEDS:
+        named = f"{numbers[0]} to {numbers[-1]}"
+    yield f"seed{'s' * (len(numbers) > 1)} {named}"
+    yield f"network {cells[0].model} of width {show(fields.get('model.width', 1))}"
+    yield f"recipe {show(fields.get('recipe', 'unknown'))}"
+    yield f"{first.result['views']} view{'s' * (first.result['views'] == 'ten')}"
