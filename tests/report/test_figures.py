@@ -47,7 +47,7 @@ def test_marks_stand_where_the_axis_says() -> None:
         label = "".join(text.itertext()).replace("\N{MINUS SIGN}", "-")
         if re.fullmatch(r"[+-]\d(\.\d)?|0", label) and "middle" in text.get("style", ""):
             ticks[float(label)] = float(text.get("x", "nan"))
-    per_point = (ticks[2] - ticks[-2]) / 4
+    per_point = (ticks[2] - ticks[0]) / 2
     expected = ticks[0] + per_point * 100 * report.findings[0].difference
     published = ticks[0] + per_point * 1.37
     places = [float(use.get("x", "nan")) for use in root.iter(f"{SVG}use")]
@@ -55,13 +55,31 @@ def test_marks_stand_where_the_axis_says() -> None:
     assert min(abs(x - published) for x in places) < 0.02
 
 
-def test_forest_plot_says_which_are_smaller() -> None:
-    forest = differences(drawn.smaller(), Metric.top1)
-    assert texts(forest.svg).count("smaller than published") == 2
-    assert "+0.4 [+0.3, +0.5], smaller" in texts(forest.narrow_svg)
-    assert "leaves out the published size" in forest.caption
-    plain = differences(drawn.small(), Metric.top1)
-    assert "smaller" not in plain.caption + plain.svg
+@pytest.mark.parametrize("drawing", ["svg", "narrow_svg"])
+def test_each_idea_has_one_line_the_largest_first(big: dict[str, Figure], drawing: str) -> None:
+    found = drawn.big().findings
+    rows = [f for f in found if f.claim.metric is Metric.top1 and f.claim.kind != "level"]
+    names = {f.claim.idea.split(" (")[0] for f in rows}
+    root = ElementTree.fromstring(getattr(big["differences-top1"], drawing))
+    heights = [
+        (float(text.get("y", "nan")), label)
+        for text in root.iter(f"{SVG}text")
+        for label in ["".join(text.itertext()).split(" (")[0]]
+        if label in names
+    ]
+    assert [label for _, label in sorted(heights)] == [label for _, label in heights]
+    expected = [f.claim.idea.split(" (")[0] for f in sorted(rows, key=lambda f: -f.difference)]
+    shown = [label for _, label in heights]
+    whole = [name for name in expected if name in shown]  # others are broken into two lines
+    assert shown == whole
+    assert len(whole) >= len(rows) - 3
+
+
+def test_the_legend_names_each_verdict_and_no_other() -> None:
+    shown = texts(differences(drawn.smaller(), Metric.top1).svg)
+    verdicts = {"helps", "hurts", "no effect as large as published", "not resolved"}
+    assert verdicts & {*shown} == {"helps", "no effect as large as published"}
+    assert "published" in shown
 
 
 def test_one_seed_has_a_point_without_a_bar() -> None:
@@ -71,9 +89,26 @@ def test_one_seed_has_a_point_without_a_bar() -> None:
         assert forest.svg.count("stroke-width: 1.6") == bars
 
 
-def test_a_far_row_does_not_squeeze_the_others(big: dict[str, Figure]) -> None:
-    ticks = [text for text in texts(big["differences-top1"].svg) if re.fullmatch(r"\+\d+", text)]
-    assert max(map(int, ticks)) < 15  # no crops cost 22 points
+@pytest.mark.parametrize("drawing", ["svg", "narrow_svg"])
+def test_what_lies_beyond_the_axis_is_an_arrow_with_its_value(
+    big: dict[str, Figure], drawing: str
+) -> None:
+    shown = texts(getattr(big["differences-top1"], drawing))
+    ticks = [int(text) for text in shown if re.fullmatch(r"\+\d+", text)]
+    assert max(ticks) < 15  # no crops and no mirror images cost 22 points
+    assert "+22.0" in shown
+    far = drawn.finding("tanh/top1", 0.003)  # published +7.0
+    plain = ("no_dropout/top1", "no_crops/top1", "no_crops_flips/top1")
+    near = tuple(drawn.finding(name, 0.004, 0.002) for name in plain)
+    report = replace(drawn.small(), findings=(far, *near))
+    assert "\N{WHITE DIAMOND} +7.0" in texts(getattr(differences(report, Metric.top1), drawing))
+
+
+def test_names_are_drawn_as_they_are() -> None:
+    name = "optim.lr=0.00125, a$\\frac{<b>&"
+    odd = replace(drawn.finding("no_lrn/top1", 0.01), context=name)
+    report = replace(drawn.small(), findings=(*drawn.small().findings, odd))
+    assert f"flowers, {name}" in texts(differences(report, Metric.top1).svg)
 
 
 def test_learning_curves_have_a_panel_for_each_changed_network(big: dict[str, Figure]) -> None:

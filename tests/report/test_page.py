@@ -8,16 +8,17 @@ from statistics import fmean, stdev
 
 import pytest
 
-from alexnet_exp.report.costs import commands
+from alexnet_exp.report import costs, wording
 from alexnet_exp.report.documents import write_page
 from alexnet_exp.report.findings import Report
+from alexnet_exp.report.results import Replicate
 from tests.report import drawn_report as drawn
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}
 
 
 class Page(HTMLParser):
-    """Text by element, every attribute, and whether elements are closed in order."""
+    """Text by element, rows of claims, every attribute; whether elements are closed in order."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class Page(HTMLParser):
             self.cells.append([])
         if tag in ("td", "th"):
             self.cells[-1].append("")
-        if tag in ("p", "h1", "h2", "h3", "code", "li"):
+        if tag in ("p", "h1", "h2", "h3", "code", "li", "summary", "dl"):
             self.text.setdefault(tag, []).append("")
         if tag not in VOID:
             self.open.append(tag)
@@ -47,6 +48,15 @@ class Page(HTMLParser):
             self.cells[-1][-1] += data
         for tag in set(self.open) & set(self.text):
             self.text[tag][-1] += data
+
+    def rows(self) -> dict[str, tuple[list[str], str]]:
+        """By idea: its lines in the summary (published, measured, interval, verdict, ...), details."""
+        folded = self.text["summary"][: len(self.text["dl"])]
+        lines = [[line.strip() for line in text.split("\n") if line.strip()] for text in folded]
+        return {
+            name: (rest, details)
+            for (name, *rest), details in zip(lines, self.text["dl"], strict=True)
+        }
 
 
 def html(report: Report, folder: Path) -> str:
@@ -64,45 +74,102 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> str:
     return html(drawn.drawn(), tmp_path_factory.mktemp("odd"))
 
 
-def test_every_claim_stands_beside_its_published_figure_interval_and_verdict(big: str) -> None:
-    rows = {row[0]: row for row in Page(big).cells}
+def signed(points: float) -> str:
+    return f"{100 * points:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def test_every_idea_has_one_row_of_three_numbers_and_a_verdict_and_unfolds(big: str) -> None:
+    rows = Page(big).rows()
     for finding in drawn.big().findings[:17]:
         claim = finding.claim
-        _, published, measured, outcome = rows[claim.change + claim.factor]
-        assert published.startswith(claim.figure_text)
-        ends = [f"{100 * end:+.1f}" for end in (finding.difference, finding.low, finding.high)]
-        expected = f"{ends[0]} points [{ends[1]}, {ends[2]}]".replace("-", "\N{MINUS SIGN}")
-        assert measured.startswith(expected)
-        assert ("p = 0.037 (Holm)" in measured) == claim.judged
-        assert finding.verdict.value in outcome
-        assert finding.note in outcome
-    ratio = rows["tanh for ReLU, epochsactivation"]
-    assert ratio[2].startswith("5.8 times [4.9, 6.7]")
-    level = rows["AlexNet, 2012level"]
-    assert level[1].startswith("40.7 %")
-    assert level[2].startswith("13.4 % [12.2, 14.6]")
+        (published, measured, interval, verdict), details = rows[claim.idea]
+        assert published == claim.figure_text.replace("-", "\N{MINUS SIGN}")
+        assert measured == signed(finding.difference)
+        assert interval == f"[{signed(finding.low)}, {signed(finding.high)}]"
+        assert verdict.split(" ", 1)[1] == finding.verdict.value
+        for part in (claim.source, claim.change, "p = 0.037", "5 seeds; 734 test images"):
+            assert part in details
+        assert finding.note.replace("-0", "\N{MINUS SIGN}0") in details
+    assert rows["ReLU (epochs)"][0][:3] == ["about 6 times", "5.8 times", "[4.9, 6.7]"]
+    assert rows["AlexNet, 2012"][0][:2] == ["40.7 %", "13.4 %"]
+    assert len(rows) == 19
 
 
-def test_the_first_paragraph_counts_and_what_was_not_run_takes_no_rows(big: str) -> None:
+def test_rows_stand_in_the_order_of_the_picture(big: str) -> None:
+    found = [f for f in drawn.big().findings[:17] if f.difference is not None]
+    expected = [f.claim.idea for f in sorted(found, key=lambda f: -f.difference)]
+    assert list(Page(big).rows()) == [*expected, "ReLU (epochs)", "AlexNet, 2012"]
+
+
+def test_the_page_opens_with_the_finding_what_it_rests_on_and_the_picture(big: str) -> None:
     page = Page(big)
-    first = page.text["p"][0]
-    assert "19 claims" in first
-    tally = "10 reproduced, 1 contradicted, 4 not resolved, 4 not judged, 2 not run"
-    assert f"{tally}, 2 not applicable" in first
-    assert (
-        "one-GPU network, top-5; towers meet at the output, top-5 (no such run)" in page.text["li"]
+    first, second = page.text["p"][:2]
+    assert first.startswith(
+        "Of 18 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror images, conv5,"
     )
-    assert not [row for row in page.cells if "top-5" in row[0]]
+    assert "; color noise and LRN after conv2 hurt. Not resolved: dropout, " in first
+    assert first.endswith(" AlexNet, 2012: another error.")
+    assert second == (
+        "flowers: photos of 5 classes; 3,100 to train on, 430 to choose the epoch, 734 to test;"
+        " seeds 0, 1, 2, 3, 4; network paper of width 1.0; recipe flowers; ten views."
+    )
+    assert big.index(second) < big.index("<svg") < big.index("<h2")
 
 
-def test_runs_begin_with_the_baseline_and_show_their_cost(big: str) -> None:
-    rows = [row for row in Page(big).cells if len(row) == 10]
-    assert [row[0] for row in rows] == ["experiment", "baseline", *drawn.CHANGES, "sigmoid"]
+def test_what_was_not_run_takes_no_row(big: str) -> None:
+    page = Page(big)
+    assert "two towers (top-5); tower communication (top-5): no such run" in page.text["li"]
+    assert not [idea for idea in page.rows() if "top-5" in idea]
+
+
+def test_that_points_are_a_convention_is_said_once(big: str) -> None:
+    assert big.count("1,000 classes") == 1
+    alike = tuple(replace(finding, alike=True) for finding in drawn.small().findings)
+    assert wording.convention(replace(drawn.small(), findings=alike)) == ""
+
+
+def test_folds_are_said_with_their_seeds(tmp_path: Path) -> None:
+    ten = tuple(Replicate(seed % 5, seed) for seed in range(10))
+    found = replace(drawn.finding("no_lrn/top1", 0.0142), replicates=ten, resampled=(-0.01, 0.038))
+    cells = drawn.small().cells
+    for cell in cells:
+        cell.runs = {one: next(iter(cell.runs.values())) for one in ten}
+        cell.fields["data.folds"] = 5
+    page = Page(html(replace(drawn.small(), findings=(found,), cells=cells), tmp_path))
+    first, second = page.text["p"][:2]
+    assert first == "Of 1 idea 1 has an answer on flowers (photos, 5 folds of 2 seeds): LRN helps."
+    assert second.startswith("flowers: photos of 5 classes; 3,670 tested, each once, in 5 folds;")
+    assert "in each; seeds 0, 1, 2, 3, 4, 5, 6, 7, 8, 9;" in second
+    assert f"over folds by Nadeau and Bengio [{signed(-0.01)}, +3.8]" in page.rows()["LRN"][1]
+
+
+def test_runs_begin_with_the_baseline(big: str) -> None:
+    heading, baseline, *rest = [row for row in Page(big).cells if len(row) == 8]
+    assert [row[0] for row in rest] == [*drawn.CHANGES, "sigmoid"]
     cell = drawn.big().cells[-1]
     errors = [run.top1_error for run in cell.runs.values()]
-    speed = sum(cell.each("images_per_second")) / 5
-    assert rows[1][1:4] == ["5", f"{100 * fmean(errors):.1f} %", f"{100 * stdev(errors):.1f}"]
-    assert rows[1][5:] == ["n/a", "60", f"{speed:,.0f}", "1.5 h", "3.3"]
+    expected = ["baseline", "5", f"{100 * fmean(errors):.1f} %", f"{100 * stdev(errors):.1f}"]
+    assert baseline[:4] == expected
+    assert baseline[5:] == ["n/a", "60", "3.3"]
+    assert "images/s" not in heading
+
+
+@pytest.mark.parametrize(
+    ("loads", "shown"),
+    [((0.1, 0.1), True), ((0.1, 0.3), True), ((0.1, 0.9), False), ((0.1, None), False)],
+)
+def test_speeds_are_compared_beside_equal_loads_alone(tmp_path: Path, loads, shown: bool) -> None:
+    report = drawn.small()
+    for cell, load in zip(report.cells, loads, strict=True):
+        for run in cell.runs.values():
+            run.result["other_load"] = load
+    page = Page(html(report, tmp_path))
+    heading, baseline, _ = page.cells
+    assert ("images/s" in heading, "training" in heading) == (shown, shown)
+    speed = f"{fmean(report.cells[0].each('images_per_second')):,.0f}"
+    assert (speed in baseline, "1.5 h" in baseline) == (shown, shown)
+    said = [text for text in page.text["p"] if "training time are left out" in text]
+    assert len(said) == (not shown)
 
 
 def test_the_spread_of_the_baseline_comes_before_the_table_of_runs(big: str) -> None:
@@ -117,7 +184,7 @@ def test_nothing_is_fetched_and_ids_are_unique(big: str, odd: str) -> None:
     for page in (big, odd):
         attributes = Page(page).attributes
         ids = [value for _, name, value in attributes if name == "id"]
-        assert len(ids) == len(set(ids)) > 5
+        assert len(ids) == len(set(ids)) > 3
         for _, name, value in attributes:
             if name in ("src", "href", "action", "data", "srcset", "poster"):
                 assert value[:1] == "#"
@@ -130,26 +197,36 @@ def test_nothing_is_fetched_and_ids_are_unique(big: str, odd: str) -> None:
 
 def test_what_comes_from_runs_is_escaped(odd: str) -> None:
     assert "<true>" not in odd
-    assert "<b>" not in odd
+    assert "a <b>" not in odd
     page = Page(odd)
     assert "synthetic, drawn images, optim.nesterov=<true>&|x|" in page.text["h3"]
     assert "a <b> & c: `model.width` differs" in page.text["li"]
 
 
-def test_commands_can_be_copied(big: str) -> None:
+def test_one_command_repeats_a_sweep(big: str) -> None:
     shown = Page(big).text["code"]
-    for command in (*commands(drawn.big()), *(row.command for row in drawn.big().findings[:19])):
-        assert command in shown
-    assert len(shown) == len(set(shown))
+    names = ",".join(("baseline", *drawn.CHANGES, "sigmoid"))
+    repeats = f"python -m alexnet_exp.train -m data=flowers +experiment={names} seed=0,1,2,3,4"
+    lacking = ["run one_gpu/top5", "run towers_meet_last/top5"]
+    assert shown == [repeats, *lacking, "runs/ablations"]
+
+
+def test_commands_that_differ_in_their_experiments_are_one() -> None:
+    parts = [("baseline,no_lrn", "0,1"), ("baseline,no_crops", "0,1"), ("no_lrn", "2")]
+    lines = [f"train -m a=1 +experiment={names} seed={seeds}" for names, seeds in parts]
+    own = "train '+experiment=[no_crops,no_lrn]' seed=0"
+    assert costs.merged([lines[0], f"{lines[1]} && {lines[2]}", own]) == [
+        "train -m a=1 +experiment=baseline,no_lrn,no_crops seed=0,1", lines[2], own,
+    ]  # fmt: skip
 
 
 def test_drawn_images_carry_a_banner(big: str, odd: str, tmp_path: Path) -> None:
     says = "saw images drawn by the program, not photos: they say nothing about photos."
-    assert f"These runs {says}" in Page(odd).text["p"][0]
+    assert f"These runs {says}" in Page(odd).text["p"][:4]
     assert says not in big
     photos, synthetic = drawn.small(), drawn.drawn()
     mixed = replace(photos, cells=photos.cells + synthetic.cells[:1], findings=())
-    assert f"The runs on synthetic {says}" in Page(html(mixed, tmp_path)).text["p"][0]
+    assert f"The runs on synthetic {says}" in Page(html(mixed, tmp_path)).text["p"][:2]
 
 
 def test_a_report_without_runs_says_so(tmp_path: Path) -> None:

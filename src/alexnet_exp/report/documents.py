@@ -16,19 +16,17 @@ from alexnet_exp.report.findings import Finding, Report
 _TEMPLATES = Path(__file__).with_name("templates")
 
 _OF_CLAIM = {
-    "claim": "name", "factor": "factor", "change": "change", "baseline_experiment": "baseline",
+    "claim": "name", "idea": "idea", "factor": "factor", "change": "change", "baseline_experiment": "baseline",
     "changed_experiment": "changed", "metric": "metric", "kind": "kind", "published": "figure",
     "published_text": "figure_text", "published_on": "data", "source": "source", "seen": "seen",
 }  # fmt: skip
 COLUMNS = (
-    "claim", "factor", "change", "baseline_experiment", "changed_experiment", "data", "context",
+    "claim", "idea", "factor", "change", "baseline_experiment", "changed_experiment", "data", "context",
     "metric", "kind", "n_seeds", "seeds", "images", "baseline", "changed", "difference", "low",
     "high", "p_value", "p_adjusted", "published", "published_text", "published_on", "source", "seen",
     "verdict", "comparison", "note", "not_applicable", "synthetic", "command",
 )  # fmt: skip
-
-
-_FORMULA = re.compile(r"[=+\-@\t\r](?![\d.]+$)")
+_FORMULA = re.compile(r"[=+\-@](?![\d.]+$)")
 # What Markdown takes for more than itself: a "]" only where a link goes on.
 _MARKUP = re.compile(r"[\\`*~$#|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^[-+](?=\s)")
 
@@ -41,7 +39,7 @@ def write_csv(report: Report, path: Path) -> None:
     What is unknown is empty. Text that a spreadsheet would take for a formula has an apostrophe
     before it.
     """
-    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for finding in report.findings:
@@ -60,8 +58,8 @@ def _field(finding: Finding, column: str) -> object:
     value = getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and _FORMULA.match(value):
-        return f"'{value}"
+    if isinstance(value, str):
+        return f"'{visible(value)}" if _FORMULA.match(value) else visible(value)
     return value
 
 

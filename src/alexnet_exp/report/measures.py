@@ -237,7 +237,7 @@ def _resampled(cell: Cell, differences: Sequence[float]) -> tuple[float, float] 
     tested = 1 / folds
     trained = 1 - tested - float(cell.fields.get("data.val_fraction") or 0)
     trained *= float(cell.fields.get("data.subset") or 1)
-    return corrected_resampled(differences, tested / trained)
+    return corrected_resampled(differences, tested / trained) if trained > 0 else None
 
 
 def not_above_chance(

@@ -47,24 +47,28 @@ class _Kind:
 
 _Kinds = Mapping[str, _Kind]
 
-_TEXT, _TEXT_OR_NONE, _FLAG, _GROUP = _Kind(str), _Kind((str, type(None))), _Kind(bool), _Kind(dict)
+_NONE = type(None)
+_TEXT, _TEXT_OR_NONE, _FLAG, _GROUP = _Kind(str), _Kind((str, _NONE)), _Kind(bool), _Kind(dict)
 _AMOUNT, _FRACTION = _Kind((int, float), 0, 1e12), _Kind((int, float), 0, 1)
 _COUNT, _SEED = _Kind(int, 1, 10**7), _Kind(int, 0, 2**31 - 1)
+_FOLD, _PART = _Kind((int, _NONE), 0, 1000), _Kind((int, float, _NONE), 0, 1)
 
 # What the fields of each file have to be, by dotted path, where they are there at all; a group
 # before what is in it.
 _CONFIG: _Kinds = {
     "seed": _SEED, "experiment": _TEXT, "data": _GROUP, "model": _GROUP, "optim": _GROUP,
-    "trainer": _GROUP, "strategy": _GROUP, "data.name": _TEXT, "model.name": _TEXT,
-    "optim.lr": _AMOUNT, "trainer.num_nodes": _COUNT, "trainer.accelerator": _TEXT,
-    "data.fold": _Kind((int, type(None)), 0, 10**7),
+    "trainer": _GROUP, "strategy": _GROUP, "sweep": _GROUP, "data.name": _TEXT,
+    "data.source": _TEXT, "data.fold": _FOLD, "data.folds": _FOLD, "data.val_fraction": _PART,
+    "data.subset": _PART, "model.name": _TEXT, "optim.lr": _AMOUNT, "trainer.num_nodes": _COUNT,
+    "trainer.accelerator": _TEXT, "sweep.margin": _PART,
 }  # fmt: skip
 _RESULT: _Kinds = {
     "metrics": _Kind(dict, inside=_Kind((int, float))), "experiment": _TEXT, "data": _TEXT,
     "seed": _SEED, "status": _TEXT, "epochs": _COUNT, "train_seconds": _AMOUNT,
     "images_per_second": _AMOUNT, "peak_memory_bytes": _Kind(int, 0, 2**60), "views": _TEXT,
     "classes": _COUNT, "synthetic": _FLAG, "precision": _TEXT, "strategy": _TEXT,
-    "devices": _COUNT, "other_load": _Kind((int, float, type(None)), 0, 10**7),
+    "devices": _COUNT, "other_load": _Kind((int, float, _NONE), 0, 10**7),
+    "images": _Kind(dict, inside=_Kind(int, 0, 10**12)),
     **{f"metrics.{split}/top{n}_error": _FRACTION for split in ("val", "test") for n in (1, 5)},
 }  # fmt: skip
 _ENVIRONMENT: _Kinds = {
