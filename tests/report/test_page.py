@@ -82,7 +82,8 @@ def test_every_idea_has_one_row_of_three_numbers_and_a_verdict_and_unfolds(big: 
     rows = Page(big).rows()
     for finding in drawn.big().findings[:17]:
         claim = finding.claim
-        (published, measured, interval, verdict), details = rows[claim.idea]
+        (published, measured, interval, verdict, *beside), details = rows[claim.idea]
+        assert beside == [part.value for part in finding.comparison]
         assert published == claim.figure_text.replace("-", "\N{MINUS SIGN}")
         assert measured == signed(finding.difference)
         assert interval == f"[{signed(finding.low)}, {signed(finding.high)}]"
@@ -108,7 +109,7 @@ def test_the_page_opens_with_the_finding_what_it_rests_on_and_the_picture(big: s
         "Of 18 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror images, conv5,"
     )
     assert "; color noise and LRN after conv2 hurt. Not resolved: dropout, " in first
-    assert first.endswith(" AlexNet, 2012: another error.")
+    assert first.endswith(" AlexNet, 2012: error reproduced.")
     assert second == (
         "flowers: photos of 5 classes; 3,100 to train on, 430 to choose the epoch, 734 to test;"
         " seeds 0, 1, 2, 3, 4; network paper of width 1.0; recipe flowers; ten views."
