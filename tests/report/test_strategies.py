@@ -9,7 +9,7 @@ from scipy import stats
 from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.costs import STRATEGY_HEADINGS, largest_difference, strategies
 from alexnet_exp.report.documents import write_markdown, write_page
-from alexnet_exp.report.findings import Verdict
+from alexnet_exp.report.findings import Comparison, Verdict
 from alexnet_exp.report.results import Placement
 from alexnet_exp.report.screen import show
 from tests.report.made_runs import IMAGES, wrong_images
@@ -60,7 +60,7 @@ def test_the_strategy_with_most_seeds_counts_and_others_lend_what_it_lacks(tmp_p
     made("fsdp", "strategy=fsdp", "trainer.devices=2", seed=4)
     report = make_report(tmp_path)
     (cell,) = report.cells
-    used = {seed: run.placement.strategy for seed, run in cell.runs.items()}
+    used = {one.seed: run.placement.strategy for one, run in cell.runs.items()}
     assert used == {0: "single", 1: "ddp", 2: "ddp", 3: "ddp", 4: "fsdp"}
     counted = {row["strategy"]: (row["seeds"], row["counted"]) for row in shown(report)}
     assert counted == {"ddp": ("3", "3"), "single": ("2", "1"), "fsdp": ("1", "1")}
@@ -122,7 +122,8 @@ def test_time_is_the_ratio_of_seconds_per_epoch_paired_by_seed(tmp_path, made) -
     assert found.low == pytest.approx(math.exp(fmean(logs) - half), rel=1e-6)
     assert found.high == pytest.approx(math.exp(fmean(logs) + half), rel=1e-6)
     assert (found.baseline, found.changed) == pytest.approx((fmean(two) / 3, fmean(one) / 3))
-    assert found.verdict is Verdict.reproduced
+    assert (found.verdict, found.comparison) == (Verdict.helps, (Comparison.same_sign,))
+    assert found.freedom == 2
     assert found.note.startswith("no figure was published")
     assert "baseline: 101 images/s, 31.5 s in all for 3 epochs" in found.note
     assert found.seeds == SEEDS
@@ -143,7 +144,7 @@ def test_other_devices_and_processes_of_one_cpu_allow_no_comparison(
 ) -> None:
     timed(made, (30.0, 33.0, 31.5), (36.0, 39.9, 37.5), one_device, two_devices)
     found = time_finding(tmp_path)
-    assert (found.verdict, found.p_value, found.p_holm) == (Verdict.not_resolved, None, None)
+    assert (found.verdict, found.p_value, found.p_adjusted) == (Verdict.not_resolved, None, None)
     assert note in found.note
     assert found.difference > 1
 
