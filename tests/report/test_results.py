@@ -2,11 +2,14 @@
 
 import json
 import random
+from copy import deepcopy
+from math import inf, nan
 
 import numpy as np
 import pytest
 import yaml
 
+from alexnet_exp.report.__main__ import make_report, write
 from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.ratios import epochs_to_target
 from alexnet_exp.report.results import read_run, read_runs
@@ -104,23 +107,146 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
         assert reasons[str(run[name])].startswith(reason)
 
 
-@pytest.mark.parametrize(
-    ("file", "field", "value"),
-    [
-        ("result.json", "metrics", {"test/top1_error": "0.5"}), ("result.json", "epochs", 0),
-        ("result.json", "epochs", 2.5), ("result.json", "train_seconds", True),
-        ("result.json", "data", None), ("environment.json", "gpus", "H200"),
-        ("environment.json", "command", {}), ("config.yaml", "seed", "x"),
-        ("config.yaml", "trainer", {"num_nodes": "two"}), ("config.yaml", "trainer", [1]),
-    ],
-)  # fmt: skip
-def test_a_field_of_another_type_is_refused_by_its_file(tmp_path, made, file, field, value) -> None:
+WRONG = (None, True, "", "x", [], [1], {}, {"a": 1}, nan, inf, -1, 0, 0.5, 3, 10**9, 10**400)
+TEXT, SHARE, NONE = ("", "x"), (0, 0.5), (None,)
+ALLOWED = {
+    "result.json": {
+        "metrics": ({}, {"a": 1}), "metrics.test/top1_error": SHARE, "metrics.val/top5_error": SHARE,
+        "experiment": TEXT, "data": TEXT, "seed": (0, 3, 10**9), "epochs": (3,), "devices": (3,),
+        "train_seconds": (0, 0.5, 3, 10**9), "images_per_second": (0, 0.5, 3, 10**9),
+        "peak_memory_bytes": (0, 3, 10**9), "views": TEXT, "classes": (3,), "synthetic": (True,),
+        "strategy": TEXT, "other_load": (None, 0, 0.5, 3),
+    },
+    "environment.json": {
+        "git_revision": NONE + TEXT, "git_changed": (True,), "python": TEXT, "versions": ({},),
+        "cpu": TEXT, "gpus": ([],), "command": ([],),
+    },
+    "config.yaml": {
+        "seed": (0, 3, 10**9), "experiment": TEXT, "data.name": TEXT, "data.source": TEXT,
+        "data.fold": (None, 0, 3), "data.folds": (None, 0, 3), "data.val_fraction": NONE + SHARE,
+        "model.name": TEXT, "optim.lr": (0, 0.5, 3, 10**9), "trainer.num_nodes": (3,),
+        "sweep.margin": NONE + SHARE, "trainer": ({}, {"a": 1}),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ALLOWED)
+def test_a_field_of_another_kind_is_refused_by_its_file(made, file: str) -> None:
     folder = made("a")
-    content = yaml.safe_load((folder / file).read_text())
-    content[field] = value
-    (folder / file).write_text(json.dumps(content))
-    (reason,) = read(tmp_path).skipped
-    assert f"{folder}: {file} is " in reason
+    whole = yaml.safe_load((folder / file).read_text())
+    for path, allowed in ALLOWED[file].items():
+        group, _, name = path.rpartition(".")
+        for value in WRONG:
+            content = deepcopy(whole)
+            (content.setdefault(group, {}) if group else content)[name] = value
+            dump = yaml.safe_dump if file == "config.yaml" else json.dumps
+            (folder / file).write_text(dump(content))
+            kept = any(type(one) is type(value) and one == value for one in allowed)
+            try:
+                READERS[file](folder)
+                assert kept, f"{path}={value} is taken"
+            except UnusableRunError as error:
+                assert not kept, f"{path}={value} is refused"
+                assert error.reason.startswith(file)
+                assert path.partition(".")[0] in error.reason
+
+
+def stored(folder):
+    with np.load(folder / "predictions.npz") as columns:
+        return dict(columns)
+
+
+@pytest.mark.parametrize(
+    ("column", "change", "reason"),
+    [
+        ("top5", lambda x: x.astype(np.float16), "column top5"),
+        ("label", lambda x: x.astype(object), "Object arrays"),
+        ("label", lambda x: x - 4, "column label counts from 0"),
+        ("index", lambda x: np.full_like(x, 2**64 - 1, np.uint64), "column index counts from 0"),
+        ("index", lambda x: x // 2, "an index twice"),
+        ("label", lambda x: x + 9, "column label goes beyond 10 classes"),
+        ("top5", lambda x: x + 9, "column top5 goes beyond 10 classes"),
+        ("top5", lambda x: np.repeat(x, 2, 1), "length of column top5"),
+        ("split", lambda x: x[:-1], "length of column split"),
+        ("split", lambda x: np.full(len(x), "val"), "holds no test images"),
+    ],
+)
+def test_columns_of_other_kinds_are_refused(tmp_path, made, column, change, reason) -> None:
+    folder = made("a")
+    columns = stored(folder)
+    np.savez(folder / "predictions.npz", **columns | {column: change(columns[column])})
+    (told,) = read(tmp_path).skipped
+    assert told.startswith(f"{folder}: predictions.npz ")
+    assert reason in told
+
+
+def test_files_of_two_runs_are_no_run(tmp_path, made) -> None:
+    folder, other = made("a"), made("b", "+experiment=no_lrn", seed=3)
+    (folder / "result.json").write_bytes((other / "result.json").read_bytes())
+    (told,) = read(tmp_path).skipped
+    assert told == f"{folder}: result.json has experiment no_lrn, config.yaml baseline"
+
+
+def test_a_run_that_tested_other_images_than_its_like_is_left_out(tmp_path, made) -> None:
+    made("a", seed=0)
+    odd = made("a", seed=1, images=IMAGES - 1)
+    made("a", seed=2)
+    found = read(tmp_path)
+    assert [run.seed for run in found.runs] == [0, 2]
+    assert found.skipped == (f"{odd}: other test images than runs of the same configuration",)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("1000000000,1,0.5,0.5", "(4 rows of 1000000000 epochs)"),
+        ("4,1,1.5,0.5", "train/top1_error of epoch 4 is no share"),
+        ("4,1,inf,0.5", "train/top1_error of epoch 4 is no share"),
+        ("4,1,0.5", "a row has not the cells of the heading"),
+        ("4,1,0.5,0.5,0.5", "a row has not the cells of the heading"),
+    ],
+)
+def test_a_curve_of_other_rows_is_refused(tmp_path, made, row: str, reason: str) -> None:
+    file = made("a") / "metrics.csv"
+    file.write_text(f"{file.read_text()}{row}\n")
+    (told,) = read(tmp_path).skipped
+    assert f"{file.parent}: metrics.csv is damaged" in told
+    assert reason in told
+
+
+def test_brackets_without_end_do_not_end_the_process(tmp_path, made) -> None:
+    (made("a") / "config.yaml").write_text("[" * 200_000)
+    (told,) = read(tmp_path).skipped
+    assert "config.yaml is damaged" in told
+
+
+ODD = "a$\\frac{</script>[b](c)|`d`\n\x1b[31m\u202e\ud800=1+1"
+
+
+def test_damaged_folders_and_odd_names_take_nothing_along(tmp_path, made) -> None:
+    """All that is written and drawn, beside the same report without them."""
+    for seed in (0, 1):
+        for name in ("baseline", "no_lrn"):
+            made(name, f"+experiment={name}", seed=seed)
+    before = make_report(tmp_path).findings
+    odd = {"cpu": ODD, "git_revision": ODD, "python": ODD, "versions": {ODD: ODD}}
+    made(
+        "odd", environment=odd | {"command": ["x", f"data.root={ODD}", "=", ODD]}, experiment="mine"
+    )
+    printable = "a$\\frac{</script>[b](c)|`d`"
+    for place, name in enumerate((printable, "=1+1", "- x", "\x1b[31m", "no_lrn+", "${x}")):
+        made(f"own_{place}", experiment=name)
+    damaged = [made(f"damaged_{place}", "+experiment=no_lrn", seed=8) for place in range(4)]
+    for folder, file in zip(damaged, READERS, strict=False):
+        (folder / file).write_text("null")
+    report = make_report(tmp_path)
+    assert len(report.skipped) == len(damaged)
+    measured = [(f.claim, f.difference, f.low) for f in before]
+    assert [(f.claim, f.difference, f.low) for f in report.findings] == measured
+    for file in write(report, tmp_path / "out"):
+        text = file.read_text(encoding="utf-8")
+        assert not {"\x1b", "\u202e", "\t"} & {*text}
+        assert "</script>[b]" not in text or file.suffix != ".html"
 
 
 READERS = {

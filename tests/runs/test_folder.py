@@ -96,6 +96,7 @@ def test_runs_are_listed(compose_config, tmp_path, monkeypatch, capsys) -> None:
     RunFolder(tmp_path / "c").start(compose_config())
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "result.json").write_text("{")
+    finished(tmp_path / "[red]\x1b[31m", config)
     assert [listing.row(tmp_path / name, tmp_path)[:8] for name in "abc"] == [
         ("no_lrn", "synthetic", "4", "finished", "25.0 %", "50.0 %", "3", "8"),
         ("baseline", "synthetic", "0", "diverged", "", "", "0", ""),
@@ -104,7 +105,10 @@ def test_runs_are_listed(compose_config, tmp_path, monkeypatch, capsys) -> None:
     assert "result.json is damaged" in listing.row(tmp_path / "d", tmp_path)[3]
     monkeypatch.setattr("sys.argv", ["runs", str(tmp_path)])
     listing.main()
-    assert "no_lrn" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "no_lrn" in shown
+    assert r"[red]\x1b[31m" in shown
+    assert "\x1b" not in shown
     monkeypatch.setattr("sys.argv", ["runs", str(tmp_path / "nowhere")])
     with pytest.raises(SystemExit):
         listing.main()

@@ -76,6 +76,7 @@ _ENVIRONMENT: _Kinds = {
     "versions": _Kind(dict, inside=_TEXT), "gpus": _Kind(list, inside=_TEXT),
     "command": _Kind(list, inside=_TEXT),
 }  # fmt: skip
+_BEST = 5
 _NEEDED = ("index", "label", "split", "top5")
 _COLUMNS = {  # kinds of NumPy, number of axes
     "index": ("iu", 1), "label": ("iu", 1), "split": ("U", 1), "name": ("U", 1),
@@ -191,7 +192,8 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
             continue
         if column is None or column.dtype.kind not in kinds or column.ndim != axes:
             raise UnusableRunError(file, f"is damaged (column {name})")
-        if len(column) != len(columns["index"]) or 0 in column.shape[1:]:
+        wide = max(column.shape[1:], default=1)
+        if len(column) != len(columns["index"]) or not 1 <= wide <= _BEST:
             raise UnusableRunError(file, f"is damaged (length of column {name})")
         if "i" in kinds:
             columns[name] = column.astype(np.int64)
