@@ -17,6 +17,7 @@ from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
 
 _BASELINE = "baseline"
+_OPEN = Direction.not_resolved
 _LARGEST = 1024  # combinations of which a design is thought to lack some
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
@@ -162,20 +163,22 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong), strict=True))
     unfit = _unfit(members, wrong)
+    margins = {run.margin for cell in whole for run in cell.runs.values()}
+    margin = margins.pop() if len(margins) == 1 else None
 
     def tested(size: int) -> list[Effect]:
         """Those of so many factors, corrected for their number."""
         mine = [(terms, found) for terms, found in differences if len(terms[0]) == size]
         p_values = [1.0 if found.p_value is None else found.p_value for _, found in mine]
-        corrected, _ = gatekeeping(p_values, [None] * len(mine), LEVEL)
+        corrected, shares = gatekeeping(p_values, [None] * len(mine), LEVEL)
         return [
             Effect(
                 terms=tuple(tuple(design.factors[i] for i in term) for term in terms),
                 difference=found,
                 p_adjusted=p_adjusted,
-                direction=_direction(found.estimate, 1.0 if unfit else p_adjusted),
+                direction=_direction(found, p_adjusted, share, margin) if not unfit else _OPEN,
             )
-            for (terms, found), p_adjusted in zip(mine, corrected, strict=True)
+            for (terms, found), p_adjusted, share in zip(mine, corrected, shares, strict=True)
         ]
 
     made = replace(
@@ -190,10 +193,15 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
     return replace(made, sentences=(*unfit, *_sentences(made, members)))
 
 
-def _direction(estimate: float, p_adjusted: float) -> Direction:
-    if p_adjusted >= LEVEL:
-        return Direction.not_resolved
-    return Direction.raises if estimate > 0 else Direction.lowers
+def _direction(
+    found: Difference, p_adjusted: float, share: float, margin: float | None
+) -> Direction:
+    if p_adjusted < LEVEL:
+        return Direction.raises if found.estimate > 0 else Direction.lowers
+    half = found.half_width(1 - LEVEL * share)
+    if half is not None and margin is not None and abs(found.estimate) + half < margin:
+        return Direction.no_effect
+    return _OPEN
 
 
 def _differences(columns: NDArray[np.int64], wrong: Sequence[Errors]) -> list[Difference]:

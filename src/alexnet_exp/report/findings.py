@@ -147,6 +147,7 @@ class Direction(StrEnum):
 
     raises = "raises the error"
     lowers = "lowers the error"
+    no_effect = "no effect as large as the margin"
     not_resolved = "not resolved"
 
 
@@ -164,7 +165,8 @@ class Effect:
             of the pair.
         difference: Fraction, with its 95 % interval.
         p_adjusted: Corrected for all main effects of the design, or for all its interactions.
-        direction: By ``p_adjusted`` at a level of 5 %.
+        direction: By ``p_adjusted`` at a level of 5 %; by the margin that the runs recorded, where
+            the interval lies wholly within it at the level that the others leave.
     """
 
     terms: tuple[tuple[str, ...], ...]
