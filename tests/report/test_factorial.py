@@ -1,7 +1,7 @@
 """Factorial designs: found among runs, with effects, interactions and intervals as they are."""
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -49,10 +49,16 @@ def cells_of(
     ]
 
 
-def cell_of(experiments: Sequence[str], wrong: NDArray[np.bool_], folds: int = 1) -> Cell:
+def cell_of(
+    experiments: Sequence[str],
+    wrong: NDArray[np.bool_],
+    folds: int = 1,
+    margin: float | None = None,
+) -> Cell:
     """Runs with what a design reads of them."""
     runs: dict[Replicate, Any] = {
         Replicate(seed % folds, seed): SimpleNamespace(
+            margin=margin,
             path=Path("+".join(experiments), f"seed_{seed}"),
             result={"data": "flowers", "synthetic": False},
             wrong={Metric.top1: errors},
@@ -214,6 +220,22 @@ def test_networks_that_learned_nothing_settle_nothing() -> None:
     assert found.sentences[0].startswith("not above chance: a+c (80.0 %)")
     assert min(effect.p_adjusted for effect in found.effects) < 0.05
     assert {effect.direction for effect in found.effects} == {Direction.not_resolved}
+
+
+def test_a_margin_tells_a_small_effect_from_an_open_one() -> None:
+    found: dict[float | None, list[Direction]] = {}
+    for margin in (None, 0.001, 0.9):
+        rng = np.random.default_rng(3)
+        levels = np.array(list(product((-1, 1), repeat=3)))
+        cells = [
+            cell_of([n for n, on in zip("abc", row, strict=True) if on > 0] or ["baseline"],
+                    rng.random((4, IMAGES)) < (0.5 if row[0] > 0 else 0.2), margin=margin)
+            for row in levels
+        ]  # fmt: skip
+        (design,) = factorials(cells)
+        found[margin] = [effect.direction for effect in design.effects]
+    assert found[None] == found[0.001] == [Direction.raises] + 2 * [Direction.not_resolved]
+    assert found[0.9] == [Direction.raises] + 2 * [Direction.no_effect]
 
 
 def test_folds_are_joined() -> None:
