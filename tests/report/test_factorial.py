@@ -228,7 +228,7 @@ def test_a_margin_tells_a_small_effect_from_an_open_one() -> None:
         rng = np.random.default_rng(3)
         levels = np.array(list(product((-1, 1), repeat=3)))
         cells = [
-            cell_of([n for n, on in zip("abc", row, strict=True) if on > 0] or ["baseline"],
+            cell_of([n for n, on in zip("abc", row, strict=True) if on > 0],
                     rng.random((4, IMAGES)) < (0.5 if row[0] > 0 else 0.2), margin=margin)
             for row in levels
         ]  # fmt: skip
