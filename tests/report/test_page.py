@@ -50,7 +50,7 @@ class Page(HTMLParser):
             self.text[tag][-1] += data
 
     def rows(self) -> dict[str, tuple[list[str], str]]:
-        """By idea: its lines in the summary (published, measured, interval, verdict, ...), details."""
+        """By idea: lines (published, measured, interval, verdict, beside it) and details."""
         folded = self.text["summary"][: len(self.text["dl"])]
         lines = [[line.strip() for line in text.split("\n") if line.strip()] for text in folded]
         return {
@@ -106,7 +106,7 @@ def test_the_page_opens_with_the_finding_what_it_rests_on_and_the_picture(big: s
     page = Page(big)
     first, second = page.text["p"][:2]
     assert first.startswith(
-        "Of 18 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror images, conv5,"
+        "Of 18 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror images, "
     )
     assert "; color noise and LRN after conv2 hurt. Not resolved: dropout, " in first
     assert first.endswith(" AlexNet, 2012: error reproduced.")

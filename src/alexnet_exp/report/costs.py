@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import Any
 
 from alexnet_exp.console import percent
 from alexnet_exp.report.commands import command
@@ -30,8 +31,8 @@ LOAD_BAND = 0.25
 """Cores: runs beside other processes that kept so much more or less busy are still comparable."""
 
 RUNS_EXPLAINED = (
-    "Top-1 and top-5 error of the test images are means over runs, with Student's interval; sd, over"
-    " runs, in points; peak memory is the largest."
+    "Errors of the test images are means over runs, with Student's interval; sd, over runs, in"
+    " points; peak memory is the largest."
 )
 NO_SPEEDS = (
     "Images per second and training time are left out: these runs did not record that other"
@@ -77,12 +78,8 @@ def _table(
     name: str, cells: Sequence[Cell], headings: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> Table:
     """Speeds stand in it only where all ran beside the same load."""
-    loads = [
-        run.result.get("other_load")
-        for cell in cells
-        for own in cell.placed.values()
-        for run in own.values()
-    ]
+    runs = [run for cell in cells for own in cell.placed.values() for run in own.values()]
+    loads: list[Any] = [run.result.get("other_load") for run in runs]
     alike = None not in loads and max(loads) - min(loads) <= LOAD_BAND
     kept = [i for i, heading in enumerate(headings) if alike or heading not in SPEEDS]
     hardware = "; ".join(dict.fromkeys(cell.hardware for cell in cells))

@@ -16,15 +16,16 @@ from alexnet_exp.report.findings import Finding, Report
 _TEMPLATES = Path(__file__).with_name("templates")
 
 _OF_CLAIM = {
-    "claim": "name", "idea": "idea", "factor": "factor", "change": "change", "baseline_experiment": "baseline",
-    "changed_experiment": "changed", "metric": "metric", "kind": "kind", "published": "figure",
-    "published_text": "figure_text", "published_on": "data", "source": "source", "seen": "seen",
+    "claim": "name", "idea": "idea", "factor": "factor", "change": "change", "metric": "metric",
+    "baseline_experiment": "baseline", "changed_experiment": "changed", "kind": "kind",
+    "published": "figure", "published_text": "figure_text", "published_on": "data",
+    "source": "source", "seen": "seen",
 }  # fmt: skip
 COLUMNS = (
-    "claim", "idea", "factor", "change", "baseline_experiment", "changed_experiment", "data", "context",
-    "metric", "kind", "n_seeds", "seeds", "images", "baseline", "changed", "difference", "low",
-    "high", "p_value", "p_adjusted", "published", "published_text", "published_on", "source", "seen",
-    "verdict", "comparison", "note", "not_applicable", "synthetic", "command",
+    "claim", "idea", "factor", "change", "baseline_experiment", "changed_experiment", "data",
+    "context", "metric", "kind", "n_seeds", "seeds", "images", "baseline", "changed", "difference",
+    "low", "high", "p_value", "p_adjusted", "published", "published_text", "published_on", "source",
+    "seen", "verdict", "comparison", "note", "not_applicable", "synthetic", "command",
 )  # fmt: skip
 _FORMULA = re.compile(r"[=+\-@](?![\d.]+$)")
 # What Markdown takes for more than itself: a "]" only where a link goes on.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ def draw_both(
     svgs = []
     for width in (WIDE, NARROW):
         # The salt makes matplotlib's ids unique on the page, and the same each time.
-        salt = {"svg.hashsalt": f"{name} {width}"}
+        salt: Any = {"svg.hashsalt": f"{name} {width}"}
         with matplotlib.rc_context(salt, _STYLE), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # the reader's font draws it
             svgs.append(_to_svg(draw(width), title, alt))
@@ -72,10 +73,10 @@ def inches(axes: Axes) -> float:
     return axes.get_window_extent().width / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
 
 
-def beside(axes: Axes, at: float, y: float, text: str, **style: str) -> None:
+def beside(axes: Axes, at: float, y: float, text: str, **style: Any) -> None:
     """Text ``at`` inches from the left end of the axes, on row ``y``."""
     x = at / inches(axes)
-    axes.text(x, y, text, transform=axes.get_yaxis_transform(), **style)  # type: ignore[arg-type]
+    axes.text(x, y, text, transform=axes.get_yaxis_transform(), **style)
 
 
 def _to_svg(canvas: Canvas, title: str, description: str) -> str:

@@ -186,6 +186,5 @@ def _beyond(axes: Axes, y: float, values: Sequence[tuple[float, Mapping[str, str
             for value, style in out
         )
         side, inward = ("right", -5) if arrow == ">" else ("left", 5)
-        axes.annotate(
-            text, (at, y), (inward, 1.5), textcoords="offset points", ha=side, va="bottom", fontsize=7
-        )  # fmt: skip
+        place = {"textcoords": "offset points", "ha": side, "va": "bottom"}
+        axes.annotate(text, (at, y), (inward, 1.5), fontsize=7, **place)  # type: ignore[arg-type]

@@ -59,9 +59,10 @@ def _say(text: str, style: str = "", soft_wrap: bool = False) -> None:
 
 def _show_findings(name: str, findings: Sequence[Finding]) -> None:
     table = _table(f"ideas on {name}")
-    for heading, side in zip(wording.HEADINGS, ("left", "right", "right", "right", "left")):
+    for heading in wording.HEADINGS:
         whole = heading in ("measured", "95 % interval")
-        table.add_column(heading, justify=side, no_wrap=whole)  # type: ignore[arg-type]
+        side: JustifyMethod = "left" if heading in ("idea", "verdict") else "right"
+        table.add_column(heading, justify=side, no_wrap=whole)
     for finding in findings:
         claim = finding.claim
         cells = (

@@ -30,14 +30,16 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C: a tenth of
 class _Kind:
     """What a field has to be: of one of these types, a number within these ends."""
 
-    types: type | tuple[type, ...]
+    types: Any  # as isinstance takes them
     least: float | None = None
     most: float = math.inf
     inside: "_Kind | None" = None
     """What each value of a list or dict has to be."""
 
     def fits(self, value: Any) -> bool:
-        if not isinstance(value, self.types) or (isinstance(value, bool) and self.types != bool):
+        if not isinstance(value, self.types) or (
+            isinstance(value, bool) and self.types is not bool
+        ):
             return False
         if self.least is not None and value is not None:
             return bool(self.least <= value <= self.most)  # which NaN is not
