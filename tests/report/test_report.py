@@ -9,9 +9,15 @@ import pytest
 
 from alexnet_exp.report.__main__ import main, make_report, write
 from alexnet_exp.report.claims import CLAIMS
-from alexnet_exp.report.findings import Size, Verdict
-from alexnet_exp.report.power import needed
-from alexnet_exp.report.statistics import paired_difference
+from alexnet_exp.report.findings import Comparison, Finding, Verdict
+from alexnet_exp.report.plan import plan
+from alexnet_exp.report.power import seeds_needed
+from alexnet_exp.report.statistics import (
+    Difference,
+    against_baseline,
+    corrected_resampled,
+    paired,
+)
 from tests.report.made_runs import IMAGES, wrong_images
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -39,71 +45,196 @@ def both(made, changed, *names, **more):
             made(name, f"+experiment={name}", seed=seed, wrong=changed(seed), **more)
 
 
+def stacked(wrong):
+    return np.stack([wrong(seed) for seed in SEEDS])
+
+
+def ends(found: Finding) -> tuple[float, float, float]:
+    return found.difference, found.low, found.high
+
+
+def expected(direct: Difference) -> tuple[float, float, float]:
+    half = direct.half_width()
+    return direct.estimate, direct.estimate - half, direct.estimate + half
+
+
 def test_a_difference_is_that_of_the_paired_images(tmp_path, made) -> None:
-    both(made, lambda seed: worse(seed, 0.1), "no_lrn")
-    base = np.stack([base_wrong(seed) for seed in SEEDS])
-    changed = np.stack([worse(seed, 0.1) for seed in SEEDS])
+    both(made, lambda seed: worse(seed, 0.2), "no_lrn")
+    base, changed = stacked(base_wrong), stacked(lambda seed: worse(seed, 0.2))
     found, top5 = findings(tmp_path, "no_lrn/top1", "no_lrn/top5")
     assert found.baseline == pytest.approx(np.mean(base))
     assert found.changed == pytest.approx(np.mean(changed))
-    assert found.difference == pytest.approx(np.mean(changed) - np.mean(base))
-    direct = paired_difference(base, changed)
-    assert (found.low, found.high) == pytest.approx((direct.low, direct.high))
-    assert (found.seeds, found.images) == (SEEDS, IMAGES)
-    assert found.verdict is Verdict.reproduced
+    (direct,) = against_baseline({0: base}, [{0: changed}])
+    assert ends(found) == pytest.approx(expected(direct))
+    assert (found.p_value, found.freedom) == (direct.p_value, direct.freedom)
+    assert (found.seeds, found.baseline_runs, found.images) == (SEEDS, 5, IMAGES)
+    assert (found.networks, found.resampled, found.folds) == (2, None, 1)
+    assert found.verdict is Verdict.helps
     assert found.low > 0.0137
-    assert found.size is Size.larger
+    assert found.comparison == (Comparison.same_sign, Comparison.larger)
     assert "the published +1.37 lies below the interval" in found.note
     assert "published for ILSVRC-2012 validation, ten views, measured on synthetic" in found.note
     assert found.synthetic
     even = np.arange(IMAGES) % 2 == 0  # whose label is not among the five best either
     assert top5.difference == pytest.approx(np.mean(changed & even) - np.mean(base & even))
+    assert top5.verdict is Verdict.helps
 
 
 def test_what_is_not_resolved_says_what_would_resolve_it(tmp_path, made) -> None:
     changed = [base_wrong(seed) ^ wrong_images(50 + seed, IMAGES, 0.05) for seed in SEEDS]
     both(made, lambda seed: changed[seed], "no_lrn")
-    (found,) = findings(tmp_path, "no_lrn/top1")
-    direct = paired_difference(np.stack([base_wrong(s) for s in SEEDS]), np.stack(changed))
-    tests = 2  # top-1 and top-5
-    enough = needed(direct.components, 0.0137, len(SEEDS), IMAGES, 1 - 0.05 / tests)
+    found, top5 = findings(tmp_path, "no_lrn/top1", "no_lrn/top5")
+    (direct,) = against_baseline({0: stacked(base_wrong)}, [{0: np.stack(changed)}])
+    enough = seeds_needed(direct.components, 0.0137, networks=2)
     assert found.verdict is Verdict.not_resolved
-    assert (enough.seeds > len(SEEDS), enough.images) == (True, None)  # seeds set the limit
-    assert f"about {enough.seeds:,} seeds on these images" in found.note
-    assert "+1.37 points (power 80%); more images alone would not do" in found.note
+    assert 10 < enough < 100
+    assert f"about {enough} seeds would resolve the published +1.37 points" in found.note
+    assert top5.note.startswith("tested only where the top-1 error is resolved")
+    (step,) = plan(make_report(tmp_path))  # for the top-1 error alone
+    assert step.needed == f"{enough} seeds"
+    assert f"+experiment=baseline,no_lrn 'seed=range({enough})'" in step.command
 
 
-def test_holm_is_over_all_differences_of_the_report(tmp_path, made) -> None:
+def test_the_variance_between_seeds_is_that_of_all_networks(tmp_path, made) -> None:
+    """Of those that stand a comparison: not of one that lost a run, or learned nothing."""
+    random = np.random.default_rng(0)
+    drawn = {
+        name: [wrong_images(random.integers(1 << 30), IMAGES, 0.3) for _ in SEEDS]
+        for name in ("baseline", "no_lrn", "no_dropout", "no_flips", "no_conv3")
+    }
+    drawn["no_conv3"][:] = [np.ones(IMAGES, bool)] * 5
+    for name, wrong in drawn.items():
+        for seed in SEEDS:
+            made(name, f"+experiment={name}", seed=seed, wrong=wrong[seed])
+    diverge(tmp_path / "no_flips" / "seed_0")
+    networks = [{0: np.stack(drawn[name])} for name in ("baseline", "no_lrn", "no_dropout")]
+    direct = against_baseline(networks[0], networks[1:])
+    report = make_report(tmp_path)
+    names = ("no_lrn/top1", "no_dropout/top1", "no_conv3/top1")
+    found = [next(f for f in report.findings if f.claim.name == name) for name in names]
+    for finding, difference in zip(found, direct, strict=False):
+        assert ends(finding) == pytest.approx(expected(difference))
+        assert finding.networks == 3
+    assert found[2].networks == 2
+    assert found[2].note.startswith("not above chance: no_conv3 (100.0 %)")
+    assert found[2].p_adjusted is None
+    tested = [f for f in report.findings if f.p_adjusted is not None]
+    assert [f.claim.name for f in tested] == ["no_lrn/top1", "no_lrn/top5", "no_dropout/top1"]
+    alone = against_baseline(networks[0], [networks[1]])[0]
+    assert direct[0].freedom > alone.freedom
+
+
+def in_folds(made, name, wrong, seeds, *overrides):
+    """Runs of five folds, each seed in the fold that it belongs to, with ``wrong(seed)``."""
+    for seed in seeds:
+        made(name, f"+experiment={name}", *overrides, folds=5, seed=seed, wrong=wrong(seed))
+
+
+def by_fold(wrong, seeds):
+    return {f: np.stack([wrong(seed) for seed in seeds if seed % 5 == f]) for f in range(5)}
+
+
+def test_folds_are_joined_and_each_image_counts_once(tmp_path, made) -> None:
+    seeds = range(10)
+    in_folds(made, "baseline", base_wrong, seeds, "data.subset=.5")
+    in_folds(made, "no_lrn", lambda seed: worse(seed, 0.1), seeds, "data.subset=.5")
+    base = by_fold(base_wrong, seeds)
+    changed = by_fold(lambda seed: worse(seed, 0.1), seeds)
+    (found,) = findings(tmp_path, "no_lrn/top1")
+    (direct,) = against_baseline(base, [changed])
+    assert ends(found) == pytest.approx(expected(direct))
+    assert found.freedom == direct.freedom
+    assert found.freedom >= 5  # one of each fold
+    assert (found.images, found.folds, found.baseline_runs) == (5 * IMAGES, 5, 10)
+    assert [*found.seeds] == [0, 5, 1, 6, 2, 7, 3, 8, 4, 9]
+    differences = [changed[fold].mean() - base[fold].mean() for fold in range(5)]
+    trained = (1 - 1 / 5 - 0.1) / 2  # less data.val_fraction, and of that data.subset
+    assert found.resampled == pytest.approx(corrected_resampled(differences, 0.2 / trained))
+    assert "missing" not in found.note
+    assert "data.folds=5" in found.command
+
+
+def test_one_seed_in_each_fold_has_an_interval(tmp_path, made) -> None:
+    in_folds(made, "baseline", base_wrong, range(5))
+    in_folds(made, "no_lrn", lambda seed: worse(seed, 0.15), range(5))
+    (found,) = findings(tmp_path, "no_lrn/top1")
+    assert found.freedom == pytest.approx(4)
+    assert (found.verdict, found.images) == (Verdict.helps, 5 * IMAGES)
+
+
+def test_missing_folds_are_said_and_their_images_do_not_count(tmp_path, made) -> None:
+    in_folds(made, "baseline", base_wrong, range(10))
+    in_folds(made, "no_lrn", lambda seed: worse(seed, 0.15), (0, 5, 2, 7))
+    (found,) = findings(tmp_path, "no_lrn/top1")
+    assert "folds 1, 3, 4 of 5 missing" in found.note
+    assert (found.images, found.folds, found.baseline_runs) == (2 * IMAGES, 2, 4)
+    assert found.resampled is None
+    base = [base_wrong(seed) for seed in (0, 5, 2, 7)]
+    assert found.baseline == pytest.approx(np.mean(base))
+    in_folds(made, "no_dropout", lambda seed: worse(seed, 0.15), range(4))
+    assert "fold 4 of 5 missing" in findings(tmp_path, "no_dropout/top1")[0].note
+
+
+def test_views_in_folds_are_paired_in_each(tmp_path, made) -> None:
+    def center(seed):
+        return worse(seed, 0.1)
+
+    for seed in range(10):
+        made("baseline", folds=5, seed=seed, wrong=base_wrong(seed), center=center(seed))
+    (found,) = findings(tmp_path, "views/top1")
+    one, ten = by_fold(center, range(10)), by_fold(base_wrong, range(10))
+    direct = paired({fold: one[fold].astype(int) - ten[fold] for fold in range(5)})
+    assert ends(found) == pytest.approx(expected(direct))
+    assert found.changed == pytest.approx(np.mean([*one.values()]))
+    assert (found.images, found.verdict) == (5 * IMAGES, Verdict.helps)
+
+
+def test_a_margin_is_what_all_runs_recorded_before_they_began(tmp_path, made) -> None:
+    for seed in SEEDS:
+        made("baseline", "sweep.margin=.1", seed=seed)
+        made("no_dropout", "+experiment=no_dropout", "sweep.margin=.1", seed=seed, worse=1)
+    (found,) = findings(tmp_path, "no_dropout/top1")
+    assert found.margin == 0.1
+    assert found.verdict is Verdict.no_effect
+    made("no_dropout", "+experiment=no_dropout", seed=5, worse=1)
+    (found,) = findings(tmp_path, "no_dropout/top1")
+    assert (found.margin, found.verdict) == (None, Verdict.not_resolved)
+
+
+def test_correction_is_over_all_differences_of_the_report(tmp_path, made) -> None:
+    names = ("no_crops_flips", "no_conv2", "no_conv3", "no_dropout")  # without top-5 claims
     for seed in SEEDS:
         made("baseline", seed=seed)
-        for experiment, share in (("no_lrn", 0.02), ("no_crops_flips", 0.1), ("one_gpu", 0.01)):
+        for experiment, share in zip(names, (0.05, 0.3, 0.01, 0.15), strict=True):
             wrong = worse(seed, share) ^ wrong_images(9 + seed, IMAGES, 0.02)
             made(experiment, f"+experiment={experiment}", seed=seed, wrong=wrong)
     tested = [f for f in make_report(tmp_path).findings if f.p_value is not None]
-    assert [f.claim.name for f in tested] == [
-        "no_lrn/top1", "no_lrn/top5", "one_gpu/top1", "one_gpu/top5", "no_crops_flips/top1",
-    ]  # fmt: skip
+    assert {f.claim.name for f in tested} == {f"{name}/top1" for name in names}
     ordered = sorted(tested, key=lambda f: f.p_value)
     least = 0.0
     for place, found in enumerate(ordered):
         least = max(least, min(1.0, found.p_value * (len(ordered) - place)))
-        assert found.p_holm == pytest.approx(least)
-        assert (found.verdict is Verdict.not_resolved) == (found.p_holm >= 0.05)
+        assert found.p_adjusted == pytest.approx(least)
+        assert (found.verdict is Verdict.helps) == (found.p_adjusted < 0.05)
+    assert ordered[-1].p_adjusted > 0.05
+    assert ordered[0].p_adjusted < 0.05
 
 
-def test_one_seed_has_no_interval_and_lone_seeds_are_named(tmp_path, made) -> None:
+def test_one_seed_has_no_interval_and_seeds_need_not_agree(tmp_path, made) -> None:
     for seed in (0, 1, 2):
         made("baseline", seed=seed)
     for seed in (1, 2, 7):
         made("no_lrn", "+experiment=no_lrn", seed=seed)
     made("tanh", "+experiment=tanh", wrong=worse(0, 0.3))
-    found, lone = findings(tmp_path, "tanh/top1", "no_lrn/top1")
-    assert found.difference == pytest.approx(worse(0, 0.3).mean() - base_wrong(0).mean())
+    found, other = findings(tmp_path, "tanh/top1", "no_lrn/top1")
+    assert found.difference == pytest.approx(
+        worse(0, 0.3).mean() - np.mean([base_wrong(seed) for seed in (0, 1, 2)])
+    )
     assert (found.low, found.high, found.p_value) == (None, None, None)
     assert found.verdict is Verdict.not_resolved
     assert found.note.startswith("one seed: no interval; run at least 3 seeds")
-    assert lone.seeds == (1, 2)
-    assert "seed 0 only of baseline; seed 7 only of no_lrn" in lone.note
+    assert other.seeds == (1, 2, 7)
+    assert (other.baseline_runs, other.low is None) == (3, False)
 
 
 def diverge(folder):
@@ -120,12 +251,12 @@ def test_seeds_that_diverged_leave_a_claim_unresolved(tmp_path, made) -> None:
     diverge(made("other", "+experiment=no_crops_flips", "optim.lr=0.5", seed=1))
     diverge(made("again", "+experiment=no_crops_flips", seed=1))  # which finished after all
     found, kept, lost = findings(tmp_path, "no_lrn/top1", "no_crops_flips/top1", "one_gpu/top1")
-    assert (found.verdict, found.size) == (Verdict.not_resolved, None)
-    assert found.p_holm < 0.05  # by the survivors alone it would be reproduced
+    assert (found.verdict, found.comparison) == (Verdict.not_resolved, ())
+    assert found.p_value < 0.05  # by the survivors alone it would help
+    assert found.p_adjusted is None
     assert found.note.startswith("2 of 5 seeds of no_lrn diverged")
-    assert "only of" not in found.note
     assert "interval" not in found.note
-    assert kept.verdict is Verdict.reproduced
+    assert kept.verdict is Verdict.helps
     assert lost.verdict is Verdict.not_run
     assert lost.note == "no finished run of one_gpu: 5 diverged"
 
@@ -138,7 +269,7 @@ def test_networks_at_chance_say_nothing_of_a_claim_and_five_classes_of_top5(tmp_
         made("baseline", seed=seed, **same)
         made("no_lrn", "+experiment=no_lrn", seed=seed, **same)
     found, top5, views = findings(tmp_path, "no_lrn/top1", "no_lrn/top5", "views/top1")
-    assert (found.verdict, found.size) == (Verdict.not_resolved, None)
+    assert (found.verdict, found.comparison) == (Verdict.not_resolved, ())
     assert found.note.startswith(
         "not above chance: baseline (80.0 %) and no_lrn (80.0 %); naming the most frequent class"
         " for every image errs in 80.0 %"
@@ -196,7 +327,7 @@ def test_views_compare_center_and_ten_views_of_the_same_runs(tmp_path, made) -> 
     center = np.mean([worse(seed, 0.1) for seed in SEEDS])
     assert found.baseline == pytest.approx(np.mean([base_wrong(seed) for seed in SEEDS]))
     assert found.changed == pytest.approx(center)
-    assert found.verdict is Verdict.reproduced
+    assert found.verdict is Verdict.helps
 
 
 def cifar(made, name, *overrides, rate, epochs):
@@ -220,7 +351,7 @@ def test_speed_is_a_ratio_at_the_best_rate_of_each(tmp_path, made) -> None:
     ratios = np.log([31 / 5, 35 / 6, 43 / 7])
     assert found.difference == pytest.approx(np.exp(ratios.mean()))
     assert found.low < 6 < found.high
-    assert found.verdict is Verdict.reproduced
+    assert found.verdict is Verdict.helps
     assert "the published about 6 lies inside the interval" in found.note
     assert "baseline at optim.lr=0.01, best of 3 learning rates" in found.note
     assert "tanh at optim.lr=0.001, best of 2 learning rates" in found.note
@@ -315,7 +446,7 @@ def test_several_ideas_off_at_once_and_own_experiments_are_listed(tmp_path, made
     own = "my_small model.width=0.5"
     for name, wrong in (("no_dropout+no_lrn", worse(0, 0.2)), (own, worse(0, 0.3))):
         assert f"| {name} | 1 | {100 * wrong.mean():.1f} % |" in text
-    assert "'+experiment=[no_dropout,no_lrn]' seed=0" in text
+    assert "'+experiment=baseline,[no_dropout,no_lrn]' seed=0" in text
 
 
 def test_the_command_writes_and_shows_and_needs_no_torch(tmp_path, made) -> None:

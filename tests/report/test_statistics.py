@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.statistics import (
     Difference,
     Errors,

@@ -46,7 +46,9 @@ def plan(report: Report) -> list[Step]:
     return [
         _step(finding, report.cells)
         for finding in open_ones
-        if not (finding.not_applicable or finding.unfit or finding.claim.kind is Kind.level)
+        # A top-5 error has no share of the level before its top-1 error is resolved.
+        if finding.share and not (finding.not_applicable or finding.unfit)
+        if finding.claim.kind is not Kind.level
     ]
 
 
