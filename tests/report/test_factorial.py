@@ -1,6 +1,7 @@
 """Factorial designs: found among runs, with effects, interactions and intervals as they are."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet_exp.report import factorial
+from alexnet_exp.report.__main__ import write
 from alexnet_exp.report.claims import Metric
+from alexnet_exp.report.curves import figures
 from alexnet_exp.report.factorial import factorials
 from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.findings import Direction, Factorial
@@ -20,6 +23,7 @@ from alexnet_exp.report.pairing import Cell, cells
 from alexnet_exp.report.results import Placement, Replicate, read_runs
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.sweep.design import levels
+from tests.report import drawn_report as drawn
 
 NAMES = tuple("abcdefg")
 IMAGES = 480
@@ -179,9 +183,8 @@ def test_missing_runs_are_named() -> None:
     }
     lost.diverged.add(Replicate(0, 1))
     (found,) = factorials(cells)
-    assert "seeds diverged, and the others by themselves would mislead: 1 of c+e+g" in (
-        found.sentences
-    )
+    reason = "seeds diverged, and the others by themselves would mislead: 1 of c+e+g"
+    assert f"No effect is resolved: {reason}." in found.sentences
     assert {effect.direction for effect in found.effects} == {Direction.not_resolved}
     (found,) = factorials([cell for cell in cells if cell is not lost])
     assert found.effects == ()
@@ -217,7 +220,7 @@ def test_networks_that_learned_nothing_settle_nothing() -> None:
     wrong = wrong_in_expectation(design)
     wrong[5] = np.arange(2 * IMAGES).reshape(2, IMAGES) % 5 > 0
     (found,) = factorials(cells_of(design, wrong))
-    assert found.sentences[0].startswith("not above chance: a+c (80.0 %)")
+    assert found.sentences[0].startswith("No effect is resolved: not above chance: a+c (80.0 %);")
     assert min(effect.p_adjusted for effect in found.effects) < 0.05
     assert {effect.direction for effect in found.effects} == {Direction.not_resolved}
 
@@ -245,6 +248,39 @@ def test_folds_are_joined() -> None:
     assert points(found)["a"] == pytest.approx(EFFECTS["a"])
     assert len(found.replicates) == 4
     assert found.effects[0].difference.p_value is not None
+
+
+def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) -> None:
+    names = ("no_crops", "no_dropout", "no_lrn")
+    design = levels(3, None)
+    wrong = wrong_in_expectation(design)
+    for each in wrong:
+        each[:, -1] = np.arange(2) > 0  # one image that seeds differ in
+    (found,) = factorials(cells_of(design, wrong, names))
+    report = replace(drawn.big(), factorials=(found,))
+    write(report, tmp_path)
+    text = (tmp_path / "report.md").read_text()
+    (row,) = [line for line in text.splitlines() if line.startswith("| no_lrn | l")]
+    effect = next(effect for effect in found.effects if effect.name == "no_lrn")
+    half = effect.difference.half_width()
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:3] == ["lowers the error", "\N{MINUS SIGN}2.5"], "of 12 fewer in 480"
+    ends = f"[{100 * (-12 / 480 - half):+.1f}, {100 * (-12 / 480 + half):+.1f}]"
+    assert cells[3] == ends.replace("-", "\N{MINUS SIGN}")
+    assert cells[5] == "+1.4 [+0.2, +2.6]", "the idea's own row has the same"
+    assert "| no_crops by no_dropout | yes | +2.5 |" in text
+    answer = (
+        "Over 8 combinations of 3 changes on flowers: no_crops raises the error; no_lrn lowers the"
+        " error; not resolved: no_dropout."
+    )
+    page = (tmp_path / "report.html").read_text()
+    for place in (text, page):
+        assert answer in place
+        assert "3 of 3 interactions of two changes are clear." in place
+    assert page.count("<td>lowers the error</td>") == page.count("<td>raises the error</td>") == 1
+    (figure,) = [one for one in figures(report) if one.name == "half-normal-0"]
+    assert figure.title in page
+    assert "The largest, with their signs: 1: no_crops, +5.0; 2: no_lrn" in figure.caption
 
 
 def noisy(

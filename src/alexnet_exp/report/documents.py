@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from alexnet_exp.console import visible
-from alexnet_exp.report import costs, wording
+from alexnet_exp.report import costs, effects, wording
 from alexnet_exp.report.findings import Finding, Report
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -87,7 +87,8 @@ def methods() -> list[str]:
 
 def _write(report: Report, path: Path, template: str, **more: Any) -> None:
     made = _environment(template.endswith(".md.jinja")).get_template(template)
-    text = made.render(report=report, words=wording, costs=costs, methods=methods(), **more)
+    more |= {"words": wording, "costs": costs, "effects": effects, "methods": methods()}
+    text = made.render(report=report, **more)
     path.write_text(text, encoding="utf-8")
 
 

@@ -15,6 +15,7 @@ from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
+from alexnet_exp.report.wording import count, listed, minus, place
 
 _BASELINE = "baseline"
 _OPEN = Direction.not_resolved
@@ -77,7 +78,7 @@ def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
         lacking = [
             "+".join(name for i, name in enumerate(names) if mask >> i & 1) for mask in missing
         ]
-        text = f"No design: of {len(span)} combinations {_listed(lacking)} have no finished run."
+        text = f"No design: of {len(span)} combinations {_some(lacking)} have no finished run."
         return Factorial(*place, tuple(names), sentences=(text,))
     group = _largest_group(masks.keys())
     used = [i for i in range(len(names)) if any(mask >> i & 1 for mask in group)]
@@ -185,12 +186,12 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
         design,
         replicates=tuple(replicates),
         images=sum(each.shape[1] for each in wrong[0].values()),
-        effects=tuple(tested(1)),
+        effects=tuple(sorted(tested(1), key=lambda one: -one.difference.estimate)),
         interactions=tuple(sorted(tested(2), key=lambda one: -abs(one.difference.estimate))),
         others=tuple(found.estimate for terms, found in differences if len(terms[0]) > 2),
         pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
     )
-    return replace(made, sentences=(*unfit, *_sentences(made, members)))
+    return replace(made, answer=_answer(made), sentences=(*unfit, *_sentences(made, members)))
 
 
 def _direction(
@@ -243,26 +244,47 @@ def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
     sides = {cell.experiment: [*each.values()] for cell, each in zip(members, wrong, strict=True)}
     dead = not_above_chance(np.concatenate([*of_fold.values()]), Metric.top1, sides)
     lost = [f"{len(cell.diverged)} of {cell.experiment}" for cell in members if cell.diverged]
-    diverged = f"seeds diverged, and the others by themselves would mislead: {_listed(lost)}"
-    return (*dead, diverged) if lost else dead
+    diverged = f"seeds diverged, and the others by themselves would mislead: {_some(lost)}"
+    reasons = (*dead, diverged) if lost else dead
+    return tuple(f"No effect is resolved: {reason}." for reason in reasons)
+
+
+def _answer(design: Factorial) -> str:
+    changes = {
+        direction: [
+            effect.terms[0][0] for effect in design.effects if effect.direction is direction
+        ]
+        for direction in Direction
+    }
+    left = changes.pop(Direction.not_resolved)
+    said = [
+        f"{listed(names)} {direction if len(names) == 1 else direction.replace('s the', ' the')}"
+        for direction, names in changes.items()
+        if names
+    ]
+    said += [f"not resolved: {listed(left)}"] if left else []
+    number = f"{design.combinations} combinations of {len(design.factors)} changes"
+    return f"Over {number} on {place(design)}: {'; '.join(said)}."
 
 
 def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
     """What was combined, what was left out, what shares a contrast, and what is largest."""
-    factors = len(design.factors)
+    half, folds = design.combinations // 2, {one.fold for one in design.replicates}
+    runs = count(len(design.replicates), "run") + " of each"
+    runs += f" in {len(folds)} folds" * (len(folds) > 1)
     sentences = [
-        f"{design.combinations} of {2**factors} combinations of {factors} changes: an effect is the"
-        f" mean error of the {design.combinations // 2} networks with the change less that of the"
-        " others, which lack other ideas too. The verdict beside the paper is that of the change by"
-        " itself."
+        f"{design.combinations} of {2 ** len(design.factors)} combinations, {runs}: an"
+        f" effect is the mean error of the {half} with the change less that of the {half} without"
+        " it, over networks that lack other ideas too. What the paper says is held against the"
+        " change by itself."
     ]
     lacking = []
     for one in sorted(set().union(*(cell.runs for cell in members)) - {*design.replicates}):
         without = [cell.experiment for cell in members if one not in cell.runs]
         if 2 * len(without) < len(members):  # not what the baseline alone has more of
-            lacking.append(f"seed {one.seed} (not of {_listed(without)})")
+            lacking.append(f"seed {one.seed} (not of {_some(without)})")
     if lacking:
-        sentences.append(f"Left out, since not all combinations have it: {_listed(lacking)}.")
+        sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
     if design.effects[0].difference.p_value is None:
         sentences.append("No intervals: they take two seeds, or eight combinations.")
     elif len(design.replicates) == 1:
@@ -273,8 +295,8 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
         largest = design.interactions[0]
         sentences.append(
             f"Largest {'interaction' if len(largest.terms) == 1 else 'sum of interactions'}:"
-            f" {largest.name}, {100 * largest.difference.estimate:+.1f} points,"
-            f" {largest.direction}."
+            f" {largest.name}, {minus(f'{100 * largest.difference.estimate:+.1f}')} points,"
+            f" {'not ' * (largest.direction is Direction.not_resolved)}resolved."
         )
     return sentences
 
@@ -292,6 +314,6 @@ def clear_ones(sharing: Iterable[Sequence[Sequence[object]]]) -> str:
     return f"{text}; {mixed} main effects share theirs with interactions" if mixed else text
 
 
-def _listed(names: Sequence[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
     return ", ".join([*names[:_NAMED], *more])

@@ -197,11 +197,12 @@ class Factorial:
         combinations: Number of networks.
         replicates: Folds and seeds that all combinations have.
         images: Test images.
-        effects: Main effect of each factor; none where it is no design.
-        interactions: Of two factors, largest first.
+        effects: Main effect of each factor, largest first; none where it is no design.
+        interactions: Of two factors, the largest of either sign first.
         others: Estimates of the contrasts of three factors or more.
         pseudo_error: Lenth's standard error of a contrast, from how the contrasts spread.
-        sentences: What a reader has to know.
+        answer: What they say, in a sentence.
+        sentences: What else a reader has to know.
     """
 
     data: str
@@ -215,6 +216,7 @@ class Factorial:
     interactions: tuple[Effect, ...] = ()
     others: tuple[float, ...] = ()
     pseudo_error: float = 0.0
+    answer: str = ""
     sentences: tuple[str, ...] = ()
 
 

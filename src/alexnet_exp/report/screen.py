@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.console import console, visible
-from alexnet_exp.report import costs, plan, wording
+from alexnet_exp.report import costs, effects, plan, wording
 from alexnet_exp.report.findings import Finding, Report, Verdict
 
 STYLES = {Verdict.helps: "green", Verdict.hurts: "red", Verdict.no_effect: "cyan"}
@@ -16,6 +16,8 @@ WIDE = 130
 
 SHOWN = 5
 """Refused pairings and left-out folders on the screen; report.md has all."""
+
+_LEFT = ("experiment", "strategy", "change", "interaction", "what it does")
 
 
 def show(report: Report) -> None:
@@ -30,6 +32,14 @@ def show(report: Report) -> None:
         _show_findings(name, findings)
     if wording.was_run(report):
         _say(f"{wording.UNITS} {wording.convention(report)}")
+    for design in report.factorials:
+        _say(f"\ncombinations of {', '.join(design.factors)} on {wording.place(design)}", "bold")
+        for sentence in design.sentences:
+            _say(sentence)
+        if design.effects:
+            _show_rows("effects", effects.HEADINGS, effects.effect_rows(report, design))
+            _show_rows("interactions", effects.PAIR_HEADINGS, effects.pair_rows(design))
+            _say(effects.EXPLAINED)
     if absent := wording.not_applicable(report):
         _say(f"top-5 error says nothing on five classes or fewer: {absent}")
     if left := len(wording.was_not_run(report)):
@@ -79,8 +89,9 @@ def _show_findings(name: str, findings: Sequence[Finding]) -> None:
 def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = _table(title)
     for heading in headings:
-        side: JustifyMethod = "left" if heading in ("experiment", "strategy") else "right"
-        table.add_column("\n".join(heading.rsplit(" ", 1)), justify=side, no_wrap=True)
+        side: JustifyMethod = "left" if heading in _LEFT else "right"
+        whole = heading != "interaction"
+        table.add_column("\n".join(heading.rsplit(" ", 1)), justify=side, no_wrap=whole)
     for row in rows:
         table.add_row(*map(_text, row))
     console.print(table)

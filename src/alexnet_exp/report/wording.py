@@ -98,7 +98,7 @@ def details(finding: Finding) -> list[tuple[str, str]]:
     if finding.images:
         figures.append(count(finding.images, "test image"))
     if finding.p_adjusted is not None:
-        figures.append(f"p {_p_value(finding.p_adjusted)} corrected for all that is tested")
+        figures.append(f"p {p_text(finding.p_adjusted)} corrected for all that is tested")
     if finding.resampled is not None:
         low, high = (_in_unit(finding, end) for end in finding.resampled)
         figures.append(f"over folds by Nadeau and Bengio [{low}, {high}]")
@@ -122,7 +122,7 @@ def _sides(finding: Finding) -> str:
     return f"from {percent(finding.baseline)} to {percent(finding.changed)}"
 
 
-def _p_value(value: float) -> str:
+def p_text(value: float) -> str:
     """To two digits."""
     return "< 0.001" if value < 0.001 else f"= {value:.2g}"
 
@@ -184,7 +184,9 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
 
 def answers(report: Report) -> list[str]:
     """What the report found, in a sentence or two for each data set and configuration."""
-    if found := [_answer(findings) for findings in was_run(report).values()]:
+    found = [_answer(findings) for findings in was_run(report).values()]
+    found += [design.answer for design in report.factorials if design.answer]
+    if found:
         return found
     claims = count(len({f.claim.name for f in report.findings}), "claim")
     there = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"

@@ -1,0 +1,62 @@
+"""A factorial design in tables: effects of single changes, and of what two do together."""
+
+from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.report.findings import Direction, Effect, Factorial, Report
+from alexnet_exp.report.wording import interval, measured, minus, p_text, place
+
+HEADINGS = ("change", "what it does", "effect", "95 % interval", "p", "by itself")
+PAIR_HEADINGS = ("interaction", "resolved", "effect", "95 % interval", "p")
+EXPLAINED = (
+    "Effects are points of error, above zero where the change does harm; p is corrected for all of"
+    " a table. By itself: the change alone, against the baseline. An interaction is half of what"
+    " the effect of one change differs by with and without the other: above zero both together do"
+    " more harm than each lets expect."
+)
+
+Rows = list[tuple[str, ...]]
+
+
+def effect_rows(report: Report, design: Factorial) -> Rows:
+    """Under :data:`HEADINGS`, a row for each change."""
+    alone = {
+        finding.claim.changed: f"{measured(finding)} {interval(finding)}"
+        for finding in report.findings
+        if finding.claim.kind is Kind.experiment
+        and finding.claim.metric is Metric.top1
+        and finding.difference is not None
+        and place(finding) == place(design)
+    }
+    return [
+        (
+            effect.name,
+            effect.direction.value,
+            *_figures(effect),
+            alone.get(effect.terms[0][0], ""),
+        )
+        for effect in design.effects
+    ]
+
+
+def pair_rows(design: Factorial) -> Rows:
+    """Under :data:`PAIR_HEADINGS`, a row for each contrast, the largest first."""
+    return [
+        (
+            effect.name,
+            "no" if effect.direction is Direction.not_resolved else "yes",
+            *_figures(effect),
+        )
+        for effect in design.interactions
+    ]
+
+
+def _figures(effect: Effect) -> tuple[str, ...]:
+    """Size, interval and p-value."""
+    size, half = effect.difference.estimate, effect.difference.half_width()
+    if half is None:
+        return _points(size), "", ""
+    ends = f"[{_points(size - half)}, {_points(size + half)}]"
+    return _points(size), ends, p_text(effect.p_adjusted).removeprefix("= ")
+
+
+def _points(value: float) -> str:
+    return minus(f"{round(100 * value, 1) + 0.0:+.1f}")  # never -0.0
