@@ -12,6 +12,7 @@ EXPLAINED = (
     " the effect of one change differs by with and without the other: above zero both together do"
     " more harm than each lets expect."
 )
+_RESOLVED = {Direction.not_resolved: "no", Direction.no_effect: "less than the margin"}
 
 Rows = list[tuple[str, ...]]
 
@@ -42,7 +43,7 @@ def pair_rows(design: Factorial) -> Rows:
     return [
         (
             effect.name,
-            "no" if effect.direction is Direction.not_resolved else "yes",
+            _RESOLVED.get(effect.direction, "yes"),
             *_figures(effect),
         )
         for effect in design.interactions

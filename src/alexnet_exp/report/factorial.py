@@ -22,6 +22,12 @@ _OPEN = Direction.not_resolved
 _LARGEST = 1024  # combinations of which a design is thought to lack some
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
+_ANSWERS = {
+    Direction.raises: "{} raise{} the error",
+    Direction.lowers: "{} lower{} the error",
+    Direction.no_effect: "no effect as large as the margin: {}",
+    Direction.not_resolved: "not resolved: {}",
+}
 
 
 def contrasts(levels: NDArray[np.int8]) -> list[list[tuple[int, ...]]]:
@@ -250,19 +256,15 @@ def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
 
 
 def _answer(design: Factorial) -> str:
-    changes = {
-        direction: [
-            effect.terms[0][0] for effect in design.effects if effect.direction is direction
-        ]
+    named = {
+        direction: [one.terms[0][0] for one in design.effects if one.direction is direction]
         for direction in Direction
     }
-    left = changes.pop(Direction.not_resolved)
     said = [
-        f"{listed(names)} {direction if len(names) == 1 else direction.replace('s the', ' the')}"
-        for direction, names in changes.items()
-        if names
+        text.format(listed(named[direction]), "s" * (len(named[direction]) == 1))
+        for direction, text in _ANSWERS.items()
+        if named[direction]
     ]
-    said += [f"not resolved: {listed(left)}"] if left else []
     number = f"{design.combinations} combinations of {len(design.factors)} changes"
     return f"Over {number} on {place(design)}: {'; '.join(said)}."
 
@@ -296,7 +298,7 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
         sentences.append(
             f"Largest {'interaction' if len(largest.terms) == 1 else 'sum of interactions'}:"
             f" {largest.name}, {minus(f'{100 * largest.difference.estimate:+.1f}')} points,"
-            f" {'not ' * (largest.direction is Direction.not_resolved)}resolved."
+            f" {'' if largest.p_adjusted < LEVEL else 'not '}resolved."
         )
     return sentences
 
