@@ -15,7 +15,7 @@ from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
-from alexnet_exp.report.wording import count, listed, minus, place
+from alexnet_exp.report.wording import count, listed, place
 
 _BASELINE = "baseline"
 _OPEN = Direction.not_resolved
@@ -55,8 +55,9 @@ def contrasts(levels: NDArray[np.int8]) -> list[list[tuple[int, ...]]]:
 def factorials(cells: Sequence[Cell]) -> list[Factorial]:
     """Every two-level design among the runs; where combinations of one are missing, which."""
     found = []
+    combined = {cell.data for cell in cells if "+" in cell.experiment}
     for base in cells:
-        if base.experiment != _BASELINE:
+        if base.experiment != _BASELINE or base.data not in combined:
             continue
         near: dict[str, Cell] = {}
         for cell in sorted(cells, key=lambda cell: len(base.differing(cell))):
@@ -270,7 +271,7 @@ def _answer(design: Factorial) -> str:
 
 
 def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
-    """What was combined, what was left out, what shares a contrast, and what is largest."""
+    """What was combined, what was left out, and what shares a contrast."""
     half, folds = design.combinations // 2, {one.fold for one in design.replicates}
     runs = count(len(design.replicates), "run") + " of each"
     runs += f" in {len(folds)} folds" * (len(folds) > 1)
@@ -292,15 +293,7 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
     elif len(design.replicates) == 1:
         sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
     sharing = [effect.terms for effect in (*design.effects, *design.interactions)]
-    sentences.append(f"{clear_ones(sharing)}.")
-    if design.interactions:
-        largest = design.interactions[0]
-        sentences.append(
-            f"Largest {'interaction' if len(largest.terms) == 1 else 'sum of interactions'}:"
-            f" {largest.name}, {minus(f'{100 * largest.difference.estimate:+.1f}')} points,"
-            f" {'' if largest.p_adjusted < LEVEL else 'not '}resolved."
-        )
-    return sentences
+    return [*sentences, f"{clear_ones(sharing)}."]
 
 
 def clear_ones(sharing: Iterable[Sequence[Sequence[object]]]) -> str:
