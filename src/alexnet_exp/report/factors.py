@@ -49,10 +49,8 @@ def _changed(name: str) -> Fields | None:
     if not (name.isidentifier() and file.exists()):
         return None
     body = OmegaConf.load(file)
-    if "defaults" in body:
-        composed = _composed(f"+experiment={name}")
-    else:  # as Hydra does, in a hundredth of its time
-        composed = OmegaConf.merge(_composed(), body)
+    named = "defaults" in body  # other options; else Hydra merges, too, in a hundred times as long
+    composed = _composed(f"+experiment={name}") if named else OmegaConf.merge(_composed(), body)
     before, after = _fields(_composed()), _fields(composed)
     changed = {
         path: before.get(path, ABSENT)
@@ -108,7 +106,8 @@ def _presets(experiment: str, fields: Fields) -> tuple[str, ...]:
     without = {**fields, **factor_fields(experiment)}
     found = {name: show(without.get(path, ABSENT)) for name, path in _PRESETS.items()}
     try:
-        brought = _composed(f"model={found['model']}").optim.name
+        is_default = found["model"] == _composed().model.name
+        brought = _composed(*([] if is_default else [f"model={found['model']}"])).optim.name
     except HydraException:  # a model of the user's own
         brought = None
     return tuple("" if (name, value) == ("optim", brought) else value
