@@ -15,6 +15,7 @@ from alexnet_exp.report.results import Placement, Replicate, Run
 from alexnet_exp.report.statistics import mean_interval
 from alexnet_exp.report.wording import ONE_SEED, count, place, was_not_run, was_run
 
+_NOTHING = "n/a"
 FEW_SEEDS = 10
 """Up to here each seed's error is named."""
 
@@ -81,7 +82,11 @@ def _table(
     runs = [run for cell in cells for own in cell.placed.values() for run in own.values()]
     loads: list[Any] = [run.result.get("other_load") for run in runs]
     alike = None not in loads and max(loads) - min(loads) <= LOAD_BAND
-    kept = [i for i, heading in enumerate(headings) if alike or heading not in SPEEDS]
+    kept = [
+        i
+        for i, heading in enumerate(headings)
+        if (alike or heading not in SPEEDS) and {row[i] for row in rows} != {_NOTHING}
+    ]
     hardware = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
     lean = [tuple(row[i] for i in kept) for row in rows]
     return Table(name, hardware, tuple(headings[i] for i in kept), lean)
@@ -123,7 +128,7 @@ def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
         percent(top1.mean),
         spread,
         ends,
-        "n/a" if cell.first.result["classes"] <= FEW_CLASSES else percent(top5),
+        _NOTHING if cell.first.result["classes"] <= FEW_CLASSES else percent(top5),
         f"{fmean(cell.each('epochs')):.0f}",
         f"{fmean(cell.each('images_per_second')):,.0f}",
         _duration(fmean(cell.each("train_seconds"))),

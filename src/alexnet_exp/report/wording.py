@@ -16,7 +16,8 @@ MANY_IMAGES = 10_000
 HEADINGS = ("idea", "published", "measured", "95 % interval", "verdict")
 UNITS = (
     "Points of error that leaving the idea out adds, so above zero the idea helps; figures in other"
-    " units carry them."
+    " units carry them. Each interval is of its row alone; the verdicts allow for how many rows"
+    " there are."
 )
 _SUFFIXES = {Metric.top5: " (top-5)", Metric.epochs: " (epochs)", Metric.time: " (time)"}
 _ANSWERS = {
@@ -24,7 +25,6 @@ _ANSWERS = {
     Verdict.hurts: "{} hurt{}",
     Verdict.no_effect: "no effect as large as published: {}",
 }
-_NAMED_SEEDS = 10
 
 
 def count(number: int, noun: str) -> str:
@@ -78,7 +78,8 @@ def _in_unit(finding: Finding, value: float) -> str:
         return f"{value:.1f}" if finding.claim.kind is Kind.speed else f"{value:.2f}"
     if finding.claim.kind is Kind.level:
         return f"{100 * value:.1f}"
-    return minus(f"{100 * value:+.{2 if finding.images >= MANY_IMAGES else 1}f}")
+    text = f"{100 * value:+.{2 if finding.images >= MANY_IMAGES else 1}f}"
+    return minus(text) if float(text) else text[1:]
 
 
 def outcome(finding: Finding) -> str:
@@ -261,9 +262,8 @@ def _provenance(cells: Sequence[Cell]) -> Iterator[str]:
         each = " in each" if folds else f", {tested:,} to test"
         yield f"{images['train']:,} to train on, {images['val']:,} to choose the epoch{each}"
     numbers = sorted({one.seed for cell in cells for one in cell.runs})
-    named = ", ".join(map(str, numbers))
-    if len(numbers) > _NAMED_SEEDS:
-        named = f"{numbers[0]} to {numbers[-1]}"
+    row = len(numbers) > 3 and numbers == [*range(numbers[0], numbers[-1] + 1)]
+    named = f"{numbers[0]} to {numbers[-1]}" if row else ", ".join(map(str, numbers))
     yield f"seed{'s' * (len(numbers) > 1)} {named}"
     yield f"network {cells[0].model} of width {show(fields.get('model.width', 1))}"
     yield f"recipe {show(fields.get('recipe', 'unknown'))}"
