@@ -3,7 +3,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +11,7 @@ import pytest
 from omegaconf import DictConfig
 
 from alexnet_exp.config import Config, compose, composing, to_config
+from tests.report.made_runs import write_run
 
 ComposeConfig = Callable[..., Config]
 
@@ -106,3 +107,9 @@ def trained_run(tiny: ComposeConfig, tmp_path_factory: pytest.TempPathFactory) -
     result = train(config, folder)
     store = prepare(config.data, progress=False)
     return SimpleNamespace(folder=folder, config=config, result=result, store=store)
+
+
+@pytest.fixture
+def made(tmp_path, compose_config):
+    """``made(name, *overrides, seed=0, ...)`` writes one run; gives its folder."""
+    return partial(write_run, tmp_path, compose_config)

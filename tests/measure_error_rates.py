@@ -37,11 +37,10 @@ import numpy as np
 from scipy import stats
 
 from alexnet_exp.report import statistics
-from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.results import read_runs
 from alexnet_exp.report.statistics import Difference, against_baseline
 from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.results import read_runs
 
 TRIALS, BATCH, LEVEL = 10_000, 1_000, 0.05
 EFFECT = 0.5  # of an experiment: 3.4 points
@@ -215,7 +214,7 @@ def relabelled(folder: Path, trials: int) -> None:
     """Print how often a report errs on runs that are dealt out as experiments."""
     kinds: dict[str, dict[int, np.ndarray]] = {}
     for run in read_runs(run_folders(folder)).runs:
-        kinds.setdefault(run.experiment, {})[run.seed] = run.wrong[Metric.top1]
+        kinds.setdefault(run.experiment, {})[run.seed] = run.wrong["top1"]
     print("| runs of | seeds | experiments | report | upper |")
     print("| --- | --- | --- | --- | --- |")
     rng = np.random.default_rng(0)

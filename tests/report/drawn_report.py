@@ -9,7 +9,7 @@ import numpy as np
 from alexnet_exp.report.claims import CLAIMS, Kind, Metric
 from alexnet_exp.report.findings import Comparison, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Placement, Replicate, Run
+from alexnet_exp.runs.results import Placement, Replicate, Run
 
 PUBLISHED = {claim.name: claim for claim in CLAIMS}
 # With a top-1 error of AlexNet.

@@ -11,8 +11,8 @@ from alexnet_exp.config import composing
 from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.commands import command
-from alexnet_exp.report.results import Run, read_run, read_runs
 from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.results import Run, read_run, read_runs
 
 TRAIN = "python -m alexnet_exp.train"
 PLAIN = f"{TRAIN} -m"

@@ -14,14 +14,13 @@ from scipy import stats
 
 from alexnet_exp.report import factorial
 from alexnet_exp.report.__main__ import write
-from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.factorial import factorials
 from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.findings import Direction, Factorial
 from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell, cells
-from alexnet_exp.report.results import Placement, Replicate, read_runs
 from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.results import Placement, Replicate, read_runs
 from alexnet_exp.sweep.design import levels
 from tests.report import drawn_report as drawn
 
@@ -65,7 +64,7 @@ def cell_of(
             margin=margin,
             path=Path("+".join(experiments), f"seed_{seed}"),
             result={"data": "flowers", "synthetic": False},
-            wrong={Metric.top1: errors},
+            wrong={"top1": errors},
             index=np.arange(len(errors)) + 1000 * (seed % folds),
             labels=np.arange(len(errors)) % 5,
         )
@@ -101,7 +100,7 @@ def points(design: Factorial) -> dict[str, float]:
 def test_effects_and_interactions_are_those_of_the_runs(runs: int, clear: int, sums: int) -> None:
     design = levels(7, runs)
     cells = cells_of(design, wrong_in_expectation(design))
-    alone = [cell_of([name], cells[0].first.wrong[Metric.top1][None]) for name in "abz"]
+    alone = [cell_of([name], cells[0].first.wrong["top1"][None]) for name in "abz"]
     order = np.random.default_rng(0).permutation(runs)
     given = [*alone[: 0 if runs == 128 else 2], *(cells[i] for i in order), alone[2]]
     (found,) = factorials(given)

@@ -11,7 +11,7 @@ import pytest
 from alexnet_exp.report import costs, wording
 from alexnet_exp.report.documents import write_page
 from alexnet_exp.report.findings import Report
-from alexnet_exp.report.results import Replicate
+from alexnet_exp.runs.results import Replicate
 from tests.report import drawn_report as drawn
 
 VOID = {"meta", "br", "img", "hr", "link", "input"}

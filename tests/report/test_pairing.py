@@ -6,8 +6,8 @@ from omegaconf import OmegaConf
 from alexnet_exp.config import conf_folder, leaves
 from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.pairing import cells, match
-from alexnet_exp.report.results import read_runs
 from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.results import read_runs
 from tests.conftest import quickly_composed
 from tests.report.made_runs import IMAGES
 

@@ -10,8 +10,8 @@ import pytest
 from alexnet_exp.report.__main__ import main, make_report, write
 from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
-from alexnet_exp.report.plan import plan
 from alexnet_exp.report.power import seeds_needed
+from alexnet_exp.report.prospects import plan
 from alexnet_exp.report.statistics import (
     Difference,
     against_baseline,

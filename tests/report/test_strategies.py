@@ -10,8 +10,8 @@ from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.costs import STRATEGY_HEADINGS, largest_difference, strategies
 from alexnet_exp.report.documents import write_markdown, write_page
 from alexnet_exp.report.findings import Comparison, Verdict
-from alexnet_exp.report.results import Placement
 from alexnet_exp.report.screen import show
+from alexnet_exp.runs.results import Placement
 from tests.report.made_runs import IMAGES, wrong_images
 
 SEEDS = (0, 1, 2)

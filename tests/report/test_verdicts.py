@@ -11,10 +11,10 @@ from alexnet_exp.report.claims import CLAIMS, Metric
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.measures import not_above_chance
 from alexnet_exp.report.power import power, seeds_for_ratio, seeds_for_width, seeds_needed
-from alexnet_exp.report.results import Replicate
 from alexnet_exp.report.statistics import Components
 from alexnet_exp.report.verdicts import judge
 from alexnet_exp.runs.chance import chance_error
+from alexnet_exp.runs.results import Replicate
 
 BY_NAME = {claim.name: claim for claim in CLAIMS}
 KNOWN = Components(run=1e-4, image=0.0)

@@ -5,8 +5,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from alexnet_exp.designs import contrasts
 from alexnet_exp.errors import UserError
-from alexnet_exp.report.factorial import contrasts
 from alexnet_exp.sweep import design
 from alexnet_exp.sweep.design import describe, levels
 

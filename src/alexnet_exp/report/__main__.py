@@ -16,8 +16,8 @@ from alexnet_exp.console import visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.findings import Report
-from alexnet_exp.report.results import Found, read_runs
 from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.results import Found, read_runs
 
 SETTINGS = ("runs", "output", "plan")
 _NAMED_FOLDERS = 5

@@ -17,8 +17,8 @@ from alexnet_exp.report.measures import (
 )
 from alexnet_exp.report.pairing import Cell, cells, match
 from alexnet_exp.report.ratios import measure_speeds, measure_time
-from alexnet_exp.report.results import Found, Identity, Run
 from alexnet_exp.report.verdicts import judge
+from alexnet_exp.runs.results import Found, Identity, Run
 
 _PAIRED = (Kind.experiment, Kind.speed)
 

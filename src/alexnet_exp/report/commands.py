@@ -9,8 +9,8 @@ from alexnet_exp.console import visible
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.factors import chosen, factor_fields
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Run
 from alexnet_exp.runs.identity import is_neutral
+from alexnet_exp.runs.results import Run
 
 ENOUGH_SEEDS = 3
 _NAMED_SEEDS = 5

@@ -11,9 +11,9 @@ from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Placement, Replicate, Run
 from alexnet_exp.report.statistics import mean_interval
 from alexnet_exp.report.wording import ONE_SEED, count, place, was_not_run, was_run
+from alexnet_exp.runs.results import Placement, Replicate, Run
 
 _NOTHING = "n/a"
 FEW_SEEDS = 10

@@ -1,12 +1,12 @@
 """Main effects and interactions of experiments that were combined in a two-level design."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_exp.designs import clear_ones, contrasts, largest_group, span
 from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.factors import ABSENT, factor_fields, show
 from alexnet_exp.report.findings import Direction, Effect, Factorial
@@ -19,7 +19,6 @@ from alexnet_exp.report.wording import count, listed, place
 
 _BASELINE = "baseline"
 _OPEN = Direction.not_resolved
-_LARGEST = 1024  # combinations of which a design is thought to lack some
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
 _ANSWERS = {
@@ -28,28 +27,6 @@ _ANSWERS = {
     Direction.no_effect: "no effect as large as the margin: {}",
     Direction.not_resolved: "not resolved: {}",
 }
-
-
-def contrasts(levels: NDArray[np.int8]) -> list[list[tuple[int, ...]]]:
-    """Which factors and pairs of factors share a contrast, up to its sign, by their columns.
-
-    Args:
-        levels: (N, k) of -1 and 1; the rows are a group under products with the first one.
-
-    Returns:
-        N - 1 lists; one without a factor or a pair holds the first product of three or more.
-    """
-    found: dict[bytes, list[tuple[int, ...]]] = {}
-    factors = range(levels.shape[1])
-    for size in (1 + factor for factor in factors):
-        if size > 2 and len(found) == len(levels) - 1:
-            break
-        for chosen in combinations(factors, size):
-            column = levels[:, chosen].prod(axis=1)
-            sharing = found.setdefault((column * column[0]).tobytes(), [])
-            if size <= 2 or not sharing:
-                sharing.append(chosen)
-    return list(found.values())
 
 
 def factorials(cells: Sequence[Cell]) -> list[Factorial]:
@@ -79,15 +56,15 @@ def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
     }
     place = base.data, base.context, base.synthetic
     several = [mask for mask in masks if mask.bit_count() > 1]
-    span = _span(several)
-    missing = sorted(span - masks.keys())
-    if missing and 4 * len(missing) < len(span):
+    wanted = span(several)
+    missing = sorted(wanted - masks.keys())
+    if missing and 4 * len(missing) < len(wanted):
         lacking = [
             "+".join(name for i, name in enumerate(names) if mask >> i & 1) for mask in missing
         ]
-        text = f"No design: of {len(span)} combinations {_some(lacking)} have no finished run."
+        text = f"No design: of {len(wanted)} combinations {_some(lacking)} have no finished run."
         return Factorial(*place, tuple(names), sentences=(text,))
-    group = _largest_group(masks.keys())
+    group = largest_group(masks.keys())
     used = [i for i in range(len(names)) if any(mask >> i & 1 for mask in group)]
     if not used:
         return None
@@ -97,47 +74,6 @@ def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
     if problem := _problem(factors, levels, members):
         return Factorial(*place, factors, sentences=(f"No design: {problem}.",))
     return _measured(Factorial(*place, factors, len(group)), levels, members)
-
-
-def _span(masks: Sequence[int]) -> set[int]:
-    """All exclusive ors of some; no more than ``_LARGEST``."""
-    span = {0}
-    for mask in masks:
-        if mask not in span and len(span) < _LARGEST:
-            span |= {mask ^ other for other in span}
-    return span
-
-
-def _largest_group(masks: Iterable[int]) -> list[int]:
-    """The largest set of combinations that is a two-level design in two factors or more.
-
-    With the baseline in it, its factors are balanced and orthogonal just where it holds, of any
-    two, what is in one of them alone, and no two factors are always together.
-    """
-    present = {*masks}
-    best = [0]
-
-    def grow(group: list[int], rest: list[int]) -> None:
-        nonlocal best
-        if len(group) > len(best) and _tells_apart(group):
-            best = group
-        while rest and 1 << (len(group) + len(rest)).bit_length() - 1 > len(best):
-            doubled = [rest[0] ^ mask for mask in group]
-            rest = [mask for mask in rest if mask not in doubled]
-            if present.issuperset(doubled):
-                grow([*group, *doubled], rest)
-
-    grow([0], sorted(present - {0}))
-    return sorted(best) if len(best) > 2 else []
-
-
-def _tells_apart(group: Sequence[int]) -> bool:
-    """Whether no two factors are together in all members."""
-    union = int(np.bitwise_or.reduce(group))
-    columns = [
-        tuple(mask >> i & 1 for mask in group) for i in range(union.bit_length()) if union >> i & 1
-    ]
-    return len({*columns}) == len(columns)
 
 
 def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence[Cell]) -> str:
@@ -294,19 +230,6 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
         sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
     sharing = [effect.terms for effect in (*design.effects, *design.interactions)]
     return [*sentences, f"{clear_ones(sharing)}."]
-
-
-def clear_ones(sharing: Iterable[Sequence[Sequence[object]]]) -> str:
-    """Of contrasts: ``15 of 21 interactions of two changes are clear, the others share 3 sums``."""
-    sharing = list(sharing)
-    pairs = [terms for terms in sharing if len(terms[0]) == 2]
-    number = sum(len(term) == 2 for terms in sharing for term in terms)
-    clear = sum(len(terms) == 1 for terms in pairs)
-    text = f"{clear} of {number} interactions of two changes are clear"
-    if clear < len(pairs):
-        text += f", the others share {len(pairs) - clear} sums"
-    mixed = sum(len(terms) > 1 for terms in sharing if len(terms[0]) == 1)
-    return f"{text}; {mixed} main effects share theirs with interactions" if mixed else text
 
 
 def _some(names: Sequence[str]) -> str:

@@ -1,16 +1,16 @@
 """What a report holds; everything that is printed, drawn or written is made from this."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import log
 
 from scipy import stats
 
+from alexnet_exp.designs import contrast_name
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.results import Replicate
 from alexnet_exp.report.statistics import Components, Difference
+from alexnet_exp.runs.results import Replicate
 
 
 class Verdict(StrEnum):
@@ -177,12 +177,6 @@ class Effect:
     @property
     def name(self) -> str:
         return contrast_name(self.terms)
-
-
-def contrast_name(terms: Sequence[Sequence[str]]) -> str:
-    """``no_lrn``; of interactions ``no_crops by no_lrn + no_dropout by no_flips``."""
-    sign = " - " if len(terms[0]) == 1 else " + "
-    return sign.join(" by ".join(term) for term in terms)
 
 
 @dataclass(frozen=True)

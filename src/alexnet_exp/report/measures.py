@@ -10,7 +10,6 @@ from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair, match
-from alexnet_exp.report.results import Run
 from alexnet_exp.report.statistics import (
     Difference,
     against_baseline,
@@ -18,6 +17,7 @@ from alexnet_exp.report.statistics import (
     paired,
 )
 from alexnet_exp.runs.chance import chance_error, clearly_below
+from alexnet_exp.runs.results import Run
 
 FEW_CLASSES = 5
 """With so many classes or fewer the five best hold every class."""
@@ -68,7 +68,7 @@ def errors_by_fold(cell: Cell, metric: Metric) -> dict[int, NDArray[np.bool_]]:
     """By fold (S, I): whether each seed was wrong."""
     found: dict[int, list[NDArray[np.bool_]]] = {}
     for (fold, _), run in cell.runs.items():
-        found.setdefault(fold, []).append(run.wrong[metric])
+        found.setdefault(fold, []).append(run.wrong[metric.name])
     return {fold: np.stack(wrong) for fold, wrong in found.items()}
 
 
@@ -176,7 +176,7 @@ def _stacked(runs: Sequence[Run], metric: Metric, views: str) -> dict[int, NDArr
     found: dict[int, list[NDArray[np.bool_]]] = {}
     for run in runs:
         wrong = run.wrong if views == "ten" or run.center_wrong is None else run.center_wrong
-        found.setdefault(run.replicate.fold, []).append(wrong[metric])
+        found.setdefault(run.replicate.fold, []).append(wrong[metric.name])
     return {fold: np.stack(wrong) for fold, wrong in found.items()}
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from alexnet_exp.console import visible
 from alexnet_exp.report.factors import ABSENT, Fields, contexts, factor_fields, overrides, show
-from alexnet_exp.report.results import Identity, Placement, Replicate, Run
+from alexnet_exp.runs.results import Identity, Placement, Replicate, Run
 
 _NAMED_FIELDS = 6
 

@@ -10,8 +10,8 @@ from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.measures import heading
 from alexnet_exp.report.pairing import Cell, Pair, match
-from alexnet_exp.report.results import Placement, Replicate, Run
 from alexnet_exp.report.statistics import Ratio, ratio_interval
+from alexnet_exp.runs.results import Placement, Replicate, Run
 
 TARGET = 0.25
 """Training error at which figure 1 of the paper compares activations."""

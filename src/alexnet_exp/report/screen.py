@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.console import console, visible
-from alexnet_exp.report import costs, effects, plan, wording
+from alexnet_exp.report import costs, effects, prospects, wording
 from alexnet_exp.report.findings import Finding, Report, Verdict
 
 STYLES = {Verdict.helps: "green", Verdict.hurts: "red", Verdict.no_effect: "cyan"}
@@ -115,18 +115,18 @@ def _show_list(title: str, items: Sequence[str]) -> None:
 
 def show_plan(report: Report) -> None:
     """What would settle each claim that has no answer."""
-    steps = plan.plan(report)
+    steps = prospects.plan(report)
     if not steps:
         _say("every claim that was run has an answer, or none can be had")
         return
-    for name, rows in plan.sections(steps).items():
+    for name, rows in prospects.sections(steps).items():
         table = _table(f"what would settle the claims without an answer on {name}")
-        for heading in plan.HEADINGS:
+        for heading in prospects.HEADINGS:
             table.add_column(heading, justify="right" if heading == "hours" else "left")
         for row in rows:
             table.add_row(*map(_text, row))
         console.print(table)
     _say("hours: training of the runs that are lacking, one at a time, as long as those took")
-    for command, claims in plan.commands(steps).items():
+    for command, claims in prospects.commands(steps).items():
         _say(f"\n# {'; '.join(claims)}", soft_wrap=True)
         _say(command, soft_wrap=True)

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_exp.config import Config
+from alexnet_exp.designs import clear_ones, contrast_name, contrasts
 from alexnet_exp.errors import UserError
-from alexnet_exp.report.factorial import clear_ones, contrasts
-from alexnet_exp.report.findings import contrast_name
 
 _MOST = 100_000  # ways to choose the products, of which all are looked at: a second
 

@@ -1,4 +1,4 @@
-"""Finished runs, as the report needs them."""
+"""Finished runs, each as one object, for what compares many: the report."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from alexnet_exp.config import leaves
 from alexnet_exp.config.training import StrategyName
-from alexnet_exp.report.claims import Metric
 from alexnet_exp.runs import read
 from alexnet_exp.runs.identity import bearing
 from alexnet_exp.runs.read import UnusableRunError
 
-Wrong = dict[Metric, NDArray[np.bool_]]
+Wrong = dict[str, NDArray[np.bool_]]
+"""By ``top1`` and ``top5`` (I,): whether the label is not the best class, or of the five best."""
+
 _STRATEGIES = tuple(name.value for name in StrategyName)
 _OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn")
 
@@ -94,7 +95,7 @@ class Run(Identity):
         result: ``result.json``.
         index: (I,) int64, ascending: which images of the store were tested.
         labels: (I,) int64.
-        wrong: (I,) bool for each of top-1 and top-5, with the views of the run.
+        wrong: With the views of the run.
         center_wrong: The same of the center view alone; None where it was not recorded.
         train_curve: Top-1 training error after each epoch from the first, fraction; NaN where
             metrics.csv has no row.
@@ -237,8 +238,8 @@ def read_run(folder: Path) -> Run | None:
             reason = f"is damaged (column {name} goes beyond {result['classes']} classes)"
             raise UnusableRunError(folder / "predictions.npz", reason)
     wrong = _wrong(columns["top5"][test], labels)
-    for metric, short in ((Metric.top1, "top1"), (Metric.top5, "top5")):
-        _agree(file, result["metrics"].get(f"test/{short}_error"), wrong[metric], metric)
+    for name, own in wrong.items():
+        _agree(file, result["metrics"], f"test/{name}_error", float(own.mean()), len(own))
     train_curve, val_curve = _curves(folder)
     return Run(
         **vars(identity),
@@ -269,7 +270,7 @@ def _identity(folder: Path) -> Identity:
 
 def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
     hits = top5 == labels[:, None]
-    return {Metric.top1: ~hits[:, 0], Metric.top5: ~hits.any(1)}
+    return {"top1": ~hits[:, 0], "top5": ~hits.any(1)}
 
 
 def _curves(folder: Path) -> list[tuple[float, ...]]:
@@ -284,11 +285,11 @@ def _curves(folder: Path) -> list[tuple[float, ...]]:
     return [tuple(rows.get(epoch, {}).get(name, np.nan) for epoch in epochs) for name in columns]
 
 
-def _agree(file: Path, recorded: float | None, wrong: NDArray[np.bool_], metric: Metric) -> None:
+def _agree(file: Path, metrics: dict[str, float], name: str, counted: float, images: int) -> None:
     """Both files have to be of one evaluation."""
-    counted = float(wrong.mean())
+    recorded = metrics.get(name)
     # The recorded error has seven digits; half an image is more than that.
-    if recorded is None or abs(recorded - counted) > 0.5 / len(wrong) + 1e-6:
+    if recorded is None or abs(recorded - counted) > 0.5 / images + 1e-6:
         raise UnusableRunError(
-            file, f"says that its test {metric} is {recorded}, predictions.npz {counted:.7g}"
+            file, f"says that {name} is {recorded}, predictions.npz {counted:.7g}"
         )
