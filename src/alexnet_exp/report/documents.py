@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from alexnet_exp.console import visible
 from alexnet_exp.report import costs, effects, wording
-from alexnet_exp.report.findings import Finding, Report
+from alexnet_exp.report.findings import Effect, Factorial, Finding, Report
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -33,7 +33,7 @@ _MARKUP = re.compile(r"[\\`*~$#|]|(?<!\w)_|_(?!\w)|\](?=[(\[:])|^[-+](?=\s)")
 
 
 def write_csv(report: Report, path: Path) -> None:
-    """One row per finding, all digits.
+    """One row per finding, and per effect of a two-level design, all digits.
 
     Errors, their differences and intervals are fractions; for ``metric`` epochs or time,
     ``baseline`` and ``changed`` are epochs or seconds per epoch and ``difference`` is their ratio.
@@ -45,6 +45,32 @@ def write_csv(report: Report, path: Path) -> None:
         writer.writerow(COLUMNS)
         for finding in report.findings:
             writer.writerow(_field(finding, column) for column in COLUMNS)
+        for design in report.factorials:
+            for kind in ("effects", "interactions"):
+                for effect in getattr(design, kind):
+                    known = _of_effect(design, effect, kind.removesuffix("s"))
+                    writer.writerow(known.get(column, "") for column in COLUMNS)
+
+
+def _of_effect(design: Factorial, effect: Effect, kind: str) -> dict[str, object]:
+    half = effect.difference.half_width()
+    middle = effect.difference.estimate
+    ends = {} if half is None else {"low": middle - half, "high": middle + half}
+    return ends | {
+        "claim": visible(effect.name),
+        "data": visible(design.data),
+        "context": visible(design.context),
+        "metric": "top-1 error",
+        "kind": kind,
+        "n_seeds": len(design.replicates),
+        "seeds": " ".join(str(one.seed) for one in design.replicates),
+        "images": design.images,
+        "difference": middle,
+        "p_value": effect.difference.p_value,
+        "p_adjusted": effect.p_adjusted,
+        "verdict": effect.direction,
+        "synthetic": str(design.synthetic).lower(),
+    }
 
 
 def _field(finding: Finding, column: str) -> object:
