@@ -7,11 +7,10 @@ from scipy import stats
 from alexnet_exp.report.power import (
     power,
     seeds_and_images,
-    seeds_for_ratio,
     seeds_for_width,
     seeds_needed,
 )
-from alexnet_exp.report.statistics import Components, Errors, against_baseline, ratio_interval
+from alexnet_exp.report.statistics import Components, Errors, against_baseline, log_ratio
 
 PARTS = Components(run=2 * 0.02**2, image=0.004**2)
 
@@ -105,7 +104,8 @@ def test_seeds_and_images_find_the_effect_together() -> None:
 
 def test_seeds_for_a_ratio_have_the_power_they_promise() -> None:
     deviation, ratio = 0.6, 1.8
-    seeds = seeds_for_ratio(deviation, ratio)
+    parts = Components(deviation**2, 0.0)
+    seeds = seeds_needed(parts, np.log(ratio))
     assert 4 < seeds < 20
     generator = np.random.default_rng(8)
 
@@ -113,13 +113,13 @@ def test_seeds_for_a_ratio_have_the_power_they_promise() -> None:
         """Of 1,000 sets of seeds whose interval leaves 1 out; counts too large to be rounded."""
         logs = generator.normal(np.log(ratio), deviation, (1000, seeds))
         pairs = ((np.full(seeds, 1e6), 1e6 * np.exp(row)) for row in logs)
-        return float(np.mean([ratio_interval(*pair).low > 1 for pair in pairs]))  # type: ignore[arg-type, operator]
+        return float(np.mean([log_ratio(*pair).ends[0] > 0 for pair in pairs]))  # type: ignore[arg-type, index]
 
     assert share(seeds) > 0.78
     assert share(seeds - 1) < 0.81
-    assert seeds_for_ratio(deviation, 1 / ratio) == seeds
-    assert seeds_for_ratio(deviation, 1.0) is None
-    assert seeds_for_ratio(1e-3, 1e6) == 2
+    assert seeds_needed(parts, np.log(1 / ratio)) == seeds
+    assert seeds_needed(parts, 0.0) is None
+    assert seeds_needed(Components(1e-6, 0.0), np.log(1e6)) == 2
 
 
 def test_seeds_for_a_width_give_an_interval_of_that_width() -> None:

@@ -12,14 +12,12 @@ from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.statistics import (
     Difference,
     Errors,
-    Mean,
-    Ratio,
     against_baseline,
     corrected_resampled,
     effects,
-    mean_interval,
+    log_ratio,
+    mean_over_seeds,
     paired,
-    ratio_interval,
 )
 
 Wrong = NDArray[np.bool_]
@@ -393,37 +391,37 @@ def test_corrected_resampled_is_nadeau_and_bengios() -> None:
 def test_mean_over_seeds() -> None:
     values = [0.21, 0.25, 0.22, 0.19]
     expected = stats.ttest_1samp(values, 0).confidence_interval()
-    found = mean_interval(values)
-    assert found.mean == pytest.approx(0.2175)
-    assert found.deviation == pytest.approx(0.025)
-    assert (found.low, found.high) == pytest.approx(tuple(expected))
-    assert mean_interval([0.3]) == Mean(0.3)
-    assert mean_interval([0.5, 0.5]) == Mean(0.5, 0.0, 0.5, 0.5)
+    found = mean_over_seeds(values)
+    assert found.estimate == pytest.approx(0.2175)
+    assert found.standard_error == pytest.approx(0.025 / 2)
+    assert found.ends == pytest.approx(tuple(expected))
+    assert mean_over_seeds([0.3]) == Difference(0.3)
+    assert mean_over_seeds([0.5, 0.5]).ends == (0.5, 0.5)
 
 
 def test_ratio_of_many_epochs_is_a_t_test_on_logs() -> None:
     before, after = [61_000, 74_000, 58_000], [10_000, 14_000, 11_000]
     expected = stats.ttest_rel(np.log(after), np.log(before))
     interval = expected.confidence_interval()
-    found = ratio_interval(before, after)
-    assert found.estimate == pytest.approx(stats.gmean(np.array(after) / before))
-    assert (found.low, found.high) == pytest.approx((np.exp(interval.low), np.exp(interval.high)))
+    found = log_ratio(before, after)
+    assert np.exp(found.estimate) == pytest.approx(stats.gmean(np.array(after) / before))
+    assert found.ends == pytest.approx((interval.low, interval.high))
     assert found.p_value == pytest.approx(expected.pvalue, rel=1e-4)
 
 
 def test_equal_counts_on_all_seeds_are_not_certain() -> None:
-    assert ratio_interval([36], [6]) == Ratio(pytest.approx(1 / 6))
+    assert log_ratio([36], [6]) == Difference(pytest.approx(np.log(1 / 6)))
     error = ((1 / 6**2 + 1 / 7**2) / 12 / 3) ** 0.5
-    found = ratio_interval([7, 7, 7], [6, 6, 6])
-    assert found.low == pytest.approx(6 / 7 * np.exp(-4.30265 * error))
+    found = log_ratio([7, 7, 7], [6, 6, 6])
+    assert found.ends[0] == pytest.approx(np.log(6 / 7) - 4.30265 * error)
     assert found.p_value == pytest.approx(2 * stats.t.sf(np.log(7 / 6) / error, 2))
     assert found.p_value == pytest.approx(0.056, abs=0.005)
-    assert found.deviation == pytest.approx(error * 3**0.5)
-    same = ratio_interval([6, 6], [6, 6])
-    assert (same.estimate, same.p_value) == (1.0, 1.0)
+    assert found.components.run == pytest.approx(error**2 * 3)
+    same = log_ratio([6, 6], [6, 6])
+    assert (same.estimate, same.p_value) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize(("before", "after"), [([1, 2], [1]), ([], []), ([0, 3], [1, 2])])
 def test_counts_without_a_ratio_are_refused(before: list[float], after: list[float]) -> None:
     with pytest.raises(ValueError, match="positive counts"):
-        ratio_interval(before, after)
+        log_ratio(before, after)

@@ -13,7 +13,7 @@ from alexnet_exp.report import screen as on_screen
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.documents import write_csv, write_markdown
 from alexnet_exp.report.findings import Report
-from alexnet_exp.report.statistics import mean_interval
+from alexnet_exp.report.statistics import mean_over_seeds
 from tests.report import drawn_report as drawn
 
 
@@ -161,8 +161,8 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
     assert "Of 18 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror" in words
     assert "not run: 2 claims, which report.md lists" in words
     errors = [run.top1_error for run in drawn.big().cells[-1].runs.values()]
-    ends = mean_interval(errors)
-    assert f"[{100 * ends.low:.1f}, {100 * ends.high:.1f}]" in text  # not taken for markup
+    low, high = mean_over_seeds(errors).ends
+    assert f"[{100 * low:.1f}, {100 * high:.1f}]" in text  # not taken for markup
 
 
 def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(monkeypatch) -> None:

@@ -10,7 +10,7 @@ from scipy import stats
 from alexnet_exp.report.claims import CLAIMS, Metric
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.measures import not_above_chance
-from alexnet_exp.report.power import power, seeds_for_ratio, seeds_for_width, seeds_needed
+from alexnet_exp.report.power import power, seeds_for_width, seeds_needed
 from alexnet_exp.report.statistics import Components
 from alexnet_exp.report.verdicts import judge
 from alexnet_exp.runs.chance import chance_error
@@ -251,16 +251,19 @@ def test_a_wide_level_says_how_many_seeds_would_settle_it() -> None:
 
 
 def test_a_ratio_that_is_not_resolved_says_how_many_seeds_would() -> None:
-    ratio = {"p_value": 0.4, "seeds": 3, "components": None}
-    found = judged("tanh/epochs", 0.1, 9.0, log_deviation=1.9, **ratio)
-    seeds = seeds_for_ratio(1.9, 6)
+    ratio = {"p_value": 0.4, "seeds": 3}
+    wide, narrow = Components(1.9**2, 0.0), Components(0.1**2, 0.0)
+    found = judged("tanh/epochs", 0.1, 9.0, components=wide, **ratio)
+    seeds = seeds_needed(wide, np.log(6))
     assert found.verdict is Verdict.not_resolved
     assert f"about {seeds} seeds would resolve the published ratio of 6 (power 80%)" in found.note
-    found = judged("tanh/epochs", 0.05, 1.2, log_deviation=0.1, **ratio)
+    chance = round(100 * power(wide, np.log(6), 3))
+    assert f"; these find it in {chance} %" in found.note
+    found = judged("tanh/epochs", 0.05, 1.2, components=narrow, **ratio)
     assert "these seeds would show the published ratio of 6 in 80% of cases or more" in found.note
-    found = judged("one_gpu/time", 0.9, 1.3, log_deviation=0.1, **ratio)
+    found = judged("one_gpu/time", 0.9, 1.3, components=narrow, **ratio)
     assert "would resolve the observed ratio of 1.08" in found.note
-    assert "no number" not in judged("one_gpu/time", 1.0, 1.0, log_deviation=None, **ratio).note
+    assert "no number" not in judged("one_gpu/time", 1.0, 1.0, components=None, **ratio).note
 
 
 def test_what_is_not_resolved_says_how_many_seeds_would_and_what_these_find() -> None:

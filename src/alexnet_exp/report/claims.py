@@ -105,6 +105,11 @@ class Claim:
     not_measured: str = ""
 
     @property
+    def named(self) -> float | None:
+        """The figure, or the size that prose names."""
+        return self.rough if self.figure is None else self.figure
+
+    @property
     def sign(self) -> int:
         """Direction of the published difference; prose says that the change makes things worse."""
         neutral = 1.0 if self.kind.is_ratio else 0.0

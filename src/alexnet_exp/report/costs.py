@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from alexnet_exp.console import percent
@@ -11,7 +11,7 @@ from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.statistics import mean_interval
+from alexnet_exp.report.statistics import mean_over_seeds
 from alexnet_exp.report.wording import ONE_SEED, count, place, was_not_run, was_run
 from alexnet_exp.runs.results import Placement, Replicate, Run
 
@@ -114,20 +114,20 @@ def sections(report: Report) -> list[Table]:
 
 def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
     """The row of one experiment under :data:`RUN_HEADINGS`; costs are means over seeds."""
-    spread, ends = "", ONE_SEED
-    top1 = mean_interval([run.top1_error for run in cell.runs.values()])
-    if top1.deviation is not None and top1.low is not None and top1.high is not None:
-        spread = f"{100 * top1.deviation:.1f}"
+    errors = [run.top1_error for run in cell.runs.values()]
+    spread, interval = "", ONE_SEED
+    if ends := mean_over_seeds(errors).ends:
+        spread = f"{100 * stdev(errors):.1f}"
         # Student's interval knows of no least and largest error.
-        ends = f"[{100 * max(0.0, top1.low):.1f}, {100 * min(1.0, top1.high):.1f}]"
+        interval = f"[{100 * max(0.0, ends[0]):.1f}, {100 * min(1.0, ends[1]):.1f}]"
     top5 = fmean(run.result["metrics"]["test/top5_error"] for run in cell.runs.values())
     name = f"{cell.name} {cell.context}" if with_context else cell.name
     return (
         name.strip(),
         str(len(cell.runs)),
-        percent(top1.mean),
+        percent(fmean(errors)),
         spread,
-        ends,
+        interval,
         _NOTHING if cell.first.result["classes"] <= FEW_CLASSES else percent(top5),
         f"{fmean(cell.each('epochs')):.0f}",
         f"{fmean(cell.each('images_per_second')):,.0f}",
@@ -213,15 +213,13 @@ def spreads(report: Report) -> list[str]:
 
 def _spread(cell: Cell) -> str:
     errors = [run.top1_error for run in cell.runs.values()]
-    top1 = mean_interval(errors)
-    assert top1.deviation is not None
     each = f"{100 * min(errors):.1f} to {100 * max(errors):.1f} %"
     if len(errors) <= FEW_SEEDS:
         named = ", ".join(str(one.seed) for one in cell.runs)
         each = f"seeds {named}: {', '.join(f'{100 * error:.1f}' for error in errors)} %"
     return (
-        f"{cell.experiment} on {place(cell)}: {percent(top1.mean)} over"
-        f" {count(len(errors), 'seed')}; standard deviation {100 * top1.deviation:.1f} points;"
+        f"{cell.experiment} on {place(cell)}: {percent(fmean(errors))} over"
+        f" {count(len(errors), 'seed')}; standard deviation {100 * stdev(errors):.1f} points;"
         f" {each}."
     )
 

@@ -71,8 +71,8 @@ class Finding:
             before they began, fraction; None where nobody wrote one.
         not_applicable: Top-5 error on five classes or fewer.
         command: Reproduces this row.
-        components: Variances from which follows what would resolve a claim about errors.
-        log_deviation: The same for a ratio: standard deviation of its logarithm over seeds.
+        components: Variances of ``difference``, of a ratio those of its logarithm, from which
+            follows what would resolve a claim.
         networks: How many networks the variance between seeds is known from.
         remarks: What else to know.
         unfit: Why the numbers allow no verdict, whatever they are.
@@ -103,7 +103,6 @@ class Finding:
     not_applicable: bool = False
     command: str = ""
     components: Components | None = None
-    log_deviation: float | None = None
     networks: int = 1
     remarks: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
@@ -119,16 +118,23 @@ class Finding:
     @property
     def published_size(self) -> float | None:
         """As far as one was named for this change alone: a fraction, of a ratio its logarithm."""
-        claim = self.claim
-        named = claim.figure if claim.figure is not None else claim.rough
-        if named is None or not claim.judged:
+        named = self.claim.named
+        if named is None or not self.claim.judged:
             return None
-        return abs(log(named)) if claim.kind.is_ratio else abs(named)
+        return abs(log(named)) if self.claim.kind.is_ratio else abs(named)
 
     @property
     def size(self) -> float | None:
         """What counts as an effect: the published size, else the margin."""
         return self.margin if self.published_size is None else self.published_size
+
+    @property
+    def sought(self) -> float | None:
+        """That with its sign, else the difference that was seen; of a ratio its logarithm."""
+        if self.size is not None:
+            return self.size * self.claim.sign
+        seen = self.difference
+        return log(seen) if seen is not None and self.claim.kind.is_ratio else seen
 
     def interval(self, confidence: float) -> tuple[float, float] | None:
         """Of the difference, as ``low`` and ``high`` are for .95; of a ratio its logarithm."""

@@ -128,19 +128,13 @@ def _forest(sections: dict[str, list[Finding]], metric: Metric, width: float) ->
     return canvas
 
 
-def _published(finding: Finding) -> float | None:
-    """The figure, or the size that prose names."""
-    claim = finding.claim
-    return claim.rough if claim.figure is None else claim.figure
-
-
 def _in_points(*values: float | None) -> list[float]:
     return [100 * value for value in values if value is not None]
 
 
 def _ends(rows: Sequence[Finding]) -> tuple[float, float]:
     """Of the axis; a few far rows do not squeeze all others."""
-    shown = [_in_points(row.difference, row.low, row.high, _published(row)) for row in rows]
+    shown = [_in_points(row.difference, row.low, row.high, row.claim.named) for row in rows]
     usual = 4 * median(max(map(abs, values)) for values in shown)
     near = [value for values in shown for value in values if abs(value) <= usual]
     low, high = min([0.0, *near]), max([0.0, *near])
@@ -165,7 +159,7 @@ def _line(axes: Axes, y: float, finding: Finding, start: float, wide: bool) -> N
         style = {"color": mark["color"], "solid_capstyle": "butt"}
         axes.plot(np.clip(ends, low, high), (y, y), linewidth=1.6, **style)  # type: ignore[arg-type]
     shown = [(point, mark, 5.8)]
-    shown += [(value, PUBLISHED, 4.2) for value in _in_points(_published(finding))]
+    shown += [(value, PUBLISHED, 4.2) for value in _in_points(finding.claim.named)]
     for value, style, size in shown:
         if low <= value <= high:
             axes.plot(value, y, markersize=size, clip_on=False, zorder=3, **style)  # type: ignore[arg-type]

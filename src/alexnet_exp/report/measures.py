@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,9 +105,7 @@ def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Fi
     if finding.not_applicable:
         return finding
     found = comparisons.difference(pair, claim.metric)
-    finding = _with_difference(
-        finding, found, [before[f] for f in folds], [after[f] for f in folds]
-    )
+    finding = _with_errors(finding, found, [before[f] for f in folds], [after[f] for f in folds])
     absent = _absent_folds(base, other)
     return replace(
         finding,
@@ -129,7 +128,7 @@ def measure_views(claim: Claim, cell: Cell) -> Finding | str:
         return finding
     center, ten = (_stacked(runs, claim.metric, views) for views in ("one", "ten"))
     both = {fold: center[fold].astype(np.int8) - ten[fold] for fold in ten}
-    finding = _with_difference(finding, paired(both), [*ten.values()], [*center.values()])
+    finding = _with_errors(finding, paired(both), [*ten.values()], [*center.values()])
     sides = {"ten views": [*ten.values()], "the center view": [*center.values()]}
     unfit = not_above_chance(_labels(runs), claim.metric, sides)
     return replace(finding, unfit=unfit)
@@ -144,27 +143,35 @@ def measure_level(claim: Claim, cell: Cell) -> Finding | str:
     errors = _stacked(runs, claim.metric, views)
     found, wrong = paired(errors), [*errors.values()]
     unfit = not_above_chance(_labels(runs), claim.metric, {claim.baseline: wrong})
-    finding = _with_difference(heading(claim, cell, runs), found, wrong, wrong)
+    finding = _with_errors(heading(claim, cell, runs), found, wrong, wrong)
     return replace(finding, difference=found.estimate, p_value=None, unfit=unfit)
 
 
-def _with_difference(
+def _with_errors(
     finding: Finding,
     found: Difference,
     before: Sequence[NDArray[np.bool_]],
     after: Sequence[NDArray[np.bool_]],
 ) -> Finding:
     """Of two sides, by fold (S, I); their errors are means over images."""
-    images = np.array([wrong.shape[1] for wrong in before])
-    one, two = (np.dot([w.mean() for w in side], images) / images.sum() for side in (before, after))
-    half = found.half_width()
+    images = [wrong.shape[1] for wrong in before]
+    one, two = (
+        float(np.average([w.mean() for w in side], weights=images)) for side in (before, after)
+    )
+    return with_difference(replace(finding, baseline=one, changed=two), found)
+
+
+def with_difference(finding: Finding, found: Difference) -> Finding:
+    """What it says of how sure it is, too; of a ratio it is the logarithm."""
+    values = (found.estimate, *(found.ends or (None, None)))
+    if finding.claim.kind.is_ratio:
+        values = tuple(value if value is None else exp(value) for value in values)
+    difference, low, high = values
     return replace(
         finding,
-        baseline=float(one),
-        changed=float(two),
-        difference=found.estimate,
-        low=None if half is None else found.estimate - half,
-        high=None if half is None else found.estimate + half,
+        difference=difference,
+        low=low,
+        high=high,
         freedom=found.freedom,
         p_value=found.p_value,
         components=found.components,

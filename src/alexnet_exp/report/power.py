@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
-from math import ceil, log
+from math import ceil
 
 from scipy import stats
 
@@ -26,8 +26,8 @@ def power(
     The components are taken as known, although a few seeds know them only roughly.
 
     Args:
-        components: Of the difference.
-        effect: True difference, a fraction of either sign.
+        components: Of the difference, or of the logarithm of a ratio.
+        effect: True difference, of either sign.
         seeds: In each fold.
         folds: How many.
         networks: From how many the variance between seeds is known.
@@ -38,7 +38,8 @@ def power(
         return 0.0
     error = max(components.variance(seeds, folds), 1e-18) ** 0.5
     known = max(1, networks - (seeds <= 1)) if freedom >= POOLED_FROM else 1
-    return _found(abs(effect) / error, freedom * known, share)
+    limit = stats.t.ppf(1 - share * LEVEL / 2, freedom * known)
+    return float(stats.nct.sf(limit, freedom * known, abs(effect) / error))
 
 
 def seeds_needed(
@@ -61,17 +62,6 @@ def seeds_and_images(
     return max(2, seeds), ceil(images * max(1.0, components.image / folds / half))
 
 
-def seeds_for_ratio(deviation: float, ratio: float, share: float = 1.0) -> int | None:
-    """Fewest seeds whose interval of ``ratio_interval`` leaves 1 out; None beyond 1,000.
-
-    ``deviation`` of the log ratio over seeds is taken as known, ``ratio`` is the true one.
-    """
-    distance = abs(log(ratio)) / deviation
-    return _fewest(
-        lambda seeds: seeds > 1 and _found(distance * seeds**0.5, seeds - 1, share) >= POWER
-    )
-
-
 def seeds_for_width(components: Components, half_width: float, folds: int = 1) -> int | None:
     """Fewest seeds whose interval of 95 % is as narrow as that; None beyond 1,000.
 
@@ -84,12 +74,6 @@ def seeds_for_width(components: Components, half_width: float, folds: int = 1) -
         return limit * components.variance(seeds, folds) ** 0.5 <= half_width
 
     return _fewest(is_narrow)
-
-
-def _found(distance: float, freedom: float, share: float) -> float:
-    """Probability that Student's t with a true distance from 0 leaves 0 out."""
-    limit = stats.t.ppf(1 - share * LEVEL / 2, freedom)
-    return float(stats.nct.sf(limit, freedom, distance))
 
 
 def _fewest(settles: Callable[[int], bool]) -> int | None:

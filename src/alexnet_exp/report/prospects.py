@@ -88,7 +88,7 @@ def _step(finding: Finding, cells: Iterable[Cell]) -> Step:
 
 def _images_too(finding: Finding) -> str:
     """What would do where no number of seeds does."""
-    parts, effect = finding.components, finding.size or finding.difference
+    parts, effect = finding.components, finding.sought
     if parts is None or not effect or finding.claim.kind.is_ratio:
         return "no number of seeds"
     folds = max(1, finding.folds)
@@ -99,10 +99,10 @@ def _images_too(finding: Finding) -> str:
 def _with_folds(finding: Finding, sides: Sequence[Cell]) -> int | None:
     """Seeds in each of five folds, where the data can be divided: five times the test images."""
     sources = {cell.fields.get("data.source") for cell in sides}
-    effect = finding.difference if finding.size is None else finding.size
-    if finding.components is None or not effect or not sources <= set(_DIVISIBLE):
+    parts, effect = finding.components, finding.sought
+    if finding.claim.kind.is_ratio or parts is None or not effect or not sources <= {*_DIVISIBLE}:
         return None
-    return seeds_needed(finding.components, effect, FOLDS, finding.networks, finding.share)
+    return seeds_needed(parts, effect, FOLDS, finding.networks, finding.share)
 
 
 def _seeds(cell: Cell, wanted: int, folds: int, anew: bool) -> list[int]:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.findings import Finding
-from alexnet_exp.report.measures import heading
+from alexnet_exp.report.measures import heading, with_difference
 from alexnet_exp.report.pairing import Cell, Pair, match
-from alexnet_exp.report.statistics import Ratio, ratio_interval
+from alexnet_exp.report.statistics import log_ratio
 from alexnet_exp.runs.results import Placement, Replicate, Run
 
 TARGET = 0.25
@@ -121,20 +121,8 @@ def _speed(claim: Claim, bases: Sequence[Cell], others: Sequence[Cell]) -> Findi
     )
     if not (one.epochs and two.epochs):
         return finding
-    ratio = ratio_interval([one.epochs[s] for s in seeds], [two.epochs[s] for s in seeds])
-    return _with_ratio(finding, ratio)
-
-
-def _with_ratio(finding: Finding, ratio: Ratio) -> Finding:
-    return replace(
-        finding,
-        difference=ratio.estimate,
-        low=ratio.low,
-        high=ratio.high,
-        freedom=len(finding.replicates) - 1,
-        p_value=ratio.p_value,
-        log_deviation=ratio.deviation,
-    )
+    ratio = log_ratio([one.epochs[s] for s in seeds], [two.epochs[s] for s in seeds])
+    return with_difference(finding, ratio)
 
 
 def _bound(one: Tuned, two: Tuned, bases: Sequence[Cell], others: Sequence[Cell]) -> list[str]:
@@ -193,9 +181,9 @@ def measure_time(claim: Claim, pair: Pair) -> Finding | str:
         remarks=(f"{_cost(claim.baseline, one)}; {_cost(claim.changed, two)}",),
         unfit=_unfit(claim, one, two),
     )
-    ratio = ratio_interval(before, after, rounding_variance=_ROUNDING_VARIANCE)
+    found = with_difference(finding, log_ratio(before, after, _ROUNDING_VARIANCE))
     # Unfit by the hardware, before any figure: what can't be judged corrects nothing.
-    return _with_ratio(finding, replace(ratio, p_value=None) if finding.unfit else ratio)
+    return replace(found, p_value=None) if found.unfit else found
 
 
 def _unfit(claim: Claim, one: Iterable[Run], two: Iterable[Run]) -> tuple[str, ...]:

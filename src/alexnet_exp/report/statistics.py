@@ -39,7 +39,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of error, changed - baseline, as fractions.
+    """Difference of error, changed - baseline, as fractions; the logarithm of a ratio; a mean.
 
     All but ``estimate`` is None where nothing tells how sure it is: one run, or one image.
     """
@@ -66,31 +66,11 @@ class Difference:
             return None
         return float(stats.t.ppf((1 + confidence) / 2, self.freedom)) * self.standard_error
 
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean over runs; the rest is None with one."""
-
-    mean: float
-    deviation: float | None = None
-    """Sample standard deviation over runs."""
-
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """Geometric mean over seeds of changed / baseline; the rest is None with one seed."""
-
-    estimate: float
-    low: float | None = None
-    high: float | None = None
-    p_value: float | None = None
-    """Two-sided, for a ratio of 1."""
-
-    deviation: float | None = None
-    """Standard deviation of the log ratio over seeds, with that of rounding."""
+    @property
+    def ends(self) -> tuple[float, float] | None:
+        """Of the 95 % interval."""
+        half = self.half_width()
+        return None if half is None else (self.estimate - half, self.estimate + half)
 
 
 class _Network:
@@ -212,7 +192,7 @@ def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[flo
     """
     mean, folds = float(np.mean(differences)), len(differences)
     error = ((1 / folds + ratio) * float(np.var(differences, ddof=1))) ** 0.5
-    half = _quantile(folds) * error
+    half = float(stats.t.ppf(0.975, folds - 1)) * error
     return mean - half, mean + half
 
 
@@ -370,29 +350,24 @@ def _pooled(spreads: Sequence[_Spread | None]) -> list[_Spread | None]:
     return found
 
 
-def mean_interval(values: Sequence[float]) -> Mean:
-    """Mean over one seed or more with Student's t interval of 95 %.
-
-    Equal values give an interval without width: the spread over seeds is all that is looked at.
-    """
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Mean(mean)
-    deviation = float(np.std(values, ddof=1))
-    half_width = _quantile(len(values)) * deviation / len(values) ** 0.5
-    return Mean(mean, deviation, mean - half_width, mean + half_width)
+def mean_over_seeds(values: Sequence[float]) -> Difference:
+    """Mean over one seed or more, from how much they differ: where not at all, without width."""
+    seeds, mean = len(values), float(np.mean(values))
+    if seeds == 1:
+        return Difference(mean)
+    return Difference(mean, float(np.std(values, ddof=1)) / seeds**0.5, seeds - 1)
 
 
-def ratio_interval(
+def log_ratio(
     baseline: Sequence[float],
     changed: Sequence[float],
     rounding_variance: float = _OF_WHOLE_NUMBERS,
-) -> Ratio:
-    """Geometric mean ratio of two counts of epochs, or of two times, paired by seed.
+) -> Difference:
+    """Mean logarithm of changed / baseline, two counts of epochs or two times, paired by seed.
 
-    Student's t interval of 95 % on the log ratios. Epochs are whole numbers, and a few seeds may
-    well agree in them, so the variance of rounding, 1/12 epoch^2 on each side, is added to that
-    between seeds; without it, equal counts on all seeds would be certain.
+    Epochs are whole numbers, and a few seeds may well agree in them, so the variance of rounding,
+    1/12 epoch^2 on each side, is added to that between seeds; without it, equal counts on all
+    seeds would be certain.
 
     Args:
         baseline: (S,) epochs or seconds of the unchanged network, above 0.
@@ -408,20 +383,7 @@ def ratio_interval(
     logs = np.log(after / before)
     mean, seeds = float(logs.mean()), len(logs)
     if seeds == 1:
-        return Ratio(float(np.exp(mean)))
+        return Difference(mean)
     rounding = rounding_variance * float((before**-2 + after**-2).mean())
-    deviation = float((logs.var(ddof=1) + rounding) ** 0.5)
-    error = deviation / seeds**0.5
-    half_width = _quantile(seeds) * error
-    return Ratio(
-        estimate=float(np.exp(mean)),
-        low=float(np.exp(mean - half_width)),
-        high=float(np.exp(mean + half_width)),
-        p_value=float(2 * stats.t.sf(abs(mean) / error, seeds - 1)),
-        deviation=deviation,
-    )
-
-
-def _quantile(values: int) -> float:
-    """Student's t, two-sided 95 %, for the mean of so many values."""
-    return float(stats.t.ppf(0.975, values - 1))
+    variance = float(logs.var(ddof=1) + rounding)
+    return Difference(mean, (variance / seeds) ** 0.5, seeds - 1, Components(variance, 0.0))

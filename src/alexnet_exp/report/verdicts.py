@@ -12,7 +12,6 @@ from alexnet_exp.report.power import (
     LEVEL,
     POWER,
     power,
-    seeds_for_ratio,
     seeds_for_width,
     seeds_needed,
 )
@@ -29,25 +28,23 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
     beside its published size with an equal share each: with the shares of the tests a quarter of
     reports on 14 effects would call some other than published that are just that.
     """
-    tested = [i for i, one in enumerate(findings) if one.p_value is not None and not one.unfit]
-    top1 = {_change(findings[i]): place for place, i in enumerate(tested) if _is_first(findings[i])}
-    parents = [None if _is_first(findings[i]) else top1.get(_change(findings[i])) for i in tested]
-    p_values = [findings[i].p_value or 0.0 for i in tested]
-    corrected = dict(
-        zip(tested, zip(*gatekeeping(p_values, parents, LEVEL), strict=True), strict=True)
-    )
+    tested = [one for one in findings if one.p_value is not None and not one.unfit]
+    top1 = {_change(one): place for place, one in enumerate(tested) if not _is_top5(one)}
+    parents = [top1.get(_change(one)) if _is_top5(one) else None for one in tested]
+    p_values = [one.p_value or 0.0 for one in tested]
+    corrected = zip(*gatekeeping(p_values, parents, LEVEL), strict=True)
     judged = []
-    for i, finding in enumerate(findings):
-        if i in corrected:
-            p_adjusted, share = corrected[i]
+    for finding in findings:
+        if finding.p_value is not None and not finding.unfit:
+            p_adjusted, share = next(corrected)
             share = share if p_adjusted >= LEVEL else 1 / len(tested)
             finding = replace(finding, p_adjusted=p_adjusted, share=share)
         judged.append(_judge(finding, len(tested)))
     return judged
 
 
-def _is_first(finding: Finding) -> bool:
-    return finding.claim.metric is not Metric.top5
+def _is_top5(finding: Finding) -> bool:
+    return finding.claim.metric is Metric.top5
 
 
 def _change(finding: Finding) -> tuple[str, ...]:
@@ -70,8 +67,8 @@ def _judge(finding: Finding, tests: int) -> Finding:
         )
     finding = replace(finding, verdict=_verdict(finding))
     finding = replace(finding, comparison=tuple(_comparison(finding)))
-    notes = [*_why(finding, tests), *_place(finding), *_besides(finding), *finding.remarks]
-    return replace(finding, note="; ".join([*notes, *_other_data(finding)]))
+    notes = [*_why(finding, tests), *_place(finding), *_besides(finding)]
+    return replace(finding, note="; ".join(notes))
 
 
 def _verdict(finding: Finding) -> Verdict:
@@ -178,30 +175,23 @@ def what_resolves(finding: Finding) -> str:
 
 def needed_seeds(finding: Finding) -> tuple[int | None, str]:
     """Fewest seeds in each fold that resolve a claim, and what they would resolve."""
-    claim, size = finding.claim, finding.size
-    which = "published" if finding.published_size else "margin of" if size else "observed"
-    if claim.kind.is_ratio:
-        ratio = finding.difference if size is None else exp(size)
-        if ratio is None or finding.log_deviation is None:
-            return None, ""
-        seeds = seeds_for_ratio(finding.log_deviation, ratio, finding.share)
-        return seeds, f"the {which} ratio of {ratio:.3g}"
-    effect = finding.difference if size is None else size * claim.sign
-    if not effect or finding.components is None:
+    sought, parts = finding.sought, finding.components
+    if not sought or parts is None:
         return None, ""
-    what = f"the {which} {100 * effect:+.2f} points"
-    return seeds_needed(
-        finding.components, effect, finding.folds, finding.networks, finding.share
-    ), what
+    which = "published" if finding.published_size else "margin of" if finding.size else "observed"
+    ratio = finding.claim.kind.is_ratio
+    what = f"ratio of {exp(sought):.3g}" if ratio else f"{100 * sought:+.2f} points"
+    seeds = seeds_needed(parts, sought, finding.folds, finding.networks, finding.share)
+    return seeds, f"the {which} {what}"
 
 
 def power_now(finding: Finding) -> float | None:
     """Probability that the runs at hand find the size that :func:`needed_seeds` speaks of."""
-    effect = finding.difference if finding.size is None else finding.size
-    if finding.claim.kind.is_ratio or not effect or finding.components is None:
+    sought, parts = finding.sought, finding.components
+    if not sought or parts is None:
         return None
     seeds = len(finding.replicates) / finding.folds
-    return power(finding.components, effect, seeds, finding.folds, finding.networks, finding.share)
+    return power(parts, sought, seeds, finding.folds, finding.networks, finding.share)
 
 
 def _level_resolves(finding: Finding) -> str:
@@ -231,8 +221,7 @@ def _size(finding: Finding) -> str:
     assert size is not None
     if claim.kind.is_ratio:
         return f"a factor of {exp(size):.3g}"
-    points = f"{100 * size:g} point{'' if size == 0.01 else 's'}"
-    return points if finding.published_size else f"{points} (the margin that the runs recorded)"
+    return _points(size) + " (the margin that the runs recorded)" * (not finding.published_size)
 
 
 def _place(finding: Finding) -> list[str]:
@@ -240,31 +229,25 @@ def _place(finding: Finding) -> list[str]:
     claim, low, high = finding.claim, finding.low, finding.high
     if low is None or high is None:
         return []
+    if claim.named is None:
+        return ["no figure was published: the sign alone is compared"] if claim.judged else []
+    side = "below" if claim.named < low else "above" if claim.named > high else "inside"
     if claim.figure is not None:
-        where = _side(claim.figure, low, high)
-        return [f"the published {claim.figure_text} lies {where} the interval"]
-    if claim.rough is not None:
-        where = _side(claim.rough, low, high)
-        size = f"{100 * claim.rough:g} point{'' if claim.rough == 0.01 else 's'}"
-        return [f'published "{claim.figure_text}": {size} lies {where} the interval']
-    return ["no figure was published: the sign alone is compared"] if claim.judged else []
+        return [f"the published {claim.figure_text} lies {side} the interval"]
+    return [f'published "{claim.figure_text}": {_points(claim.named)} lies {side} the interval']
+
+
+def _points(size: float) -> str:
+    return f"{100 * size:g} point{'' if size == 0.01 else 's'}"
 
 
 def _besides(finding: Finding) -> list[str]:
-    """What else the published figure may be due to."""
-    claim = finding.claim
-    if not claim.besides:
-        return []
-    return [claim.besides if claim.judged else f"not compared with a figure: {claim.besides}"]
-
-
-def _side(value: float, low: float, high: float) -> str:
-    return "below" if value < low else "above" if value > high else "inside"
-
-
-def _other_data(finding: Finding) -> list[str]:
-    claim = finding.claim
-    nothing = not claim.judged and claim.figure is None
-    if finding.alike or nothing:
-        return []
-    return [f"published for {claim.data}, measured on {finding.data}"]
+    """What else the published figure may be due to, and what data it was published for."""
+    claim, notes = finding.claim, []
+    if claim.besides:
+        apart = "" if claim.judged else "not compared with a figure: "
+        notes.append(apart + claim.besides)
+    notes += finding.remarks
+    if not finding.alike and (claim.judged or claim.figure is not None):
+        notes.append(f"published for {claim.data}, measured on {finding.data}")
+    return notes
