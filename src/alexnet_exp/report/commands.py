@@ -7,7 +7,7 @@ from pathlib import Path
 
 from alexnet_exp.console import visible
 from alexnet_exp.report.claims import Claim, Kind
-from alexnet_exp.report.factors import chosen, factor_fields
+from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.runs.identity import is_neutral
 from alexnet_exp.runs.results import Run
@@ -103,7 +103,8 @@ def _train(
     place: Place | None = None,
 ) -> str:
     """``python -m alexnet_exp.train -m ...``; without ``-m`` for a single run of no sweep."""
-    names = list(dict.fromkeys(map(chosen, experiments)))
+    named = dict.fromkeys(experiments)
+    names = [f"[{name.replace('+', ',')}]" if "+" in name else name for name in named]
     many = len(names) > 1 or len(seeds) > 1 or place is not None
     chosen_ones = f"+experiment={','.join(names)}"
     words = [*overrides, *(place or ()), chosen_ones, f"seed={_numbers(seeds)}"]

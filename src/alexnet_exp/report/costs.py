@@ -12,7 +12,7 @@ from alexnet_exp.report.findings import Report
 from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.statistics import mean_over_seeds
-from alexnet_exp.report.wording import ONE_SEED, count, place, was_not_run, was_run
+from alexnet_exp.report.wording import ONE_SEED, SENTENCES, count, place, was_not_run, was_run
 from alexnet_exp.runs.results import Placement, Replicate, Run
 
 _NOTHING = "n/a"
@@ -30,21 +30,6 @@ STRATEGY_HEADINGS = (
 )  # fmt: skip
 LOAD_BAND = 0.25
 """Cores: runs beside other processes that kept so much more or less busy are still comparable."""
-
-RUNS_EXPLAINED = (
-    "Errors of the test images are means over runs, with Student's interval; sd, over runs, in"
-    " points; peak memory is the largest."
-)
-NO_SPEEDS = (
-    "Images per second and training time are left out: these runs did not record that other"
-    " processes kept equally many cores busy beside each (other_load in result.json)."
-)
-
-STRATEGIES_EXPLAINED = (
-    "Strategy and devices have no bearing on what is computed, so runs that differ in nothing else"
-    " are one configuration, and one run of each seed is counted above. Largest difference: of the"
-    " test error, to the same seed under another strategy or on other devices, in points."
-)
 
 
 def ordered_cells(report: Report) -> list[Cell]:
@@ -72,7 +57,7 @@ class Table:
 
     @property
     def remark(self) -> str:
-        return "" if set(SPEEDS) <= {*self.headings} else NO_SPEEDS
+        return "" if set(SPEEDS) <= {*self.headings} else SENTENCES["no_speeds"]
 
 
 def _table(
@@ -120,6 +105,7 @@ def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
         spread = f"{100 * stdev(errors):.1f}"
         # Student's interval knows of no least and largest error.
         interval = f"[{100 * max(0.0, ends[0]):.1f}, {100 * min(1.0, ends[1]):.1f}]"
+    peak = max(cell.each("peak_memory_bytes")) / 2**30
     top5 = fmean(run.result["metrics"]["test/top5_error"] for run in cell.runs.values())
     name = f"{cell.name} {cell.context}" if with_context else cell.name
     return (
@@ -132,7 +118,7 @@ def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
         f"{fmean(cell.each('epochs')):.0f}",
         f"{fmean(cell.each('images_per_second')):,.0f}",
         _duration(fmean(cell.each("train_seconds"))),
-        _gibibytes(max(cell.each("peak_memory_bytes"))),
+        f"{peak:.2f}" if peak < 1 else f"{peak:.1f}",
     )
 
 
@@ -143,11 +129,6 @@ def _duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"
-
-
-def _gibibytes(size: float) -> str:
-    value = size / 2**30
-    return f"{value:.2f}" if value < 1 else f"{value:.1f}"
 
 
 def strategies(report: Report) -> list[Table]:

@@ -18,7 +18,7 @@ from alexnet_exp.report.forest import differences
 from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.ratios import RATE, TARGET, tune
-from alexnet_exp.report.wording import count, place
+from alexnet_exp.report.wording import SENTENCES, count, place
 
 ACTIVATIONS = {
     "baseline": ("ReLU", BLUE, "-"),
@@ -59,11 +59,8 @@ def learning_curves(report: Report, data: str, number: int) -> Figure | None:
     return draw_both(
         f"curves-{number}",
         f"Validation error by epoch, {name}",
-        "Top-1 error: mean over seeds, with a band from the lowest to the highest seed, as far"
-        " as all seeds were trained; the axis is logarithmic. Solid: the experiment. Dashed: its"
-        f" baseline.{f' {left:,} more are not drawn.' if left > 0 else ''}",
-        f"Learning curves of {count(len(pairs), 'experiment')} on {name}, each beside its"
-        " baseline.",
+        SENTENCES["curves"] + (f" {left:,} more are not drawn." if left > 0 else ""),
+        SENTENCES["curves_alt"].format(number=count(len(pairs), "experiment"), name=name),
         lambda width: _panels(pairs[:MOST], width),
     )
 
@@ -155,10 +152,8 @@ def activations(name: str, cells: list[Cell], number: int) -> Figure:
     return draw_both(
         f"activations-{number}",
         f"Training error by epoch for each activation, {name}",
-        "Top-1 training error: mean over seeds, with a band from the lowest to the highest seed;"
-        " as in figure 1 of the paper, the horizontal line marks 25 %. Where several learning"
-        " rates were run, each activation has the one that reached it first.",
-        f"Training error by epoch for {names} on {name}, with a line at 25 %.",
+        SENTENCES["activations"],
+        SENTENCES["activations_alt"].format(names=names, name=name),
         lambda width: activation_curves(cells, width),
     )
 

@@ -6,12 +6,6 @@ from alexnet_exp.report.wording import interval, measured, minus, p_text, place
 
 HEADINGS = ("change", "what it does", "effect", "95 % interval", "p", "by itself")
 PAIR_HEADINGS = ("interaction", "resolved", "effect", "95 % interval", "p")
-EXPLAINED = (
-    "Effects are points of error, above zero where the change does harm; p is corrected for all of"
-    " a table. By itself: the change alone, against the baseline. An interaction is half of what"
-    " the effect of one change differs by with and without the other: above zero both together do"
-    " more harm than each lets expect."
-)
 _RESOLVED = {Direction.not_resolved: "no", Direction.no_effect: "less than the margin"}
 
 Rows = list[tuple[str, ...]]

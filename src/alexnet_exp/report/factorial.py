@@ -15,7 +15,7 @@ from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
-from alexnet_exp.report.wording import count, listed, place
+from alexnet_exp.report.wording import SENTENCES, count, listed, place
 
 _BASELINE = "baseline"
 _OPEN = Direction.not_resolved
@@ -102,7 +102,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
     """The design with its numbers."""
     replicates = sorted(set.intersection(*({*cell.runs} for cell in members)))
     whole = [replace(cell, runs={one: cell.runs[one] for one in replicates}) for cell in members]
-    wrong = [errors_by_fold(cell, Metric.top1) for cell in whole]
+    wrong = [errors_by_fold(cell.runs.values(), Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong), strict=True))
@@ -211,12 +211,8 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
     half, folds = design.combinations // 2, {one.fold for one in design.replicates}
     runs = count(len(design.replicates), "run") + " of each"
     runs += f" in {len(folds)} folds" * (len(folds) > 1)
-    sentences = [
-        f"{design.combinations} of {2 ** len(design.factors)} combinations, {runs}: an"
-        f" effect is the mean error of the {half} with the change less that of the {half} without"
-        " it, over networks that lack other ideas too. What the paper says is held against the"
-        " change by itself."
-    ]
+    said = {"combinations": design.combinations, "all": 2 ** len(design.factors), "half": half}
+    sentences = [SENTENCES["design"].format(**said, runs=runs)]
     lacking = []
     for one in sorted(set().union(*(cell.runs for cell in members)) - {*design.replicates}):
         without = [cell.experiment for cell in members if one not in cell.runs]

@@ -62,11 +62,6 @@ def _changed(name: str) -> Fields | None:
     return changed
 
 
-def chosen(experiment: str) -> str:
-    """The value of the override that chooses an experiment, or several: ``[no_dropout,no_lrn]``."""
-    return f"[{experiment.replace('+', ',')}]" if "+" in experiment else experiment
-
-
 @cache
 def _composed(*overrides: str) -> DictConfig:
     """A configuration; the paper's recipe hides nothing of what a factor sets."""

@@ -24,6 +24,7 @@ from alexnet_exp.report.drawing import (
 )
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.wording import (
+    SENTENCES,
     claim_name,
     count,
     interval,
@@ -55,19 +56,16 @@ def differences(report: Report, metric: Metric) -> Figure | None:
     rows = [finding for members in sections.values() for finding in members]
     if not rows:
         return None
-    caption = (
-        f"Points of {metric.value} that leaving the idea out adds, with 95 % intervals: right of"
-        " zero the idea helps. Diamonds are the published figures; an arrow stands for what lies"
-        " beyond the axis, with its value."
-    )
+    caption = SENTENCES["differences"].format(metric=metric.value)
     if any(finding.low is None for finding in rows):
         caption += " A point without a bar comes from one seed."
     return draw_both(
         f"differences-{metric.name}",
         f"What leaving each idea out adds to {metric.value}",
         caption,
-        f"Forest plot of {count(len(rows), 'difference')} in {metric.value}; the table of ideas"
-        " holds its values.",
+        SENTENCES["differences_alt"].format(
+            number=count(len(rows), "difference"), metric=metric.value
+        ),
         lambda width: _forest(sections, metric, width),
     )
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
 from alexnet_exp.report.findings import Factorial
-from alexnet_exp.report.wording import count, minus, place
+from alexnet_exp.report.wording import SENTENCES, count, minus, place
 
 _NUMBERED = 5
 
@@ -45,11 +45,8 @@ def half_normal(design: Factorial, number: int) -> Figure | None:
     return draw_both(
         f"half-normal-{number}",
         f"Size of each effect and interaction, {name}",
-        f"All {size} of the design: noise alone would lie along the line, whose slope is Lenth's"
-        f" pseudo standard error, {100 * design.pseudo_error:.2f} points; what lies far above it is"
-        f" more than noise. The largest, with their signs: {named}.",
-        f"Half-normal plot of {size} on {name}; the tables of effects and interactions hold the"
-        " values.",
+        SENTENCES["half_normal"].format(number=size, error=100 * design.pseudo_error, named=named),
+        SENTENCES["half_normal_alt"].format(number=size, name=name),
         lambda width: _plot(points, design.pseudo_error, width),
     )
 

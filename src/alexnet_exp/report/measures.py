@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Finding
-from alexnet_exp.report.pairing import Cell, Pair, match
+from alexnet_exp.report.pairing import Cell, Pair, match, test_images
 from alexnet_exp.report.statistics import (
     Difference,
     against_baseline,
@@ -45,7 +45,9 @@ class Comparisons:
         found = self._of_baseline(pair.baseline, metric)
         known = found.get(id(pair.changed))
         if known is None:
-            one, two = (errors_by_fold(cell, metric) for cell in (pair.baseline, pair.changed))
+            one, two = (
+                errors_by_fold(cell.runs.values(), metric) for cell in (pair.baseline, pair.changed)
+            )
             (known,) = against_baseline(one, [two])
         return known
 
@@ -59,17 +61,24 @@ class Comparisons:
         if key not in self._found:
             pairs, _ = match([base], [cell for cell in self._cells if cell is not base])
             sound = [pair.changed for pair in pairs if not _unfit(pair, metric)]
-            errors = [errors_by_fold(cell, metric) for cell in sound]
-            found = against_baseline(errors_by_fold(base, metric), errors) if sound else []
+            errors = [errors_by_fold(cell.runs.values(), metric) for cell in sound]
+            found = (
+                against_baseline(errors_by_fold(base.runs.values(), metric), errors)
+                if sound
+                else []
+            )
             self._found[key] = dict(zip(map(id, sound), found, strict=True))
         return self._found[key]
 
 
-def errors_by_fold(cell: Cell, metric: Metric) -> dict[int, NDArray[np.bool_]]:
-    """By fold (S, I): whether each seed was wrong."""
+def errors_by_fold(
+    runs: Iterable[Run], metric: Metric, views: str = "ten"
+) -> dict[int, NDArray[np.bool_]]:
+    """By fold (S, I): whether each seed was wrong with the run's views, or with the center's."""
     found: dict[int, list[NDArray[np.bool_]]] = {}
-    for (fold, _), run in cell.runs.items():
-        found.setdefault(fold, []).append(run.wrong[metric.name])
+    for run in runs:
+        wrong = run.wrong if views == "ten" or run.center_wrong is None else run.center_wrong
+        found.setdefault(run.replicate.fold, []).append(wrong[metric.name])
     return {fold: np.stack(wrong) for fold, wrong in found.items()}
 
 
@@ -86,7 +95,7 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
         alike=not _unlike(claim, cell),
         replicates=tuple(run.replicate for run in changed or runs),
         baseline_runs=len(runs),
-        images=0 if claim.kind.is_ratio else _test_images(both),
+        images=0 if claim.kind.is_ratio else test_images(both),
         margin=margins.pop() if len(margins) == 1 else None,
         not_applicable=claim.metric is Metric.top5 and few,
         command=command(both),
@@ -96,7 +105,7 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
 def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:
     """Difference of error between two trainings, paired by test image."""
     base, other = pair.baseline, pair.changed
-    before, after = (errors_by_fold(cell, claim.metric) for cell in (base, other))
+    before, after = (errors_by_fold(cell.runs.values(), claim.metric) for cell in (base, other))
     folds = sorted(before.keys() & after.keys())
     one, two = (
         [run for at, run in cell.runs.items() if at.fold in folds] for cell in (base, other)
@@ -126,7 +135,7 @@ def measure_views(claim: Claim, cell: Cell) -> Finding | str:
     finding = heading(claim, cell, runs)
     if finding.not_applicable:
         return finding
-    center, ten = (_stacked(runs, claim.metric, views) for views in ("one", "ten"))
+    center, ten = (errors_by_fold(runs, claim.metric, views) for views in ("one", "ten"))
     both = {fold: center[fold].astype(np.int8) - ten[fold] for fold in ten}
     finding = _with_errors(finding, paired(both), [*ten.values()], [*center.values()])
     sides = {"ten views": [*ten.values()], "the center view": [*center.values()]}
@@ -140,7 +149,7 @@ def measure_level(claim: Claim, cell: Cell) -> Finding | str:
         return reason
     runs = list(cell.runs.values())
     views = "ten" if cell.first.result["views"] == claim.views else "one"
-    errors = _stacked(runs, claim.metric, views)
+    errors = errors_by_fold(runs, claim.metric, views)
     found, wrong = paired(errors), [*errors.values()]
     unfit = not_above_chance(_labels(runs), claim.metric, {claim.baseline: wrong})
     finding = _with_errors(heading(claim, cell, runs), found, wrong, wrong)
@@ -178,15 +187,6 @@ def with_difference(finding: Finding, found: Difference) -> Finding:
     )
 
 
-def _stacked(runs: Sequence[Run], metric: Metric, views: str) -> dict[int, NDArray[np.bool_]]:
-    """By fold (S, I): whether each seed was wrong with the run's views, or with the center's."""
-    found: dict[int, list[NDArray[np.bool_]]] = {}
-    for run in runs:
-        wrong = run.wrong if views == "ten" or run.center_wrong is None else run.center_wrong
-        found.setdefault(run.replicate.fold, []).append(wrong[metric.name])
-    return {fold: np.stack(wrong) for fold, wrong in found.items()}
-
-
 def _unlike(claim: Claim, cell: Cell) -> str:
     """What of the published figure's data, network or evaluation a cell lacks; empty: nothing."""
     result, ten = cell.first.result, "ten views" in claim.data
@@ -212,7 +212,7 @@ def _unfit(pair: Pair, metric: Metric) -> tuple[str, ...]:
     lost = pair.diverged and f"{pair.diverged}, and the others by themselves would mislead"
     labels = _labels(pair.baseline.runs.values())
     sides = {
-        cell.experiment: list(errors_by_fold(cell, metric).values())
+        cell.experiment: list(errors_by_fold(cell.runs.values(), metric).values())
         for cell in (pair.baseline, pair.changed)
     }
     dead = not_above_chance(labels, metric, sides)
@@ -222,10 +222,6 @@ def _unfit(pair: Pair, metric: Metric) -> tuple[str, ...]:
 def _labels(runs: Iterable[Run]) -> NDArray[np.int64]:
     """Of the test images of all folds, each once."""
     return np.concatenate([*{run.replicate.fold: run.labels for run in runs}.values()])
-
-
-def _test_images(runs: Iterable[Run]) -> int:
-    return sum({run.replicate.fold: len(run.index) for run in runs}.values())
 
 
 def _absent_folds(base: Cell, other: Cell) -> str:

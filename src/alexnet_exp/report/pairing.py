@@ -99,6 +99,11 @@ class Pair:
         )
 
 
+def test_images(runs: Iterable[Run]) -> int:
+    """Over all folds."""
+    return sum({run.replicate.fold: len(run.index) for run in runs}.values())
+
+
 def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
     """Finished runs by experiment and configuration, in the order of the first of each.
 

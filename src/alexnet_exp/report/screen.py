@@ -31,7 +31,7 @@ def show(report: Report) -> None:
     for name, findings in wording.was_run(report).items():
         _show_findings(name, findings)
     if wording.was_run(report):
-        _say(f"{wording.UNITS} {wording.convention(report)}")
+        _say(f"{wording.SENTENCES['units']} {wording.convention(report)}")
     for design in report.factorials:
         _say(f"\ncombinations of {', '.join(design.factors)} on {wording.place(design)}", "bold")
         for sentence in design.sentences:
@@ -39,7 +39,7 @@ def show(report: Report) -> None:
         if design.effects:
             _show_rows("effects", effects.HEADINGS, effects.effect_rows(report, design))
             _show_rows("interactions", effects.PAIR_HEADINGS, effects.pair_rows(design))
-            _say(effects.EXPLAINED)
+            _say(wording.SENTENCES["effects"])
     if absent := wording.not_applicable(report):
         _say(f"top-5 error says nothing on five classes or fewer: {absent}")
     if left := len(wording.was_not_run(report)):

@@ -2,23 +2,24 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import yaml
 
 from alexnet_exp.console import percent
 from alexnet_exp.report.claims import Claim, Kind, Metric
 from alexnet_exp.report.factors import show
 from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
-from alexnet_exp.report.pairing import Cell
+from alexnet_exp.report.pairing import Cell, test_images
+
+_FILE = Path(__file__).with_name("templates") / "sentences.yaml"
+SENTENCES: dict[str, str] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 
 ONE_SEED = "one seed"
 MANY_IMAGES = 10_000
 """From here on one test image is at most 0.01 points, so a second decimal means something."""
 
 HEADINGS = ("idea", "published", "measured", "95 % interval", "verdict")
-UNITS = (
-    "Points of error that leaving the idea out adds, so above zero the idea helps; figures in other"
-    " units carry them. Each interval is of its row alone; the verdicts allow for how many rows"
-    " there are."
-)
 _SUFFIXES = {Metric.top5: " (top-5)", Metric.epochs: " (epochs)", Metric.time: " (time)"}
 _ANSWERS = {
     Verdict.helps: "{} help{}",
@@ -222,13 +223,7 @@ def convention(report: Report) -> str:
     """Said once of differences that were published for other data than these."""
     ran = [f for findings in was_run(report).values() for f in findings]
     other = [f for f in ran if f.claim.kind in (Kind.experiment, Kind.views) and not f.alike]
-    if not other:
-        return ""
-    return (
-        "The published differences are points on the 1,000 classes of ImageNet. Beside points on"
-        " other data they are a convention, so an answer here agrees with them in sign or size, and"
-        " reproduces none."
-    )
+    return SENTENCES["convention"] if other else ""
 
 
 def banner(report: Report) -> str:
@@ -238,7 +233,7 @@ def banner(report: Report) -> str:
         return ""
     every = all(cell.synthetic for cell in report.cells)
     subject = "These runs" if every else f"The runs on {', '.join(drawn)}"
-    return f"{subject} saw images drawn by the program, not photos: they say nothing about photos."
+    return SENTENCES["drawn"].format(runs=subject)
 
 
 def provenance(report: Report) -> list[str]:
@@ -255,7 +250,7 @@ def _provenance(cells: Sequence[Cell]) -> Iterator[str]:
     name = ", ".join(filter(None, (cells[0].data, cells[0].context)))
     kind = "drawn images" if cells[0].synthetic else "photos"
     yield f"{name}: {kind} of {first.result['classes']} classes"
-    tested = sum({one.fold: len(run.index) for one, run in cells[0].runs.items()}.values())
+    tested = test_images(cells[0].runs.values())
     if folds:
         yield f"{tested:,} tested, each once, in {folds} folds"
     if "train" in images and "val" in images:
