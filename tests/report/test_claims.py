@@ -3,8 +3,8 @@
 import pytest
 
 from alexnet_exp.config import conf_folder
+from alexnet_exp.config.changes import factor_fields
 from alexnet_exp.report.claims import CLAIMS, Kind, Metric
-from alexnet_exp.report.factors import factor_fields
 
 # Percentage points, top-1 and top-5; None: prose.
 DIFFERENCES = {

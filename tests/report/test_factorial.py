@@ -12,10 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from alexnet_exp.config.changes import factor_fields
 from alexnet_exp.report import factorial
 from alexnet_exp.report.__main__ import write
 from alexnet_exp.report.factorial import factorials
-from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.findings import Direction, Factorial
 from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell, cells

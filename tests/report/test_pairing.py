@@ -4,7 +4,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from alexnet_exp.config import conf_folder, leaves
-from alexnet_exp.report.factors import factor_fields
+from alexnet_exp.config.changes import factor_fields
 from alexnet_exp.report.pairing import cells, match
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import read_runs

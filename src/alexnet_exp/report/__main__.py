@@ -15,6 +15,7 @@ from rich.progress import track
 from alexnet_exp.console import visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.report.claims import CLAIMS
+from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Report
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import Found, read_runs
@@ -63,13 +64,9 @@ def make_report(folder: Path, progress: bool = False) -> Report:
 
 
 def _nothing(folder: Path, found: Found) -> str:
-    more = len(found.skipped) - _NAMED_FOLDERS
-    named = [*found.skipped[:_NAMED_FOLDERS], *([f"and {more} more"] if more > 0 else [])]
-    return "\n  ".join([
-        f"runs={folder}: no finished run in it; the command that started a run finishes it, and"
-        f" {_NEW_RUNS} makes new ones",
-        *named,
-    ])  # fmt: skip
+    reason = "no finished run in it; the command that started a run finishes it, and"
+    skipped = first_few(found.skipped, _NAMED_FOLDERS)
+    return "\n  ".join([f"runs={folder}: {reason} {_NEW_RUNS} makes new ones", *skipped])
 
 
 _Item = TypeVar("_Item")

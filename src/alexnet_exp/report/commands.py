@@ -5,9 +5,9 @@ import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from alexnet_exp.config.changes import factor_fields
 from alexnet_exp.console import visible
 from alexnet_exp.report.claims import Claim, Kind
-from alexnet_exp.report.factors import factor_fields
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.runs.identity import is_neutral
 from alexnet_exp.runs.results import Run

@@ -8,6 +8,7 @@ from typing import Any
 
 from alexnet_exp.console import percent
 from alexnet_exp.report.commands import command
+from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
@@ -64,8 +65,7 @@ def _table(
     name: str, cells: Sequence[Cell], headings: Sequence[str], rows: Sequence[tuple[str, ...]]
 ) -> Table:
     """Speeds stand in it only where all ran beside the same load."""
-    runs = [run for cell in cells for own in cell.placed.values() for run in own.values()]
-    loads: list[Any] = [run.result.get("other_load") for run in runs]
+    loads: list[Any] = [run.result.get("other_load") for run in _all_runs(cells)]
     alike = None not in loads and max(loads) - min(loads) <= LOAD_BAND
     kept = [
         i
@@ -84,12 +84,11 @@ def sections(report: Report) -> list[Table]:
     one table of their data set.
     """
     sizes = Counter((cell.data, cell.context) for cell in report.cells)
-    found: dict[tuple[str, str | None], list[Cell]] = {}
-    for cell in ordered_cells(report):
-        alone = sizes[cell.data, cell.context] == 1
-        found.setdefault((cell.data, None if alone else cell.context), []).append(cell)
     tables = []
-    for cells in found.values():
+    for cells in grouped(
+        ordered_cells(report),
+        lambda cell: (cell.data, sizes[cell.data, cell.context] > 1 and cell.context),
+    ).values():
         several = len({cell.context for cell in cells}) > 1
         name = place(replace(cells[0], words=()) if several else cells[0])
         rows = [_run_row(cell, several) for cell in cells]
@@ -133,19 +132,12 @@ def _duration(seconds: float) -> str:
 
 def strategies(report: Report) -> list[Table]:
     """One row for each experiment, strategy and number of devices; none where all are alike."""
-    found: dict[str, list[Cell]] = {}
-    for cell in report.cells:
-        found.setdefault(place(cell), []).append(cell)
-    return [
-        _table(
-            name,
-            cells,
-            STRATEGY_HEADINGS,
-            [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()],
-        )
-        for name, cells in found.items()
-        if len({placement for cell in cells for placement in cell.placed}) > 1
-    ]
+    tables = []
+    for name, cells in grouped(report.cells, place).items():
+        rows = [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()]
+        if len({placement for cell in cells for placement in cell.placed}) > 1:
+            tables.append(_table(name, cells, STRATEGY_HEADINGS, rows))
+    return tables
 
 
 def _strategy_row(
@@ -207,19 +199,22 @@ def _spread(cell: Cell) -> str:
 
 def total_cost(report: Report) -> str:
     """Number of runs and their training time together."""
-    runs: Sequence[Run] = [
-        run for cell in report.cells for own in cell.placed.values() for run in own.values()
-    ]
-    seconds = sum(run.result["train_seconds"] for run in runs)
-    return f"{count(len(runs), 'run')}, {_duration(seconds)} of training in all"
+    seconds = [run.result["train_seconds"] for run in _all_runs(report.cells)]
+    return f"{count(len(seconds), 'run')}, {_duration(sum(seconds))} of training in all"
+
+
+def _all_runs(cells: Iterable[Cell]) -> list[Run]:
+    return [run for cell in cells for own in cell.placed.values() for run in own.values()]
 
 
 def commands(report: Report) -> dict[str, list[str]]:
     """By what they are for: what repeats all runs on some data, what makes those still lacking."""
-    places: dict[str, list[Run]] = {}
-    for cell in ordered_cells(report):
-        places.setdefault(place(cell), []).extend(cell.runs.values())
-    lines = {f"repeats the runs on {name}": [command(runs)] for name, runs in places.items()}
+    lines = {
+        f"repeats the runs on {name}": [
+            command([run for cell in cells for run in cell.runs.values()])
+        ]
+        for name, cells in grouped(ordered_cells(report), place).items()
+    }
     lines["makes what was not run"] = [finding.command for finding in was_not_run(report)]
     found = {title: merged(parts) for title, parts in lines.items()}
     return {title: parts for title, parts in found.items() if parts}

@@ -22,12 +22,7 @@ def effect_rows(report: Report, design: Factorial) -> Rows:
         and place(finding) == place(design)
     }
     return [
-        (
-            effect.name,
-            effect.direction.value,
-            *_figures(effect),
-            alone.get(effect.terms[0][0], ""),
-        )
+        (effect.name, effect.direction.value, *_figures(effect), alone.get(effect.terms[0][0], ""))
         for effect in design.effects
     ]
 
@@ -35,22 +30,18 @@ def effect_rows(report: Report, design: Factorial) -> Rows:
 def pair_rows(design: Factorial) -> Rows:
     """Under :data:`PAIR_HEADINGS`, a row for each contrast, the largest first."""
     return [
-        (
-            effect.name,
-            _RESOLVED.get(effect.direction, "yes"),
-            *_figures(effect),
-        )
+        (effect.name, _RESOLVED.get(effect.direction, "yes"), *_figures(effect))
         for effect in design.interactions
     ]
 
 
 def _figures(effect: Effect) -> tuple[str, ...]:
     """Size, interval and p-value."""
-    size, half = effect.difference.estimate, effect.difference.half_width()
-    if half is None:
-        return _points(size), "", ""
-    ends = f"[{_points(size - half)}, {_points(size + half)}]"
-    return _points(size), ends, p_text(effect.p_adjusted).removeprefix("= ")
+    size, ends = _points(effect.difference.estimate), effect.difference.ends
+    if ends is None:
+        return size, "", ""
+    shown = f"[{_points(ends[0])}, {_points(ends[1])}]"
+    return size, shown, p_text(effect.p_adjusted).removeprefix("= ")
 
 
 def _points(value: float) -> str:

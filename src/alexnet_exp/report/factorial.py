@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from alexnet_exp.config.changes import ABSENT, factor_fields, show
 from alexnet_exp.designs import clear_ones, contrasts, largest_group, span
 from alexnet_exp.report.claims import Metric
-from alexnet_exp.report.factors import ABSENT, factor_fields, show
+from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Direction, Effect, Factorial
 from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.measures import errors_by_fold, not_above_chance
@@ -229,5 +230,4 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    more = [f"and {len(names) - _NAMED} more"] if len(names) > _NAMED else []
-    return ", ".join([*names[:_NAMED], *more])
+    return ", ".join(first_few(names, _NAMED))

@@ -187,12 +187,9 @@ class Effect:
 
 @dataclass(frozen=True)
 class Factorial:
-    """A two-level design on one data set with one base configuration.
+    """A two-level design on one data set with one base configuration, as in :class:`Finding`.
 
     Attributes:
-        data: Name of the data set.
-        context: What else tells this base configuration from others.
-        synthetic: Whether the images are drawn.
         factors: Experiments that are on in one half of the combinations and off in the other.
         combinations: Number of networks.
         replicates: Folds and seeds that all combinations have.
@@ -222,18 +219,10 @@ class Factorial:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found in a folder of runs.
+    """Everything that was found in the folder ``runs``; ``made`` is ISO 8601.
 
-    Attributes:
-        runs: The folder.
-        made: When the report was made, ISO 8601.
-        findings: At least one of each claim.
-        cells: The runs.
-        factorials: Two-level designs among them.
-        refused: Pairings that were refused, each naming the two runs and what differs besides the
-            factor.
-        skipped: Folders that were left out, each with the reason.
-        environment: Versions, hardware and git revision that the runs recorded.
+    There is at least one finding of each claim. Pairings that were refused name the two runs and
+    what differs besides the factor, folders that were left out (``skipped``) have the reason.
     """
 
     runs: str

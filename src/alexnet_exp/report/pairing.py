@@ -1,13 +1,13 @@
 """Which runs may be set against which: those that differ in one factor alone."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from alexnet_exp.config.changes import ABSENT, Fields, factor_fields, show
 from alexnet_exp.console import visible
-from alexnet_exp.report.factors import ABSENT, Fields, contexts, factor_fields, overrides, show
+from alexnet_exp.report.factors import contexts, first_few, grouped, overrides
 from alexnet_exp.runs.results import Identity, Placement, Replicate, Run
 
 _NAMED_FIELDS = 6
@@ -109,19 +109,15 @@ def cells(runs: Iterable[Run], diverged: Iterable[Identity] = ()) -> list[Cell]:
 
     What diverged is counted with the runs of its experiment and configuration.
     """
-    alike: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    for run in sorted(runs, key=lambda run: run.replicate):
-        alike[run.experiment, run.configuration].append(run)
+    ordered = sorted(runs, key=lambda run: run.replicate)
+    alike = grouped(ordered, lambda run: (run.experiment, run.configuration))
     by_key = {key: _cell(members) for key, members in alike.items()}
     for lost in diverged:
         cell = by_key.get((lost.experiment, lost.configuration))
         if cell is not None and lost.replicate not in cell.runs:
             cell.diverged.add(lost.replicate)
     found = sorted(by_key.values(), key=lambda cell: cell.first.path)
-    by_data: dict[str, list[Cell]] = defaultdict(list)
-    for cell in found:
-        by_data[cell.data].append(cell)
-    for members in by_data.values():
+    for members in grouped(found, lambda cell: cell.data).values():
         _tell_apart(members)
     return found
 
@@ -143,11 +139,9 @@ def _tell_apart(members: Sequence[Cell]) -> None:
 
 def _cell(runs: Sequence[Run]) -> Cell:
     """Of runs that differ in fold, seed, strategy and devices alone."""
-    by_placement: dict[Placement, dict[Replicate, Run]] = defaultdict(dict)
-    for run in runs:
-        by_placement[run.placement][run.replicate] = run
+    by_placement = grouped(runs, lambda run: run.placement)
     order = sorted(by_placement, key=lambda one: (-len(by_placement[one]), one.rank))
-    placed = {placement: by_placement[placement] for placement in order}
+    placed = {one: {run.replicate: run for run in by_placement[one]} for one in order}
     # Not a mean over strategies, nor one more seed: under all of them a seed is the same training.
     counted = {
         one: next(own[one] for own in placed.values() if one in own)
@@ -211,8 +205,6 @@ def _values(base: Cell, cell: Cell, paths: set[str]) -> str:
     """``optim.lr (0.01, 0.02)``: the changed run's value first."""
     shown = [
         f"{path} ({show(cell.fields.get(path, ABSENT))}, {show(base.fields.get(path, ABSENT))})"
-        for path in sorted(paths)[:_NAMED_FIELDS]
+        for path in sorted(paths)
     ]
-    if len(paths) > _NAMED_FIELDS:
-        shown.append(f"and {len(paths) - _NAMED_FIELDS} more fields")
-    return ", ".join(shown)
+    return ", ".join(first_few(shown, _NAMED_FIELDS))

@@ -6,6 +6,7 @@ from statistics import fmean
 
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.commands import command
+from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import POWER, seeds_and_images, seeds_needed
@@ -125,12 +126,12 @@ HEADINGS = ("claim", "now, power", "to be found", f"needed ({POWER:.0%})", "hour
 
 def sections(steps: Iterable[Step]) -> dict[str, list[tuple[str, ...]]]:
     """Rows under :data:`HEADINGS` by data set and base configuration."""
-    found: dict[str, list[tuple[str, ...]]] = {}
-    for step in steps:
-        wanted = step.wanted.removeprefix("the ")
-        row = (step.claim, step.now, wanted, step.needed, _hours(step.hours))
-        found.setdefault(step.place, []).append(row)
-    return found
+    return {
+        place: [
+            (s.claim, s.now, s.wanted.removeprefix("the "), s.needed, _hours(s.hours)) for s in own
+        ]
+        for place, own in grouped(steps, lambda step: step.place).items()
+    }
 
 
 def _hours(hours: float | None) -> str:
@@ -139,8 +140,5 @@ def _hours(hours: float | None) -> str:
 
 def commands(steps: Iterable[Step]) -> dict[str, list[str]]:
     """Each command with the claims that it settles."""
-    found: dict[str, list[str]] = {}
-    for step in steps:
-        if step.command:
-            found.setdefault(step.command, []).append(step.claim)
-    return found
+    known = grouped((step for step in steps if step.command), lambda step: step.command)
+    return {command: [step.claim for step in own] for command, own in known.items()}

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from alexnet_exp.console import console, visible
 from alexnet_exp.report import costs, effects, prospects, wording
+from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Finding, Report, Verdict
 
 STYLES = {Verdict.helps: "green", Verdict.hurts: "red", Verdict.no_effect: "cyan"}
@@ -17,7 +18,11 @@ WIDE = 130
 SHOWN = 5
 """Refused pairings and left-out folders on the screen; report.md has all."""
 
-_LEFT = ("experiment", "strategy", "change", "interaction", "what it does")
+_WRAPPED = ("idea", "published", "verdict", "interaction", *prospects.HEADINGS)
+_LEFT = (
+    "idea", "verdict", "experiment", "strategy", "change", "interaction", "what it does",
+    *prospects.HEADINGS[:-1],
+)  # fmt: skip
 
 
 def show(report: Report) -> None:
@@ -68,49 +73,37 @@ def _say(text: str, style: str = "", soft_wrap: bool = False) -> None:
 
 
 def _show_findings(name: str, findings: Sequence[Finding]) -> None:
-    table = _table(f"ideas on {name}")
-    for heading in wording.HEADINGS:
-        whole = heading in ("measured", "95 % interval")
-        side: JustifyMethod = "left" if heading in ("idea", "verdict") else "right"
-        table.add_column(heading, justify=side, no_wrap=whole)
-    for finding in findings:
-        claim = finding.claim
-        cells = (
-            wording.claim_name(claim),
-            wording.published(claim),
+    rows = [
+        (
+            wording.claim_name(finding.claim),
+            wording.published(finding.claim),
             wording.measured(finding),
             wording.interval(finding),
+            _text(wording.outcome(finding), STYLES.get(finding.verdict, "")),
         )
-        style = STYLES.get(finding.verdict, "")
-        table.add_row(*map(_text, cells), _text(wording.outcome(finding), style))
-    console.print(table)
+        for finding in findings
+    ]
+    _show_rows(f"ideas on {name}", wording.HEADINGS, rows)
 
 
-def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = _table(title)
-    for heading in headings:
-        side: JustifyMethod = "left" if heading in _LEFT else "right"
-        whole = heading != "interaction"
-        table.add_column("\n".join(heading.rsplit(" ", 1)), justify=side, no_wrap=whole)
-    for row in rows:
-        table.add_row(*map(_text, row))
-    console.print(table)
-
-
-def _table(title: str) -> Table:
+def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
     _say(f"\n{title}", "bold")
     gap = 2 if console.width >= WIDE else 1
-    return Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
+    table = Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
+    for heading in headings:
+        side: JustifyMethod = "left" if heading in _LEFT else "right"
+        broken = "\n".join(heading.rsplit(" ", 1)) if heading not in _WRAPPED else heading
+        table.add_column(broken, justify=side, no_wrap=heading not in _WRAPPED)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else _text(cell) for cell in row))
+    console.print(table)
 
 
 def _show_list(title: str, items: Sequence[str]) -> None:
-    if not items:
-        return
-    _say(f"{title}:", "bold")
-    for item in items[:SHOWN]:
+    if items:
+        _say(f"{title} (report.md has all):", "bold")
+    for item in first_few(items, SHOWN):
         _say(f"  {item}")
-    if len(items) > SHOWN:
-        _say(f"  and {len(items) - SHOWN} more, all in report.md")
 
 
 def show_plan(report: Report) -> None:
@@ -120,12 +113,9 @@ def show_plan(report: Report) -> None:
         _say("every claim that was run has an answer, or none can be had")
         return
     for name, rows in prospects.sections(steps).items():
-        table = _table(f"what would settle the claims without an answer on {name}")
-        for heading in prospects.HEADINGS:
-            table.add_column(heading, justify="right" if heading == "hours" else "left")
-        for row in rows:
-            table.add_row(*map(_text, row))
-        console.print(table)
+        _show_rows(
+            f"what would settle the claims without an answer on {name}", prospects.HEADINGS, rows
+        )
     _say("hours: training of the runs that are lacking, one at a time, as long as those took")
     for command, claims in prospects.commands(steps).items():
         _say(f"\n# {'; '.join(claims)}", soft_wrap=True)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import yaml
 
+from alexnet_exp.config.changes import show
 from alexnet_exp.console import percent
 from alexnet_exp.report.claims import Claim, Kind, Metric
-from alexnet_exp.report.factors import show
+from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell, test_images
 
@@ -149,11 +150,8 @@ def was_run(report: Report) -> dict[str, list[Finding]]:
 
     Within each top-1 error comes first, then top-5 error, ratios, networks alone; largest first.
     """
-    found: dict[str, list[Finding]] = {}
-    for finding in report.findings:
-        if finding.replicates and not finding.not_applicable:
-            found.setdefault(place(finding), []).append(finding)
-    return {name: sorted(members, key=_order) for name, members in found.items()}
+    ran = [one for one in report.findings if one.replicates and not one.not_applicable]
+    return {name: sorted(own, key=_order) for name, own in grouped(ran, place).items()}
 
 
 def _order(finding: Finding) -> tuple[bool, bool, bool, float]:
@@ -175,13 +173,15 @@ def not_applicable(report: Report) -> str:
 
 def reasons(findings: Iterable[Finding]) -> list[str]:
     """Names of claims without a figure, those with the same reason in one line."""
-    found: dict[str, list[str]] = {}
-    for finding in findings:
-        claim = finding.claim
-        where = f" on {claim.data}" if claim.kind is Kind.level else ""  # its name may not tell
-        found.setdefault(finding.note, []).append(claim_name(claim) + where)
-    lines = {note: "; ".join(dict.fromkeys(names)) for note, names in found.items()}
-    return [f"{names}: {note}" if note else names for note, names in lines.items()]
+    lines = []
+    for note, members in grouped(findings, lambda finding: finding.note).items():
+        names = (
+            # The name of a network alone may not tell its data.
+            claim_name(one.claim) + f" on {one.claim.data}" * (one.claim.kind is Kind.level)
+            for one in members
+        )
+        lines.append("; ".join(dict.fromkeys(names)) + (note and f": {note}"))
+    return lines
 
 
 def answers(report: Report) -> list[str]:
@@ -238,10 +238,8 @@ def banner(report: Report) -> str:
 
 def provenance(report: Report) -> list[str]:
     """Images, folds, seeds, network and recipe of each data set and configuration."""
-    cells: dict[str, list[Cell]] = {}
-    for cell in sorted(report.cells, key=lambda cell: cell.experiment != "baseline"):
-        cells.setdefault(place(cell), []).append(cell)
-    return ["; ".join(_provenance(members)) + "." for members in cells.values()]
+    cells = sorted(report.cells, key=lambda cell: cell.experiment != "baseline")
+    return ["; ".join(_provenance(members)) + "." for members in grouped(cells, place).values()]
 
 
 def _provenance(cells: Sequence[Cell]) -> Iterator[str]:

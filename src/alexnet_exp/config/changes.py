@@ -1,0 +1,74 @@
+"""What an experiment changes in a configuration."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from alexnet_exp.config import compose, composing, conf_folder, leaves
+
+Fields = Mapping[str, Any]
+"""Values of a configuration by dotted path."""
+
+ABSENT = "absent"
+
+
+@cache
+def factor_fields(experiment: str) -> Fields:
+    """What ``+experiment=`` changes: dotted paths, with the values that they have without it.
+
+    Args:
+        experiment: One, or several joined by ``+``. Of one that the configuration tree does not
+            have, such as a user's own, nothing is known, so it has no fields.
+    """
+    changed: dict[str, Any] = {}
+    for name in experiment.split("+"):
+        own = _changed(name)
+        if own is None:
+            return {}
+        changed |= own
+    return changed
+
+
+@cache
+def _changed(name: str) -> Fields | None:
+    """Of one experiment; None where it is unknown."""
+    file = conf_folder() / "experiment" / f"{name}.yaml"
+    if not (name.isidentifier() and file.exists()):
+        return None
+    body = OmegaConf.load(file)
+    named = "defaults" in body  # other options; else Hydra merges, too, in a hundred times as long
+    with_it = composed(f"+experiment={name}") if named else OmegaConf.merge(composed(), body)
+    before, after = _fields(composed()), _fields(with_it)
+    changed = {
+        path: before.get(path, ABSENT)
+        for path in before.keys() | after.keys()
+        if path != "experiment" and before.get(path, ABSENT) != after.get(path, ABSENT)
+    }
+    if "model.weights" in changed:
+        changed["model.weights_digest"] = None  # by which a run records them
+    return changed
+
+
+@cache
+def composed(*overrides: str) -> DictConfig:
+    """A configuration; the paper's recipe hides nothing of what a factor sets."""
+    with composing():
+        return compose(["recipe=paper", *overrides])
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(config, resolve=True, enum_to_str=True)
+    return dict(leaves(plain))
+
+
+def show(value: Any) -> str:
+    """A value as it is written in an override."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{','.join(map(show, value))}]"
+    return str(value)
