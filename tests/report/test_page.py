@@ -134,7 +134,7 @@ def test_folds_are_said_with_their_seeds(tmp_path: Path) -> None:
     found = replace(drawn.finding("no_lrn/top1", 0.0142), replicates=ten, resampled=(-0.01, 0.038))
     cells = drawn.small().cells
     for cell in cells:
-        cell.runs = {one: next(iter(cell.runs.values())) for one in ten}
+        cell.runs = {one: replace(cell.first, replicate=one) for one in ten}
         cell.fields["data.folds"] = 5
     page = Page(html(replace(drawn.small(), findings=(found,), cells=cells), tmp_path))
     first, second = page.text["p"][:2]

@@ -103,7 +103,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
     """The design with its numbers."""
     replicates = sorted(set.intersection(*({*cell.runs} for cell in members)))
     whole = [replace(cell, runs={one: cell.runs[one] for one in replicates}) for cell in members]
-    wrong = [errors_by_fold(cell.runs.values(), Metric.top1) for cell in whole]
+    wrong = [errors_by_fold(cell.runs, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong), strict=True))

@@ -66,10 +66,10 @@ def overrides(fields: Fields, paths: Iterable[str], most: int | None = None) -> 
     return first_few([f"{path}={_value(fields, path)}" for path in sorted(paths)], most)
 
 
-def first_few(items: Sequence[str], most: int | None) -> list[str]:
+def first_few(items: Sequence[str], most: int | None, rest: str = "more") -> list[str]:
     """The first ones, and ``and 3 more``."""
-    more = len(items) - len(items[:most])
-    return [*items[:most], *([f"and {more} more"] if more else [])]
+    left = len(items) - len(items[:most])
+    return [*items[:most], *([f"and {left} {rest}"] if left else [])]
 
 
 _Item = TypeVar("_Item")

@@ -18,7 +18,7 @@ from alexnet_exp.report.statistics import (
     paired,
 )
 from alexnet_exp.runs.chance import chance_error, clearly_below
-from alexnet_exp.runs.results import Run
+from alexnet_exp.runs.results import Replicate, Run
 
 FEW_CLASSES = 5
 """With so many classes or fewer the five best hold every class."""
@@ -45,9 +45,7 @@ class Comparisons:
         found = self._of_baseline(pair.baseline, metric)
         known = found.get(id(pair.changed))
         if known is None:
-            one, two = (
-                errors_by_fold(cell.runs.values(), metric) for cell in (pair.baseline, pair.changed)
-            )
+            one, two = (errors_by_fold(cell.runs, metric) for cell in (pair.baseline, pair.changed))
             (known,) = against_baseline(one, [two])
         return known
 
@@ -61,24 +59,20 @@ class Comparisons:
         if key not in self._found:
             pairs, _ = match([base], [cell for cell in self._cells if cell is not base])
             sound = [pair.changed for pair in pairs if not _unfit(pair, metric)]
-            errors = [errors_by_fold(cell.runs.values(), metric) for cell in sound]
-            found = (
-                against_baseline(errors_by_fold(base.runs.values(), metric), errors)
-                if sound
-                else []
-            )
+            errors = [errors_by_fold(cell.runs, metric) for cell in sound]
+            found = against_baseline(errors_by_fold(base.runs, metric), errors) if sound else []
             self._found[key] = dict(zip(map(id, sound), found, strict=True))
         return self._found[key]
 
 
 def errors_by_fold(
-    runs: Iterable[Run], metric: Metric, views: str = "ten"
+    runs: Mapping[Replicate, Run], metric: Metric, views: str = "ten"
 ) -> dict[int, NDArray[np.bool_]]:
     """By fold (S, I): whether each seed was wrong with the run's views, or with the center's."""
     found: dict[int, list[NDArray[np.bool_]]] = {}
-    for run in runs:
+    for (fold, _), run in runs.items():
         wrong = run.wrong if views == "ten" or run.center_wrong is None else run.center_wrong
-        found.setdefault(run.replicate.fold, []).append(wrong[metric.name])
+        found.setdefault(fold, []).append(wrong[metric.name])
     return {fold: np.stack(wrong) for fold, wrong in found.items()}
 
 
@@ -105,7 +99,7 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
 def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:
     """Difference of error between two trainings, paired by test image."""
     base, other = pair.baseline, pair.changed
-    before, after = (errors_by_fold(cell.runs.values(), claim.metric) for cell in (base, other))
+    before, after = (errors_by_fold(cell.runs, claim.metric) for cell in (base, other))
     folds = sorted(before.keys() & after.keys())
     one, two = (
         [run for at, run in cell.runs.items() if at.fold in folds] for cell in (base, other)
@@ -129,13 +123,14 @@ def measure_views(claim: Claim, cell: Cell) -> Finding | str:
     """Error of the center view less that of ten views; or why it can't be told."""
     if cell.first.result["views"] != "ten":
         return f"{cell.first.path} was evaluated with one view: evaluation.views=ten has both"
-    runs = [run for run in cell.runs.values() if run.center_wrong is not None]
-    if not runs:
+    known = {one: run for one, run in cell.runs.items() if run.center_wrong is not None}
+    if not known:
         return f"{cell.first.path} did not record the center view by itself"
+    runs = [*known.values()]
     finding = heading(claim, cell, runs)
     if finding.not_applicable:
         return finding
-    center, ten = (errors_by_fold(runs, claim.metric, views) for views in ("one", "ten"))
+    center, ten = (errors_by_fold(known, claim.metric, views) for views in ("one", "ten"))
     both = {fold: center[fold].astype(np.int8) - ten[fold] for fold in ten}
     finding = _with_errors(finding, paired(both), [*ten.values()], [*center.values()])
     sides = {"ten views": [*ten.values()], "the center view": [*center.values()]}
@@ -149,7 +144,7 @@ def measure_level(claim: Claim, cell: Cell) -> Finding | str:
         return reason
     runs = list(cell.runs.values())
     views = "ten" if cell.first.result["views"] == claim.views else "one"
-    errors = errors_by_fold(runs, claim.metric, views)
+    errors = errors_by_fold(cell.runs, claim.metric, views)
     found, wrong = paired(errors), [*errors.values()]
     unfit = not_above_chance(_labels(runs), claim.metric, {claim.baseline: wrong})
     finding = _with_errors(heading(claim, cell, runs), found, wrong, wrong)
@@ -212,7 +207,7 @@ def _unfit(pair: Pair, metric: Metric) -> tuple[str, ...]:
     lost = pair.diverged and f"{pair.diverged}, and the others by themselves would mislead"
     labels = _labels(pair.baseline.runs.values())
     sides = {
-        cell.experiment: list(errors_by_fold(cell.runs.values(), metric).values())
+        cell.experiment: list(errors_by_fold(cell.runs, metric).values())
         for cell in (pair.baseline, pair.changed)
     }
     dead = not_above_chance(labels, metric, sides)

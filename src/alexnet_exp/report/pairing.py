@@ -207,4 +207,4 @@ def _values(base: Cell, cell: Cell, paths: set[str]) -> str:
         f"{path} ({show(cell.fields.get(path, ABSENT))}, {show(base.fields.get(path, ABSENT))})"
         for path in sorted(paths)
     ]
-    return ", ".join(first_few(shown, _NAMED_FIELDS))
+    return ", ".join(first_few(shown, _NAMED_FIELDS, "more fields"))

@@ -101,8 +101,8 @@ def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str 
 
 def _show_list(title: str, items: Sequence[str]) -> None:
     if items:
-        _say(f"{title} (report.md has all):", "bold")
-    for item in first_few(items, SHOWN):
+        _say(f"{title}:", "bold")
+    for item in first_few(items, SHOWN, "more, all in report.md"):
         _say(f"  {item}")
 
 
