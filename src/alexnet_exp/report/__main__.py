@@ -18,7 +18,7 @@ from alexnet_exp.report.claims import CLAIMS
 from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Report
 from alexnet_exp.runs.read import run_folders
-from alexnet_exp.runs.results import Found, read_runs
+from alexnet_exp.runs.results import read_runs
 
 SETTINGS = ("runs", "output", "plan")
 _NAMED_FOLDERS = 5
@@ -56,17 +56,14 @@ def make_report(folder: Path, progress: bool = False) -> Report:
         )
     found = read_runs(_tracked(run_folders(folder), "reading runs", progress))
     if not found.runs:
-        raise UserError(_nothing(folder, found))
+        reason = "no finished run in it; the command that started a run finishes it, and"
+        skipped = first_few(found.skipped, _NAMED_FOLDERS)
+        whole = f"runs={folder}: {reason} {_NEW_RUNS} makes new ones"
+        raise UserError("\n  ".join([whole, *skipped]))
     # SciPy takes a second to import, which a mistake in the command should not cost.
     from alexnet_exp.report.assemble import assemble
 
     return assemble(folder, found, _tracked(CLAIMS, "comparing runs", progress))
-
-
-def _nothing(folder: Path, found: Found) -> str:
-    reason = "no finished run in it; the command that started a run finishes it, and"
-    skipped = first_few(found.skipped, _NAMED_FOLDERS)
-    return "\n  ".join([f"runs={folder}: {reason} {_NEW_RUNS} makes new ones", *skipped])
 
 
 _Item = TypeVar("_Item")

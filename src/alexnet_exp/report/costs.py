@@ -36,15 +36,11 @@ LOAD_BAND = 0.25
 def ordered_cells(report: Report) -> list[Cell]:
     """By data set and base configuration, the baseline first in each."""
     bases = {finding.claim.baseline for finding in report.findings}
-    keys = list(dict.fromkeys((cell.data, cell.context) for cell in report.cells))
-    return sorted(
-        report.cells,
-        key=lambda cell: (
-            keys.index((cell.data, cell.context)),
-            cell.experiment != "baseline",
-            cell.experiment not in bases,
-        ),
+    order = sorted(
+        report.cells, key=lambda cell: (cell.experiment != "baseline", cell.experiment not in bases)
     )
+    places = grouped(report.cells, lambda cell: (cell.data, cell.context))
+    return sorted(order, key=lambda cell: [*places].index((cell.data, cell.context)))
 
 
 @dataclass(frozen=True)

@@ -67,10 +67,8 @@ def learning_curves(report: Report, data: str, number: int) -> Figure | None:
 
 def _partner(cell: Cell, bases: dict[str, str], cells: Sequence[Cell]) -> Cell | None:
     name = bases.get(cell.experiment, "baseline")
-    for other in cells:
-        if other.words == cell.words and other.experiment == name and other is not cell:
-            return other
-    return None
+    near = (one for one in cells if one.words == cell.words and one is not cell)
+    return next((one for one in near if one.experiment == name), None)
 
 
 def _panels(pairs: _Pairs, width: float) -> Canvas:

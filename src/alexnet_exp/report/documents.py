@@ -53,10 +53,8 @@ def write_csv(report: Report, path: Path) -> None:
 
 
 def _of_effect(design: Factorial, effect: Effect, kind: str) -> dict[str, object]:
-    half = effect.difference.half_width()
-    middle = effect.difference.estimate
-    ends = {} if half is None else {"low": middle - half, "high": middle + half}
-    return ends | {
+    low, high = effect.difference.ends or ("", "")
+    return {
         "claim": visible(effect.name),
         "data": visible(design.data),
         "context": visible(design.context),
@@ -65,7 +63,9 @@ def _of_effect(design: Factorial, effect: Effect, kind: str) -> dict[str, object
         "n_seeds": len(design.replicates),
         "seeds": " ".join(str(one.seed) for one in design.replicates),
         "images": design.images,
-        "difference": middle,
+        "difference": effect.difference.estimate,
+        "low": low,
+        "high": high,
         "p_value": effect.difference.p_value,
         "p_adjusted": effect.p_adjusted,
         "verdict": effect.direction,

@@ -8,10 +8,8 @@ HEADINGS = ("change", "what it does", "effect", "95 % interval", "p", "by itself
 PAIR_HEADINGS = ("interaction", "resolved", "effect", "95 % interval", "p")
 _RESOLVED = {Direction.not_resolved: "no", Direction.no_effect: "less than the margin"}
 
-Rows = list[tuple[str, ...]]
 
-
-def effect_rows(report: Report, design: Factorial) -> Rows:
+def effect_rows(report: Report, design: Factorial) -> list[tuple[str, ...]]:
     """Under :data:`HEADINGS`, a row for each change."""
     alone = {
         finding.claim.changed: f"{measured(finding)} {interval(finding)}"
@@ -27,7 +25,7 @@ def effect_rows(report: Report, design: Factorial) -> Rows:
     ]
 
 
-def pair_rows(design: Factorial) -> Rows:
+def pair_rows(design: Factorial) -> list[tuple[str, ...]]:
     """Under :data:`PAIR_HEADINGS`, a row for each contrast, the largest first."""
     return [
         (effect.name, _RESOLVED.get(effect.direction, "yes"), *_figures(effect))

@@ -16,7 +16,7 @@ from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
-from alexnet_exp.report.wording import SENTENCES, count, listed, place
+from alexnet_exp.report.wording import SENTENCES, count, place, said_of
 
 _BASELINE = "baseline"
 _OPEN = Direction.not_resolved
@@ -198,13 +198,8 @@ def _answer(design: Factorial) -> str:
         direction: [one.terms[0][0] for one in design.effects if one.direction is direction]
         for direction in Direction
     }
-    said = [
-        text.format(listed(named[direction]), "s" * (len(named[direction]) == 1))
-        for direction, text in _ANSWERS.items()
-        if named[direction]
-    ]
     number = f"{design.combinations} combinations of {len(design.factors)} changes"
-    return f"Over {number} on {place(design)}: {'; '.join(said)}."
+    return f"Over {number} on {place(design)}: {'; '.join(said_of(_ANSWERS, named))}."
 
 
 def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:

@@ -30,8 +30,7 @@ def contexts(runs: Sequence[tuple[str, Fields]]) -> list[tuple[str, ...]]:
     words = []
     for own, (experiment, fields) in zip(presets, runs, strict=True):
         named = dict(zip(_PRESETS, own, strict=True))
-        less = paths[own] - factor_fields(experiment).keys()
-        fewer = overrides(fields, less)
+        fewer = overrides(fields, paths[own] - factor_fields(experiment).keys())
         words.append((*(f"{name}={named[name]}" for name in varied if named[name]), *fewer))
     return words
 

@@ -47,22 +47,19 @@ def gatekeeping(
         waiting.discard(chosen)
         if not stopped:
             shares[chosen] = weight[chosen]
-        weight, passed = _handed_on(weight, passed, chosen, waiting)
+        weight, passed = _handed_on(weight, passed, chosen)
         if not stopped:
             for i in waiting:
                 shares[i] = weight[i]
     return [float(p) for p in adjusted], [float(share) for share in shares]
 
 
-def _handed_on(weight: Array, passed: Array, chosen: int, waiting: set[int]) -> tuple[Array, Array]:
+def _handed_on(weight: Array, passed: Array, chosen: int) -> tuple[Array, Array]:
     """Weights and edges of the graph without a rejected claim."""
-    others = sorted(waiting)
-    new_weight, new_passed = np.zeros_like(weight), np.zeros_like(passed)
-    for i in others:
-        new_weight[i] = weight[i] + weight[chosen] * passed[chosen, i]
-        back = passed[i, chosen] * passed[chosen, i]
-        for j in others:
-            if i != j and back < 1:
-                through = passed[i, chosen] * passed[chosen, j]
-                new_passed[i, j] = (passed[i, j] + through) / (1 - back)
-    return new_weight, new_passed
+    weight = weight + weight[chosen] * passed[chosen]
+    back = passed[:, chosen] * passed[chosen]
+    passed = passed + np.outer(passed[:, chosen], passed[chosen])
+    passed[back < 1] /= 1 - back[back < 1, None]
+    np.fill_diagonal(passed, 0.0)
+    weight[chosen] = passed[back >= 1] = passed[chosen] = passed[:, chosen] = 0.0
+    return weight, passed

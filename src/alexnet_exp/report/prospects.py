@@ -19,11 +19,9 @@ _DIVISIBLE = ("flowers", "imagefolder")  # sources that may have no test set of 
 
 @dataclass(frozen=True)
 class Step:
-    """What would settle one claim.
+    """What would settle one claim on one data set with one base configuration.
 
     Attributes:
-        claim: Its name.
-        place: Its data and base configuration.
         now: Seeds and folds that ran, and with which probability they find what is looked for.
         wanted: What is looked for: the published size, the margin, or what was seen.
         needed: Seeds and folds with a power of 80 %.

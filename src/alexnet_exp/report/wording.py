@@ -1,8 +1,9 @@
 """How claims and findings read in words: the same on the screen, in Markdown, on the page."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 
@@ -27,6 +28,8 @@ _ANSWERS = {
     Verdict.hurts: "{} hurt{}",
     Verdict.no_effect: "no effect as large as published: {}",
 }
+
+_Key = TypeVar("_Key")
 
 
 def count(number: int, noun: str) -> str:
@@ -206,17 +209,19 @@ def _answer(findings: Sequence[Finding]) -> str:
         where = f"on {one.data} ({', '.join(filter(None, (kind, one.context, seeds(ideas))))})"
         named = {v: [claim_name(f.claim) for f in ideas if f.verdict is v] for v in Verdict}
         left = named.pop(Verdict.not_resolved)
-        parts = [
-            text.format(listed(named[verdict]), "s" * (len(named[verdict]) == 1))
-            for verdict, text in _ANSWERS.items()
-            if named[verdict]
-        ]
+        parts = said_of(_ANSWERS, named)
         number, every = len(ideas) - len(left), count(len(ideas), "idea")
         has = f"{number} {'has' if number == 1 else 'have'} an answer {where}: {'; '.join(parts)}"
         answer = f"Of {every} {has}" if parts else f"None of {every} has an answer yet {where}"
         more = [f"Not resolved: {listed(left)}"] if parts and left else []
         said = [answer, *more, *said]
     return ". ".join(said) + "."
+
+
+def said_of(texts: Mapping[_Key, str], named: Mapping[_Key, Sequence[str]]) -> list[str]:
+    """``a and b help``, from ``{} help{}`` and the names that it goes for."""
+    some = ((text, named[key]) for key, text in texts.items() if named[key])
+    return [text.format(listed(names), "s" * (len(names) == 1)) for text, names in some]
 
 
 def convention(report: Report) -> str:
