@@ -130,8 +130,8 @@ def strategies(report: Report) -> list[Table]:
     """One row for each experiment, strategy and number of devices; none where all are alike."""
     tables = []
     for name, cells in grouped(report.cells, place).items():
-        rows = [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()]
         if len({placement for cell in cells for placement in cell.placed}) > 1:
+            rows = [_strategy_row(cell, *one) for cell in cells for one in cell.placed.items()]
             tables.append(_table(name, cells, STRATEGY_HEADINGS, rows))
     return tables
 
