@@ -333,6 +333,25 @@ def test_a_side_with_one_seed_a_fold_has_an_interval_from_the_folds_alone() -> N
     assert of_some.estimate == pytest.approx(both)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_folds_that_agree_by_chance_are_not_certain(seeds: int) -> None:
+    base, other = in_folds([0.2, 0.3], 2, 2, 50, np.random.default_rng(6))
+    before = {fold: array[:seeds] for fold, array in base.items()}
+    after = {0: other[0][:1], 1: other[0][:1]}
+    before[1] = before[0]
+    by_image = after[0][0] - before[0].mean(0)
+    (found,) = against_baseline(before, [after])
+    assert found.estimate == pytest.approx(by_image.mean())
+    error = (by_image.var(ddof=1) / 100) ** 0.5  # of 100 images
+    assert (found.standard_error, found.freedom) == pytest.approx((error, 1))
+    same = {fold: array[:1] for fold, array in before.items()}
+    alike = {fold: np.repeat(array, 2, axis=0) for fold, array in same.items()}
+    for one, two in ((same, same), (alike, same)):
+        (found,) = against_baseline(one, [two])
+        assert (found.estimate, found.p_value) == (0, 1)
+        assert found.half_width() == pytest.approx(1 - 0.05 ** (1 / 100))
+
+
 LEVELS = np.array([*product((-1, 1), repeat=3)])
 SIGNS = np.column_stack([
     LEVELS[:, chosen].prod(1) for chosen in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])

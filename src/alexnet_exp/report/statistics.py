@@ -154,7 +154,9 @@ def against_baseline(baseline: Errors, others: Sequence[Errors]) -> list[Differe
     - Between folds, what is beyond the other two, the mean over the networks.
 
     With one seed in each fold the variance between folds, less what a fold means to all networks,
-    stands for all three. ``tests/measure_error_rates.py`` holds the simulations behind these rules.
+    stands for all three; no less than what the images by themselves make, so that folds that agree
+    by chance are not certain. ``tests/measure_error_rates.py`` holds the simulations behind these
+    rules.
 
     Args:
         baseline: By fold (S seeds, I images).
@@ -229,13 +231,18 @@ def _contrast(
     counts = np.array([np.size(values) for values in by_image])
     shares = counts / counts.sum()
     by_fold = np.array([np.mean(values) for values in by_image])
+    of_images = np.array([np.var(v, ddof=np.size(v) > 1) / np.size(v) for v in by_image])
+    least = float(shares**2 @ of_images)  # what images make if runs and folds make nothing
     estimate = float(shares @ by_fold)
     if any(spread is None for _, _, spread in chosen):
         if len(folds) == 1:
             return Difference(estimate)
-        of_folds = float(by_fold.var(ddof=1))  # a side with one seed has no variance of its own
-        parts = Components(0.0, of_folds)
-        return Difference(estimate, (of_folds / len(folds)) ** 0.5, len(folds) - 1.0, parts)
+        # A side with one seed has no variance of its own.
+        variance = max(least, float(by_fold.var(ddof=1)) / len(folds))
+        if variance < _ROUNDED:
+            return _constant(estimate, int(counts.sum()))
+        parts = Components(0.0, variance * len(folds))
+        return Difference(estimate, variance**0.5, len(folds) - 1.0, parts)
     if counts.max() == 1:
         return Difference(estimate)
     runs, expected = [], 0.0
@@ -244,16 +251,19 @@ def _contrast(
         each = w**2 * spread.variance / np.array([network.seeds[fold] for fold in folds])
         runs.append(_Spread(float(shares**2 @ each), spread.freedom, spread.own))
         expected += float(each.mean())
-    images = np.zeros(len(folds))
-    for place, fold in enumerate(folds if not single else ()):
-        rest = sum(w**2 * network.residual[fold] / network.seeds[fold] for network, w, _ in chosen)
-        images[place] = max(0.0, np.var(by_image[place], ddof=1) - rest) / counts[place]
+    images = _Spread(max(0.0, least - sum(part.variance for part in runs)), len(folds) - 1.0)
+    if not single:
+        for place, fold in enumerate(folds):
+            rest = sum(w**2 * net.residual[fold] / net.seeds[fold] for net, w, _ in chosen)
+            of_images[place] = max(0.0, of_images[place] - rest / counts[place])
+        images = _Spread(float(shares**2 @ of_images), float((counts - 1).sum()))
+        expected += float(of_images.mean())
     return _Contrast(
         estimate,
         tuple(runs),
-        _Spread(float(shares**2 @ images), float((counts - 1).sum())),
+        images,
         by_fold,
-        expected + float(images.mean()),
+        expected,
         float(np.mean([net.seeds[fold] for net, w, _ in chosen if w > 0 for fold in folds])),
         int(counts.sum()),
     )
