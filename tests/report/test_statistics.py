@@ -367,35 +367,35 @@ def test_effects_of_a_full_design_are_means_on_less_means_off() -> None:
         assert one.estimate == pytest.approx(errors[signs > 0].mean() - errors[signs < 0].mean())
     expected = [0.08, 0, -0.06, 0.04, 0, 0, 0]
     assert [one.estimate for one in found] == pytest.approx(expected, abs=0.03)
-    squares = [mean_squares(cell[0]) for cell in cells]
-    runs = sum(max(s, rest) / 300 / 3 for s, _, rest in squares) / 16
-    for one, signs in zip(found, SIGNS.T, strict=True):
-        by_image = sum(sign * cell[0].mean(0) / 4 for sign, cell in zip(signs, cells, strict=True))
-        image = by_image.var(ddof=1) - sum(rest for *_, rest in squares) / 16 / 3
-        assert one.standard_error == pytest.approx((runs + max(0, image) / 300) ** 0.5)
+    contrasts = [sum(s * cell[0] / 4 for s, cell in zip(signs, cells, strict=True))
+                 for signs in SIGNS.T]  # fmt: skip
+    squares = [mean_squares(contrast) for contrast in contrasts]
+    own = [max(of_seeds, rest) / 300 for of_seeds, _, rest in squares]
+    for one, contrast, variance, (*_, rest) in zip(found, contrasts, own, squares, strict=True):
+        image = max(0, contrast.mean(0).var(ddof=1) - rest / 3) / 300
+        run = max(variance, np.mean(own)) / 3
+        assert one.standard_error == pytest.approx((run + image) ** 0.5)
+        freedom = 2 if variance > np.mean(own) else 14
+        assert one.freedom == pytest.approx((run + image) / (run / freedom + image / 299))
 
 
-def test_every_effect_has_the_variance_of_all_networks_together() -> None:
-    variances = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 20.0]
-    found = effects([spaced(5, variance) for variance in variances], SIGNS)
-    parts = [variance / 5 / 16 for variance in variances]
-    satterthwaite = sum(parts) ** 2 / sum(part**2 / 4 for part in parts)
-    for one in found:
-        assert one.standard_error == pytest.approx(sum(parts) ** 0.5)
-        assert one.freedom == pytest.approx(satterthwaite)
-    assert 4 < satterthwaite < 32
+def test_what_a_seed_does_without_an_idea_widens_the_effect_of_that_idea_alone() -> None:
+    lively, calm = spaced(5, 4.0), spaced(5, 1e-9)
+    first, *others = effects([lively if row[0] > 0 else calm for row in LEVELS], SIGNS)
+    assert first.standard_error == pytest.approx((4.0 / 5) ** 0.5, rel=1e-3)
+    assert first.freedom == pytest.approx(4)
+    for one in others:
+        assert one.standard_error == pytest.approx((4.0 / 7 / 5) ** 0.5, rel=1e-3)
+        assert one.freedom == pytest.approx(28)
 
 
-def test_effects_with_one_seed_in_each_fold_use_what_folds_do_not_mean_to_all() -> None:
+def test_effects_with_one_seed_in_each_fold_use_what_they_differ_between_folds() -> None:
     cells = in_folds([0.3] * 8, 3, 1, 100, np.random.default_rng(8))
     errors = np.array([[cell[fold].mean() for fold in range(3)] for cell in cells])
-    rest = errors - errors.mean(0) - errors.mean(1, keepdims=True) + errors.mean()
-    by_network = (rest**2).sum(1)
-    variance = (rest**2).sum() / (7 * 2)  # of one run
-    freedom = 2 * 7 / 8 * by_network.sum() ** 2 / (by_network**2).sum()
-    for one in effects(cells, SIGNS):
-        assert one.standard_error == pytest.approx((variance * 8 / 16 / 3) ** 0.5)
-        assert one.freedom == pytest.approx(freedom)
+    own = (SIGNS.T @ errors / 4).var(1, ddof=1)
+    for one, variance in zip(effects(cells, SIGNS), own, strict=True):
+        assert one.standard_error == pytest.approx((max(variance, own.mean()) / 3) ** 0.5)
+        assert one.freedom == pytest.approx(2 if variance > own.mean() else 14)
 
 
 def test_corrected_resampled_is_nadeau_and_bengios() -> None:

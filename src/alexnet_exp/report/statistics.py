@@ -170,16 +170,19 @@ def against_baseline(baseline: Errors, others: Sequence[Errors]) -> list[Differe
 def effects(cells: Sequence[Errors], signs: Array) -> list[Difference]:
     """Main effects and interactions of a two-level design: error with a change less that without.
 
-    A contrast takes all networks with equal weights, so that each network's own variance, as far
-    as it is known, adds up to one that is known well: nothing is pooled. With one seed in each
-    fold the variance between folds stands for all, as in :func:`against_baseline`.
+    Each contrast is taken seed by seed, since what a seed does to all networks that lack an idea
+    does not average out over them. Its variance between seeds is pooled with that of the other
+    contrasts as that of networks in :func:`against_baseline`.
 
     Args:
-        cells: Of each network, by fold (S seeds, I images).
+        cells: Of each network, by fold (S seeds, I images), with the same seeds.
         signs: (cells, contrasts), 1 where the change is on and -1 where it is not, balanced.
     """
-    networks = [_Network(cell) for cell in cells]
-    return _contrasts(networks, 2 / len(cells) * signs.T, _spreads(networks), together=True)
+    folds = sorted(set.intersection(*(set(cell) for cell in cells)))
+    weights = 2 / len(cells) * signs
+    made = {fold: np.tensordot(weights, [cell[fold] for cell in cells], (0, 0)) for fold in folds}
+    contrasts = [_Network({f: made[f][i] for f in folds}) for i in range(signs.shape[1])]
+    return _contrasts(contrasts, np.eye(len(contrasts)), _pooled(_spreads(contrasts, differ=True)))
 
 
 def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[float, float]:
@@ -202,9 +205,8 @@ def _contrasts(
     networks: Sequence[_Network],
     weights: Array,
     spreads: Sequence[_Spread | None],
-    together: bool = False,
 ) -> list[Difference]:
-    """Of each row of ``weights`` (contrasts, networks); ``together``: its runs are one part."""
+    """Of each row of ``weights`` (contrasts, networks)."""
     single = all(network.is_single for network in networks)
     made = [_contrast(networks, row, spreads, single) for row in weights]
     excesses = [
@@ -213,7 +215,7 @@ def _contrasts(
         if isinstance(one, _Contrast) and len(one.by_fold) > 1 and not single
     ]
     fold = max(0.0, float(np.mean(excesses))) if excesses else 0.0
-    return [_difference(one, fold, together) if isinstance(one, _Contrast) else one for one in made]
+    return [_difference(one, fold) if isinstance(one, _Contrast) else one for one in made]
 
 
 def _contrast(
@@ -269,14 +271,9 @@ def _contrast(
     )
 
 
-def _difference(made: _Contrast, fold: float, together: bool) -> Difference:
+def _difference(made: _Contrast, fold: float) -> Difference:
     folds = len(made.by_fold)
     parts = list(made.runs)
-    if together:  # Satterthwaite, since they are many
-        squares = sum(part.variance**2 / part.freedom for part in parts)
-        run = sum(part.variance for part in parts)
-        freedom = run**2 / squares * parts[0].own if squares else parts[0].freedom
-        parts = [_Spread(run, freedom)]
     run = sum(part.variance for part in parts)
     parts += [made.images, _Spread(fold / folds, max(1.0, folds - 1))]
     variance = sum(part.variance for part in parts)
@@ -298,10 +295,13 @@ def _constant(estimate: float, images: int) -> Difference:
     return Difference(estimate, most / float(stats.t.ppf(0.975, freedom)), freedom)
 
 
-def _spreads(networks: Sequence[_Network]) -> list[_Spread | None]:
-    """Of each network; from between the folds where none has a second seed."""
+def _spreads(networks: Sequence[_Network], differ: bool = False) -> list[_Spread | None]:
+    """Of each network; from between the folds where none has a second seed.
+
+    ``differ``: they are differences already, to which folds mean nothing in common.
+    """
     if all(network.is_single for network in networks):
-        return _between_folds(networks)
+        return _between_folds(networks, differ)
     return [_between_seeds(network) for network in networks]
 
 
@@ -315,13 +315,13 @@ def _between_seeds(network: _Network) -> _Spread | None:
     return _Spread(max(squares / freedom, float(least)), freedom)
 
 
-def _between_folds(networks: Sequence[_Network]) -> list[_Spread | None]:
+def _between_folds(networks: Sequence[_Network], differ: bool) -> list[_Spread | None]:
     """The same from one seed a fold, less what each fold means to all networks that have it."""
     folds = sorted(set.intersection(*(set(network.seeds) for network in networks)))
     if len(folds) < 2:
         return [None] * len(networks)
     errors = np.array([[float(network.runs[fold][0]) for fold in folds] for network in networks])
-    own = 1 - 1 / len(networks)
+    own = 0.0 if differ else 1 - 1 / len(networks)
     if own:
         errors = (errors - errors.mean(0)) / own**0.5
     return [_Spread(float(row.var(ddof=1)), len(folds) - 1, own or 1.0) for row in errors]
