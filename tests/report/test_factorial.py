@@ -260,27 +260,28 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) ->
     report = replace(drawn.small(), factorials=(found,))
     write(report, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    (row,) = [line for line in text.splitlines() if line.startswith("| no_lrn | l")]
+    (row,) = [line for line in text.splitlines() if line.startswith("| LRN | \N{MINUS SIGN}")]
     effect = next(effect for effect in found.effects if effect.name == "no_lrn")
     half = effect.difference.half_width()
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:3] == ["lowers the error", "\N{MINUS SIGN}2.5"], "of 12 fewer in 480"
+    assert (cells[1], cells[5]) == ("\N{MINUS SIGN}2.5", "hurts"), "12 fewer in 480"
     ends = f"[{100 * (-12 / 480 - half):+.1f}, {100 * (-12 / 480 + half):+.1f}]"
-    assert cells[3] == ends.replace("-", "\N{MINUS SIGN}")
-    assert cells[5] == "+1.4 [+0.2, +2.6]", "the idea's own row has the same"
-    assert "| no_crops by no_dropout | yes | +2.5 |" in text
+    assert cells[2] == ends.replace("-", "\N{MINUS SIGN}")
+    assert cells[4] == "+1.4 [+0.2, +2.6]", "the idea's own row has the same"
+    assert "| crops by dropout | +2.5 |" in text
     answer = (
-        "Over 8 combinations of 3 changes on flowers: no_crops raises the error; no_lrn lowers the"
-        " error; not resolved: no_dropout."
+        "Of 3 ideas 2 have an answer on flowers (photos, 8 networks that combine them, 2 seeds):"
+        " crops helps; LRN hurts. Not resolved: dropout."
     )
     page = (tmp_path / "report.html").read_text()
     for place in (text, page):
         assert answer in place
         assert "3 of 3 interactions of two changes are clear." in place
-    assert page.count("<td>lowers the error</td>") == page.count("<td>raises the error</td>") == 1
+    assert page.count("<td>helps</td>") == page.count("<td>hurts</td>") == 1
+    assert "8 networks that combine 3 ideas, flowers" in page, "the picture has them"
     figure = half_normal(found, 0)
     assert figure.title in page
-    assert "The largest, with their signs: 1: no_crops, +5.0; 2: no_lrn" in figure.caption
+    assert "The largest, with their signs: 1: crops, +5.0; 2: LRN" in figure.caption
 
 
 def noisy(

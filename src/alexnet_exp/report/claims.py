@@ -143,3 +143,19 @@ def _published() -> Iterator[Claim]:
 
 CLAIMS = tuple(_published())
 """Every claim, ablations first."""
+
+
+def claim_about(experiment: str) -> Claim:
+    """The one about the top-1 error of AlexNet without what an experiment leaves out.
+
+    Where nothing was published, one without a figure, whose idea is called by the experiment.
+    """
+    for claim in CLAIMS:
+        is_it = claim.changed == experiment and claim.kind is Kind.experiment
+        if is_it and claim.metric is Metric.top1 and not claim.four_layers:
+            return claim
+    idea = experiment.removeprefix("no_").replace("_", " ")
+    return Claim(
+        name=experiment, factor=idea, idea=idea, change=experiment, changed=experiment,
+        figure_text="none of its own", source="", seen="", judged=False,
+    )  # fmt: skip

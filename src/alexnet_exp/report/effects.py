@@ -1,16 +1,17 @@
 """A factorial design in tables: effects of single changes, and of what two do together."""
 
-from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.designs import contrast_name
+from alexnet_exp.report.claims import Kind, Metric, claim_about
 from alexnet_exp.report.findings import Direction, Effect, Factorial, Report
-from alexnet_exp.report.wording import interval, measured, minus, p_text, place
+from alexnet_exp.report.wording import as_findings, interval, measured, minus, p_text, place
 
-HEADINGS = ("change", "what it does", "effect", "95 % interval", "p", "by itself")
-PAIR_HEADINGS = ("interaction", "resolved", "effect", "95 % interval", "p")
+HEADINGS = ("idea", "effect", "95 % interval", "p", "by itself", "verdict")
+PAIR_HEADINGS = ("interaction", "effect", "95 % interval", "p", "resolved")
 _RESOLVED = {Direction.not_resolved: "no", Direction.no_effect: "less than the margin"}
 
 
 def effect_rows(report: Report, design: Factorial) -> list[tuple[str, ...]]:
-    """Under :data:`HEADINGS`, a row for each change."""
+    """Under :data:`HEADINGS`, a row for each idea."""
     alone = {
         finding.claim.changed: f"{measured(finding)} {interval(finding)}"
         for finding in report.findings
@@ -20,17 +21,22 @@ def effect_rows(report: Report, design: Factorial) -> list[tuple[str, ...]]:
         and place(finding) == place(design)
     }
     return [
-        (effect.name, effect.direction.value, *_figures(effect), alone.get(effect.terms[0][0], ""))
-        for effect in design.effects
+        (name(effect), *_figures(effect), alone.get(one.claim.changed, ""), one.verdict.value)
+        for effect, one in zip(design.effects, as_findings(design), strict=True)
     ]
 
 
 def pair_rows(design: Factorial) -> list[tuple[str, ...]]:
     """Under :data:`PAIR_HEADINGS`, a row for each contrast, the largest first."""
     return [
-        (effect.name, _RESOLVED.get(effect.direction, "yes"), *_figures(effect))
+        (name(effect), *_figures(effect), _RESOLVED.get(effect.direction, "yes"))
         for effect in design.interactions
     ]
+
+
+def name(effect: Effect) -> str:
+    """``LRN``; of interactions ``crops by LRN + dropout by flips``."""
+    return contrast_name([[claim_about(one).idea for one in term] for term in effect.terms])
 
 
 def _figures(effect: Effect) -> tuple[str, ...]:

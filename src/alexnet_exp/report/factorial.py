@@ -16,18 +16,12 @@ from alexnet_exp.report.measures import errors_by_fold, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
-from alexnet_exp.report.wording import SENTENCES, count, place, said_of
+from alexnet_exp.report.wording import SENTENCES, count
 
 _BASELINE = "baseline"
 _OPEN = Direction.not_resolved
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
-_ANSWERS = {
-    Direction.raises: "{} raise{} the error",
-    Direction.lowers: "{} lower{} the error",
-    Direction.no_effect: "no effect as large as the margin: {}",
-    Direction.not_resolved: "not resolved: {}",
-}
 
 
 def factorials(cells: Sequence[Cell]) -> list[Factorial]:
@@ -135,7 +129,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
         others=tuple(found.estimate for terms, found in differences if len(terms[0]) > 2),
         pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
     )
-    return replace(made, answer=_answer(made), sentences=(*unfit, *_sentences(made, members)))
+    return replace(made, sentences=(*unfit, *_sentences(made, members)))
 
 
 def _direction(
@@ -191,15 +185,6 @@ def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
     diverged = f"seeds diverged, and the others by themselves would mislead: {_some(lost)}"
     reasons = (*dead, diverged) if lost else dead
     return tuple(f"No effect is resolved: {reason}." for reason in reasons)
-
-
-def _answer(design: Factorial) -> str:
-    named = {
-        direction: [one.terms[0][0] for one in design.effects if one.direction is direction]
-        for direction in Direction
-    }
-    number = f"{design.combinations} combinations of {len(design.factors)} changes"
-    return f"Over {number} on {place(design)}: {'; '.join(said_of(_ANSWERS, named))}."
 
 
 def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:

@@ -198,7 +198,6 @@ class Factorial:
         interactions: Of two factors, the largest of either sign first.
         others: Estimates of the contrasts of three factors or more.
         pseudo_error: Lenth's standard error of a contrast, from how the contrasts spread.
-        answer: What they say, in a sentence.
         sentences: What else a reader has to know.
     """
 
@@ -213,7 +212,6 @@ class Factorial:
     interactions: tuple[Effect, ...] = ()
     others: tuple[float, ...] = ()
     pseudo_error: float = 0.0
-    answer: str = ""
     sentences: tuple[str, ...] = ()
 
 

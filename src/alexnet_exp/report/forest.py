@@ -25,11 +25,13 @@ from alexnet_exp.report.drawing import (
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.wording import (
     SENTENCES,
+    as_findings,
     claim_name,
     count,
     interval,
     measured,
     minus,
+    place,
     published,
     was_run,
 )
@@ -53,10 +55,16 @@ def differences(report: Report, metric: Metric) -> Figure | None:
             plotted = finding.claim.kind in (Kind.experiment, Kind.views)
             if finding.claim.metric is metric and plotted and finding.difference is not None:
                 sections.setdefault(name, []).append(finding)
+    for design in report.factorials if metric is Metric.top1 else ():
+        if design.effects:
+            name = f"{design.combinations} networks that combine {len(design.factors)} ideas"
+            sections[f"{name}, {place(design)}"] = as_findings(design)
     rows = [finding for members in sections.values() for finding in members]
     if not rows:
         return None
     caption = SENTENCES["differences"].format(metric=metric.value)
+    if any(design.effects for design in report.factorials):
+        caption += f" {SENTENCES['together']}"
     if any(finding.low is None for finding in rows):
         caption += " A point without a bar comes from one seed."
     return draw_both(
@@ -178,5 +186,5 @@ def _beyond(axes: Axes, y: float, values: Sequence[tuple[float, Mapping[str, str
             for value, style in out
         )
         side, inward = ("right", -5) if arrow == ">" else ("left", 5)
-        place = {"textcoords": "offset points", "ha": side, "va": "bottom"}
-        axes.annotate(text, (at, y), (inward, 1.5), fontsize=7, **place)  # type: ignore[arg-type]
+        style = {"textcoords": "offset points", "ha": side, "va": "bottom"}
+        axes.annotate(text, (at, y), (inward, 1.5), fontsize=7, **style)  # type: ignore[arg-type]

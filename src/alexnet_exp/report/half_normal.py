@@ -9,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
+from alexnet_exp.report.effects import name
 from alexnet_exp.report.findings import Factorial
 from alexnet_exp.report.wording import SENTENCES, count, minus, place
 
@@ -33,20 +34,20 @@ def half_normal(design: Factorial, number: int) -> Figure | None:
     if not design.effects:
         return None
     main, pairs, more = _KINDS
-    points = [_Point(100 * e.difference.estimate, main, e.name) for e in design.effects]
-    points += [_Point(100 * e.difference.estimate, pairs, e.name) for e in design.interactions]
+    points = [_Point(100 * e.difference.estimate, main, name(e)) for e in design.effects]
+    points += [_Point(100 * e.difference.estimate, pairs, name(e)) for e in design.interactions]
     points += [_Point(100 * estimate, more, more) for estimate in design.others]
     points.sort(key=lambda point: -abs(point.size))
     named = "; ".join(
         f"{i}: {point.name}, {minus(f'{point.size:+.1f}')}"
         for i, point in enumerate(points[:_NUMBERED], start=1)
     )
-    name, size = place(design), count(len(points), "contrast")
+    where, size = place(design), count(len(points), "contrast")
     return draw_both(
         f"half-normal-{number}",
-        f"Size of each effect and interaction, {name}",
+        f"Size of each effect and interaction, {where}",
         SENTENCES["half_normal"].format(number=size, error=100 * design.pseudo_error, named=named),
-        SENTENCES["half_normal_alt"].format(number=size, name=name),
+        SENTENCES["half_normal_alt"].format(number=size, name=where),
         lambda width: _plot(points, design.pseudo_error, width),
     )
 

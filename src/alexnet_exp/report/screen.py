@@ -20,7 +20,7 @@ SHOWN = 5
 
 _WRAPPED = ("idea", "published", "verdict", "interaction", *prospects.HEADINGS)
 _LEFT = (
-    "idea", "verdict", "experiment", "strategy", "change", "interaction", "what it does",
+    "idea", "verdict", "experiment", "strategy", "interaction",
     *prospects.HEADINGS[:-1],
 )  # fmt: skip
 
@@ -38,7 +38,7 @@ def show(report: Report) -> None:
     if wording.was_run(report):
         _say(f"{wording.SENTENCES['units']} {wording.convention(report)}")
     for design in report.factorials:
-        _say(f"\ncombinations of {', '.join(design.factors)} on {wording.place(design)}", "bold")
+        _say(f"\nideas combined on {wording.place(design)}", "bold")
         for sentence in design.sentences:
             _say(sentence)
         if design.effects:

@@ -9,9 +9,9 @@ import yaml
 
 from alexnet_exp.config.changes import show
 from alexnet_exp.console import percent
-from alexnet_exp.report.claims import Claim, Kind, Metric
+from alexnet_exp.report.claims import Claim, Kind, Metric, claim_about
 from alexnet_exp.report.factors import grouped
-from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
+from alexnet_exp.report.findings import Direction, Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell, test_images
 
 _FILE = Path(__file__).with_name("templates") / "sentences.yaml"
@@ -29,6 +29,12 @@ _ANSWERS = {
     Verdict.no_effect: "no effect as large as published: {}",
 }
 
+_VERDICTS = {
+    Direction.raises: Verdict.helps,
+    Direction.lowers: Verdict.hurts,
+    Direction.no_effect: Verdict.no_effect,
+    Direction.not_resolved: Verdict.not_resolved,
+}
 _Key = TypeVar("_Key")
 
 
@@ -190,7 +196,10 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
 def answers(report: Report) -> list[str]:
     """What the report found, in a sentence or two for each data set and configuration."""
     found = [_answer(findings) for findings in was_run(report).values()]
-    found += [design.answer for design in report.factorials if design.answer]
+    for design in report.factorials:
+        if design.effects:
+            together = f"{design.combinations} networks that combine them"
+            found.append(_answer(as_findings(design), together))
     if found:
         return found
     claims = count(len({f.claim.name for f in report.findings}), "claim")
@@ -198,7 +207,29 @@ def answers(report: Report) -> list[str]:
     return [f"None of {claims} was run: {there if report.cells else 'no finished runs found'}."]
 
 
-def _answer(findings: Sequence[Finding]) -> str:
+def as_findings(design: Factorial) -> list[Finding]:
+    """The main effects of a design, as what is drawn and said of an idea."""
+    found = []
+    for effect in design.effects:
+        low, high = effect.difference.ends or (None, None)
+        found.append(
+            Finding(
+                claim=claim_about(effect.terms[0][0]),
+                verdict=_VERDICTS[effect.direction],
+                data=design.data,
+                context=design.context,
+                synthetic=design.synthetic,
+                replicates=design.replicates,
+                images=design.images,
+                difference=effect.difference.estimate,
+                low=low,
+                high=high,
+            )
+        )
+    return found
+
+
+def _answer(findings: Sequence[Finding], together: str = "") -> str:
     """Of one data set and configuration; top-5 error is left to the table."""
     ideas = [f for f in findings if f.claim.kind is not Kind.level]
     ideas = [f for f in ideas if f.claim.metric is not Metric.top5] or ideas
@@ -206,7 +237,8 @@ def _answer(findings: Sequence[Finding]) -> str:
     if ideas:
         one = ideas[0]
         kind = "drawn images" if one.synthetic else "photos"
-        where = f"on {one.data} ({', '.join(filter(None, (kind, one.context, seeds(ideas))))})"
+        known = filter(None, (kind, one.context, together, seeds(ideas)))
+        where = f"on {one.data} ({', '.join(known)})"
         named = {v: [claim_name(f.claim) for f in ideas if f.verdict is v] for v in Verdict}
         left = named.pop(Verdict.not_resolved)
         parts = said_of(_ANSWERS, named)
