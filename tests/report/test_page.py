@@ -174,14 +174,6 @@ def test_speeds_are_compared_beside_equal_loads_alone(tmp_path: Path, loads, sho
     assert len(said) == (not shown)
 
 
-def test_the_spread_of_the_baseline_comes_before_the_table_of_runs(big: str) -> None:
-    baseline = drawn.big().cells[-1]
-    each = ", ".join(f"{100 * run.top1_error:.1f}" for run in baseline.runs.values())
-    sentence = next(text for text in Page(big).text["p"] if text.startswith("baseline on flowers"))
-    assert f"seeds 0, 1, 2, 3, 4: {each} %." in sentence
-    assert big.index(sentence) < big.index('<table class="runs">')
-
-
 def test_nothing_is_fetched_and_ids_are_unique(big: str, odd: str) -> None:
     for page in (big, odd):
         attributes = Page(page).attributes

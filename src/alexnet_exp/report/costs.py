@@ -13,12 +13,8 @@ from alexnet_exp.report.findings import Report
 from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.statistics import mean_over_seeds
-from alexnet_exp.report.wording import ONE_SEED, SENTENCES, count, place, was_not_run, was_run
+from alexnet_exp.report.wording import NOTHING, ONE_SEED, SENTENCES, count, lean, place, was_not_run
 from alexnet_exp.runs.results import Placement, Replicate, Run
-
-_NOTHING = "n/a"
-FEW_SEEDS = 10
-"""Up to here each seed's error is named."""
 
 SPEEDS = ("images/s", "training")
 RUN_HEADINGS = (
@@ -49,8 +45,8 @@ class Table:
 
     name: str
     hardware: str
-    headings: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    headings: list[str]
+    rows: list[list[str]]
 
     @property
     def remark(self) -> str:
@@ -63,14 +59,10 @@ def _table(
     """Speeds stand in it only where all ran beside the same load."""
     loads: list[Any] = [run.result.get("other_load") for run in _all_runs(cells)]
     alike = None not in loads and max(loads) - min(loads) <= LOAD_BAND
-    kept = [
-        i
-        for i, heading in enumerate(headings)
-        if (alike or heading not in SPEEDS) and {row[i] for row in rows} != {_NOTHING}
-    ]
+    shown = [i for i, heading in enumerate(headings) if alike or heading not in SPEEDS]
     hardware = "; ".join(dict.fromkeys(cell.hardware for cell in cells))
-    lean = [tuple(row[i] for i in kept) for row in rows]
-    return Table(name, hardware, tuple(headings[i] for i in kept), lean)
+    fewer = lean([headings[i] for i in shown], [[row[i] for i in shown] for row in rows])
+    return Table(name, hardware, *fewer)
 
 
 def sections(report: Report) -> list[Table]:
@@ -109,7 +101,7 @@ def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
         percent(fmean(errors)),
         spread,
         interval,
-        _NOTHING if cell.first.result["classes"] <= FEW_CLASSES else percent(top5),
+        NOTHING if cell.first.result["classes"] <= FEW_CLASSES else percent(top5),
         f"{fmean(cell.each('epochs')):.0f}",
         f"{fmean(cell.each('images_per_second')):,.0f}",
         _duration(fmean(cell.each("train_seconds"))),
@@ -166,31 +158,6 @@ def largest_difference(cell: Cell, placement: Placement) -> float | None:
         if other != placement and seed in runs
     ]
     return max(differences, default=None)
-
-
-def spreads(report: Report) -> list[str]:
-    """How much the seeds of each baseline differ, in sentences."""
-    ran = {f.claim.baseline for findings in was_run(report).values() for f in findings}
-    bases = ran | {"baseline"}
-    known = [c for c in ordered_cells(report) if c.experiment in bases and len(c.runs) > 1]
-    if report.cells and not known:
-        one = any(cell.experiment in bases for cell in report.cells)
-        reason = "The baseline ran with one seed" if one else "No baseline ran"
-        return [f"{reason}, so its spread over seeds is not known."]
-    return [_spread(cell) for cell in known]
-
-
-def _spread(cell: Cell) -> str:
-    errors = [run.top1_error for run in cell.runs.values()]
-    each = f"{100 * min(errors):.1f} to {100 * max(errors):.1f} %"
-    if len(errors) <= FEW_SEEDS:
-        named = ", ".join(str(one.seed) for one in cell.runs)
-        each = f"seeds {named}: {', '.join(f'{100 * error:.1f}' for error in errors)} %"
-    return (
-        f"{cell.experiment} on {place(cell)}: {percent(fmean(errors))} over"
-        f" {count(len(errors), 'seed')}; standard deviation {100 * stdev(errors):.1f} points;"
-        f" {each}."
-    )
 
 
 def total_cost(report: Report) -> str:

@@ -3,15 +3,13 @@
 from alexnet_exp.designs import contrast_name
 from alexnet_exp.report.claims import Kind, Metric, claim_about
 from alexnet_exp.report.findings import Direction, Effect, Factorial, Report
-from alexnet_exp.report.wording import as_findings, interval, measured, minus, p_text, place
+from alexnet_exp.report.wording import as_findings, interval, lean, measured, minus, p_text, place
 
-HEADINGS = ("idea", "effect", "95 % interval", "p", "by itself", "verdict")
-PAIR_HEADINGS = ("interaction", "effect", "95 % interval", "p", "resolved")
 _RESOLVED = {Direction.not_resolved: "no", Direction.no_effect: "less than the margin"}
 
 
-def effect_rows(report: Report, design: Factorial) -> list[tuple[str, ...]]:
-    """Under :data:`HEADINGS`, a row for each idea."""
+def tables(report: Report, design: Factorial) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and rows: of each idea, and of each contrast that two ideas make."""
     alone = {
         finding.claim.changed: f"{measured(finding)} {interval(finding)}"
         for finding in report.findings
@@ -20,17 +18,18 @@ def effect_rows(report: Report, design: Factorial) -> list[tuple[str, ...]]:
         and finding.difference is not None
         and place(finding) == place(design)
     }
-    return [
+    main = [
         (name(effect), *_figures(effect), alone.get(one.claim.changed, ""), one.verdict.value)
         for effect, one in zip(design.effects, as_findings(design), strict=True)
     ]
-
-
-def pair_rows(design: Factorial) -> list[tuple[str, ...]]:
-    """Under :data:`PAIR_HEADINGS`, a row for each contrast, the largest first."""
-    return [
+    pairs = [
         (name(effect), *_figures(effect), _RESOLVED.get(effect.direction, "yes"))
         for effect in design.interactions
+    ]
+    figures = ("effect", "95 % interval", "p")
+    return [
+        ("main effects", *lean(("idea", *figures, "by itself", "verdict"), main)),
+        ("interactions", *lean(("interaction", *figures, "resolved"), pairs)),
     ]
 
 

@@ -42,8 +42,8 @@ def show(report: Report) -> None:
         for sentence in design.sentences:
             _say(sentence)
         if design.effects:
-            _show_rows("effects", effects.HEADINGS, effects.effect_rows(report, design))
-            _show_rows("interactions", effects.PAIR_HEADINGS, effects.pair_rows(design))
+            for title, headings, made in effects.tables(report, design):
+                _show_rows(title, headings, made)
             _say(wording.SENTENCES["effects"])
     if absent := wording.not_applicable(report):
         _say(f"top-5 error says nothing on five classes or fewer: {absent}")

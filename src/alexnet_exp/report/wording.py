@@ -17,7 +17,7 @@ from alexnet_exp.report.pairing import Cell, test_images
 _FILE = Path(__file__).with_name("templates") / "sentences.yaml"
 SENTENCES: dict[str, str] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
 
-ONE_SEED = "one seed"
+ONE_SEED, NOTHING = "one seed", "n/a"
 MANY_IMAGES = 10_000
 """From here on one test image is at most 0.01 points, so a second decimal means something."""
 
@@ -41,6 +41,14 @@ _Key = TypeVar("_Key")
 def count(number: int, noun: str) -> str:
     """``1 seed``, ``1,024 images``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def lean(
+    headings: Sequence[str], rows: Sequence[Sequence[str]]
+) -> tuple[list[str], list[list[str]]]:
+    """The same without columns that say nothing."""
+    kept = [i for i in range(len(headings)) if {row[i] for row in rows} - {"", NOTHING}]
+    return [headings[i] for i in kept], [[row[i] for i in kept] for row in rows]
 
 
 def listed(names: Sequence[str]) -> str:
