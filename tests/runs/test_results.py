@@ -233,8 +233,10 @@ def test_damaged_folders_and_odd_names_take_nothing_along(tmp_path, made) -> Non
         "odd", environment=odd | {"command": ["x", f"data.root={ODD}", "=", ODD]}, experiment="mine"
     )
     printable = "a$\\frac{</script>[b](c)|`d`"
-    for place, name in enumerate((printable, "=1+1", "- x", "\x1b[31m", "no_lrn+", "${x}")):
-        made(f"own_{place}", experiment=name)
+    for place, name in enumerate(
+        (printable, "=1+1", "- x", "\x1b[31m", "no_lrn+", "${x}", "a" * 300)
+    ):
+        made(f"own_{place}", f"model.name='{'null' if place else 'a,b'}'", experiment=name)
     damaged = [made(f"damaged_{place}", "+experiment=no_lrn", seed=8) for place in range(4)]
     for folder, file in zip(damaged, READERS, strict=False):
         (folder / file).write_text("null")

@@ -34,10 +34,9 @@ def factor_fields(experiment: str) -> Fields:
 @cache
 def _changed(name: str) -> Fields | None:
     """Of one experiment; None where it is unknown."""
-    file = conf_folder() / "experiment" / f"{name}.yaml"
-    if not (name.isidentifier() and file.exists()):
+    if name not in shipped("experiment"):
         return None
-    body = OmegaConf.load(file)
+    body = OmegaConf.load(conf_folder() / "experiment" / f"{name}.yaml")
     named = "defaults" in body  # other options; else Hydra merges, too, in a hundred times as long
     with_it = composed(f"+experiment={name}") if named else OmegaConf.merge(composed(), body)
     before, after = _fields(composed()), _fields(with_it)
@@ -49,6 +48,12 @@ def _changed(name: str) -> Fields | None:
     if "model.weights" in changed:
         changed["model.weights_digest"] = None  # by which a run records them
     return changed
+
+
+@cache
+def shipped(group: str) -> frozenset[str]:
+    """Names of the presets of a group, such as ``model``."""
+    return frozenset(file.stem for file in (conf_folder() / group).glob("*.yaml"))
 
 
 @cache

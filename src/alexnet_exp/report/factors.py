@@ -4,9 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from hydra.errors import HydraException
-
-from alexnet_exp.config.changes import ABSENT, Fields, composed, factor_fields, show
+from alexnet_exp.config.changes import ABSENT, Fields, composed, factor_fields, shipped, show
 
 # Presets, each of which stands for many fields.
 _PRESETS = {
@@ -41,11 +39,10 @@ def _presets(experiment: str, fields: Fields) -> tuple[str, ...]:
     """
     without = {**fields, **factor_fields(experiment)}
     found = {name: show(without.get(path, ABSENT)) for name, path in _PRESETS.items()}
-    try:
-        is_default = found["model"] == composed().model.name
+    brought = None  # by a model of the user's own
+    is_default = found["model"] == composed().model.name
+    if is_default or found["model"] in shipped("model"):
         brought = composed(*([] if is_default else [f"model={found['model']}"])).optim.name
-    except HydraException:  # a model of the user's own
-        brought = None
     return tuple("" if (name, value) == ("optim", brought) else value
                  for name, value in found.items())  # fmt: skip
 
