@@ -57,6 +57,7 @@ CANNOT_RUN = {
     "make test": "is the tests",
     "python -m pytest -m cuda": "is a test, and needs a GPU",
     "make store-scale": "takes minutes by nature",
+    "make error-rates": "takes hours by nature",
     "make dashboard": "needs W&B's server; tests/test_dashboard.py has one of its own",
     "wandb": "needs W&B's server; tests/sweep/test_wandb_sweeps.py runs what an agent runs",
     "CUDA_VISIBLE_DEVICES": "the same",
