@@ -175,6 +175,7 @@ def test_towers_communicate_where_the_paper_or_sees_both_towers_says(
 def test_tower_linear_is_linear_with_a_weight_of_blocks() -> None:
     torch.manual_seed(0)
     towers = TowerLinear(10, 6, 2)
+    nn.init.normal_(towers.weight)  # which nobody has set yet
     nn.init.normal_(towers.bias)
     x, upstream = torch.randn(4, 10), torch.randn(4, 6)
     blocks = torch.block_diag(*towers.weight.chunk(2))
