@@ -278,7 +278,7 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) ->
         assert answer in place
         assert "3 of 3 interactions of two changes are clear." in place
     assert page.count("<td>helps</td>") == page.count("<td>hurts</td>") == 1
-    assert "8 networks that combine 3 ideas, flowers" in page, "the picture has them"
+    assert "3 ideas combined, flowers" in page, "the picture has them"
     figure = half_normal(found, 0)
     assert figure.title in page
     assert "The largest, with their signs: 1: crops, +5.0; 2: LRN" in figure.caption

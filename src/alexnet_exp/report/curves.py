@@ -75,8 +75,9 @@ def _panels(pairs: _Pairs, width: float) -> Canvas:
     columns = min(4 if width == WIDE else 2, len(pairs))
     rows = -(-len(pairs) // columns)
     titles = [
-        "\n".join([cell.experiment, *(fill(word, 26) for word in (*cell.words, *cell.apart))])
+        "\n".join(fill(part, 24) for part in (name, *cell.words, *cell.apart))
         for cell, _ in pairs
+        for name in [cell.experiment.replace("+", " + ")]
     ]
     gap = 0.3 + 0.15 * max(title.count("\n") + 1 for title in titles)
     width = min(width, 0.7 + 3.0 * columns)

@@ -57,8 +57,8 @@ def differences(report: Report, metric: Metric) -> Figure | None:
                 sections.setdefault(name, []).append(finding)
     for design in report.factorials if metric is Metric.top1 else ():
         if design.effects:
-            name = f"{design.combinations} networks that combine {len(design.factors)} ideas"
-            sections[f"{name}, {place(design)}"] = as_findings(design)
+            name = f"{len(design.factors)} ideas combined, {place(design)}"
+            sections[name] = as_findings(design)
     rows = [finding for members in sections.values() for finding in members]
     if not rows:
         return None

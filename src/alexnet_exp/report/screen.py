@@ -113,9 +113,9 @@ def show_plan(report: Report) -> None:
         _say("every claim that was run has an answer, or none can be had")
         return
     for name, rows in prospects.sections(steps).items():
-        _show_rows(
-            f"what would settle the claims without an answer on {name}", prospects.HEADINGS, rows
-        )
+        signed = ([wording.minus(cell) for cell in row] for row in rows)
+        title = f"what would settle the claims without an answer on {name}"
+        _show_rows(title, prospects.HEADINGS, signed)
     _say("hours: training of the runs that are lacking, one at a time, as long as those took")
     for command, claims in prospects.commands(steps).items():
         _say(f"\n# {'; '.join(claims)}", soft_wrap=True)
