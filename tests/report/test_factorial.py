@@ -1,5 +1,6 @@
 """Factorial designs: found among runs, with effects, interactions and intervals as they are."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations, product
@@ -15,10 +16,12 @@ from scipy import stats
 from alexnet_exp.config.changes import factor_fields
 from alexnet_exp.report import factorial
 from alexnet_exp.report.__main__ import write
+from alexnet_exp.report.documents import write_csv
 from alexnet_exp.report.factorial import factorials
-from alexnet_exp.report.findings import Direction, Factorial
+from alexnet_exp.report.findings import Direction, Effect, Factorial, Report
 from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell, cells
+from alexnet_exp.report.statistics import Difference
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import Placement, Replicate, read_runs
 from alexnet_exp.sweep.design import levels
@@ -353,3 +356,12 @@ def test_variance_at_equal_numbers_of_runs(trials: int) -> None:
     ratio = np.var(combined) / np.var(single)
     # Both variances are known to sqrt(2 / n) at least; those of one baseline hang together.
     assert abs(ratio / 0.25 - 1) < 4 * (2 / trials) ** 0.5
+
+
+def test_no_name_in_a_row_of_an_effect_is_a_formula(tmp_path: Path) -> None:
+    effect = Effect((("=cmd()",),), Difference(0.1, 0.01, 9.0), 0.5, Direction.not_resolved)
+    design = Factorial("@flowers", "+x", False, ("=cmd()",), effects=(effect,))
+    write_csv(Report("runs", "now", (), (), (design,)), tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["claim"], row["data"], row["context"]) == ("'=cmd()", "'@flowers", "'+x")

@@ -55,13 +55,13 @@ def write_csv(report: Report, path: Path) -> None:
 def _of_effect(design: Factorial, effect: Effect, kind: str) -> dict[str, object]:
     low, high = effect.difference.ends or ("", "")
     return {
-        "claim": visible(effect.name),
-        "data": visible(design.data),
-        "context": visible(design.context),
+        "claim": _text(effect.name),
+        "data": _text(design.data),
+        "context": _text(design.context),
         "metric": "top-1 error",
         "kind": kind,
         "n_seeds": len(design.replicates),
-        "seeds": " ".join(str(one.seed) for one in design.replicates),
+        "seeds": _seeds(design),
         "images": design.images,
         "difference": effect.difference.estimate,
         "low": low,
@@ -79,15 +79,22 @@ def _field(finding: Finding, column: str) -> object:
     if column == "n_seeds":
         return len(finding.replicates)
     if column == "seeds":
-        return " ".join(str(one.seed) for one in finding.replicates)
+        return _seeds(finding)
     if column == "comparison":
         return ", ".join(finding.comparison)
     value = getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str):
-        return f"'{visible(value)}" if _FORMULA.match(value) else visible(value)
-    return value
+    return _text(value) if isinstance(value, str) else value
+
+
+def _seeds(row: Finding | Factorial) -> str:
+    return " ".join(str(one.seed) for one in row.replicates)
+
+
+def _text(value: str) -> str:
+    """What no spreadsheet takes for a formula."""
+    return f"'{visible(value)}" if _FORMULA.match(value) else visible(value)
 
 
 def write_markdown(report: Report, path: Path) -> None:

@@ -3,7 +3,7 @@
 from alexnet_exp.designs import contrast_name
 from alexnet_exp.report.claims import Kind, Metric, claim_about
 from alexnet_exp.report.findings import Direction, Effect, Factorial, Report
-from alexnet_exp.report.wording import as_findings, interval, lean, measured, minus, p_text, place
+from alexnet_exp.report.wording import as_findings, interval, lean, measured, p_text, place, points
 
 _RESOLVED = {Direction.not_resolved: "no", Direction.no_effect: "less than the margin"}
 
@@ -40,12 +40,8 @@ def name(effect: Effect) -> str:
 
 def _figures(effect: Effect) -> tuple[str, ...]:
     """Size, interval and p-value."""
-    size, ends = _points(effect.difference.estimate), effect.difference.ends
+    size, ends = points(effect.difference.estimate), effect.difference.ends
     if ends is None:
         return size, "", ""
-    shown = f"[{_points(ends[0])}, {_points(ends[1])}]"
+    shown = f"[{points(ends[0])}, {points(ends[1])}]"
     return size, shown, p_text(effect.p_adjusted).removeprefix("= ")
-
-
-def _points(value: float) -> str:
-    return minus(f"{round(100 * value, 1) + 0.0:+.1f}")  # never -0.0

@@ -12,7 +12,7 @@ from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Direction, Effect, Factorial
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.measures import errors_by_fold, not_above_chance
+from alexnet_exp.report.measures import errors_by_fold, margin_of, not_above_chance
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Difference, Errors, effects
@@ -102,8 +102,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cel
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong), strict=True))
     unfit = _unfit(members, wrong)
-    margins = {run.margin for cell in whole for run in cell.runs.values()}
-    margin = margins.pop() if len(margins) == 1 else None
+    margin = margin_of(run for cell in whole for run in cell.runs.values())
 
     def tested(size: int) -> list[Effect]:
         """Those of so many factors, corrected for their number."""

@@ -80,7 +80,6 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
     """A finding without numbers, of the baseline's ``runs`` and others of the changed network."""
     few = cell.first.result["classes"] <= FEW_CLASSES
     both = [*runs, *changed]
-    margins = {run.margin for run in both}
     return Finding(
         claim=claim,
         data=cell.data,
@@ -90,10 +89,16 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
         replicates=tuple(run.replicate for run in changed or runs),
         baseline_runs=len(runs),
         images=0 if claim.kind.is_ratio else test_images(both),
-        margin=margins.pop() if len(margins) == 1 else None,
+        margin=margin_of(both),
         not_applicable=claim.metric is Metric.top5 and few,
         command=command(both),
     )
+
+
+def margin_of(runs: Iterable[Run]) -> float | None:
+    """The margin that all of them recorded; None where they disagree."""
+    margins = {run.margin for run in runs}
+    return margins.pop() if len(margins) == 1 else None
 
 
 def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:

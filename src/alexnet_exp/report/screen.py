@@ -110,7 +110,8 @@ def show_plan(report: Report) -> None:
     """What would settle each claim that has no answer."""
     steps = prospects.plan(report)
     if not steps:
-        _say("every claim that was run has an answer, or none can be had")
+        combined = "; of ideas combined in a design there is no plan" * bool(report.factorials)
+        _say(f"every claim that was run has an answer, or none can be had{combined}")
         return
     for name, rows in prospects.sections(steps).items():
         signed = ([wording.minus(cell) for cell in row] for row in rows)

@@ -97,7 +97,12 @@ def _in_unit(finding: Finding, value: float) -> str:
         return f"{value:.1f}" if finding.claim.kind is Kind.speed else f"{value:.2f}"
     if finding.claim.kind is Kind.level:
         return f"{100 * value:.1f}"
-    text = f"{100 * value:+.{2 if finding.images >= MANY_IMAGES else 1}f}"
+    return points(value, 2 if finding.images >= MANY_IMAGES else 1)
+
+
+def points(value: float, decimals: int = 1) -> str:
+    """A difference of error in points, with its sign; zero has none."""
+    text = f"{100 * value:+.{decimals}f}"
     return minus(text) if float(text) else text[1:]
 
 

@@ -139,7 +139,7 @@ class Epochs(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         for name in _COUNTED:
-            setattr(self, name, state_dict.get(name, math.nan))  # of an earlier version
+            setattr(self, name, state_dict[name])
 
 
 class MovableCheckpoint(ModelCheckpoint):
