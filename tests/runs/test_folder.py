@@ -23,7 +23,7 @@ def finished(folder: Path, config, keep_last: bool = False) -> RunFolder:
     assert not run.start(config)
     run.last.write_bytes(b"weights")
     run.record(RESULT, {}, keep_last)
-    run.held.release()
+    run.release()
     return run
 
 
@@ -69,7 +69,7 @@ def test_a_run_goes_further_where_its_schedule_allows(compose_config, tmp_path) 
     assert read_result(run.path) is None
     run.withdraw()
     assert read_result(run.path) == RESULT, "what was put aside is back"
-    run.held.release()
+    run.release()
     run.start(longer)
     run.record(RESULT | {"epochs": 5}, {}, keep_last=False)
     assert run.result(longer) == RESULT | {"epochs": 5}
@@ -91,7 +91,7 @@ def test_runs_are_listed(compose_config, tmp_path, monkeypatch, capsys) -> None:
     run = RunFolder(tmp_path / "b")
     run.start(compose_config())
     run.record_divergence("the loss is nan")
-    run.held.release()
+    run.release()
     assert read_diverged(run.path) == "the loss is nan"
     RunFolder(tmp_path / "c").start(compose_config())
     (tmp_path / "d").mkdir()

@@ -30,7 +30,7 @@ def start(config: Config, folder: Path) -> RunFolder:
     """A run that was begun and has let go of its folder."""
     run = RunFolder(folder)
     run.start(config)
-    run.held.release()
+    run.release()
     return run
 
 
@@ -63,7 +63,7 @@ def test_finished_half_done_and_diverged_jobs_are_told_apart(look, tmp_path) -> 
     held = RunFolder(job.folder)
     held.start(job.config)
     assert look().state == State.elsewhere
-    held.held.release()
+    held.release()
     run.record_divergence("the loss is nan")
     diverged = look()
     assert (diverged.state, diverged.reason) == (State.diverged, "the loss is nan")

@@ -12,6 +12,7 @@ import torch
 
 from alexnet_exp.config import Config
 from alexnet_exp.errors import UserError
+from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.read import read_metrics, read_result
 from alexnet_exp.training.callbacks import Epochs
 from alexnet_exp.training.classifier import Classifier
@@ -39,8 +40,9 @@ def stop(config: Config, folder: Path, monkeypatch: pytest.MonkeyPatch, epoch: i
 
     with monkeypatch.context() as patched:
         patched.setattr(Classifier, "training_step", stopping)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt) as _pressed:  # holds what the run had in its hands
             train(config, folder)
+        assert not RunFolder(folder).is_running(), "a notebook could not go on"
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,7 @@ class RunFolder:
         self.last = self.checkpoints / "last.ckpt"
         self.best = self.checkpoints / "best.ckpt"
         self._lock = path / ".lock"
+        self.held: FileLock | None = None
 
     def result(self, config: Config) -> dict[str, Any] | None:
         """What a finished run of this configuration has recorded; None also if it may go further.
@@ -89,7 +90,7 @@ class RunFolder:
             return False
 
     def start(self, config: Config) -> bool:
-        """Write what is known before training, and hold the folder until this process ends.
+        """Write what is known before training, and hold the folder until ``release``.
 
         Returns:
             Whether an earlier, unfinished run of the same configuration lies here to go on from.
@@ -114,6 +115,11 @@ class RunFolder:
             message = f"can't write the run folder {self.path}: {error.strerror}"
             raise UserError(f"{message}; set hydra.run.dir=<another folder>") from error
         return self.last.exists()
+
+    def release(self) -> None:
+        """Let others run in the folder, this process among them (a notebook's, say)."""
+        if self.held is not None:
+            self.held.release()
 
     def withdraw(self) -> None:
         """Take back what ``start`` wrote, for a run that could not begin after all."""

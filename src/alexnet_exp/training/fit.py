@@ -94,6 +94,8 @@ def train(config: Config, path: Path) -> dict[str, Any]:
                 run.withdraw()  # what it is told to change makes another run
             logs.abandon()
         raise
+    finally:
+        run.release()
 
 
 def refuse_unequal(config: Config) -> None:
