@@ -9,12 +9,15 @@ their standard deviation between seeds is 1.8 points on 430 images ("lively").
 ("images one by one" are cells that check this).
 
 A null cell holds experiments that all equal the baseline: the rate is that of reports with any
-difference resolved at 5 %, which should be .05 at most. In a power cell one experiment of 14 is
-worse by 3.4 points. In a mixed cell every other one is, 3.4 points is what was published for all,
-and the rate is that of reports with any wrong word: an effect where there is none, no effect as
-large as published, smaller or larger than published where it is that large. Rows of 1,000 trials go
-to a CSV file as they come, and the same command goes on behind them; what has been measured is
-printed as a Markdown table at the end.
+difference resolved at 5 %, which should be .05 at most. A factorial cell is one for the seven main
+effects of 16 networks; "one idea wild": a seed shifts all that lack the first idea, threefold. In a
+power cell one experiment of 14 is worse by 3.4 points. In a mixed cell every other one is, 3.4
+points is what was published for all, and the rate is that of reports with any wrong word: an effect
+where there is none, no effect as large as published, smaller or larger than published where it is
+that large. These last two kinds have a fifth of the trials.
+
+Rows of 1,000 trials go to a CSV file as they come, and the same command goes on behind them; what
+has been measured is printed as a Markdown table at the end.
 
     python tests/measure_error_rates.py results/error_rates/rates.csv [trials]
 
@@ -36,11 +39,13 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
+from alexnet_exp.designs import contrasts
 from alexnet_exp.report import statistics
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.statistics import Difference, against_baseline
+from alexnet_exp.report.statistics import Difference, against_baseline, effects
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import read_runs
+from alexnet_exp.sweep.design import levels
 
 TRIALS, BATCH, LEVEL = 10_000, 1_000, 0.05
 EFFECT = 0.5  # of an experiment: 3.4 points
@@ -54,6 +59,10 @@ SPREADS: dict[str, Callable[[int], np.ndarray]] = {
     "baseline wild": lambda networks: np.r_[3, np.ones(networks - 1)],
 }
 """Standard deviations between seeds, of the baseline first, relative to ``SEED_SD``."""
+
+DESIGN = levels(7, 16)
+SIGNS = np.stack([DESIGN[:, terms[0]].prod(1) for terms in contrasts(DESIGN)], 1)
+"""(16 networks, 15 contrasts), those of single ideas first."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +98,9 @@ def plan() -> Iterator[Cell]:
             for spread in SPREADS:
                 yield Cell("null", images, seeds, 14, spread, 1, 5, fold_sd, block)
             yield Cell("power", images, seeds, 14, folds=5, fold_sd=fold_sd, block=block)
+    for seeds in (5, 3, 2):
+        for spread in (*SPREADS, "one idea wild"):
+            yield Cell("factorial", 4300, seeds, 15, spread, block=50)
     for spread in ("equal", "baseline wild"):
         yield Cell("null", 4300, 5, 5, spread)
 
@@ -96,17 +108,20 @@ def plan() -> Iterator[Cell]:
 def drawn(rng: np.random.Generator, cell: Cell) -> list[dict[int, np.ndarray]]:
     """Of each network, the baseline first, by fold (S, I): whether it was wrong, or how often."""
     networks, per = cell.experiments + 1, cell.images // cell.folds
-    spread = SEED_SD * SPREADS[cell.spread](networks)
-    effects = np.zeros(networks)
-    effects[1 : {"null": 1, "power": 2, "mixed": networks}[cell.kind] : 2] = EFFECT
+    spread = SEED_SD * SPREADS.get(cell.spread, SPREADS["equal"])(networks)
+    worse = np.zeros(networks)
+    worse[1 : {"power": 2, "mixed": networks}.get(cell.kind, 1) : 2] = EFFECT
     found: list[dict[int, np.ndarray]] = [{} for _ in range(networks)]
     normal = rng.standard_normal
     for fold in range(cell.folds):
         difficulty = LOGIT + DIFFICULTY * rng.standard_t(6, per // cell.block)
         of_block = normal(per // cell.block)
+        wild = 3 * SEED_SD * (cell.spread == "one idea wild") * normal((cell.seeds, 1))
         for i in range(networks):
             seeds = cell.seeds * (cell.baseline_seeds if i == 0 else 1)
-            shift = effects[i] + cell.fold_sd * normal() + spread[i] * normal((seeds, 1))
+            shift = worse[i] + cell.fold_sd * normal() + spread[i] * normal((seeds, 1))
+            if cell.spread == "one idea wild" and DESIGN[i, 0] > 0:
+                shift = shift + wild
             if cell.block > 1:
                 found[i][fold] = _blocks(rng, of_block, shift, cell.block)
                 continue
@@ -174,10 +189,15 @@ def hits(cell: Cell, batch: int) -> dict[str, int]:
     """How many of 1,000 reports have a difference resolved, or a wrong word, as the kind has it."""
     rng = np.random.default_rng([*map(ord, repr(cell)), batch])
     weights = np.eye(cell.experiments + 1)[1:] - np.eye(cell.experiments + 1)[0]
-    every = cell.images == 430 and cell.experiments > 5 and cell.seeds in (3, 5) and cell.folds == 1
+    every = cell.kind == "null" and (cell.images, cell.experiments, cell.folds) == (430, 20, 1)
+    every &= cell.seeds in (3, 5)
     forms = FORMS if every else {"report": FORMS["report"]}
     counted = dict.fromkeys(forms, 0)
     for _ in range(BATCH):
+        if cell.kind == "factorial":
+            p_values = [one.p_value or 0.0 for one in effects(drawn(rng, cell), SIGNS)[:7]]
+            counted["report"] += min(p_values) * 7 < LEVEL
+            continue
         networks = [statistics._Network(errors) for errors in drawn(rng, cell)]
         spreads = statistics._spreads(networks)
         for form, pooled in forms.items():
@@ -265,7 +285,8 @@ def main(file: Path, trials: int) -> None:
         for batch in range(trials // BATCH):
             for cell in plan():
                 counts = done.setdefault(cell, Counter())
-                if counts["trials"] > batch * BATCH:
+                few = cell.kind in ("power", "mixed") and batch * BATCH >= trials / 5
+                if few or counts["trials"] > batch * BATCH:
                     continue
                 counted = hits(cell, batch)
                 counts.update(counted, trials=BATCH)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Array = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class Difference:
             return None
         if self.standard_error == 0:
             return 1.0 if self.estimate == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.estimate) / self.standard_error, self.freedom))
+        return float(2 * special.stdtr(self.freedom, -abs(self.estimate) / self.standard_error))
 
     def half_width(self, confidence: float = 0.95) -> float | None:
         """Half of the interval."""
@@ -80,7 +80,10 @@ class _Network:
         self.seeds = {fold: len(array) for fold, array in cell.items()}
         self.runs = {fold: array.mean(1) for fold, array in cell.items()}
         self.images = {fold: array.mean(0) for fold, array in cell.items()}
-        self.residual = {fold: _residual(array) for fold, array in cell.items()}
+        self.residual = {
+            fold: _residual(array, self.runs[fold], self.images[fold])
+            for fold, array in cell.items()
+        }
 
     @property
     def is_single(self) -> bool:
@@ -327,14 +330,13 @@ def _between_folds(networks: Sequence[_Network], differ: bool) -> list[_Spread |
     return [_Spread(float(row.var(ddof=1)), len(folds) - 1, own or 1.0) for row in errors]
 
 
-def _residual(array: NDArray[Any]) -> float:
-    """Mean square of what seeds and images do not explain; 0 with one seed."""
+def _residual(array: NDArray[Any], of_seeds: Array, of_images: Array) -> float:
+    """Mean square of what the means of seeds and images do not explain; 0 with one seed."""
     seeds, images = array.shape
     if seeds == 1 or images == 1:
         return 0.0
-    squares = float((array.astype(np.float64) ** 2).sum())
-    of_seeds, of_images, mean = array.mean(1), array.mean(0), float(array.mean())
-    squares += (
+    values, mean = array.astype(np.float64).ravel(), float(of_seeds.mean())
+    squares = float(values @ values) + (
         seeds * images * mean**2 - images * of_seeds @ of_seeds - seeds * of_images @ of_images
     )
     return max(0.0, squares) / ((seeds - 1) * (images - 1))
