@@ -44,7 +44,7 @@ ablations: install  ## What each idea buys, then the report: DATA=flowers FOLDS=
 	@$(PYTHON) -m alexnet_exp.train -m +sweep=$(SWEEP) sweep.name=$(NAME) data=$(DATA) $(if $(FOLDS),data.folds=$(FOLDS)) \
 	  "seed=range($(shell expr $(SEEDS) \* $(or $(FOLDS),1)))" \
 	  hydra/launcher=$(LAUNCHER) $(if $(filter processes,$(LAUNCHER)),$(if $(JOBS),hydra.launcher.jobs=$(JOBS))) $(ARGS); \
-	swept=$$?; [ $$swept -le 1 ] || exit $$swept; \
+	swept=$$?; [ $$swept -le 1 -a -d $(RUNS) ] || exit $$swept; \
 	$(PYTHON) -m alexnet_exp.report runs=$(RUNS) && exit $$swept
 
 report: install  ## The report of finished runs: RUNS=runs/flowers/ablations
