@@ -15,17 +15,21 @@ from scipy import stats
 
 from alexnet_exp.config.changes import factor_fields
 from alexnet_exp.report import factorial
-from alexnet_exp.report.__main__ import write
+from alexnet_exp.report.__main__ import make_report, write
+from alexnet_exp.report.claims import Metric, claim_about
 from alexnet_exp.report.documents import write_csv
 from alexnet_exp.report.factorial import factorials
-from alexnet_exp.report.findings import Direction, Effect, Factorial, Report
+from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
+from alexnet_exp.report.forest import differences
 from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell, cells
-from alexnet_exp.report.statistics import Difference
+from alexnet_exp.report.power import seeds_needed
+from alexnet_exp.report.prospects import commands, plan
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import Placement, Replicate, read_runs
 from alexnet_exp.sweep.design import levels
 from tests.report import drawn_report as drawn
+from tests.report.test_figures import texts
 
 NAMES = tuple("abcdefg")
 IMAGES = 480
@@ -95,8 +99,13 @@ def wrong_in_expectation(design: NDArray[np.int8], seeds: int = 2) -> list[NDArr
     ]
 
 
+def terms(interaction: Finding) -> list[tuple[str, ...]]:
+    """Pairs that share its contrast."""
+    return [tuple(pair.split(" by ")) for pair in interaction.claim.name.split(" + ")]
+
+
 def points(design: Factorial) -> dict[str, float]:
-    return {e.name: IMAGES * e.difference.estimate for e in (*design.effects, *design.interactions)}
+    return {e.claim.name: IMAGES * e.difference for e in (*design.effects, *design.interactions)}
 
 
 @pytest.mark.parametrize(("runs", "clear", "sums"), [(16, 0, 7), (32, 15, 3), (128, 21, 0)])
@@ -107,25 +116,27 @@ def test_effects_and_interactions_are_those_of_the_runs(runs: int, clear: int, s
     order = np.random.default_rng(0).permutation(runs)
     given = [*alone[: 0 if runs == 128 else 2], *(cells[i] for i in order), alone[2]]
     (found,) = factorials(given)
-    assert (found.factors, found.combinations) == (NAMES, runs)
+    assert (found.factors, len(found.cells)) == (NAMES, runs)
     measured = points(found)
     assert {name: round(measured[name], 6) for name in NAMES} == {
         name: EFFECTS.get(name, 0) for name in NAMES
     }
-    seen = [term for effect in found.interactions for term in effect.terms]
+    seen = [term for effect in found.interactions for term in terms(effect)]
     assert sorted(seen) == list(combinations(NAMES, 2))
     for effect in found.interactions:
-        expected = sum(EFFECTS.get("".join(term), 0) for term in effect.terms)
-        assert IMAGES * effect.difference.estimate == pytest.approx(expected, abs=1e-3)
-        columns = [design[:, [NAMES.index(name) for name in term]].prod(1) for term in effect.terms]
+        expected = sum(EFFECTS.get("".join(term), 0) for term in terms(effect))
+        assert IMAGES * effect.difference == pytest.approx(expected, abs=1e-3)
+        columns = [
+            design[:, [NAMES.index(name) for name in term]].prod(1) for term in terms(effect)
+        ]
         assert all((column == columns[0]).all() for column in columns)
-    sizes = [len(effect.terms) for effect in found.interactions]
+    sizes = [len(terms(effect)) for effect in found.interactions]
     assert (sizes.count(1), len(sizes) - sizes.count(1)) == (clear, sums)
     assert len(found.others) == runs - 1 - 7 - len(sizes)
     text = " ".join(found.sentences)
     assert f"{clear} of 21 interactions of two changes are clear" in text
     assert (f"share {sums} sums" in text) == (sums > 0)
-    sizes_of = [abs(effect.difference.estimate) for effect in found.interactions]
+    sizes_of = [abs(effect.difference) for effect in found.interactions]
     assert sizes_of == sorted(sizes_of, reverse=True)
 
 
@@ -144,9 +155,63 @@ def test_run_folders_become_a_design(tmp_path, made, monkeypatch: pytest.MonkeyP
             set_here = [fields[one] for one in on]
             made(name, *set_here, experiment=name, seed=seed, wrong=errors)
     (found,) = factorials(cells(read_runs(run_folders(tmp_path)).runs))
-    assert (found.factors, found.combinations) == (tuple(fields), 8)
+    assert (found.factors, len(found.cells)) == (tuple(fields), 8)
     assert points(found)["no_crops"] == pytest.approx(EFFECTS["a"])
     assert points(found)["no_crops by no_dropout"] == pytest.approx(EFFECTS["ab"])
+
+
+@pytest.mark.parametrize("margin", [None, 0.04])
+def test_a_plan_says_what_would_settle_main_effects(tmp_path, made, monkeypatch, margin) -> None:
+    """Each has its own number of seeds, all have the command of the one that takes most."""
+    monkeypatch.setattr(factorial, "factor_fields", factor_fields)
+    recorded = [f"sweep.margin={margin}"] if margin else []
+    generator, design = np.random.default_rng(3), levels(2, None)
+    rows = noisy(design @ np.array([1.5, 1.0]), 3, generator)
+    names = ("no_dropout", "no_lrn")
+    for row, wrong in zip(design, rows, strict=True):
+        on = [name for name, level in zip(names, row, strict=True) if level > 0]
+        given = f"+experiment=[{','.join(on)}]" if on else "+experiment=baseline"
+        for seed, errors in enumerate(wrong):
+            made("+".join(on) or "b", given, *recorded, seed=seed, wrong=errors)
+    report = make_report(tmp_path)
+    (found,) = report.factorials
+    steps = {step.idea: step for step in plan(report) if "2 ideas combined" in step.place}
+    needed = {}
+    for effect in found.effects:
+        parts, freedom = effect.components, effect.freedom
+        error = (effect.high - effect.low) / 2 / stats.t.ppf(0.975, freedom)
+        assert parts.variance(3, 1) == pytest.approx(error**2)
+        known = effect.components, effect.difference, 1, effect.networks, effect.share
+        ways = [seeds_needed(*known), *([seeds_needed(*known, margin)] if margin else [])]
+        needed[effect.claim.idea] = min(ways)
+        step = steps[effect.claim.idea]
+        assert step.needed == f"{min(ways)} seeds"
+        assert ("margin of 4 points" in step.wanted) == (len(ways) > 1 and ways[1] < ways[0])
+        assert step.hours == pytest.approx(4 * (min(ways) - 3) * 11 / 3600)  # of 10, 11 and 12 s
+    assert len({*needed.values()}) == len(steps) == 2
+    assert min(needed.values()) > 3
+    (line,) = {step.command for step in steps.values()}
+    assert f"seed=range({max(needed.values())})" in line
+    for word in ("baseline", "no_dropout", "no_lrn", "[no_dropout,no_lrn]"):
+        assert word in line.partition("+experiment=")[2]
+    labels = [
+        f"{effect.claim.idea} ({steps[effect.claim.idea].needed})" for effect in found.effects
+    ]
+    assert commands(steps.values()) == {line: labels}
+
+
+def test_main_effects_stand_beside_nothing_published_but_what_an_idea_does_by_itself() -> None:
+    names = ("no_crops", "no_dropout", "no_lrn")
+    wrong = wrong_in_expectation(levels(3, None))
+    (found,) = factorials(cells_of(levels(3, None), wrong, names))
+    single = Report("runs", "now", (), (), (found,))
+    forest = differences(single, Metric.top1)
+    assert not {"published", "by itself", "no figure"} & {*texts(forest.svg)}
+    assert "Diamonds" not in forest.caption
+    both = differences(replace(drawn.small(), factorials=(found,)), Metric.top1)
+    assert {"published", "by itself", "+1.37"} <= {*texts(both.svg)}
+    assert texts(both.svg).count("+1.4") == 1, "beside LRN in the design"
+    assert "a triangle is the difference where only that idea" in both.caption
 
 
 def test_a_run_of_single_changes_is_no_design() -> None:
@@ -156,7 +221,7 @@ def test_a_run_of_single_changes_is_no_design() -> None:
     assert factorials(single) == []
     assert factorials([*single[:2], cell_of(["a", "b"], wrong)]) == []
     (found,) = factorials([*single, cell_of(["a", "b"], wrong), cell_of(["a", "d"], wrong)])
-    assert (found.factors, found.combinations) == (("a", "b"), 4)
+    assert (found.factors, len(found.cells)) == (("a", "b"), 4)
     together = [cell_of(names, wrong) for names in ([], "ab", "cd", "abcd")]
     assert factorials(together) == [], "a and b can't be told apart"
 
@@ -167,8 +232,8 @@ def test_a_design_within_another_is_found_where_the_larger_has_gaps() -> None:
     inside = design.prod(axis=1) == design[0].prod()
     kept = inside | (np.arange(128) % 7 == 0)
     (found,) = factorials(cells_of(design[kept], wrong_in_expectation(design[kept], 1)))
-    assert (found.combinations, found.factors) == (64, NAMES)
-    assert all(len(effect.terms) == 1 for effect in found.interactions)
+    assert (len(found.cells), found.factors) == (64, NAMES)
+    assert all(len(terms(effect)) == 1 for effect in found.interactions)
 
 
 def test_missing_runs_are_named() -> None:
@@ -180,7 +245,7 @@ def test_missing_runs_are_named() -> None:
     (found,) = factorials(cells)
     assert [one.seed for one in found.replicates] == [0, 2]
     assert "Left out, since not all combinations have it: seed 1 (not of c+e+g)." in found.sentences
-    assert found.effects[0].direction is Direction.raises
+    assert found.effects[0].verdict is Verdict.helps
     assert {name: round(size, 6) for name, size in points(found).items()} == {
         name: round(size, 6) for name, size in points(whole).items()
     }
@@ -188,7 +253,7 @@ def test_missing_runs_are_named() -> None:
     (found,) = factorials(cells)
     reason = "seeds diverged, and the others by themselves would mislead: 1 of c+e+g"
     assert f"No effect is resolved: {reason}." in found.sentences
-    assert {effect.direction for effect in found.effects} == {Direction.not_resolved}
+    assert {effect.verdict for effect in found.effects} == {Verdict.not_resolved}
     (found,) = factorials([cell for cell in cells if cell is not lost])
     assert found.effects == ()
     assert found.sentences == ("No design: of 16 combinations c+e+g have no finished run.",)
@@ -225,11 +290,11 @@ def test_networks_that_learned_nothing_settle_nothing() -> None:
     (found,) = factorials(cells_of(design, wrong))
     assert found.sentences[0].startswith("No effect is resolved: not above chance: a+c (80.0 %);")
     assert min(effect.p_adjusted for effect in found.effects) < 0.05
-    assert {effect.direction for effect in found.effects} == {Direction.not_resolved}
+    assert {effect.verdict for effect in found.effects} == {Verdict.not_resolved}
 
 
 def test_a_margin_tells_a_small_effect_from_an_open_one() -> None:
-    found: dict[float | None, list[Direction]] = {}
+    found: dict[float | None, list[Verdict]] = {}
     for margin in (None, 0.001, 0.9):
         rng = np.random.default_rng(3)
         levels = np.array(list(product((-1, 1), repeat=3)))
@@ -239,9 +304,9 @@ def test_a_margin_tells_a_small_effect_from_an_open_one() -> None:
             for row in levels
         ]  # fmt: skip
         (design,) = factorials(cells)
-        found[margin] = [effect.direction for effect in design.effects]
-    assert found[None] == found[0.001] == [Direction.raises] + 2 * [Direction.not_resolved]
-    assert found[0.9] == [Direction.raises] + 2 * [Direction.no_effect]
+        found[margin] = [effect.verdict for effect in design.effects]
+    assert found[None] == found[0.001] == [Verdict.helps] + 2 * [Verdict.not_resolved]
+    assert found[0.9] == [Verdict.helps] + 2 * [Verdict.below_margin]
 
 
 def test_folds_are_joined() -> None:
@@ -250,7 +315,7 @@ def test_folds_are_joined() -> None:
     assert found.images == 2 * IMAGES
     assert points(found)["a"] == pytest.approx(EFFECTS["a"])
     assert len(found.replicates) == 4
-    assert found.effects[0].difference.p_value is not None
+    assert found.effects[0].p_value is not None
 
 
 def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) -> None:
@@ -264,8 +329,8 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) ->
     write(report, tmp_path)
     text = (tmp_path / "report.md").read_text()
     (row,) = [line for line in text.splitlines() if line.startswith("| LRN | \N{MINUS SIGN}")]
-    effect = next(effect for effect in found.effects if effect.name == "no_lrn")
-    half = effect.difference.half_width()
+    effect = next(effect for effect in found.effects if effect.claim.name == "no_lrn")
+    half = (effect.high - effect.low) / 2
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert (cells[1], cells[5]) == ("\N{MINUS SIGN}2.5", "hurts"), "12 fewer in 480"
     ends = f"[{100 * (-12 / 480 - half):+.1f}, {100 * (-12 / 480 + half):+.1f}]"
@@ -280,8 +345,10 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) ->
     for place in (text, page):
         assert answer in place
         assert "3 of 3 interactions of two changes are clear." in place
-    assert page.count("<td>helps</td>") == page.count("<td>hurts</td>") == 1
-    assert "3 ideas combined, flowers" in page, "the picture has them"
+    assert page.count('<b class="helps">') == 2, "the idea by itself, and crops"
+    assert page.count('<b class="hurts">') == 1
+    assert page.count("flowers: 3 ideas combined") > 2, "the picture has them, too"
+    assert page.count('<span data-label="by itself">+1.4</span>') == 1
     figure = half_normal(found, 0)
     assert figure.title in page
     assert "The largest, with their signs: 1: crops, +5.0; 2: LRN" in figure.caption
@@ -304,21 +371,22 @@ def test_one_seed_has_the_spread_of_small_contrasts() -> None:
     design = levels(7, 16)
     generator = np.random.default_rng(3)
     (found,) = factorials(cells_of(design, noisy(5 * design[:, 0], 1, generator)))
-    sizes = np.abs([e.difference.estimate for e in (*found.effects, *found.interactions)])
+    sizes = np.abs([e.difference for e in (*found.effects, *found.interactions)])
     sizes = np.append(sizes, np.abs(found.others))
     assert len(sizes) == 15
     trimmed = sizes[sizes < 2.5 * 1.5 * np.median(sizes)]
     assert len(trimmed) < 15
     assert found.pseudo_error == pytest.approx(1.5 * np.median(trimmed))
-    assert min(e.difference.standard_error for e in found.effects) >= found.pseudo_error
-    assert all(e.difference.freedom > 4.9 for e in found.effects)
-    assert [e.direction for e in found.effects] == [Direction.raises] + 6 * [Direction.not_resolved]
+    for e in found.effects:
+        assert (e.high - e.low) / 2 / stats.t.ppf(0.975, e.freedom) >= found.pseudo_error
+    assert all(e.freedom > 4.9 for e in found.effects)
+    assert [e.verdict for e in found.effects] == [Verdict.helps] + 6 * [Verdict.not_resolved]
     assert "One seed: the spread of the smaller contrasts stands for that of seeds." in (
         found.sentences
     )
     small = levels(2, None)
     (found,) = factorials(cells_of(small, noisy(5 * small[:, 0], 1, generator)))
-    assert found.effects[0].difference.p_value is None
+    assert found.effects[0].p_value is None
     assert "No intervals: they take two seeds, or eight combinations." in found.sentences
 
 
@@ -332,7 +400,7 @@ def test_no_effect_is_rarely_called_one(seeds: int, trials: int) -> None:
     wrong = 0
     for _ in range(trials):
         (found,) = factorials(cells_of(design, noisy(16 * [0.0], seeds, generator)))
-        wrong += any(e.direction is not Direction.not_resolved for e in found.effects)
+        wrong += any(e.verdict is not Verdict.not_resolved for e in found.effects)
     assert wrong <= stats.binom.ppf(0.999, trials, 0.05)
 
 
@@ -359,9 +427,11 @@ def test_variance_at_equal_numbers_of_runs(trials: int) -> None:
 
 
 def test_no_name_in_a_row_of_an_effect_is_a_formula(tmp_path: Path) -> None:
-    effect = Effect((("=cmd()",),), Difference(0.1, 0.01, 9.0), 0.5, Direction.not_resolved)
+    claim = replace(claim_about("=cmd()"), name="=cmd()")
+    effect = Finding(claim, data="@flowers", context="+x", difference=0.1)
     design = Factorial("@flowers", "+x", False, ("=cmd()",), effects=(effect,))
     write_csv(Report("runs", "now", (), (), (design,)), tmp_path / "results.csv")
     with (tmp_path / "results.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["claim"], row["data"], row["context"]) == ("'=cmd()", "'@flowers", "'+x")
+    assert (row["changed_experiment"], row["kind"]) == ("'=cmd()", "effect")

@@ -84,6 +84,24 @@ def test_fewer_seeds_than_needed_are_too_few(folds: int, many: int, share: float
     assert power(PARTS, 0.02, seeds - 1, folds, many, share) < 0.8
 
 
+@pytest.mark.parametrize(("effect", "margin"), [(0.0, 0.03), (0.01, 0.03), (-0.02, 0.04)])
+def test_power_of_a_margin_is_that_of_an_interval_that_lies_within(effect, margin) -> None:
+    """Against simulated intervals; with fewer seeds than are enough it promises too little."""
+    generator, share = np.random.default_rng(1), 0.5
+    enough = seeds_needed(PARTS, effect, 1, 1, share, margin)
+    assert power(PARTS, effect, enough - 1, share=share, margin=margin) < 0.8
+    for seeds in (max(2, enough // 2), enough):
+        errors = PARTS.variance(seeds, 1) ** 0.5
+        freedom = seeds - 1
+        known = errors * np.sqrt(generator.chisquare(freedom, 20_000) / freedom)
+        half = stats.t.ppf(1 - share * 0.05 / 2, freedom) * known
+        within = np.abs(effect + errors * generator.standard_normal(20_000)) + half < margin
+        promised = power(PARTS, effect, seeds, share=share, margin=margin)
+        assert promised < within.mean() + 0.01
+    assert promised >= 0.8
+    assert within.mean() == pytest.approx(promised, abs=0.02)
+
+
 def test_what_images_and_folds_hide_no_number_of_seeds_finds() -> None:
     assert seeds_needed(Components(0.02**2, 0.005**2), 0.01) is None  # two standard errors
     assert seeds_needed(Components(0.02**2, 0.0, 0.005**2), 0.01, folds=1) is None

@@ -94,9 +94,10 @@ def _run_row(cell: Cell, with_context: bool) -> tuple[str, ...]:
         interval = f"[{100 * max(0.0, ends[0]):.1f}, {100 * min(1.0, ends[1]):.1f}]"
     peak = max(cell.each("peak_memory_bytes")) / 2**30
     top5 = fmean(run.result["metrics"]["test/top5_error"] for run in cell.runs.values())
-    name = f"{cell.name} {cell.context}" if with_context else cell.name
+    parts = (cell.experiment.replace("+", " + "), *cell.apart, cell.context * with_context)
+    name = " ".join(filter(None, parts))
     return (
-        name.strip(),
+        name,
         str(len(cell.runs)),
         percent(fmean(errors)),
         spread,

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from alexnet_exp.console import visible
 from alexnet_exp.report import costs, effects, wording
-from alexnet_exp.report.findings import Effect, Factorial, Finding, Report
+from alexnet_exp.report.findings import Finding, Report
 
 _TEMPLATES = Path(__file__).with_name("templates")
 
@@ -46,50 +46,24 @@ def write_csv(report: Report, path: Path) -> None:
         for finding in report.findings:
             writer.writerow(_field(finding, column) for column in COLUMNS)
         for design in report.factorials:
-            for kind in ("effects", "interactions"):
-                for effect in getattr(design, kind):
-                    known = _of_effect(design, effect, kind.removesuffix("s"))
-                    writer.writerow(known.get(column, "") for column in COLUMNS)
-
-
-def _of_effect(design: Factorial, effect: Effect, kind: str) -> dict[str, object]:
-    low, high = effect.difference.ends or ("", "")
-    return {
-        "claim": _text(effect.name),
-        "data": _text(design.data),
-        "context": _text(design.context),
-        "metric": "top-1 error",
-        "kind": kind,
-        "n_seeds": len(design.replicates),
-        "seeds": _seeds(design),
-        "images": design.images,
-        "difference": effect.difference.estimate,
-        "low": low,
-        "high": high,
-        "p_value": effect.difference.p_value,
-        "p_adjusted": effect.p_adjusted,
-        "verdict": effect.direction,
-        "synthetic": str(design.synthetic).lower(),
-    }
+            for kind, own in (("effect", design.effects), ("interaction", design.interactions)):
+                for finding in own:
+                    row = {column: _field(finding, column) for column in COLUMNS}
+                    writer.writerow((row | {"kind": kind}).values())
 
 
 def _field(finding: Finding, column: str) -> object:
-    if column in _OF_CLAIM:
-        return getattr(finding.claim, _OF_CLAIM[column])
     if column == "n_seeds":
         return len(finding.replicates)
     if column == "seeds":
-        return _seeds(finding)
+        return " ".join(map(str, finding.seeds))
     if column == "comparison":
         return ", ".join(finding.comparison)
-    value = getattr(finding, column)
+    claim = column in _OF_CLAIM
+    value = getattr(finding.claim, _OF_CLAIM[column]) if claim else getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()
     return _text(value) if isinstance(value, str) else value
-
-
-def _seeds(row: Finding | Factorial) -> str:
-    return " ".join(str(one.seed) for one in row.replicates)
 
 
 def _text(value: str) -> str:

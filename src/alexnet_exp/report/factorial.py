@@ -7,19 +7,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alexnet_exp.config.changes import ABSENT, factor_fields, show
-from alexnet_exp.designs import clear_ones, contrasts, largest_group, span
-from alexnet_exp.report.claims import Metric
+from alexnet_exp.designs import clear_ones, contrast_name, contrasts, largest_group, span
+from alexnet_exp.report.claims import Claim, Metric, claim_about
 from alexnet_exp.report.factors import first_few
-from alexnet_exp.report.findings import Direction, Effect, Factorial
+from alexnet_exp.report.findings import Factorial, Finding
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.measures import errors_by_fold, margin_of, not_above_chance
+from alexnet_exp.report.measures import errors_by_fold, margin_of, not_above_chance, with_difference
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.power import LEVEL
-from alexnet_exp.report.statistics import Difference, Errors, effects
+from alexnet_exp.report.power import LEVEL, between
+from alexnet_exp.report.statistics import Components, Difference, Errors, effects
+from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
 
 _BASELINE = "baseline"
-_OPEN = Direction.not_resolved
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
 
@@ -68,7 +68,7 @@ def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
     members = [masks[mask] for mask in group]
     if problem := _problem(factors, levels, members):
         return Factorial(*place, factors, sentences=(f"No design: {problem}.",))
-    return _measured(Factorial(*place, factors, len(group)), levels, members)
+    return _measured(Factorial(*place, factors, tuple(members)), levels)
 
 
 def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence[Cell]) -> str:
@@ -93,53 +93,68 @@ def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence
     return ""
 
 
-def _measured(design: Factorial, levels: NDArray[np.int8], members: Sequence[Cell]) -> Factorial:
+def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     """The design with its numbers."""
+    members = design.cells
     replicates = sorted(set.intersection(*({*cell.runs} for cell in members)))
     whole = [replace(cell, runs={one: cell.runs[one] for one in replicates}) for cell in members]
     wrong = [errors_by_fold(cell.runs, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong), strict=True))
-    unfit = _unfit(members, wrong)
-    margin = margin_of(run for cell in whole for run in cell.runs.values())
+    folds = len(wrong[0])
+    own, every = between(len(replicates) / folds, folds), len(differences)
+    common = Finding(
+        claim_about(_BASELINE),
+        data=design.data,
+        context=design.context,
+        synthetic=design.synthetic,
+        replicates=tuple(replicates),
+        images=sum(each.shape[1] for each in wrong[0].values()),
+        margin=margin_of(run for cell in whole for run in cell.runs.values()),
+        unfit=_unfit(members, wrong),
+    )
 
-    def tested(size: int) -> list[Effect]:
+    def tested(size: int) -> list[Finding]:
         """Those of so many factors, corrected for their number."""
         mine = [(terms, found) for terms, found in differences if len(terms[0]) == size]
         p_values = [1.0 if found.p_value is None else found.p_value for _, found in mine]
         corrected, shares = gatekeeping(p_values, [None] * len(mine), LEVEL)
-        return [
-            Effect(
-                terms=tuple(tuple(design.factors[i] for i in term) for term in terms),
-                difference=found,
-                p_adjusted=p_adjusted,
-                direction=_direction(found, p_adjusted, share, margin) if not unfit else _OPEN,
-            )
-            for (terms, found), p_adjusted, share in zip(mine, corrected, shares, strict=True)
-        ]
+        made = []
+        for (terms, found), p_adjusted, share in zip(mine, corrected, shares, strict=True):
+            # Not all of them where a contrast has a variance of its own.
+            networks = min(every, max(1, int((found.freedom or 0) / own))) if own else every
+            names = [[design.factors[i] for i in term] for term in terms]
+            known = replace(common, claim=_named(names), networks=networks, share=share)
+            known = with_difference(replace(known, p_adjusted=p_adjusted), found)
+            made.append(judged(known, len(mine)))
+        return made
 
     made = replace(
         design,
-        replicates=tuple(replicates),
-        images=sum(each.shape[1] for each in wrong[0].values()),
-        effects=tuple(sorted(tested(1), key=lambda one: -one.difference.estimate)),
-        interactions=tuple(sorted(tested(2), key=lambda one: -abs(one.difference.estimate))),
+        replicates=common.replicates,
+        images=common.images,
+        effects=tuple(sorted(tested(1), key=lambda one: -(one.difference or 0.0))),
+        interactions=tuple(sorted(tested(2), key=lambda one: -abs(one.difference or 0.0))),
         others=tuple(found.estimate for terms, found in differences if len(terms[0]) > 2),
         pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
     )
-    return replace(made, sentences=(*unfit, *_sentences(made, members)))
+    sentences = [f"No effect is resolved: {reason}." for reason in common.unfit]
+    clear = f"{clear_ones(sharing)}."
+    return replace(made, sentences=(*sentences, *_sentences(made), clear))
 
 
-def _direction(
-    found: Difference, p_adjusted: float, share: float, margin: float | None
-) -> Direction:
-    if p_adjusted < LEVEL:
-        return Direction.raises if found.estimate > 0 else Direction.lowers
-    half = found.half_width(1 - LEVEL * share)
-    if half is not None and margin is not None and abs(found.estimate) + half < margin:
-        return Direction.no_effect
-    return _OPEN
+def _named(terms: Sequence[Sequence[str]]) -> Claim:
+    """What a contrast is called, with all that share it; nothing was published of it."""
+    name, idea = (
+        contrast_name(named)
+        for named in (terms, [[claim_about(one).idea for one in term] for term in terms])
+    )
+    first = claim_about(terms[0][0] if len(terms[0]) == 1 else name)
+    return Claim(
+        name=name, factor=first.factor, idea=idea, change=first.change, changed=first.changed,
+        figure_text="", source="", seen="", judged=False,
+    )  # fmt: skip
 
 
 def _differences(columns: NDArray[np.int64], wrong: Sequence[Errors]) -> list[Difference]:
@@ -163,7 +178,8 @@ def _differences(columns: NDArray[np.int64], wrong: Sequence[Errors]) -> list[Di
     for one, of_image in zip(found, of_images.tolist(), strict=True):
         if variance := of_seed + of_image:
             shares = of_seed / (len(columns) / 3) + of_image / (images - 1)
-            one = Difference(one.estimate, variance**0.5, variance / shares)
+            parts = Components(of_seed, of_image)
+            one = Difference(one.estimate, variance**0.5, variance / shares, parts)
         made.append(one)
     return made
 
@@ -176,23 +192,22 @@ def _pseudo_error(estimates: Sequence[float]) -> float:
 
 
 def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
-    """Why the numbers allow no direction."""
+    """Why the numbers allow no verdict."""
     of_fold = {one.fold: run.labels for one, run in members[0].runs.items() if one.fold in wrong[0]}
     sides = {cell.experiment: [*each.values()] for cell, each in zip(members, wrong, strict=True)}
     dead = not_above_chance(np.concatenate([*of_fold.values()]), Metric.top1, sides)
     lost = [f"{len(cell.diverged)} of {cell.experiment}" for cell in members if cell.diverged]
     diverged = f"seeds diverged, and the others by themselves would mislead: {_some(lost)}"
-    reasons = (*dead, diverged) if lost else dead
-    return tuple(f"No effect is resolved: {reason}." for reason in reasons)
+    return (*dead, diverged) if lost else dead
 
 
-def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
-    """What was combined, what was left out, and what shares a contrast."""
-    half, folds = design.combinations // 2, {one.fold for one in design.replicates}
+def _sentences(design: Factorial) -> list[str]:
+    """What was combined, and what was left out."""
+    members, folds = design.cells, {one.fold for one in design.replicates}
     runs = count(len(design.replicates), "run") + " of each"
     runs += f" in {len(folds)} folds" * (len(folds) > 1)
-    said = {"combinations": design.combinations, "all": 2 ** len(design.factors), "half": half}
-    sentences = [SENTENCES["design"].format(**said, runs=runs)]
+    said = {"all": 2 ** len(design.factors), "half": len(members) // 2, "runs": runs}
+    sentences = [SENTENCES["design"].format(combinations=len(members), **said)]
     lacking = []
     for one in sorted(set().union(*(cell.runs for cell in members)) - {*design.replicates}):
         without = [cell.experiment for cell in members if one not in cell.runs]
@@ -200,12 +215,11 @@ def _sentences(design: Factorial, members: Sequence[Cell]) -> list[str]:
             lacking.append(f"seed {one.seed} (not of {_some(without)})")
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
-    if design.effects[0].difference.p_value is None:
+    if design.effects[0].low is None:
         sentences.append("No intervals: they take two seeds, or eight combinations.")
     elif len(design.replicates) == 1:
         sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
-    sharing = [effect.terms for effect in (*design.effects, *design.interactions)]
-    return [*sentences, f"{clear_ones(sharing)}."]
+    return sentences
 
 
 def _some(names: Sequence[str]) -> str:

@@ -6,10 +6,9 @@ from math import log
 
 from scipy import stats
 
-from alexnet_exp.designs import contrast_name
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.statistics import Components, Difference
+from alexnet_exp.report.statistics import Components
 from alexnet_exp.runs.results import Replicate
 
 
@@ -24,6 +23,7 @@ class Verdict(StrEnum):
 
     hurts = "hurts"
     no_effect = "no effect as large as published"
+    below_margin = "no effect as large as the margin"
     not_resolved = "not resolved"
     not_run = "not run"
     reproduced = "error reproduced"
@@ -45,8 +45,10 @@ class Comparison(StrEnum):
 class Finding:
     """What the runs say of one claim, on one data set with one base configuration.
 
+    Or of a contrast of a design, which is set beside nothing published.
+
     Attributes:
-        claim: What was published.
+        claim: What was published; of a contrast its names.
         verdict: What the runs say of the idea.
         comparison: What they say of the published figure.
         note: Why: what would resolve it, whether the published figure lies inside.
@@ -128,14 +130,6 @@ class Finding:
         """What counts as an effect: the published size, else the margin."""
         return self.margin if self.published_size is None else self.published_size
 
-    @property
-    def sought(self) -> float | None:
-        """That with its sign, else the difference that was seen; of a ratio its logarithm."""
-        if self.size is not None:
-            return self.size * self.claim.sign
-        seen = self.difference
-        return log(seen) if seen is not None and self.claim.kind.is_ratio else seen
-
     def interval(self, confidence: float) -> tuple[float, float] | None:
         """Of the difference, as ``low`` and ``high`` are for .95; of a ratio its logarithm."""
         if self.low is None or self.high is None:
@@ -148,50 +142,18 @@ class Finding:
         return (low + high) / 2 - half, (low + high) / 2 + half
 
 
-class Direction(StrEnum):
-    """What an effect does to the error."""
-
-    raises = "raises the error"
-    lowers = "lowers the error"
-    no_effect = "no effect as large as the margin"
-    not_resolved = "not resolved"
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One contrast: mean top-1 error of one half of the combinations less that of the other.
-
-    A main effect is the mean with the change less the mean without it. An interaction of two
-    changes is half of what the effect of one with the other differs from that without the other;
-    it is above 0 where both together do more harm than each alone lets expect.
-
-    Attributes:
-        terms: Changes, and pairs of changes, that share the contrast: the difference is the sum of
-            what each does, but where a change and a pair share one, that of the change less that
-            of the pair.
-        difference: Fraction, with its 95 % interval.
-        p_adjusted: Corrected for all main effects of the design, or for all its interactions.
-        direction: By ``p_adjusted`` at a level of 5 %; by the margin that the runs recorded, where
-            the interval lies wholly within it at the level that the others leave.
-    """
-
-    terms: tuple[tuple[str, ...], ...]
-    difference: Difference
-    p_adjusted: float
-    direction: Direction
-
-    @property
-    def name(self) -> str:
-        return contrast_name(self.terms)
-
-
 @dataclass(frozen=True)
 class Factorial:
     """A two-level design on one data set with one base configuration, as in :class:`Finding`.
 
+    A main effect is the mean error of the combinations with a change less that of those without
+    it. An interaction of two changes is half of what the effect of one with the other differs from
+    that without the other: above 0 ("helps") both together do more harm than each alone lets
+    expect. Where some share a contrast, all of them stand in its name.
+
     Attributes:
         factors: Experiments that are on in one half of the combinations and off in the other.
-        combinations: Number of networks.
+        cells: The networks.
         replicates: Folds and seeds that all combinations have.
         images: Test images.
         effects: Main effect of each factor, largest first; none where it is no design.
@@ -205,11 +167,11 @@ class Factorial:
     context: str
     synthetic: bool
     factors: tuple[str, ...]
-    combinations: int = 0
+    cells: tuple[Cell, ...] = ()
     replicates: tuple[Replicate, ...] = ()
     images: int = 0
-    effects: tuple[Effect, ...] = ()
-    interactions: tuple[Effect, ...] = ()
+    effects: tuple[Finding, ...] = ()
+    interactions: tuple[Finding, ...] = ()
     others: tuple[float, ...] = ()
     pseudo_error: float = 0.0
     sentences: tuple[str, ...] = ()

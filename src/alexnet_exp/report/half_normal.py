@@ -9,7 +9,6 @@ from matplotlib.ticker import MaxNLocator
 from scipy import stats
 
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, draw_both
-from alexnet_exp.report.effects import name
 from alexnet_exp.report.findings import Factorial
 from alexnet_exp.report.wording import SENTENCES, count, minus, place
 
@@ -34,8 +33,11 @@ def half_normal(design: Factorial, number: int) -> Figure | None:
     if not design.effects:
         return None
     main, pairs, more = _KINDS
-    points = [_Point(100 * e.difference.estimate, main, name(e)) for e in design.effects]
-    points += [_Point(100 * e.difference.estimate, pairs, name(e)) for e in design.interactions]
+    points = [
+        _Point(100 * (finding.difference or 0.0), kind, finding.claim.idea)
+        for kind, of in ((main, design.effects), (pairs, design.interactions))
+        for finding in of
+    ]
     points += [_Point(100 * estimate, more, more) for estimate in design.others]
     points.sort(key=lambda point: -abs(point.size))
     named = "; ".join(

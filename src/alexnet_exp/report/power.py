@@ -4,7 +4,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from math import ceil
 
-from scipy import stats
+from scipy import special, stats
 
 from alexnet_exp.report.statistics import POOLED_FROM, Components
 
@@ -20,8 +20,9 @@ def power(
     folds: int = 1,
     networks: int = 1,
     share: float = 1.0,
+    margin: float | None = None,
 ) -> float:
-    """Probability that a difference of this size is found.
+    """Probability that a difference of this size is found, or is shown to lie within a margin.
 
     The components are taken as known, although a few seeds know them only roughly.
 
@@ -32,21 +33,39 @@ def power(
         folds: How many.
         networks: From how many the variance between seeds is known.
         share: Of the level of 5 %.
+        margin: Larger than the effect: the probability that the interval lies wholly within plus
+            and minus that, or less where it is small.
     """
-    freedom = folds * seeds - (folds if seeds > 1 else 1)  # with one seed a fold: between folds
+    if margin is not None:
+        gaps = (margin - abs(effect), margin + abs(effect))
+        sides = [power(components, gap, seeds, folds, networks, share) for gap in gaps]
+        return max(0.0, sum(sides) - 1)
+    freedom = between(seeds, folds)
     if freedom < 1:
         return 0.0
     error = max(components.variance(seeds, folds), 1e-18) ** 0.5
     known = max(1, networks - (seeds <= 1)) if freedom >= POOLED_FROM else 1
-    limit = stats.t.ppf(1 - share * LEVEL / 2, freedom * known)
-    return float(stats.nct.sf(limit, freedom * known, abs(effect) / error))
+    limit = special.stdtrit(freedom * known, 1 - share * LEVEL / 2)
+    return float(1 - special.nctdtr(freedom * known, abs(effect) / error, limit))
+
+
+def between(seeds: float, folds: int) -> float:
+    """Degrees of freedom of a network's variance; with one seed in each fold between folds."""
+    return folds * seeds - (folds if seeds > 1 else 1)
 
 
 def seeds_needed(
-    components: Components, effect: float, folds: int = 1, networks: int = 1, share: float = 1.0
+    components: Components,
+    effect: float,
+    folds: int = 1,
+    networks: int = 1,
+    share: float = 1.0,
+    margin: float | None = None,
 ) -> int | None:
-    """Fewest seeds in each fold that find the effect with a power of 80 %; None beyond 1,000."""
-    return _fewest(lambda seeds: power(components, effect, seeds, folds, networks, share) >= POWER)
+    """Fewest seeds in each fold with a :func:`power` of 80 %; None beyond 1,000."""
+    return _fewest(
+        lambda seeds: power(components, effect, seeds, folds, networks, share, margin) >= POWER
+    )
 
 
 def seeds_and_images(

@@ -11,14 +11,17 @@ from alexnet_exp.report import costs, effects, prospects, wording
 from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Finding, Report, Verdict
 
-STYLES = {Verdict.helps: "green", Verdict.hurts: "red", Verdict.no_effect: "cyan"}
+STYLES = {
+    Verdict.helps: "green", Verdict.hurts: "red",
+    Verdict.no_effect: "cyan", Verdict.below_margin: "cyan",
+}  # fmt: skip
 WIDE = 130
 """Columns of a screen from which on no column of a table is left out."""
 
 SHOWN = 5
 """Refused pairings and left-out folders on the screen; report.md has all."""
 
-_WRAPPED = ("idea", "published", "verdict", "interaction", *prospects.HEADINGS)
+_WRAPPED = ("idea", "experiment", "published", "verdict", "interaction", *prospects.HEADINGS)
 _LEFT = (
     "idea", "verdict", "experiment", "strategy", "interaction",
     *prospects.HEADINGS[:-1],
@@ -107,17 +110,16 @@ def _show_list(title: str, items: Sequence[str]) -> None:
 
 
 def show_plan(report: Report) -> None:
-    """What would settle each claim that has no answer."""
+    """What would settle each claim, and each main effect, that has no answer."""
     steps = prospects.plan(report)
     if not steps:
-        combined = "; of ideas combined in a design there is no plan" * bool(report.factorials)
-        _say(f"every claim that was run has an answer, or none can be had{combined}")
+        _say("every idea that was run has an answer, or none can be had")
         return
     for name, rows in prospects.sections(steps).items():
         signed = ([wording.minus(cell) for cell in row] for row in rows)
-        title = f"what would settle the claims without an answer on {name}"
+        title = f"what would settle the ideas without an answer on {name}"
         _show_rows(title, prospects.HEADINGS, signed)
     _say("hours: training of the runs that are lacking, one at a time, as long as those took")
-    for command, claims in prospects.commands(steps).items():
-        _say(f"\n# {'; '.join(claims)}", soft_wrap=True)
+    for command, ideas in prospects.commands(steps).items():
+        _say(f"\n# {'; '.join(ideas)}", soft_wrap=True)
         _say(command, soft_wrap=True)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from math import exp
+from math import exp, inf, log
+from typing import NamedTuple
 
 from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.commands import ENOUGH_SEEDS
@@ -33,14 +34,14 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
     parents = [top1.get(_change(one)) if _is_top5(one) else None for one in tested]
     p_values = [one.p_value or 0.0 for one in tested]
     corrected = zip(*gatekeeping(p_values, parents, LEVEL), strict=True)
-    judged = []
+    found = []
     for finding in findings:
         if finding.p_value is not None and not finding.unfit:
             p_adjusted, share = next(corrected)
             share = share if p_adjusted >= LEVEL else 1 / len(tested)
             finding = replace(finding, p_adjusted=p_adjusted, share=share)
-        judged.append(_judge(finding, len(tested)))
-    return judged
+        found.append(judged(finding, len(tested)))
+    return found
 
 
 def _is_top5(finding: Finding) -> bool:
@@ -53,7 +54,8 @@ def _change(finding: Finding) -> tuple[str, ...]:
     return claim.kind, claim.baseline, claim.changed, finding.data, finding.context
 
 
-def _judge(finding: Finding, tests: int) -> Finding:
+def judged(finding: Finding, tests: int) -> Finding:
+    """With its verdict and why; it was corrected for so many ``tests``."""
     if not finding.replicates:
         return finding
     if finding.not_applicable:
@@ -81,7 +83,7 @@ def _verdict(finding: Finding) -> Verdict:
         return Verdict.helps if worse else Verdict.hurts
     ends, size = corrected_interval(finding), finding.size
     if ends is not None and size is not None and -size < ends[0] and ends[1] < size:
-        return Verdict.no_effect
+        return Verdict.below_margin if finding.published_size is None else Verdict.no_effect
     return Verdict.not_resolved
 
 
@@ -136,9 +138,10 @@ def _why(finding: Finding, tests: int) -> list[str]:
         if len(finding.replicates) == 1:
             return [f"one seed: no interval; run at least {ENOUGH_SEEDS} seeds"]
         return ["one test image: no interval"]
-    if finding.verdict is Verdict.no_effect:
+    if finding.verdict in (Verdict.no_effect, Verdict.below_margin):
         assert finding.size is not None
-        return [f"the corrected interval lies within {_size(finding)} of none"]
+        whose = " (the margin that the runs recorded)" * (finding.published_size is None)
+        return [f"the corrected interval lies within {_size(finding)}{whose} of none"]
     if finding.verdict is not Verdict.not_resolved:
         return []
     if not finding.share:
@@ -157,41 +160,68 @@ def what_resolves(finding: Finding) -> str:
     claim = finding.claim
     if claim.kind is Kind.level:
         return _level_resolves(finding)
-    needed, what = needed_seeds(finding)
+    found = need(finding, finding.folds)
+    if found is None:
+        return "no difference was seen"
+    needed, what = found.seeds, found.what
     if needed is None:
-        return f"more seeds alone would not resolve {what}" if what else "no difference was seen"
+        return f"more seeds alone would not resolve {what}"
     each = f" in each of {finding.folds} folds" if finding.folds > 1 else ""
     now = len(finding.replicates) // max(1, finding.folds)
     if needed <= now:
-        return f"these seeds would show {what} in {POWER:.0%} of cases or more"
+        return f"these seeds would show {what} in {_power(POWER)} of cases or more"
     guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""
-    left = power_now(finding)
-    known = "" if left is None else f"; these find it in {100 * left:.0f} %"
     # One seed a fold does not tell seeds from images and folds, which more of them do not narrow.
     about = "at least" if now == 1 < finding.folds else "about"
     resolves = f"{about} {_rounded(needed)} seeds{each} would resolve {what}"
-    return f"{resolves} (power {POWER:.0%}){guess}{known}"
+    return f"{resolves} (power {_power(POWER)}){guess}; these do in {_power(found.power)}"
 
 
-def needed_seeds(finding: Finding) -> tuple[int | None, str]:
-    """Fewest seeds in each fold that resolve a claim, and what they would resolve."""
-    sought, parts = finding.sought, finding.components
-    if not sought or parts is None:
-        return None, ""
-    which = "published" if finding.published_size else "margin of" if finding.size else "observed"
-    ratio = finding.claim.kind.is_ratio
-    what = f"ratio of {exp(sought):.3g}" if ratio else f"{100 * sought:+.2f} points"
-    seeds = seeds_needed(parts, sought, finding.folds, finding.networks, finding.share)
-    return seeds, f"the {which} {what}"
+class Need(NamedTuple):
+    """What would resolve a finding.
+
+    Attributes:
+        seeds: Fewest in each fold; None where no number of them would do.
+        what: They would resolve.
+        power: Probability that the runs at hand do.
+        gap: Least distance that has to be told from none: a fraction, of a ratio its logarithm.
+    """
+
+    seeds: int | None
+    what: str
+    power: float
+    gap: float
 
 
-def power_now(finding: Finding) -> float | None:
-    """Probability that the runs at hand find the size that :func:`needed_seeds` speaks of."""
-    sought, parts = finding.sought, finding.components
-    if not sought or parts is None:
+def need(finding: Finding, folds: int) -> Need | None:
+    """In so many folds; None where there is nothing to find.
+
+    That is the published size. Where none was published, it is what was seen, if it is as large as
+    it looks; or that it lies within the margin, if the runs recorded one and that takes fewer.
+    """
+    seen, size, parts = finding.difference, finding.published_size, finding.components
+    if seen is None or parts is None:
         return None
-    seeds = len(finding.replicates) / finding.folds
-    return power(parts, sought, seeds, finding.folds, finding.networks, finding.share)
+    seen = log(seen) if finding.claim.kind.is_ratio else seen
+    sought = seen if size is None else size * finding.claim.sign
+    of_ratio, of_points = f"ratio of {exp(sought):.3g}", f"{100 * sought:+.2f} points"
+    which = "observed" if size is None else "published"
+    what = f"the {which} {of_ratio if finding.claim.kind.is_ratio else of_points}"
+    ways: list[tuple[str, float, float | None]] = [(what, abs(sought), None)] if sought else []
+    if size is None and finding.margin is not None and abs(seen) < finding.margin:
+        ways.append((f"an effect below the margin of {_size(finding)}", abs(seen), finding.margin))
+    now = len(finding.replicates) / finding.folds
+    found = []
+    for what, effect, margin in ways:
+        known = finding.networks, finding.share, margin
+        seeds = seeds_needed(parts, effect, folds, *known)
+        at_hand = power(parts, effect, now, finding.folds, *known)
+        found.append(Need(seeds, what, at_hand, effect if margin is None else margin - effect))
+    return min(found, key=lambda one: one.seeds or inf, default=None)
+
+
+def _power(probability: float) -> str:
+    return f"{100 * probability:.0f} %"
 
 
 def _level_resolves(finding: Finding) -> str:
@@ -221,7 +251,7 @@ def _size(finding: Finding) -> str:
     assert size is not None
     if claim.kind.is_ratio:
         return f"a factor of {exp(size):.3g}"
-    return _points(size) + " (the margin that the runs recorded)" * (not finding.published_size)
+    return _points(size)
 
 
 def _place(finding: Finding) -> list[str]:
@@ -242,12 +272,9 @@ def _points(size: float) -> str:
 
 
 def _besides(finding: Finding) -> list[str]:
-    """What else the published figure may be due to, and what data it was published for."""
+    """What else the published figure may be due to."""
     claim, notes = finding.claim, []
     if claim.besides:
         apart = "" if claim.judged else "not compared with a figure: "
         notes.append(apart + claim.besides)
-    notes += finding.remarks
-    if not finding.alike and (claim.judged or claim.figure is not None):
-        notes.append(f"published for {claim.data}, measured on {finding.data}")
-    return notes
+    return [*notes, *finding.remarks]

@@ -1,17 +1,16 @@
 """How claims and findings read in words: the same on the screen, in Markdown, on the page."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import yaml
 
 from alexnet_exp.config.changes import show
 from alexnet_exp.console import percent
-from alexnet_exp.report.claims import Claim, Kind, Metric, claim_about
+from alexnet_exp.report.claims import Claim, Kind, Metric
 from alexnet_exp.report.factors import grouped
-from alexnet_exp.report.findings import Direction, Factorial, Finding, Report, Verdict
+from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell, test_images
 
 _FILE = Path(__file__).with_name("templates") / "sentences.yaml"
@@ -27,15 +26,8 @@ _ANSWERS = {
     Verdict.helps: "{} help{}",
     Verdict.hurts: "{} hurt{}",
     Verdict.no_effect: "no effect as large as published: {}",
+    Verdict.below_margin: "no effect as large as the margin: {}",
 }
-
-_VERDICTS = {
-    Direction.raises: Verdict.helps,
-    Direction.lowers: Verdict.hurts,
-    Direction.no_effect: Verdict.no_effect,
-    Direction.not_resolved: Verdict.not_resolved,
-}
-_Key = TypeVar("_Key")
 
 
 def count(number: int, noun: str) -> str:
@@ -108,8 +100,14 @@ def points(value: float, decimals: int = 1) -> str:
 
 def outcome(finding: Finding) -> str:
     """``helps``, ``not resolved (smaller than published)``."""
-    beside = ", ".join(part.value for part in finding.comparison)
+    beside = ", ".join(remarks(finding))
     return f"{finding.verdict.value}{beside and f' ({beside})'}"
+
+
+def remarks(finding: Finding) -> list[str]:
+    """What stands beside a verdict: why there is none to be had, how it compares with the paper."""
+    unfit = [re.split("[:,]", reason)[0] for reason in finding.unfit[:1]]
+    return [*unfit, *(part.value for part in finding.comparison)]
 
 
 def details(finding: Finding) -> list[tuple[str, str]]:
@@ -123,13 +121,14 @@ def details(finding: Finding) -> list[tuple[str, str]]:
     if finding.images:
         figures.append(count(finding.images, "test image"))
     if finding.p_adjusted is not None:
-        figures.append(f"p {p_text(finding.p_adjusted)} corrected for all that is tested")
+        figures.append(f"p {p_text(finding.p_adjusted)} corrected")
     if finding.resampled is not None:
         low, high = (_in_unit(finding, end) for end in finding.resampled)
         figures.append(f"over folds by Nadeau and Bengio [{low}, {high}]")
+    known = f"{claim.figure_text} on {claim.data}; {claim.source}{later}"
     parts = {
         "without it": change,
-        "published": f"{claim.figure_text} on {claim.data}; {claim.source}{later}",
+        "published": known if claim.figure_text else "",
         "measured": "; ".join(filter(None, figures)),
         "why": finding.note,
     }
@@ -165,6 +164,11 @@ def place(row: Finding | Cell | Factorial) -> str:
     """Data set and base configuration that a row belongs to; ``drawn images`` where they were."""
     named = (row.data, "drawn images" if row.synthetic else "", row.context)
     return ", ".join(part for part in named if part)
+
+
+def combined(design: Factorial) -> str:
+    """What a design is called."""
+    return f"{place(design)}: {len(design.factors)} ideas combined"
 
 
 def was_run(report: Report) -> dict[str, list[Finding]]:
@@ -211,35 +215,13 @@ def answers(report: Report) -> list[str]:
     found = [_answer(findings) for findings in was_run(report).values()]
     for design in report.factorials:
         if design.effects:
-            together = f"{design.combinations} networks that combine them"
-            found.append(_answer(as_findings(design), together))
+            together = f"{len(design.cells)} networks that combine them"
+            found.append(_answer(design.effects, together))
     if found:
         return found
     claims = count(len({f.claim.name for f in report.findings}), "claim")
     there = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
     return [f"None of {claims} was run: {there if report.cells else 'no finished runs found'}."]
-
-
-def as_findings(design: Factorial) -> list[Finding]:
-    """The main effects of a design, as what is drawn and said of an idea."""
-    found = []
-    for effect in design.effects:
-        low, high = effect.difference.ends or (None, None)
-        found.append(
-            Finding(
-                claim=claim_about(effect.terms[0][0]),
-                verdict=_VERDICTS[effect.direction],
-                data=design.data,
-                context=design.context,
-                synthetic=design.synthetic,
-                replicates=design.replicates,
-                images=design.images,
-                difference=effect.difference.estimate,
-                low=low,
-                high=high,
-            )
-        )
-    return found
 
 
 def _answer(findings: Sequence[Finding], together: str = "") -> str:
@@ -254,19 +236,17 @@ def _answer(findings: Sequence[Finding], together: str = "") -> str:
         where = f"on {one.data} ({', '.join(known)})"
         named = {v: [claim_name(f.claim) for f in ideas if f.verdict is v] for v in Verdict}
         left = named.pop(Verdict.not_resolved)
-        parts = said_of(_ANSWERS, named)
+        parts = [
+            text.format(listed(names), "s" * (len(names) == 1))
+            for verdict, text in _ANSWERS.items()
+            if (names := named[verdict])
+        ]
         number, every = len(ideas) - len(left), count(len(ideas), "idea")
         has = f"{number} {'has' if number == 1 else 'have'} an answer {where}: {'; '.join(parts)}"
         answer = f"Of {every} {has}" if parts else f"None of {every} has an answer yet {where}"
         more = [f"Not resolved: {listed(left)}"] if parts and left else []
         said = [answer, *more, *said]
     return ". ".join(said) + "."
-
-
-def said_of(texts: Mapping[_Key, str], named: Mapping[_Key, Sequence[str]]) -> list[str]:
-    """``a and b help``, from ``{} help{}`` and the names that it goes for."""
-    some = ((text, named[key]) for key, text in texts.items() if named[key])
-    return [text.format(listed(names), "s" * (len(names) == 1)) for text, names in some]
 
 
 def convention(report: Report) -> str:
