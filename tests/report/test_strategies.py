@@ -87,7 +87,15 @@ def test_the_table_stands_on_screen_page_and_in_markdown(tmp_path, made, capsys)
     write_page(report, tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     assert "<h3>Strategies on synthetic" in page
-    assert "<td>4 on 2 nodes</td>" in page
+    assert '<td data-label="devices">4 on 2 nodes</td>' in page
+
+
+def test_speeds_stand_beside_strategies_that_ran_beside_equal_loads(tmp_path, made) -> None:
+    made("single", measured={"other_load": 0.1, "images_per_second": 812.4})
+    made("ddp", *TWO, measured={"other_load": 0.2, "images_per_second": 1543.0})
+    assert [row["images/s"] for row in shown(make_report(tmp_path))] == ["812", "1,543"]
+    made("later", *TWO, seed=1, measured={"other_load": 0.9, "images_per_second": 1543.0})
+    assert all("images/s" not in row for row in shown(make_report(tmp_path)))
 
 
 def test_hardware_names_strategy_and_devices() -> None:
