@@ -210,7 +210,9 @@ def test_main_effects_stand_beside_nothing_published_but_what_an_idea_does_by_it
     assert "Diamonds" not in forest.caption
     both = differences(replace(drawn.small(), factorials=(found,)), Metric.top1)
     assert {"published", "by itself", "+1.37"} <= {*texts(both.svg)}
-    assert texts(both.svg).count("+1.4") == 1, "beside LRN in the design"
+    assert texts(both.svg).count("\N{WHITE UP-POINTING TRIANGLE} +1.4") == 1, (
+        "beside LRN in the design"
+    )
     assert "a triangle is the difference where only that idea" in both.caption
 
 

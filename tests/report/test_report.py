@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,13 @@ from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.power import seeds_needed
 from alexnet_exp.report.prospects import plan
 from alexnet_exp.report.statistics import (
+    Components,
     Difference,
     against_baseline,
     corrected_resampled,
     paired,
 )
+from tests.report import drawn_report as drawn
 from tests.report.made_runs import IMAGES, wrong_images
 
 SEEDS = (0, 1, 2, 3, 4)
@@ -92,6 +95,26 @@ def test_what_is_not_resolved_says_what_would_resolve_it(tmp_path, made) -> None
     (step,) = plan(make_report(tmp_path))  # for the top-1 error alone
     assert step.needed == f"{enough} seeds"
     assert f"+experiment=baseline,no_lrn 'seed=range({enough})'" in step.command
+
+
+def test_a_plan_for_one_seed_asks_for_an_interval_first(tmp_path, made) -> None:
+    for seed in SEEDS:
+        made("baseline", seed=seed)
+    made("no_lrn", "+experiment=no_lrn", seed=4, worse=30)
+    (step,) = [one for one in plan(make_report(tmp_path)) if one.idea == "LRN"]
+    assert (step.now, step.wanted, step.needed) == ("1 seed", "an interval", "3 seeds")
+    assert step.hours == pytest.approx(2 * 14 / 3600)  # the baseline has them all
+    assert step.command.endswith("+experiment=baseline,no_lrn seed=0,1,4")
+
+
+def test_a_plan_never_says_that_what_ran_would_do() -> None:
+    """Not resolved, although such a difference is nearly always found."""
+    cells = [drawn.cell(name, i) for i, name in enumerate(("baseline", "no_lrn"))]
+    sure = {"components": Components(1e-5, 0.0), "verdict": Verdict.not_resolved}
+    found = drawn.finding("no_lrn/top1", 0.0142, **sure)
+    (step,) = plan(replace(drawn.small(), findings=(found,), cells=tuple(cells)))
+    assert (step.now, step.needed) == ("5 seeds, 100 %", "6 seeds")
+    assert step.command.endswith("'seed=range(6)'")
 
 
 def test_the_variance_between_seeds_is_that_of_all_networks(tmp_path, made) -> None:

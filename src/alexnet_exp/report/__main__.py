@@ -34,7 +34,7 @@ settings:
   output=FOLDER   where report.md, results.csv and report.html go (default: the
                   folder of the runs)
   plan=true       instead of a report: seeds, folds and hours that would settle
-                  each claim without an answer, and the commands
+                  each idea without an answer, and the commands
 
 examples:
   python -m alexnet_exp.report

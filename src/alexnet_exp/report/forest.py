@@ -76,7 +76,7 @@ def differences(report: Report, metric: Metric) -> Figure | None:
             alone = by_itself(report, design)
             for finding in design.effects:
                 one = alone.get(finding.claim.changed)
-                more = ("by itself", one.difference, measured(one)) if one else ()
+                more = ("by itself", one.difference, _SIGNS["^"] + measured(one)) if one else ()
                 sections[combined(design)].append(_Line(finding, *more))
     rows = [line for members in sections.values() for line in members]
     if not rows:

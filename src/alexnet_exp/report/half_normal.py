@@ -1,7 +1,6 @@
 """The half-normal plot: which contrasts of a factorial design are larger than noise would be."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
@@ -21,47 +20,42 @@ _KINDS = {
 }
 
 
-class _Point(NamedTuple):
-    size: float
-    """Of the contrast, in points, of either sign."""
-    kind: str
-    name: str
-
-
 def half_normal(design: Factorial, number: int) -> Figure | None:
     """Sizes of all contrasts over the quantiles that noise would have; None without a design."""
     if not design.effects:
         return None
     main, pairs, more = _KINDS
     points = [
-        _Point(100 * (finding.difference or 0.0), kind, finding.claim.idea)
+        (100 * (finding.difference or 0.0), kind, finding.claim.idea)
         for kind, of in ((main, design.effects), (pairs, design.interactions))
         for finding in of
     ]
-    points += [_Point(100 * estimate, more, more) for estimate in design.others]
-    points.sort(key=lambda point: -abs(point.size))
+    points += [(100 * estimate, more, more) for estimate in design.others]
+    points.sort(key=lambda point: -abs(point[0]))
     named = "; ".join(
-        f"{i}: {point.name}, {minus(f'{point.size:+.1f}')}"
-        for i, point in enumerate(points[:_NUMBERED], start=1)
+        f"{i}: {name}, {minus(f'{size:+.1f}')}"
+        for i, (size, _, name) in enumerate(points[:_NUMBERED], start=1)
     )
-    where, size = place(design), count(len(points), "contrast")
+    where, number_of = place(design), count(len(points), "contrast")
     return draw_both(
         f"half-normal-{number}",
         f"Size of each effect and interaction, {where}",
-        SENTENCES["half_normal"].format(number=size, error=100 * design.pseudo_error, named=named),
-        SENTENCES["half_normal_alt"].format(number=size, name=where),
+        SENTENCES["half_normal"].format(
+            number=number_of, error=100 * design.pseudo_error, named=named
+        ),
+        SENTENCES["half_normal_alt"].format(number=number_of, name=where),
         lambda width: _plot(points, design.pseudo_error, width),
     )
 
 
-def _plot(points: Sequence[_Point], error: float, width: float) -> Canvas:
-    """Of points from the largest down; ``error`` is a fraction."""
+def _plot(points: Sequence[tuple[float, str, str]], error: float, width: float) -> Canvas:
+    """Of sizes (points), kinds and names from the largest down; ``error`` is a fraction."""
     canvas = Canvas(figsize=(width, 3.4), layout="constrained")
     axes = canvas.subplots()
     ranks = (len(points) - 0.5 - np.arange(len(points))) / len(points)
-    quantiles, sizes = stats.norm.ppf((1 + ranks) / 2), np.abs([point.size for point in points])
+    quantiles, sizes = stats.norm.ppf((1 + ranks) / 2), np.abs([size for size, _, _ in points])
     for kind, mark in _KINDS.items():
-        mine = [i for i, point in enumerate(points) if point.kind == kind]
+        mine = [i for i, (_, own, _) in enumerate(points) if own == kind]
         if mine:
             axes.plot(quantiles[mine], sizes[mine], ls="", markersize=5.5, label=kind, **mark)  # type: ignore[arg-type]
     end = 1.05 * quantiles[0]

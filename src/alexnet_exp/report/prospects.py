@@ -89,13 +89,14 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
         made = replace(made, now=f"{ran}, {100 * found.power:.0f} %", wanted=found.what)
         if found.seeds is None or not sides:
             return replace(made, needed=_images_too(finding, found.gap))
-        seeds = found.seeds
+        # Whatever their power, those that ran were too few.
+        seeds = max(found.seeds, runs // folds + 1) if folds == finding.folds else found.seeds
     anew = folds != finding.folds
     chosen = _seeds(sides, seeds, folds, anew)
     hours = 0.0
     for cell in sides:
-        missing = {*chosen} - ({*()} if anew else {one.seed for one in cell.runs})
-        hours += len(missing) * fmean(cell.each("train_seconds")) / 3600
+        there = set() if anew else {one.seed for one in cell.runs}
+        hours += len({*chosen} - there) * fmean(cell.each("train_seconds")) / 3600
     more = (f"data.folds={folds}", f"sweep.name=folds_{folds}") if anew else ()
     every = [run for cell in sides for run in cell.runs.values()]
     needed = f"{seeds} seeds" if folds == 1 else f"{seeds} x {folds} folds"

@@ -41,7 +41,7 @@ def show(report: Report) -> None:
     if wording.was_run(report):
         _say(f"{wording.SENTENCES['units']} {wording.convention(report)}")
     for design in report.factorials:
-        _say(f"\nideas combined on {wording.place(design)}", "bold")
+        _say(f"\n{wording.combined(design)}", "bold")
         for sentence in design.sentences:
             _say(sentence)
         if design.effects:

@@ -211,14 +211,17 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
 
 
 def answers(report: Report) -> list[str]:
-    """What the report found, in a sentence or two for each data set and configuration."""
+    """What the report found, in a sentence or two for each data set and configuration.
+
+    Those without an answer come last.
+    """
     found = [_answer(findings) for findings in was_run(report).values()]
     for design in report.factorials:
         if design.effects:
             together = f"{len(design.cells)} networks that combine them"
             found.append(_answer(design.effects, together))
     if found:
-        return found
+        return sorted(found, key=lambda answer: answer.startswith("None"))
     claims = count(len({f.claim.name for f in report.findings}), "claim")
     there = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
     return [f"None of {claims} was run: {there if report.cells else 'no finished runs found'}."]
