@@ -177,16 +177,24 @@ def test_a_factorial_sweep_combines_its_factors_seed_by_seed(planned) -> None:
     code, jobs, _, said = planned(*given, "trainer.progress=true")
     assert code == 0, said
     assert "4 of 4 combinations of 2 experiments, each on in 2; 1 of 1 interactions" in said
+    assert "each of the 4 combinations has seeds of its own" in said
+    names = ("baseline", "no_dropout", "no_lrn", "no_dropout+no_lrn")
     assert [job.name for job in jobs] == [
-        f"{name}/seed_{seed}"
-        for seed in (0, 1)
-        for name in ("baseline", "no_dropout", "no_lrn", "no_dropout+no_lrn")
+        f"{name}/seed_{4 * seed + place}" for seed in (0, 1) for place, name in enumerate(names)
     ]
+    assert [job.config.seed for job in jobs] == [*range(8)]
+    assert "seed=7" in jobs[7].spec(()).arguments
     both = jobs[3].config
     assert (both.model.normalization, both.model.dropout) == ("none", 0)
     assert "+experiment=[no_dropout,no_lrn]" in jobs[3].spec(()).arguments
     _, jobs, _, _ = planned(*given, "+experiment=tanh")
     assert [job.name for job in jobs] == ["tanh/seed_0", "tanh/seed_1"], "as in every sweep"
+    for folds in (("data.folds=2", "seed=range(4)"), ("data.folds=2", "data.fold=0,1", "seed=0,1")):
+        _, jobs, _, _ = planned("+sweep=factorial", given[1], *folds)
+        assert sorted(job.config.seed for job in jobs) == [*range(16)]
+        for job in jobs:
+            seed, place = job.config.seed, names.index(job.config.experiment)
+            assert (job.config.data.fold, seed // 2 % 4) == (seed % 2, place)
 
 
 def test_folds_have_seeds_of_their_own_and_one_store(planned, monkeypatch, tmp_path) -> None:

@@ -170,22 +170,40 @@ def against_baseline(baseline: Errors, others: Sequence[Errors]) -> list[Differe
     return _contrasts(networks, weights, _pooled(_spreads(networks)))
 
 
-def effects(cells: Sequence[Errors], signs: Array) -> list[Difference]:
+def effects(cells: Sequence[Errors], signs: Array, own_seeds: bool = False) -> list[Difference]:
     """Main effects and interactions of a two-level design: error with a change less that without.
 
-    Each contrast is taken seed by seed, since what a seed does to all networks that lack an idea
-    does not average out over them. Its variance between seeds is pooled with that of the other
-    contrasts as that of networks in :func:`against_baseline`.
+    A network with seeds of its own differs from all others by chance alone. Every contrast is a sum
+    over all networks with equal weights, so that the variance between seeds is the same for all:
+    the mean over the networks, whatever they differ in, with Satterthwaite's degrees of freedom.
+
+    What seeds in common do to all networks that lack an idea does not average out over these. So
+    contrasts are then taken seed by seed, and their variances between seeds pooled as those of
+    networks in :func:`against_baseline`. One seed in each fold counts as in common.
 
     Args:
-        cells: Of each network, by fold (S seeds, I images), with the same seeds.
+        cells: Of each network, by fold (S seeds, I images); one seed each, or in common: as many.
         signs: (cells, contrasts), 1 where the change is on and -1 where it is not, balanced.
+        own_seeds: No two cells share a seed.
     """
     folds = sorted(set.intersection(*(set(cell) for cell in cells)))
     weights = 2 / len(cells) * signs
+    networks = [_Network({fold: cell[fold] for fold in folds}) for cell in cells]
+    if own_seeds and not all(network.is_single for network in networks):
+        return _contrasts(networks, weights.T, [_common(_spreads(networks))] * len(networks))
     made = {fold: np.tensordot(weights, [cell[fold] for cell in cells], (0, 0)) for fold in folds}
     contrasts = [_Network({f: made[f][i] for f in folds}) for i in range(signs.shape[1])]
     return _contrasts(contrasts, np.eye(len(contrasts)), _pooled(_spreads(contrasts, differ=True)))
+
+
+def _common(spreads: Sequence[_Spread | None]) -> _Spread:
+    """Mean of what is known."""
+    known = [(spread.variance, spread.freedom) for spread in spreads if spread is not None]
+    variances, freedom = np.array(known).T
+    squares = float((variances**2 / freedom).sum())
+    return _Spread(
+        float(variances.mean()), float(variances.sum() ** 2 / squares if squares else freedom.sum())
+    )
 
 
 def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[float, float]:

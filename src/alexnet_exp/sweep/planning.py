@@ -18,6 +18,7 @@ from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.experiments import check_overrides, with_experiments
 from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
+from alexnet_exp.sweep.design import combinations
 from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
 from alexnet_exp.sweep.process import GRACE
 from alexnet_exp.training.settle import settle
@@ -147,6 +148,11 @@ class _Composer:
         self._loader, self._base = context.config_loader, base
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self.notes: set[str] = set()
+        self._places: dict[tuple[str, ...], int] = {}
+        if base.sweep.factors:
+            names = combinations(base.sweep.factors, base.sweep.runs)
+            options = [tuple(chosen_experiments([f"+experiment={name}"])) for name in names]
+            self._places = {option: place for place, option in enumerate(options)}
         parser = OverridesParser.create(config_loader=context.config_loader)
         # As the sweeper writes them.
         self._constant = {
@@ -158,8 +164,9 @@ class _Composer:
     def __call__(self, overrides: Sequence[str], number: int) -> Job:
         """A job, of which nothing is checked yet but its configuration.
 
-        Of a fold that is given it gets one of the seeds that the fold has where none is given: in
-        two folds the same initial weights would tie their results together.
+        A fold that is given has seeds of its own: in two folds the same initial weights would tie
+        their results together. So has each combination of a design, whose runs then differ by
+        chance alone where their ideas do not.
         """
         same = _less_seed(overrides)
         seeds = [item.partition("=")[2] for item in overrides if item.startswith("seed=")]
@@ -170,14 +177,23 @@ class _Composer:
             self._composed[same] = composed
         else:
             composed.seed = int(seeds[-1])
-        fold, folds = composed.data.fold, composed.data.folds
-        if fold is not None and folds is not None:
-            composed.seed = composed.seed * folds + fold
-            overrides = [*same, f"seed={composed.seed}"]
+        seed, fold, folds = composed.seed, composed.data.fold, composed.data.folds or 1
+        if fold is None or composed.data.folds is None:
+            seed, fold = divmod(seed, folds)
+        else:
             self.notes.add(
                 "note: each fold has seeds of its own: data.fold=f seed=s runs as seed"
                 f" s * {folds} + f, as it does with data.folds={folds} alone"
             )
+        place = self._places.get(tuple(chosen_experiments(overrides)))
+        if place is not None:
+            seed = seed * len(self._places) + place
+            self.notes.add(
+                f"note: each of the {len(self._places)} combinations has seeds of its own"
+            )
+        if composed.seed != seed * folds + fold:
+            composed.seed = seed * folds + fold
+            overrides = [*same, f"seed={composed.seed}"]
         with open_dict(composed):
             composed.hydra.job.num = number
             composed.hydra.job.id = str(number)
