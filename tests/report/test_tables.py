@@ -12,7 +12,7 @@ from alexnet_exp.report import costs, wording
 from alexnet_exp.report import screen as on_screen
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.documents import write_csv, write_markdown
-from alexnet_exp.report.findings import Report
+from alexnet_exp.report.findings import Report, Verdict
 from alexnet_exp.report.statistics import mean_over_seeds
 from tests.report import drawn_report as drawn
 
@@ -135,6 +135,16 @@ def test_what_compares_with_the_paper_stands_beside_the_verdict(tmp_path, monkey
     start = lines.index(next(line for line in lines if line.startswith("LRN")))
     beside = " ".join(line[50:].strip() for line in lines[start : start + 3])
     assert "helps (agrees in sign, smaller than published)" in beside
+
+
+def test_why_nothing_can_be_told_stands_beside_the_verdict(tmp_path: Path) -> None:
+    dead = ("not above chance: tanh (80.0 %); naming the most frequent class errs in 80.0 %",)
+    found = drawn.finding(
+        "tanh/top1", 0.54, verdict=Verdict.not_resolved, comparison=(), unfit=dead
+    )
+    report = replace(drawn.small(), findings=(found,))
+    assert "| **not resolved**, not above chance |" in markdown(report, tmp_path)
+    assert wording.outcome(found) == "not resolved (not above chance)"
 
 
 def test_intervals_of_a_mean_stay_between_0_and_100_percent(tmp_path: Path) -> None:
