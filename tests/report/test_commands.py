@@ -79,6 +79,28 @@ def test_several_experiments_at_once_are_chosen_again(tmp_path, made) -> None:
     ]
 
 
+@pytest.mark.parametrize("folds", [None, 2])
+def test_combinations_with_seeds_of_their_own_are_asked_for_as_they_were(
+    tmp_path, made, folds
+) -> None:
+    """``seed=s`` of N combinations runs as ``s * N + place``, in each fold (sweep/planning.py)."""
+    names = ("baseline", "no_dropout", "no_lrn", "no_dropout,no_lrn")
+    for place, name in enumerate(names):
+        given = (
+            "+sweep=factorial",
+            f"+experiment=[{name}]" if "," in name else f"+experiment={name}",
+        )
+        for seed in (1, 4):
+            number, fold = divmod(seed, folds or 1)
+            own = (number * 4 + place) * (folds or 1) + fold
+            recorded = [*given, *([f"data.folds={folds}"] if folds else []), f"seed={own}"]
+            made(name, given[1], recorded=recorded, seed=own, folds=folds)
+    fold = f"data.folds={folds} " if folds else ""
+    chosen = "+experiment=baseline,no_dropout,no_lrn,[no_dropout,no_lrn]"
+    runs = sorted(read_all(tmp_path), key=lambda run: run.experiment.count("+"))
+    assert command(runs) == f"{PLAIN} +sweep=factorial {fold}'{chosen}' seed=1,4"
+
+
 def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
     """A preset may have set fields; every override of its own is in the recorded ones."""
     recorded = ["--config-dir", "mine", "+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray"]

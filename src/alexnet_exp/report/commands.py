@@ -37,16 +37,18 @@ def command(
     for run in runs:
         devices = frozenset(item for item in run.overrides if _is_placement(item))
         sides.setdefault((_experiment(run), _place(run), devices), []).append(run)
+    # Each combination of a design has seeds of its own, made from the one that a sweep is given.
+    share = len(sides) if own_seeds(runs) else 1
     alike: dict[tuple[frozenset[str], Place | None, tuple[int, ...]], list[Run]] = {}
     for (_, place, _), side in sides.items():
         bearing_ones = frozenset(item for item in _shared_overrides(side) if _bears(item))
-        numbers = tuple(_seeds(side) if seeds is None else ())
+        numbers = tuple(_seeds(side, share) if seeds is None else ())
         alike.setdefault((bearing_ones, place, numbers), []).extend(side)
     return " && ".join(
         _train(
             [*_shared_overrides(group), *more],
             map(_experiment, group),
-            _seeds(group) if seeds is None else seeds,
+            _seeds(group, share) if seeds is None else seeds,
             () if more else place,
         )
         for (_, place, _), group in alike.items()
@@ -173,8 +175,16 @@ def _unquoted(text: str) -> str:
     return text
 
 
-def _seeds(runs: Iterable[Run]) -> list[int]:
-    return sorted({run.seed for run in runs})
+def own_seeds(runs: Iterable[Run]) -> bool:
+    """Whether they are of a design, no two combinations of which share a seed."""
+    names = {(run.replicate, run.experiment) for run in runs}
+    return any("+" in name for _, name in names) and len({one for one, _ in names}) == len(names)
+
+
+def _seeds(runs: Iterable[Run], share: int = 1) -> list[int]:
+    """What a sweep was given, each combination of which has one of ``share`` seeds in its place."""
+    folds = ((run.seed, int(run.fields.get("data.folds") or 1)) for run in runs)
+    return sorted({seed // many // share * many + seed % many for seed, many in folds})
 
 
 def _shared_overrides(runs: Sequence[Run]) -> list[str]:

@@ -7,7 +7,7 @@ from itertools import chain, islice
 from statistics import fmean
 
 from alexnet_exp.report.claims import Kind
-from alexnet_exp.report.commands import ENOUGH_SEEDS, command
+from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
@@ -92,13 +92,16 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
         # Whatever their power, those that ran were too few.
         seeds = max(found.seeds, runs // folds + 1) if folds == finding.folds else found.seeds
     anew = folds != finding.folds
-    chosen = _seeds(sides, seeds, folds, anew)
+    every = [run for cell in sides for run in cell.runs.values()]
+    own = own_seeds(every)
+    chosen = _seeds(sides, seeds, folds, anew or own)
     hours = 0.0
     for cell in sides:
-        there = set() if anew else {one.seed for one in cell.runs}
-        hours += len({*chosen} - there) * fmean(cell.each("train_seconds")) / 3600
+        there = {one.seed for one in cell.runs}
+        lacking = len(chosen) - len(there) if own else len({*chosen} - there)
+        lacking = len(chosen) if anew else max(0, lacking)
+        hours += lacking * fmean(cell.each("train_seconds")) / 3600
     more = (f"data.folds={folds}", f"sweep.name=folds_{folds}") if anew else ()
-    every = [run for cell in sides for run in cell.runs.values()]
     needed = f"{seeds} seeds" if folds == 1 else f"{seeds} x {folds} folds"
     return replace(made, needed=needed, hours=hours, command=command(every, sorted(chosen), more))
 
