@@ -41,7 +41,9 @@ def command(
     share = len(sides) if own_seeds(runs) else 1
     alike: dict[tuple[frozenset[str], Place | None, tuple[int, ...]], list[Run]] = {}
     for (_, place, _), side in sides.items():
-        bearing_ones = frozenset(item for item in _shared_overrides(side) if _bears(item))
+        # On the result, or on the devices, which must agree too.
+        shared = _shared_overrides(side)
+        bearing_ones = frozenset(i for i in shared if _is_placement(i) or not is_neutral(_name(i)))
         numbers = tuple(_seeds(side, share) if seeds is None else ())
         alike.setdefault((bearing_ones, place, numbers), []).extend(side)
     return " && ".join(
@@ -206,8 +208,3 @@ def _is_kept(override: str) -> bool:
 def _is_placement(override: str) -> bool:
     """Whether it says over which devices a run is laid."""
     return _name(override) in _PLACEMENT
-
-
-def _bears(override: str) -> bool:
-    """Whether it bears on the result, or on the devices, which must agree too."""
-    return _is_placement(override) or not is_neutral(_name(override))

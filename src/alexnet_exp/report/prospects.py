@@ -31,8 +31,7 @@ class Step:
         needed: Seeds and folds with a power of 80 %.
         hours: Training of the runs that are lacking, one at a time, on the machine of those that
             ran; None where no number of them would do.
-        command: Trains them, and skips those that ran; all combinations of a design, as often as
-            the effect with the largest need takes.
+        command: Trains them, and skips those that ran; of a design for its largest need.
     """
 
     idea: str

@@ -30,8 +30,9 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
     reports on 14 effects would call some other than published that are just that.
     """
     tested = [one for one in findings if one.p_value is not None and not one.unfit]
-    top1 = {_change(one): place for place, one in enumerate(tested) if not _is_top5(one)}
-    parents = [top1.get(_change(one)) if _is_top5(one) else None for one in tested]
+    is_top5 = [one.claim.metric is Metric.top5 for one in tested]
+    top1 = {_change(one): place for place, one in enumerate(tested) if not is_top5[place]}
+    parents = [top1.get(_change(one)) if is_top5[i] else None for i, one in enumerate(tested)]
     p_values = [one.p_value or 0.0 for one in tested]
     corrected = zip(*gatekeeping(p_values, parents, LEVEL), strict=True)
     found = []
@@ -42,10 +43,6 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
             finding = replace(finding, p_adjusted=p_adjusted, share=share)
         found.append(judged(finding, len(tested)))
     return found
-
-
-def _is_top5(finding: Finding) -> bool:
-    return finding.claim.metric is Metric.top5
 
 
 def _change(finding: Finding) -> tuple[str, ...]:
@@ -178,13 +175,9 @@ def what_resolves(finding: Finding) -> str:
 
 
 class Need(NamedTuple):
-    """What would resolve a finding.
+    """Fewest ``seeds`` in each fold (None: no number), ``what`` they resolve, ``power`` at hand.
 
-    Attributes:
-        seeds: Fewest in each fold; None where no number of them would do.
-        what: They would resolve.
-        power: Probability that the runs at hand do.
-        gap: Least distance that has to be told from none: a fraction, of a ratio its logarithm.
+    ``gap`` is what has to be told from none: a fraction, of a ratio its logarithm.
     """
 
     seeds: int | None

@@ -211,10 +211,7 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
 
 
 def answers(report: Report) -> list[str]:
-    """What the report found, in a sentence or two for each data set and configuration.
-
-    Those without an answer come last.
-    """
+    """What the report found on each data set and configuration; those without an answer last."""
     found = [_answer(findings) for findings in was_run(report).values()]
     for design in report.factorials:
         if design.effects:
