@@ -51,11 +51,17 @@ def cells_of(
     wrong: Sequence[NDArray[np.bool_]],
     names: Sequence[str] = NAMES,
     folds: int = 1,
+    own_seeds: bool = False,
 ) -> list[Cell]:
     """A cell for each row, with (S, I) wrong; seed s is of fold s % folds."""
     return [
-        cell_of([name for name, level in zip(names, row, strict=False) if level > 0], errors, folds)
-        for row, errors in zip(design, wrong, strict=True)
+        cell_of(
+            [name for name, level in zip(names, row, strict=False) if level > 0],
+            errors,
+            folds,
+            seeds=range(place, 1000, len(design)) if own_seeds else range(1000),
+        )
+        for place, (row, errors) in enumerate(zip(design, wrong, strict=True))
     ]
 
 
@@ -64,6 +70,7 @@ def cell_of(
     wrong: NDArray[np.bool_],
     folds: int = 1,
     margin: float | None = None,
+    seeds: Sequence[int] = range(1000),
 ) -> Cell:
     """Runs with what a design reads of them."""
     runs: dict[Replicate, Any] = {
@@ -75,7 +82,7 @@ def cell_of(
             index=np.arange(len(errors)) + 1000 * (seed % folds),
             labels=np.arange(len(errors)) % 5,
         )
-        for seed, errors in enumerate(wrong)
+        for seed, errors in zip(seeds, wrong, strict=False)
     }
     fields = {"optim.lr": 0.1, **dict.fromkeys(experiments, 1)}
     name = "+".join(sorted(experiments)) or "baseline"
@@ -259,9 +266,41 @@ def test_missing_runs_are_named() -> None:
     (found,) = factorials([cell for cell in cells if cell is not lost])
     assert found.effects == ()
     assert found.sentences == ("No design: of 16 combinations c+e+g have no finished run.",)
-    lost.runs = {Replicate(0, 7): next(iter(lost.runs.values()))}
+    lost.runs = {Replicate(0, 2): lost.runs[Replicate(0, 2)]}
+    cells[0].runs.pop(Replicate(0, 2))
     (found,) = factorials(cells)
-    assert found.sentences == ("No design: no seed in common to its 16 combinations.",)
+    assert found.sentences == (
+        "No design: no seed in common to its 16 combinations, nor seeds of their own.",
+    )
+
+
+def test_seeds_of_their_own_give_all_contrasts_the_same_variance() -> None:
+    """The mean over all networks, known far better than that of a contrast by itself."""
+    design = levels(7, 16)
+    errors = noisy(design @ np.array([4.0, 1, 0, 0, 0, 0, 0]), 3, np.random.default_rng(6))
+    alone = cells_of(design, errors, own_seeds=True)
+    (found,) = factorials(alone)
+    every = (*found.effects, *found.interactions)
+    assert "3 runs of each with seeds of its own" in found.sentences[0]
+    (run,) = {round(effect.components.run, 12) for effect in every}
+    between = np.mean([each.mean(1).var(ddof=1) for each in errors])
+    assert run == pytest.approx(4 / 16 * between, rel=0.2), "no less than the residual's"
+    assert min(effect.freedom for effect in every) > 10
+    common = factorials(cells_of(design, errors))[0]
+    assert points(found) == pytest.approx(points(common))
+    assert "of its own" not in common.sentences[0]
+
+    for cell in alone:  # a sweep of one change at a time lies beside it
+        if "+" not in cell.experiment:
+            runs = list(cell.runs.values())
+            cell.runs.update({Replicate(0, 500 + n): run for n, run in enumerate(runs)})
+    assert points(factorials(alone)[0]) == points(found)
+    lost = next(cell for cell in alone if cell.experiment.count("+") == 2)
+    lost.runs.pop(max(lost.runs))
+    (fewer,) = factorials(alone)
+    assert len(fewer.replicates) == 2
+    reason = f"Further runs are left out: there are no more of {lost.experiment}."
+    assert reason in fewer.sentences
 
 
 def test_combinations_differ_in_their_factors_alone() -> None:
@@ -392,16 +431,18 @@ def test_one_seed_has_the_spread_of_small_contrasts() -> None:
     assert "No intervals: they take two seeds, or eight combinations." in found.sentences
 
 
+@pytest.mark.parametrize("own_seeds", [False, True])
 @pytest.mark.parametrize(
     ("seeds", "trials"),
     [(1, 25), (3, 12), *(pytest.param(s, 600, marks=LONG) for s in (1, 2, 5))],
 )
-def test_no_effect_is_rarely_called_one(seeds: int, trials: int) -> None:
+def test_no_effect_is_rarely_called_one(seeds: int, trials: int, own_seeds: bool) -> None:
     """Of the seven in any of so many designs; within the error of the trials (99.9 %)."""
     design, generator = levels(7, 16), np.random.default_rng(4)
     wrong = 0
     for _ in range(trials):
-        (found,) = factorials(cells_of(design, noisy(16 * [0.0], seeds, generator)))
+        made = noisy(16 * [0.0], seeds, generator)
+        (found,) = factorials(cells_of(design, made, own_seeds=own_seeds))
         wrong += any(e.verdict is not Verdict.not_resolved for e in found.effects)
     assert wrong <= stats.binom.ppf(0.999, trials, 0.05)
 

@@ -189,6 +189,8 @@ def test_a_factorial_sweep_combines_its_factors_seed_by_seed(planned) -> None:
     assert "+experiment=[no_dropout,no_lrn]" in jobs[3].spec(()).arguments
     _, jobs, _, _ = planned(*given, "+experiment=tanh")
     assert [job.name for job in jobs] == ["tanh/seed_0", "tanh/seed_1"], "as in every sweep"
+    _, jobs, _, _ = planned(*given, "+experiment=baseline,no_lrn")
+    assert {job.config.seed for job in jobs} == {0, 1}, "what is given is meant"
     for folds in (("data.folds=2", "seed=range(4)"), ("data.folds=2", "data.fold=0,1", "seed=0,1")):
         _, jobs, _, _ = planned("+sweep=factorial", given[1], *folds)
         assert sorted(job.config.seed for job in jobs) == [*range(16)]

@@ -1,5 +1,6 @@
 """Main effects and interactions of experiments that were combined in a two-level design."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from alexnet_exp.report.power import LEVEL, between
 from alexnet_exp.report.statistics import Components, Difference, Errors, effects
 from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
+from alexnet_exp.runs.results import Replicate
 
 _BASELINE = "baseline"
 _FEWEST = 7  # contrasts, for them to tell their own spread
@@ -88,20 +90,45 @@ def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence
         for (fold, _), run in cell.runs.items():
             if not np.array_equal(of_fold.setdefault(fold, run.index), run.index):
                 return f"other test images in {run.path}"
-    if not set.intersection(*({*cell.runs} for cell in members)):
-        return f"no seed in common to its {len(members)} combinations"
+    if not _counting(members)[0][0].runs:
+        return f"no seed in common to its {len(members)} combinations, nor seeds of their own"
     return ""
+
+
+def _counting(members: Sequence[Cell]) -> tuple[list[Cell], bool]:
+    """The cells with the runs that count, as many of each, and whether no two share a seed.
+
+    Those of seeds in common, or of seeds that no other combination has, whichever are more.
+    """
+    common = set.intersection(*({*cell.runs} for cell in members))
+    times = Counter(one for cell in members for one in cell.runs)
+    chosen: list[list[Replicate]] = [[] for _ in members]
+    for fold in {one.fold for one in times}:
+        own = [
+            [one for one in cell.runs if one.fold == fold and times[one] == 1] for cell in members
+        ]
+        least = min(map(len, own))
+        for mine, more in zip(chosen, own, strict=True):
+            mine += sorted(more)[:least]
+    own_seeds = len(chosen[0]) > len(common)
+    if not own_seeds:
+        chosen = [sorted(common)] * len(members)
+    counting = [
+        replace(cell, runs={one: cell.runs[one] for one in sorted(mine)})
+        for cell, mine in zip(members, chosen, strict=True)
+    ]
+    return counting, own_seeds
 
 
 def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     """The design with its numbers."""
     members = design.cells
-    replicates = sorted(set.intersection(*({*cell.runs} for cell in members)))
-    whole = [replace(cell, runs={one: cell.runs[one] for one in replicates}) for cell in members]
+    whole, own_seeds = _counting(members)
+    replicates = tuple(whole[0].runs)
     wrong = [errors_by_fold(cell.runs, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
-    differences = list(zip(sharing, _differences(columns, wrong), strict=True))
+    differences = list(zip(sharing, _differences(columns, wrong, own_seeds), strict=True))
     folds = len(wrong[0])
     own, every = between(len(replicates) / folds, folds), len(differences)
     common = Finding(
@@ -109,7 +136,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         data=design.data,
         context=design.context,
         synthetic=design.synthetic,
-        replicates=tuple(replicates),
+        replicates=replicates,
         images=sum(each.shape[1] for each in wrong[0].values()),
         margin=margin_of(run for cell in whole for run in cell.runs.values()),
         unfit=_unfit(members, wrong),
@@ -141,7 +168,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     )
     sentences = [f"No effect is resolved: {reason}." for reason in common.unfit]
     clear = f"{clear_ones(sharing)}."
-    return replace(made, sentences=(*sentences, *_sentences(made), clear))
+    return replace(made, sentences=(*sentences, *_sentences(made, own_seeds), clear))
 
 
 def _named(terms: Sequence[Sequence[str]]) -> Claim:
@@ -157,15 +184,17 @@ def _named(terms: Sequence[Sequence[str]]) -> Claim:
     )  # fmt: skip
 
 
-def _differences(columns: NDArray[np.int64], wrong: Sequence[Errors]) -> list[Difference]:
+def _differences(
+    columns: NDArray[np.int64], wrong: Sequence[Errors], own_seeds: bool
+) -> list[Difference]:
     """Every contrast, of ``columns`` (N - 1, N) of -1 and 1, of N combinations.
 
-    With one seed in all, nothing but the contrasts themselves tells how much a seed does: its
+    With one seed each, nothing but the contrasts themselves tells how much a seed does: its
     variance is Lenth's (1989), with (N - 1) / 3 degrees of freedom, which takes the smaller ones
     for noise. That of the images is how much a contrast differs between them, less the median over
     all contrasts, which is what one seed makes of it.
     """
-    found = effects(wrong, columns.T.astype(np.float64))
+    found = effects(wrong, columns.T.astype(np.float64), own_seeds)
     runs = [len(array) for array in wrong[0].values()]
     if runs != [1] or len(columns) < _FEWEST:
         return found
@@ -201,11 +230,12 @@ def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
     return (*dead, diverged) if lost else dead
 
 
-def _sentences(design: Factorial) -> list[str]:
+def _sentences(design: Factorial, own_seeds: bool) -> list[str]:
     """What was combined, and what was left out."""
     members, folds = design.cells, {one.fold for one in design.replicates}
     runs = count(len(design.replicates), "run") + " of each"
     runs += f" in {len(folds)} folds" * (len(folds) > 1)
+    runs += " with seeds of its own" * own_seeds
     said = {"all": 2 ** len(design.factors), "half": len(members) // 2, "runs": runs}
     sentences = [SENTENCES["design"].format(combinations=len(members), **said)]
     lacking = []
@@ -213,6 +243,9 @@ def _sentences(design: Factorial) -> list[str]:
         without = [cell.experiment for cell in members if one not in cell.runs]
         if 2 * len(without) < len(members):  # not what the baseline alone has more of
             lacking.append(f"seed {one.seed} (not of {_some(without)})")
+    fewest = [cell.experiment for cell in members if len(cell.runs) == len(design.replicates)]
+    if own_seeds and 2 * len(fewest) < len(members):
+        sentences.append(f"Further runs are left out: there are no more of {_some(fewest)}.")
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
     if design.effects[0].low is None:

@@ -149,7 +149,7 @@ class _Composer:
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self.notes: set[str] = set()
         self._places: dict[tuple[str, ...], int] = {}
-        if base.sweep.factors:
+        if base.sweep.factors and not chosen_experiments(base.hydra.overrides.task):
             names = combinations(base.sweep.factors, base.sweep.runs)
             options = [tuple(chosen_experiments([f"+experiment={name}"])) for name in names]
             self._places = {option: place for place, option in enumerate(options)}
@@ -165,8 +165,8 @@ class _Composer:
         """A job, of which nothing is checked yet but its configuration.
 
         A fold that is given has seeds of its own: in two folds the same initial weights would tie
-        their results together. So has each combination of a design, whose runs then differ by
-        chance alone where their ideas do not.
+        their results together. So has each combination of a design that the sweep makes itself:
+        what its runs differ by is then chance, where it is not their ideas.
         """
         same = _less_seed(overrides)
         seeds = [item.partition("=")[2] for item in overrides if item.startswith("seed=")]
