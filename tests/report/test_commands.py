@@ -88,17 +88,17 @@ def test_combinations_with_seeds_of_their_own_are_asked_for_as_they_were(
     for place, name in enumerate(names):
         given = (
             "+sweep=factorial",
+            "sweep.factors=[no_lrn,no_dropout]",
             f"+experiment=[{name}]" if "," in name else f"+experiment={name}",
         )
         for seed in (1, 4):
             number, fold = divmod(seed, folds or 1)
             own = (number * 4 + place) * (folds or 1) + fold
             recorded = [*given, *([f"data.folds={folds}"] if folds else []), f"seed={own}"]
-            made(name, given[1], recorded=recorded, seed=own, folds=folds)
+            made(name, given[-1], recorded=recorded, seed=own, folds=folds)
     fold = f"data.folds={folds} " if folds else ""
-    chosen = "+experiment=baseline,no_dropout,no_lrn,[no_dropout,no_lrn]"
-    runs = sorted(read_all(tmp_path), key=lambda run: run.experiment.count("+"))
-    assert command(runs) == f"{PLAIN} +sweep=factorial {fold}'{chosen}' seed=1,4"
+    expected = f"{PLAIN} +sweep=factorial 'sweep.factors=[no_lrn,no_dropout]' {fold}seed=1,4"
+    assert command(read_all(tmp_path)) == expected
 
 
 def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:

@@ -18,6 +18,7 @@ _NAMED_SEEDS = 5
 _TRAIN = "python -m alexnet_exp.train"
 _IMAGENET = "imagenet"
 _PLACEMENT = ("strategy", "strategy.name", "trainer.devices", "trainer.num_nodes")
+_DESIGN = ("sweep.factors", "sweep.runs")
 _OWN = ("experiment", "seed", "hydra", "logger")
 
 Place = tuple[str, ...]
@@ -37,19 +38,19 @@ def command(
     for run in runs:
         devices = frozenset(item for item in run.overrides if _is_placement(item))
         sides.setdefault((_experiment(run), _place(run), devices), []).append(run)
-    # Each combination of a design has seeds of its own, made from the one that a sweep is given.
-    share = len(sides) if own_seeds(runs) else 1
+    own = own_seeds(runs)  # a design, whose sweep made the combinations and their seeds
+    share = len(sides) if own else 1
     alike: dict[tuple[frozenset[str], Place | None, tuple[int, ...]], list[Run]] = {}
     for (_, place, _), side in sides.items():
         # On the result, or on the devices, which must agree too.
         shared = _shared_overrides(side)
         bearing_ones = frozenset(i for i in shared if _is_placement(i) or not is_neutral(_name(i)))
-        numbers = tuple(_seeds(side, share) if seeds is None else ())
+        numbers = tuple(_seeds(side) if seeds is None and not own else ())
         alike.setdefault((bearing_ones, place, numbers), []).extend(side)
     return " && ".join(
         _train(
-            [*_shared_overrides(group), *more],
-            map(_experiment, group),
+            [*_shared_overrides(group, _DESIGN if own else ()), *more],
+            () if own else map(_experiment, group),
             _seeds(group, share) if seeds is None else seeds,
             () if more else place,
         )
@@ -107,11 +108,11 @@ def _train(
     place: Place | None = None,
 ) -> str:
     """``python -m alexnet_exp.train -m ...``; without ``-m`` for a single run of no sweep."""
-    named = dict.fromkeys(experiments)
+    named = dict.fromkeys(experiments)  # none: a sweep's own
     names = [f"[{name.replace('+', ',')}]" if "+" in name else name for name in named]
-    many = len(names) > 1 or len(seeds) > 1 or place is not None
-    chosen_ones = f"+experiment={','.join(names)}"
-    words = [*overrides, *(place or ()), chosen_ones, f"seed={_numbers(seeds)}"]
+    many = len(names) != 1 or len(seeds) > 1 or place is not None
+    chosen_ones = [f"+experiment={','.join(names)}"] if names else []
+    words = [*overrides, *(place or ()), *chosen_ones, f"seed={_numbers(seeds)}"]
     return " ".join([_TRAIN, *(["-m"] if many else []), *map(_for_shell, words)])
 
 
@@ -180,7 +181,8 @@ def _unquoted(text: str) -> str:
 def own_seeds(runs: Iterable[Run]) -> bool:
     """Whether they are of a design, no two combinations of which share a seed."""
     names = {(run.replicate, run.experiment) for run in runs}
-    return any("+" in name for _, name in names) and len({one for one, _ in names}) == len(names)
+    experiments, replicates = {name for _, name in names}, {one for one, _ in names}
+    return len(experiments) > 3 and "+" in "".join(experiments) and len(replicates) == len(names)
 
 
 def _seeds(runs: Iterable[Run], share: int = 1) -> list[int]:
@@ -189,9 +191,9 @@ def _seeds(runs: Iterable[Run], share: int = 1) -> list[int]:
     return sorted({seed // many // share * many + seed % many for seed, many in folds})
 
 
-def _shared_overrides(runs: Sequence[Run]) -> list[str]:
-    """Overrides that all runs were given, less experiment, seed, sweep and logger."""
-    kept = [item for item in runs[0].overrides if _is_kept(item)]
+def _shared_overrides(runs: Sequence[Run], also: Sequence[str] = ()) -> list[str]:
+    """Overrides that all runs were given, less experiment, seed, logger and sweep but ``also``."""
+    kept = [item for item in runs[0].overrides if _is_kept(item) or _name(item) in also]
     return [item for item in kept if all(item in run.overrides for run in runs)]
 
 
