@@ -35,22 +35,15 @@ def gatekeeping(
         heirs = children or [j for j in first if j != (i if parents[i] is None else parents[i])]
         passed[i, heirs] = 1 / len(heirs) if heirs else 0.0
     adjusted, shares = np.ones(count), weight.copy()
-    waiting, least, stopped = set(range(count)), 0.0, False
-    while waiting:
-        ratios = {i: p_values[i] / weight[i] for i in waiting if weight[i] > 0}
-        if not ratios:
-            break
+    waiting, least = set(range(count)), 0.0
+    while ratios := {i: p_values[i] / weight[i] for i in waiting if weight[i] > 0}:
         chosen = min(ratios, key=lambda i: (ratios[i], i))
         least = max(least, min(1.0, ratios[chosen]))
         adjusted[chosen] = least
-        stopped = stopped or least >= level
         waiting.discard(chosen)
-        if not stopped:
-            shares[chosen] = weight[chosen]
         weight, passed = _handed_on(weight, passed, chosen)
-        if not stopped:
-            for i in waiting:
-                shares[i] = weight[i]
+        if least < level:
+            shares[[*waiting]] = weight[[*waiting]]
     return [float(p) for p in adjusted], [float(share) for share in shares]
 
 
