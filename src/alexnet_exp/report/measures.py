@@ -11,12 +11,7 @@ from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair, match, test_images
-from alexnet_exp.report.statistics import (
-    Difference,
-    against_baseline,
-    corrected_resampled,
-    paired,
-)
+from alexnet_exp.report.statistics import Difference, against_baseline, corrected_resampled, paired
 from alexnet_exp.runs.chance import chance_error, clearly_below
 from alexnet_exp.runs.results import Replicate, Run
 
@@ -40,19 +35,16 @@ class Comparisons:
         self._cells = cells
         self._found: dict[tuple[int, Metric], dict[int, Difference]] = {}
 
-    def difference(self, pair: Pair, metric: Metric) -> Difference:
-        """Of the error of a pair; alone where one side lost runs or learned nothing."""
-        found = self._of_baseline(pair.baseline, metric)
-        known = found.get(id(pair.changed))
-        if known is None:
-            one, two = (errors_by_fold(cell.runs, metric) for cell in (pair.baseline, pair.changed))
-            (known,) = against_baseline(one, [two])
-        return known
+    def difference(self, pair: Pair, metric: Metric) -> tuple[Difference, int]:
+        """Of the error of a pair, and the number of networks behind it.
 
-    def networks(self, pair: Pair, metric: Metric) -> int:
-        """How many of them."""
+        The pair is alone where one side lost runs or learned nothing.
+        """
         found = self._of_baseline(pair.baseline, metric)
-        return 1 + len(found) if id(pair.changed) in found else 2
+        if known := found.get(id(pair.changed)):
+            return known, 1 + len(found)
+        one, two = (errors_by_fold(cell.runs, metric) for cell in (pair.baseline, pair.changed))
+        return against_baseline(one, [two])[0], 2
 
     def _of_baseline(self, base: Cell, metric: Metric) -> dict[int, Difference]:
         key = id(base), metric
@@ -104,21 +96,21 @@ def margin_of(runs: Iterable[Run]) -> float | None:
 def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:
     """Difference of error between two trainings, paired by test image."""
     base, other = pair.baseline, pair.changed
-    before, after = (errors_by_fold(cell.runs, claim.metric) for cell in (base, other))
-    folds = sorted(before.keys() & after.keys())
+    folds = {at.fold for at in base.runs} & {at.fold for at in other.runs}
     one, two = (
-        [run for at, run in cell.runs.items() if at.fold in folds] for cell in (base, other)
+        {at: run for at, run in cell.runs.items() if at.fold in folds} for cell in (base, other)
     )
-    finding = heading(claim, base, one, two)
+    finding = heading(claim, base, [*one.values()], [*two.values()])
     if finding.not_applicable:
         return finding
-    found = comparisons.difference(pair, claim.metric)
-    finding = _with_errors(finding, found, [before[f] for f in folds], [after[f] for f in folds])
+    found, networks = comparisons.difference(pair, claim.metric)
+    before, after = (errors_by_fold(runs, claim.metric) for runs in (one, two))
+    finding = _with_errors(finding, found, before, after)
     absent = _absent_folds(base, other)
     return replace(
         finding,
-        networks=comparisons.networks(pair, claim.metric),
-        resampled=_resampled(base, [after[f].mean() - before[f].mean() for f in folds]),
+        networks=networks,
+        resampled=_resampled(base, [after[f].mean() - before[f].mean() for f in before]),
         remarks=(absent,) if absent else (),
         unfit=_unfit(pair, claim.metric),
     )
@@ -137,7 +129,7 @@ def measure_views(claim: Claim, cell: Cell) -> Finding | str:
         return finding
     center, ten = (errors_by_fold(known, claim.metric, views) for views in ("one", "ten"))
     both = {fold: center[fold].astype(np.int8) - ten[fold] for fold in ten}
-    finding = _with_errors(finding, paired(both), [*ten.values()], [*center.values()])
+    finding = _with_errors(finding, paired(both), ten, center)
     sides = {"ten views": [*ten.values()], "the center view": [*center.values()]}
     unfit = not_above_chance(_labels(runs), claim.metric, sides)
     return replace(finding, unfit=unfit)
@@ -150,22 +142,20 @@ def measure_level(claim: Claim, cell: Cell) -> Finding | str:
     runs = list(cell.runs.values())
     views = "ten" if cell.first.result["views"] == claim.views else "one"
     errors = errors_by_fold(cell.runs, claim.metric, views)
-    found, wrong = paired(errors), [*errors.values()]
-    unfit = not_above_chance(_labels(runs), claim.metric, {claim.baseline: wrong})
-    finding = _with_errors(heading(claim, cell, runs), found, wrong, wrong)
+    found, sides = paired(errors), {claim.baseline: [*errors.values()]}
+    unfit = not_above_chance(_labels(runs), claim.metric, sides)
+    finding = _with_errors(heading(claim, cell, runs), found, errors, errors)
     return replace(finding, difference=found.estimate, p_value=None, unfit=unfit)
 
 
 def _with_errors(
-    finding: Finding,
-    found: Difference,
-    before: Sequence[NDArray[np.bool_]],
-    after: Sequence[NDArray[np.bool_]],
+    finding: Finding, found: Difference, *sides: Mapping[int, NDArray[np.bool_]]
 ) -> Finding:
     """Of two sides, by fold (S, I); their errors are means over images."""
-    images = [wrong.shape[1] for wrong in before]
+    images = [wrong.shape[1] for wrong in sides[0].values()]
     one, two = (
-        float(np.average([w.mean() for w in side], weights=images)) for side in (before, after)
+        float(np.average([wrong.mean() for wrong in side.values()], weights=images))
+        for side in sides
     )
     return with_difference(replace(finding, baseline=one, changed=two), found)
 
