@@ -21,35 +21,28 @@ from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
 from alexnet_exp.runs.results import Replicate
 
-_BASELINE = "baseline"
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
 
 
 def factorials(cells: Sequence[Cell]) -> list[Factorial]:
     """Every two-level design among the runs; where combinations of one are missing, which."""
-    found = []
     combined = {cell.data for cell in cells if "+" in cell.experiment}
-    for base in cells:
-        if base.experiment != _BASELINE or base.data not in combined:
-            continue
-        near: dict[str, Cell] = {}
-        for cell in sorted(cells, key=lambda cell: len(base.differing(cell))):
-            if cell.data == base.data:
-                near.setdefault(cell.experiment, cell)
-        made = _factorial(base, near)
-        if made is not None:
-            found.append(made)
-    return found
+    bases = (cell for cell in cells if cell.experiment == "baseline" and cell.data in combined)
+    return [found for base in bases if (found := _factorial(base, cells))]
 
 
-def _factorial(base: Cell, near: dict[str, Cell]) -> Factorial | None:
-    """The largest design around a baseline, of the cells ``near`` it, by experiment."""
+def _factorial(base: Cell, cells: Sequence[Cell]) -> Factorial | None:
+    """The largest design around a baseline, of the nearest cell of each experiment."""
+    near: dict[str, Cell] = {}
+    for cell in sorted(cells, key=lambda cell: len(base.differing(cell))):
+        if cell.data == base.data:
+            near.setdefault(cell.experiment, cell)
     names = sorted({part for name in near if "+" in name for part in name.split("+")})
     masks = {
-        sum(1 << names.index(part) for part in name.split("+") if part != _BASELINE): cell
+        sum(1 << names.index(part) for part in name.split("+") if part != "baseline"): cell
         for name, cell in near.items()
-        if {*name.split("+")} <= {*names, _BASELINE}
+        if {*name.split("+")} <= {*names, "baseline"}
     }
     place = base.data, base.context, base.synthetic
     several = [mask for mask in masks if mask.bit_count() > 1]
@@ -132,14 +125,14 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     folds = len(wrong[0])
     own, every = between(len(replicates) / folds, folds), len(differences)
     common = Finding(
-        claim_about(_BASELINE),
+        claim_about("baseline"),
         data=design.data,
         context=design.context,
         synthetic=design.synthetic,
         replicates=replicates,
         images=sum(each.shape[1] for each in wrong[0].values()),
         margin=margin_of(run for cell in whole for run in cell.runs.values()),
-        unfit=_unfit(members, wrong),
+        unfit=_unfit(whole, wrong),
     )
 
     def tested(size: int) -> list[Finding]:
@@ -173,10 +166,8 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
 
 def _named(terms: Sequence[Sequence[str]]) -> Claim:
     """What a contrast is called, with all that share it; nothing was published of it."""
-    name, idea = (
-        contrast_name(named)
-        for named in (terms, [[claim_about(one).idea for one in term] for term in terms])
-    )
+    name = contrast_name(terms)
+    idea = contrast_name([[claim_about(one).idea for one in term] for term in terms])
     first = claim_about(terms[0][0] if len(terms[0]) == 1 else name)
     return Claim(
         name=name, factor=first.factor, idea=idea, change=first.change, changed=first.changed,
@@ -222,7 +213,7 @@ def _pseudo_error(estimates: Sequence[float]) -> float:
 
 def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
     """Why the numbers allow no verdict."""
-    of_fold = {one.fold: run.labels for one, run in members[0].runs.items() if one.fold in wrong[0]}
+    of_fold = {one.fold: run.labels for one, run in members[0].runs.items()}
     sides = {cell.experiment: [*each.values()] for cell, each in zip(members, wrong, strict=True)}
     dead = not_above_chance(np.concatenate([*of_fold.values()]), Metric.top1, sides)
     lost = [f"{len(cell.diverged)} of {cell.experiment}" for cell in members if cell.diverged]
