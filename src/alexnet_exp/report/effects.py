@@ -2,14 +2,7 @@
 
 from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
-from alexnet_exp.report.wording import (
-    claim_name,
-    interval,
-    lean,
-    measured,
-    p_text,
-    place,
-)
+from alexnet_exp.report.wording import claim_name, interval, lean, measured, p_text, place
 
 _RESOLVED = {Verdict.not_resolved: "no", Verdict.below_margin: "less than the margin"}
 

@@ -9,13 +9,7 @@ from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.commands import ENOUGH_SEEDS
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.power import (
-    LEVEL,
-    POWER,
-    power,
-    seeds_for_width,
-    seeds_needed,
-)
+from alexnet_exp.report.power import LEVEL, POWER, power, seeds_for_width, seeds_needed
 
 BAND = 0.01
 """How far from the published error rate a network may lie to reproduce it, fraction."""
@@ -59,14 +53,13 @@ def judged(finding: Finding, tests: int) -> Finding:
         note = "not applicable: with five classes or fewer the five best hold every class"
         return replace(finding, verdict=Verdict.not_resolved, note=note)
     if finding.unfit:
-        return replace(
-            finding,
-            verdict=Verdict.not_resolved,
-            note="; ".join([*finding.unfit, *finding.remarks]),
-        )
+        note = "; ".join([*finding.unfit, *finding.remarks])
+        return replace(finding, verdict=Verdict.not_resolved, note=note)
     finding = replace(finding, verdict=_verdict(finding))
     finding = replace(finding, comparison=tuple(_comparison(finding)))
-    notes = [*_why(finding, tests), *_place(finding), *_besides(finding)]
+    apart = "" if finding.claim.judged else "not compared with a figure: "
+    besides = [apart + finding.claim.besides] if finding.claim.besides else []
+    notes = [*_why(finding, tests), *_place(finding), *besides, *finding.remarks]
     return replace(finding, note="; ".join(notes))
 
 
@@ -166,12 +159,14 @@ def what_resolves(finding: Finding) -> str:
     each = f" in each of {finding.folds} folds" if finding.folds > 1 else ""
     now = len(finding.replicates) // max(1, finding.folds)
     if needed <= now:
-        return f"these seeds would show {what} in {_power(POWER)} of cases or more"
+        return f"these seeds would show {what} in {100 * POWER:.0f} % of cases or more"
     guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""
     # One seed a fold does not tell seeds from images and folds, which more of them do not narrow.
     about = "at least" if now == 1 < finding.folds else "about"
-    resolves = f"{about} {_rounded(needed)} seeds{each} would resolve {what}"
-    return f"{resolves} (power {_power(POWER)}){guess}; these do in {_power(found.power)}"
+    return (
+        f"{about} {_rounded(needed)} seeds{each} would resolve {what} (power {100 * POWER:.0f} %)"
+        f"{guess}; these do in {100 * found.power:.0f} %"
+    )
 
 
 class Need(NamedTuple):
@@ -211,10 +206,6 @@ def need(finding: Finding, folds: int) -> Need | None:
         at_hand = power(parts, effect, now, finding.folds, *known)
         found.append(Need(seeds, what, at_hand, effect if margin is None else margin - effect))
     return min(found, key=lambda one: one.seeds or inf, default=None)
-
-
-def _power(probability: float) -> str:
-    return f"{100 * probability:.0f} %"
 
 
 def _level_resolves(finding: Finding) -> str:
@@ -262,12 +253,3 @@ def _place(finding: Finding) -> list[str]:
 
 def _points(size: float) -> str:
     return f"{100 * size:g} point{'' if size == 0.01 else 's'}"
-
-
-def _besides(finding: Finding) -> list[str]:
-    """What else the published figure may be due to."""
-    claim, notes = finding.claim, []
-    if claim.besides:
-        apart = "" if claim.judged else "not compared with a figure: "
-        notes.append(apart + claim.besides)
-    return [*notes, *finding.remarks]
