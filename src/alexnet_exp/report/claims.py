@@ -131,10 +131,8 @@ def _published() -> Iterator[Claim]:
         if not percent:
             yield Claim(**entry, kind=kind, metric=metric)
         for metric, number in percent.items():
-            own = entry | {
-                "name": f"{entry['name']}/{metric.name}",
-                "figure": round(number / 100, 6),
-            }
+            own = entry | {"figure": round(number / 100, 6)}
+            own["name"] += f"/{metric.name}"
             own["figure_text"] = f"{number:.1f}" if kind is Kind.level else f"{number:+.2f}"
             if kind is not Kind.level and metric is Metric.top5:
                 own.pop("others", None)  # later work measured top-1 alone

@@ -65,7 +65,10 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     others repeat the data, overrides and seeds of the one baseline there is, so that the new runs
     pair with those in hand; where there is none, or more than one, the preset has to do.
     """
-    root = _root(claim.data_name, cells)
+    # Where runs found this data set, if one of them was told.
+    of_data = [run for cell in cells if cell.data == claim.data_name for run in cell.runs.values()]
+    given = [item for run in of_data for item in run.overrides]
+    root = [item for item in given if item.startswith("data.root=")][:1]
     if claim.sweep:
         return " ".join([f"{_TRAIN} -m +sweep={claim.sweep}", *map(_for_shell, root)])
     experiments = (claim.baseline, claim.changed)
@@ -92,13 +95,6 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
         # Its folders hold runs with another configuration, or a finished run that lacks a view.
         place = (f"sweep.name={claim.name.partition('/')[0]}",)
     return _train(overrides, experiments, _seeds(runs), place)
-
-
-def _root(data_name: str, cells: Sequence[Cell]) -> list[str]:
-    """Where runs found this data set, if one of them was told."""
-    runs = (run for cell in cells if cell.data == data_name for run in cell.runs.values())
-    given = (item for run in runs for item in run.overrides if item.startswith("data.root="))
-    return list(given)[:1]
 
 
 def _train(

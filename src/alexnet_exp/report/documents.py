@@ -63,12 +63,9 @@ def _field(finding: Finding, column: str) -> object:
     value = getattr(finding.claim, _OF_CLAIM[column]) if claim else getattr(finding, column)
     if isinstance(value, bool):
         return str(value).lower()
-    return _text(value) if isinstance(value, str) else value
-
-
-def _text(value: str) -> str:
-    """What no spreadsheet takes for a formula."""
-    return f"'{visible(value)}" if _FORMULA.match(value) else visible(value)
+    if isinstance(value, str):
+        return f"'{visible(value)}" if _FORMULA.match(value) else visible(value)
+    return value
 
 
 def write_markdown(report: Report, path: Path) -> None:

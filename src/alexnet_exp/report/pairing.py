@@ -73,12 +73,9 @@ class Cell:
 
     def differing(self, other: "Cell") -> set[str]:
         """Paths of the fields in which two cells differ."""
-        paths = self.fields.keys() | other.fields.keys()
-        return {
-            path
-            for path in paths
-            if self.fields.get(path, ABSENT) != other.fields.get(path, ABSENT)
-        }
+        one, two = self.fields, other.fields
+        paths = one.keys() | two.keys()
+        return {path for path in paths if one.get(path, ABSENT) != two.get(path, ABSENT)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,12 +150,7 @@ def _cell(runs: Sequence[Run]) -> Cell:
 def match(
     baselines: Sequence[Cell], changed: Sequence[Cell], free: frozenset[str] = frozenset()
 ) -> tuple[list[Pair], list[str]]:
-    """Pair cells that differ in the factor of the changed one, and in nothing else.
-
-    Args:
-        baselines: Cells of the unchanged network.
-        changed: Cells of the changed one.
-        free: Paths that may differ besides.
+    """Pair cells that differ in the factor of the changed one, else at most in ``free`` paths.
 
     Returns:
         The pairs, and for every changed cell without one why it was refused.

@@ -131,14 +131,12 @@ def _bound(one: Tuned, two: Tuned, bases: Sequence[Cell], others: Sequence[Cell]
         return []
     tuned, cells, word = (one, others, "least") if one.epochs else (two, bases, "most")
     # Any of the rates may be the best one, so the bound is that of the quickest.
-    ratios = [
-        fmean(
-            log(_at_least(cell.runs[seed]) / tuned.epochs[seed])
-            for seed in cell.runs.keys() & tuned.epochs.keys()
-        )
-        for cell in cells
-        if cell.runs.keys() & tuned.epochs.keys()
-    ]
+    ratios = []
+    for cell in cells:
+        # At least: all epochs of a run that did not reach the target.
+        took = {s: epochs_to_target(run) or len(run.train_curve) for s, run in cell.runs.items()}
+        if both := took.keys() & tuned.epochs.keys():
+            ratios.append(fmean(log(took[s] / tuned.epochs[s]) for s in both))
     if not ratios:
         return []
     epochs = max(len(run.train_curve) for cell in cells for run in cell.runs.values())
@@ -148,11 +146,6 @@ def _bound(one: Tuned, two: Tuned, bases: Sequence[Cell], others: Sequence[Cell]
         f"{cells[0].experiment} was run for up to {epochs} epochs, {tuned.cell.experiment} took"
         f" {fmean(tuned.epochs.values()):.1f}: the ratio is at {word} {bound:.1f}"
     ]
-
-
-def _at_least(run: Run) -> int:
-    """Epochs to the target, or all that were run."""
-    return epochs_to_target(run) or len(run.train_curve)
 
 
 def measure_time(claim: Claim, pair: Pair) -> Finding | str:

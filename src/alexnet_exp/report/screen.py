@@ -9,7 +9,7 @@ from rich.text import Text
 from alexnet_exp.console import console, visible
 from alexnet_exp.report import costs, effects, prospects, wording
 from alexnet_exp.report.factors import first_few
-from alexnet_exp.report.findings import Finding, Report, Verdict
+from alexnet_exp.report.findings import Report, Verdict
 
 STYLES = {
     Verdict.helps: "green", Verdict.hurts: "red",
@@ -37,7 +37,17 @@ def show(report: Report) -> None:
     for line in wording.provenance(report):
         _say(line)
     for name, findings in wording.was_run(report).items():
-        _show_findings(name, findings)
+        rows = [
+            (
+                wording.claim_name(finding.claim),
+                wording.published(finding.claim),
+                wording.measured(finding),
+                wording.interval(finding),
+                _text(wording.outcome(finding), STYLES.get(finding.verdict, "")),
+            )
+            for finding in findings
+        ]
+        _show_rows(f"ideas on {name}", wording.HEADINGS, rows)
     if wording.was_run(report):
         _say(f"{wording.SENTENCES['units']} {wording.convention(report)}")
     for design in report.factorials:
@@ -57,8 +67,8 @@ def show(report: Report) -> None:
     for what, table in tables:
         fewer = () if console.width >= WIDE else ("top-5 error", "epochs")
         kept = [i for i, heading in enumerate(table.headings) if heading not in fewer]
-        rows = ([row[i] for i in kept] for row in table.rows)
-        _show_rows(f"{what} on {table.name}", [table.headings[i] for i in kept], rows)
+        fewer_rows = ([row[i] for i in kept] for row in table.rows)
+        _show_rows(f"{what} on {table.name}", [table.headings[i] for i in kept], fewer_rows)
     for remark in dict.fromkeys(table.remark for _, table in tables):
         _say(f"{costs.total_cost(report)}. {remark}")
     _show_list("pairings refused", report.refused)
@@ -73,20 +83,6 @@ def _say(text: str, style: str = "", soft_wrap: bool = False) -> None:
     if text.startswith("\n"):
         console.print()
     console.print(_text(text.lstrip("\n"), style), soft_wrap=soft_wrap)
-
-
-def _show_findings(name: str, findings: Sequence[Finding]) -> None:
-    rows = [
-        (
-            wording.claim_name(finding.claim),
-            wording.published(finding.claim),
-            wording.measured(finding),
-            wording.interval(finding),
-            _text(wording.outcome(finding), STYLES.get(finding.verdict, "")),
-        )
-        for finding in findings
-    ]
-    _show_rows(f"ideas on {name}", wording.HEADINGS, rows)
 
 
 def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
