@@ -199,14 +199,16 @@ def _unlike(claim: Claim, cell: Cell) -> str:
 
 def _unfit(pair: Pair, metric: Metric) -> tuple[str, ...]:
     """Why the numbers of a pair allow no verdict."""
-    lost = pair.diverged and f"{pair.diverged}, and the others by themselves would mislead"
-    labels = _labels(pair.baseline.runs.values())
-    sides = {
-        cell.experiment: list(errors_by_fold(cell.runs, metric).values())
-        for cell in (pair.baseline, pair.changed)
-    }
-    dead = not_above_chance(labels, metric, sides)
-    return (lost, *dead) if lost else dead
+    both = (pair.baseline, pair.changed)
+    lost = "; ".join(
+        f"{len(cell.diverged)} of {len(cell.diverged) + len(cell.runs)} seeds of"
+        f" {cell.experiment} diverged"
+        for cell in both
+        if cell.diverged
+    )
+    sides = {cell.experiment: [*errors_by_fold(cell.runs, metric).values()] for cell in both}
+    dead = not_above_chance(_labels(pair.baseline.runs.values()), metric, sides)
+    return (f"{lost}, and the others by themselves would mislead", *dead) if lost else dead
 
 
 def _labels(runs: Iterable[Run]) -> NDArray[np.int64]:

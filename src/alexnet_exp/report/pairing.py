@@ -85,16 +85,6 @@ class Pair:
     baseline: Cell
     changed: Cell
 
-    @property
-    def diverged(self) -> str:
-        """``2 of 5 seeds of no_lrn diverged``; empty if none did."""
-        return "; ".join(
-            f"{len(cell.diverged)} of {len(cell.diverged) + len(cell.runs)} seeds of"
-            f" {cell.experiment} diverged"
-            for cell in (self.baseline, self.changed)
-            if cell.diverged
-        )
-
 
 def test_images(runs: Iterable[Run]) -> int:
     """Over all folds."""
