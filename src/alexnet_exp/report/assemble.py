@@ -46,10 +46,7 @@ def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
 
 
 def _examine(
-    claim: Claim,
-    all_cells: Sequence[Cell],
-    diverged: Sequence[Identity],
-    comparisons: Comparisons,
+    claim: Claim, all_cells: Sequence[Cell], diverged: Sequence[Identity], comparisons: Comparisons
 ) -> tuple[list[Finding], list[str]]:
     """Every finding about one claim, at least one; and the pairings that were refused."""
     if claim.not_measured:

@@ -180,8 +180,7 @@ def commands(report: Report) -> dict[str, list[str]]:
         for name, cells in grouped(ordered_cells(report), place).items()
     }
     lines["makes what was not run"] = [finding.command for finding in was_not_run(report)]
-    found = {title: merged(parts) for title, parts in lines.items()}
-    return {title: parts for title, parts in found.items() if parts}
+    return {title: found for title, parts in lines.items() if (found := merged(parts))}
 
 
 def merged(lines: Iterable[str]) -> list[str]:

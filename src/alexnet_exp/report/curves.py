@@ -31,8 +31,6 @@ LEAST = 1e-3
 MOST = 40
 """Panels in one figure; more cannot be read and take long to draw."""
 
-_Pairs = Sequence[tuple[Cell, Cell | None]]
-
 
 def figures(report: Report) -> list[Figure]:
     """Every figure of the report that has something to show."""
@@ -71,7 +69,7 @@ def _partner(cell: Cell, bases: dict[str, str], cells: Sequence[Cell]) -> Cell |
     return next((one for one in near if one.experiment == name), None)
 
 
-def _panels(pairs: _Pairs, width: float) -> Canvas:
+def _panels(pairs: Sequence[tuple[Cell, Cell | None]], width: float) -> Canvas:
     columns = min(4 if width == WIDE else 2, len(pairs))
     rows = -(-len(pairs) // columns)
     titles = [
