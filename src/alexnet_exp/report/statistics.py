@@ -197,13 +197,16 @@ def effects(cells: Sequence[Errors], signs: Array, own_seeds: bool = False) -> l
 
 
 def _common(spreads: Sequence[_Spread | None]) -> _Spread:
-    """Mean of what is known."""
+    """Mean of what is known, with Satterthwaite's degrees of freedom.
+
+    They are too few where each has few, since the squares of measured variances are too large; the
+    correction of that errs in more than 5 % where one network varies more than the others.
+    """
     known = [(spread.variance, spread.freedom) for spread in spreads if spread is not None]
     variances, freedom = np.array(known).T
     squares = float((variances**2 / freedom).sum())
-    return _Spread(
-        float(variances.mean()), float(variances.sum() ** 2 / squares if squares else freedom.sum())
-    )
+    found = float(variances.sum()) ** 2 / squares if squares else float(freedom.sum())
+    return _Spread(float(variances.mean()), found)
 
 
 def corrected_resampled(differences: Sequence[float], ratio: float) -> tuple[float, float]:
