@@ -260,7 +260,7 @@ def test_experiments_say_what_the_committed_sweep_measured() -> None:
         figures = {key: 100 * float(row[key]) for key in ("difference", "low", "high")}
         text = (CONF / "experiment" / f"{row['claim']}.yaml").read_text()
         assert said.format(**figures) in text
-        assert f"): {row['verdict']}." in text
+        assert f"): {row['idea']}: {row['verdict']}." in text
     assert len(rows) == 7
 
 
