@@ -10,7 +10,8 @@ from alexnet_exp.report.power import (
     seeds_for_width,
     seeds_needed,
 )
-from alexnet_exp.report.statistics import Components, Errors, against_baseline, log_ratio
+from alexnet_exp.report.ratios import log_ratio
+from alexnet_exp.report.statistics import Components, Errors, against_baseline
 
 PARTS = Components(run=2 * 0.02**2, image=0.004**2)
 

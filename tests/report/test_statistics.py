@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from alexnet_exp.report.gatekeeping import gatekeeping
+from alexnet_exp.report.ratios import log_ratio
 from alexnet_exp.report.statistics import (
     Difference,
     Errors,
     against_baseline,
     corrected_resampled,
     effects,
-    log_ratio,
     mean_over_seeds,
     paired,
 )

@@ -6,11 +6,13 @@ from math import exp, isnan, log
 from statistics import fmean
 from typing import NamedTuple
 
+import numpy as np
+
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.measures import heading, with_difference
 from alexnet_exp.report.pairing import Cell, Pair, match
-from alexnet_exp.report.statistics import log_ratio
+from alexnet_exp.report.statistics import Components, Difference
 from alexnet_exp.runs.results import Placement, Replicate, Run
 
 TARGET = 0.25
@@ -19,6 +21,8 @@ TARGET = 0.25
 RATE = "optim.lr"
 
 _TWO_GPUS, _ONE_GPU = Placement("towers", 2), Placement("single", 1)
+
+_OF_WHOLE_NUMBERS = 1 / 12  # variance of rounding
 
 # Of seconds per epoch: result.json holds milliseconds, and a run has at least one epoch.
 _ROUNDING_VARIANCE = 1e-3**2 / 12
@@ -204,3 +208,34 @@ def _cost(name: str, runs: Iterable[Run]) -> str:
         for key in ("images_per_second", "train_seconds", "epochs")
     )
     return f"{name}: {rate:,.0f} images/s, {seconds:,.1f} s in all for {epochs:.3g} epochs"
+
+
+def log_ratio(
+    baseline: Sequence[float],
+    changed: Sequence[float],
+    rounding_variance: float = _OF_WHOLE_NUMBERS,
+) -> Difference:
+    """Mean logarithm of changed / baseline, two counts of epochs or two times, paired by seed.
+
+    Epochs are whole numbers, and a few seeds may well agree in them, so the variance of rounding,
+    1/12 epoch^2 on each side, is added to that between seeds; without it, equal counts on all
+    seeds would be certain.
+
+    Args:
+        baseline: (S,) epochs or seconds of the unchanged network, above 0.
+        changed: (S,) those of the changed network, same seeds in the same order.
+        rounding_variance: Of each value, in its unit squared, above 0.
+
+    Raises:
+        ValueError: the lengths differ, there are no counts, or one is not above 0.
+    """
+    before, after = np.asarray(baseline, np.float64), np.asarray(changed, np.float64)
+    if before.shape != after.shape or not before.size or min(before.min(), after.min()) <= 0:
+        raise ValueError("two equally long sequences of positive counts wanted")
+    logs = np.log(after / before)
+    mean, seeds = float(logs.mean()), len(logs)
+    if seeds == 1:
+        return Difference(mean)
+    rounding = rounding_variance * float((before**-2 + after**-2).mean())
+    variance = float(logs.var(ddof=1) + rounding)
+    return Difference(mean, (variance / seeds) ** 0.5, seeds - 1, Components(variance, 0.0))

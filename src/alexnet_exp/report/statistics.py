@@ -13,7 +13,6 @@ Array = NDArray[np.float64]
 Errors = Mapping[int, NDArray[Any]]
 """By fold (S seeds, I images): whether a network was wrong. Each fold has images of its own."""
 
-_OF_WHOLE_NUMBERS = 1 / 12  # variance of rounding
 _ROUNDED = 1e-20  # a variance that rounding alone makes of none
 POOLED_FROM = 2  # degrees of freedom of each network, for a variance in common
 _TRUSTED_FROM = 4  # from here on one that is hardly larger counts as the common one
@@ -389,34 +388,3 @@ def mean_over_seeds(values: Sequence[float]) -> Difference:
     if seeds == 1:
         return Difference(mean)
     return Difference(mean, float(np.std(values, ddof=1)) / seeds**0.5, seeds - 1)
-
-
-def log_ratio(
-    baseline: Sequence[float],
-    changed: Sequence[float],
-    rounding_variance: float = _OF_WHOLE_NUMBERS,
-) -> Difference:
-    """Mean logarithm of changed / baseline, two counts of epochs or two times, paired by seed.
-
-    Epochs are whole numbers, and a few seeds may well agree in them, so the variance of rounding,
-    1/12 epoch^2 on each side, is added to that between seeds; without it, equal counts on all
-    seeds would be certain.
-
-    Args:
-        baseline: (S,) epochs or seconds of the unchanged network, above 0.
-        changed: (S,) those of the changed network, same seeds in the same order.
-        rounding_variance: Of each value, in its unit squared, above 0.
-
-    Raises:
-        ValueError: the lengths differ, there are no counts, or one is not above 0.
-    """
-    before, after = np.asarray(baseline, np.float64), np.asarray(changed, np.float64)
-    if before.shape != after.shape or not before.size or min(before.min(), after.min()) <= 0:
-        raise ValueError("two equally long sequences of positive counts wanted")
-    logs = np.log(after / before)
-    mean, seeds = float(logs.mean()), len(logs)
-    if seeds == 1:
-        return Difference(mean)
-    rounding = rounding_variance * float((before**-2 + after**-2).mean())
-    variance = float(logs.var(ddof=1) + rounding)
-    return Difference(mean, (variance / seeds) ** 0.5, seeds - 1, Components(variance, 0.0))
