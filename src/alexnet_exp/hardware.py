@@ -3,6 +3,7 @@
 torch is imported where it is asked: mistakes on the command line show before it is there.
 """
 
+import atexit
 import ctypes
 import gc
 import math
@@ -10,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -49,6 +51,21 @@ def importing() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+def leave() -> None:
+    """End this process, with 0, at once: to take every object apart takes Python two to three
+    seconds after torch and Lightning. What is registered for the end runs, and mypy ends so, too.
+
+    A debugger or profiler, or a thread that is waited for, leaves it to Python.
+    """
+    waited_for = [one for one in threading.enumerate() if not one.daemon]
+    if len(waited_for) > 1 or sys.getprofile() or sys.gettrace():
+        return
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def cores() -> int:

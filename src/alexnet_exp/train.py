@@ -1,6 +1,7 @@
 """Train one network and evaluate it: ``python -m alexnet_exp.train +experiment=no_lrn``."""
 
 from alexnet_exp import cli
+from alexnet_exp.hardware import leave
 
 
 def main() -> None:
@@ -10,3 +11,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave()
