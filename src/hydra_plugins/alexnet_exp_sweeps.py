@@ -31,8 +31,10 @@ class SweepLauncher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        from alexnet_exp.sweep.multirun import launch
+        from alexnet_exp.hardware import importing
 
+        with importing():
+            from alexnet_exp.sweep.multirun import launch
         return launch(*self._given, job_overrides, initial_job_idx, *self._chosen)
 
 
