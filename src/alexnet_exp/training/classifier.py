@@ -9,6 +9,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -189,12 +190,14 @@ class Classifier(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The optimizer, and the schedule that sets its rate at every step."""
         optim = self.config.optim
-        # Lightning does not clip before a fused step, and with a gradient scaler a fused step runs,
-        # and starts its momentum, even where the first gradients overflow.
+        # In mixed precision Lightning does not clip before a fused step; and with a gradient scaler
+        # a fused step runs, and starts its momentum, even where the first gradients overflow.
         clipped = optim.clip_norm is not None or self.trainer.gradient_clip_val is not None
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        plugin = self.trainer.precision_plugin
+        scaled = getattr(plugin, "scaler", None) is not None
+        refused = scaled or (clipped and isinstance(plugin, MixedPrecision))
         fused = self.config.speed.fused_optimizer and self.device.type in ("cpu", "cuda")
-        optimizer = build_optimizer(self.network, optim, fused and not clipped and not scaled)
+        optimizer = build_optimizer(self.network, optim, fused and not refused)
         schedule = PaperSchedule(optimizer, optim, self.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
