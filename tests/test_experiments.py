@@ -96,15 +96,19 @@ def test_a_run_is_recorded_under_what_bears_on_its_result(given: str, name: str)
 def test_a_sweep_may_have_a_parameter_for_each_experiment(tmp_path: Path) -> None:
     given = ["seed=1", "no_lrn=True", "no_crops=False", "no_flips=true", "trainer.progress=true"]
     assert as_hydra(given) == [
-        "seed=1", "+experiment=[no_lrn,no_flips]", "trainer.progress=true",
-    ]  # fmt: skip
-    assert as_hydra(["no_lrn=false"]) == ["+experiment=[baseline]"]
+        "+experiment=[no_lrn,no_flips]", "trainer.progress=true", "seed=11",
+    ], "number 3 of 8, in the order of the names"  # fmt: skip
+    assert as_hydra(as_hydra(given)) == as_hydra(given)
+    assert as_hydra(["no_lrn=false"]) == ["+experiment=[baseline]", "seed=0"]
+    folds = ["data.folds=5", "no_lrn=true", "no_crops=false"]
+    assert [as_hydra([*folds, f"seed={s}"])[-1] for s in (3, 8)] == ["seed=8", "seed=28"]
+    assert as_hydra(["no_lrn=true", "seed=0,1"]) == ["+experiment=[no_lrn]", "seed=0,1"]
     for other in ("progress=true", "no_lrn=1", "mine=true"):
         assert as_hydra([other]) == [other], "Hydra says what is wrong with it"
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").touch()
     for option in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"]):
-        assert as_hydra([*option, "mine=true"]) == [*option, "+experiment=[mine]"]
+        assert as_hydra([*option, "mine=true"]) == [*option, "+experiment=[mine]", "seed=1"]
 
 
 def test_names_of_presets_choose_nothing(check: Check) -> None:

@@ -101,6 +101,14 @@ def test_combinations_with_seeds_of_their_own_are_asked_for_as_they_were(
     assert command(read_all(tmp_path)) == expected
 
 
+def test_a_design_that_agents_of_wandb_made_is_asked_for_as_a_sweep(tmp_path, made) -> None:
+    for place, name in enumerate(("baseline", "no_lrn", "no_dropout", "no_dropout,no_lrn")):
+        recorded = ["data=flowers", f"+experiment=[{name}]", f"seed={4 + place}"]
+        made(name, recorded[1], recorded=recorded, seed=4 + place)
+    design = "+sweep=factorial 'sweep.factors=[no_dropout,no_lrn]' sweep.runs=4"
+    assert command(read_all(tmp_path)) == f"{PLAIN} {design} data=flowers seed=1"
+
+
 def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
     """A preset may have set fields; every override of its own is in the recorded ones."""
     recorded = ["--config-dir", "mine", "+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray"]

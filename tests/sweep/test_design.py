@@ -5,6 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.designs import contrasts
 from alexnet_exp.errors import UserError
 from alexnet_exp.sweep import design
@@ -60,6 +61,15 @@ def test_combinations_are_values_of_experiment() -> None:
     assert text.startswith("32 of 128 combinations of 7 experiments, each on in 16; 15 of 21 ")
     assert text.endswith("the others share 3 sums\n" + "\n".join(text.splitlines()[1:]))
     assert len(text.splitlines()) == 4
+
+
+def test_a_sweep_and_agents_of_wandb_give_a_combination_the_same_seed() -> None:
+    names = ["no_crops", "no_dropout", "no_lrn"]
+    made = design.combinations(names, 8)
+    for number, value in enumerate(made):
+        switches = [f"{name}={name in value}" for name in names]
+        experiment = f"+experiment=[{value.strip('[]')}]"
+        assert as_hydra([*switches, "seed=2"]) == [experiment, f"seed={2 * 8 + number}"]
 
 
 @pytest.mark.parametrize(

@@ -70,21 +70,43 @@ def as_hydra(arguments: Sequence[str]) -> list[str]:
     A parameter of a W&B sweep can't begin with a +, so that ``experiment=no_lrn`` stands for
     ``+experiment=no_lrn``; several experiments may be given by the name that they are recorded
     under: ``experiment=no_dropout+no_lrn`` is ``+experiment=[no_dropout,no_lrn]``. With a parameter
-    for each, ``no_dropout=true no_lrn=false`` is ``+experiment=[no_dropout]``.
+    for each, ``no_dropout=true no_lrn=false`` is ``+experiment=[no_dropout]``, with seeds of its
+    own among the four combinations, as :func:`own_seed` has it.
     """
     given: list[str] = []
-    chosen: list[str] = []
-    place = None
+    switches: dict[str, bool] = {}
+    place = 0
     for argument in arguments:
         switch = re.fullmatch(r"(\w+)=(true|false)", argument, re.IGNORECASE)
         if switch is None or not _is_experiment(switch[1], arguments):
             given.append(_as_hydra(argument))
             continue
-        place = len(given) if place is None else place
-        chosen += [switch[1]] if switch[2].lower() == "true" else []
-    if place is not None:
-        given.insert(place, f"+experiment=[{','.join(chosen or [Config.experiment])}]")
+        place = place if switches else len(given)
+        switches[switch[1]] = switch[2].lower() == "true"
+    if switches:
+        chosen = [name for name, is_on in switches.items() if is_on] or [Config.experiment]
+        given.insert(place, f"+experiment=[{','.join(chosen)}]")
+        seeds, folds = (
+            [item.partition("=")[2] for item in given if item.startswith(f"{name}=")]
+            for name in ("seed", "data.folds")
+        )
+        if all(map(str.isdecimal, [*seeds, *folds])):
+            many = int(folds[-1]) if folds else 1
+            number = int("".join(str(int(switches[name])) for name in sorted(switches)), 2)
+            parted = divmod(int(seeds[-1]) if seeds else Config.seed, many)
+            seed = own_seed(*parted, many, number, 2 ** len(switches))
+            given = [*(item for item in given if not item.startswith("seed=")), f"seed={seed}"]
     return given
+
+
+def own_seed(seed: int, fold: int, folds: int, number: int, combinations: int) -> int:
+    """Seed of the ``number``-th of so many combinations in a design, where a fold owns every
+    ``folds``-th.
+
+    What a seed in common does to all networks without an idea would look like an effect of that
+    idea.
+    """
+    return (seed * combinations + number) * folds + fold
 
 
 def _is_experiment(name: str, arguments: Sequence[str]) -> bool:

@@ -47,9 +47,14 @@ def command(
         bearing_ones = frozenset(i for i in shared if _is_placement(i) or not is_neutral(_name(i)))
         numbers = tuple(_seeds(side) if seeds is None and not own else ())
         alike.setdefault((bearing_ones, place, numbers), []).extend(side)
+    # A design that W&B's agents made has no sweep of ours yet.
+    names = sorted({part for run in runs for part in run.experiment.split("+")} - {"baseline"})
+    design = ["+sweep=factorial", f"sweep.factors=[{','.join(names)}]", f"sweep.runs={share}"]
+    if not own or any(_name(item) == "sweep" for run in runs for item in run.overrides):
+        design = []
     return " && ".join(
         _train(
-            [*_shared_overrides(group, _DESIGN if own else ()), *more],
+            [*design, *_shared_overrides(group, _DESIGN if own else ()), *more],
             () if own else map(_experiment, group),
             _seeds(group, share) if seeds is None else seeds,
             () if more else place,

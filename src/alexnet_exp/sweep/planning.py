@@ -11,7 +11,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, open_dict
 
 from alexnet_exp.config import Config, to_config
-from alexnet_exp.config.compose import as_hydra, chosen_experiments
+from alexnet_exp.config.compose import as_hydra, chosen_experiments, own_seed
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import PlacementError, UserError
@@ -187,12 +187,12 @@ class _Composer:
             )
         place = self._places.get(tuple(chosen_experiments(overrides)))
         if place is not None:
-            seed = seed * len(self._places) + place
             self.notes.add(
                 f"note: each of the {len(self._places)} combinations has seeds of its own"
             )
-        if composed.seed != seed * folds + fold:
-            composed.seed = seed * folds + fold
+        seed = own_seed(seed, fold, folds, place or 0, 1 if place is None else len(self._places))
+        if composed.seed != seed:
+            composed.seed = seed
             overrides = [*same, f"seed={composed.seed}"]
         with open_dict(composed):
             composed.hydra.job.num = number
