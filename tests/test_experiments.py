@@ -65,8 +65,18 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ),
         ("[non_overlapping_repadded,no_conv5]", r"conv5\.padding, and conv5 is left out here"),
         ("[non_overlapping_repadded,no_conv3]", None),
-        ("[non_overlapping_repadded,non_overlapping_pooling]", IDLE),
-        ("[no_augmentation,no_crops]", "experiment=no_crops changes nothing here"),
+        (
+            "[non_overlapping_repadded,non_overlapping_pooling]",
+            r"pooling \(model\.pooling=non_overlapping\) changes nothing beside .*_repadded \(",
+        ),
+        ("[no_augmentation,no_crops]", r"experiment=no_crops \(.*=no_augmentation \(.*leave out"),
+        ("[no_lrn,no_norm2]", r"no_norm2 \(.*beside .*=no_lrn \(model\.normalization=none\)"),
+        ("[no_lrn,no_crops,no_dropout] model.dropout=0", "no_dropout changes nothing here"),
+        ("[non_overlapping_repadded,original] recipe=paper", None),
+        (
+            "[non_overlapping_repadded,original] sweep.factors=[original,non_overlapping_repadded]",
+            r"and .*=original both set model\.pool_ceil=True, and in a design .* leave out one",
+        ),
     ],
 )
 def test_idle_undone_and_contradicting_experiments_are_refused(

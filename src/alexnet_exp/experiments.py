@@ -99,7 +99,8 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
         return
     wanted = {name: dict(_settings(name)) for name in chosen}
     if len(chosen) > 1:
-        _refuse_contradiction(wanted, overrides, composed)
+        is_design = {*chosen} == {*config.sweep.factors}
+        _refuse_contradiction(wanted, overrides, composed, is_design)
     found = dict(leaves(to_plain(config)))
     for name, settings in wanted.items():
         for path, value in settings.items():
@@ -114,9 +115,19 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
                 )
     named = [name for name in chosen if name != Config.experiment]
     effect = _effect(config) if named else {}
+
+    def effect_of(*experiments: str) -> dict[str, Any]:
+        return _effect(composed(*with_experiments(experiments, overrides)))
+
     for name in named:
         rest = [other for other in chosen if other != name]
-        if _effect(composed(*with_experiments(rest, overrides))) == effect:
+        if effect_of(*rest) == effect:
+            for other in rest:
+                if effect_of(name, other) == effect_of(other) and effect_of(name) != effect_of():
+                    raise UserError(
+                        f"+experiment={name} ({_shown(wanted[name])}) changes nothing beside"
+                        f" +experiment={other} ({_shown(wanted[other])}): leave out one of the two"
+                    )
             raise UserError(
                 f"+experiment={name} changes nothing here: model={config.model.name},"
                 f" recipe={config.recipe}, another experiment or override leaves that out already,"
@@ -137,9 +148,12 @@ def _without_object(model: ModelConfig, settings: Iterable[str]) -> Iterator[str
 
 
 def _refuse_contradiction(
-    wanted: dict[str, dict[str, Any]], overrides: list[str], composed: Composed
+    wanted: dict[str, dict[str, Any]], overrides: list[str], composed: Composed, is_design: bool
 ) -> None:
-    """Hydra lets the last of two experiments win in silence."""
+    """Hydra lets the last of two experiments win in silence.
+
+    In a design a field follows one factor alone; else the report could not tell the two apart.
+    """
     groups = [item for item in overrides if item.startswith(("data=", "recipe=", "model.weights="))]
     changes = dict(wanted)
     for name in wanted:
@@ -149,11 +163,16 @@ def _refuse_contradiction(
             changed = {path: own[path] for path in own if own[path] != plain.get(path)}
             changes[name] = changed | wanted[name]
     for (one, first), (other, second) in combinations(changes.items(), 2):
-        for path in first.keys() & second.keys() - {"experiment"}:
+        for path in sorted(first.keys() & second.keys() - {"experiment"}):
             if first[path] != second[path]:
                 raise UserError(
                     f"+experiment={one} sets {path}={first[path]} and +experiment={other} sets"
                     f" {path}={second[path]}: they can't be had together"
+                )
+            if is_design:
+                raise UserError(
+                    f"+experiment={one} and +experiment={other} both set {path}={first[path]}, and"
+                    " in a design a field follows one of them alone: leave out one of the two"
                 )
 
 
@@ -189,6 +208,10 @@ def _settings(experiment: str) -> Iterator[tuple[str, Any]]:
                 group = key.rpartition("/")[2]
                 yield group if group == "recipe" else f"{group}.name", option
     yield from leaves(content)
+
+
+def _shown(settings: dict[str, Any]) -> str:
+    return ", ".join(f"{path}={value}" for path, value in settings.items())
 
 
 def _effect(config: Config) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from alexnet_exp.config import to_plain
 
 IMAGES, CLASSES = 400, 10
 COLUMNS = ("epoch", "lr", "train/top1_error", "val/top1_error")
-_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def wrong_images(seed: int, images: int, error: float) -> NDArray[np.bool_]:
@@ -69,7 +69,7 @@ def write_run(
     trainer["precision"] = "32-true"
     path.mkdir(parents=True)
     marked = {"config_hash": "0" * 12, **config}
-    (path / "config.yaml").write_text(yaml.dump(marked, Dumper=_Dumper, sort_keys=False))
+    (path / "config.yaml").write_text(yaml.dump(marked, Dumper=DUMPER, sort_keys=False))
     of_folds = [f"data.folds={folds}"] if folds else []
     given = [*overrides, *of_folds, f"seed={seed}"] if recorded is None else recorded
     known = {"cpu": "a processor", "gpus": [], "command": ["train.py", "-m", *given]}

@@ -3,7 +3,9 @@
 import json
 import random
 from copy import deepcopy
+from functools import partial, reduce
 from math import inf, nan
+from operator import getitem
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from alexnet_exp.report.ratios import epochs_to_target
 from alexnet_exp.runs import read as runs_read
 from alexnet_exp.runs.read import UnusableRunError, run_folders
 from alexnet_exp.runs.results import read_run, read_runs
-from tests.report.made_runs import IMAGES, wrong_images
+from tests.report.made_runs import DUMPER, IMAGES, wrong_images
 
 
 def read(folder):
@@ -78,6 +80,7 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
         "no_npz": "predictions.npz can't be read (No such file",
         "no_column": "predictions.npz is damaged (column label)",
         "list": "environment.json is damaged (not of a run)",
+        "word": "config.yaml is not of a run (optim.momentum='x')",
         "other_npz": "result.json says that test/top1_error is",
     }  # fmt: skip
     run = {name: made(name) for name in ("whole", "unfinished", "diverged", *damaged)}
@@ -95,6 +98,8 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
     (run["other_npz"] / "result.json").write_text(json.dumps(result))
     (run["no_csv"] / "metrics.csv").unlink()
     (run["list"] / "environment.json").write_text("[]")
+    config = (run["word"] / "config.yaml").read_text()
+    (run["word"] / "config.yaml").write_text(config.replace("momentum: 0.9", "momentum: x"))
 
     found = read(tmp_path)
     assert [found.path for found in found.runs] == [run.pop("whole")]
@@ -108,6 +113,7 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
 
 WRONG = (None, True, "", "x", [], [1], {}, {"a": 1}, nan, inf, -1, 0, 0.5, 3, 10**9, 10**400)
 TEXT, SHARE, NONE = ("", "x"), (0, 0.5), (None,)
+NUMBERS, WHOLE = (None, -1, 0, 0.5, 3, 10**9), (None, -1, 0, 3, 10**9)
 ALLOWED = {
     "result.json": {
         "metrics": ({}, {"a": 1}), "metrics.test/top1_error": SHARE,
@@ -116,16 +122,25 @@ ALLOWED = {
         "train_seconds": (0, 0.5, 3, 10**9), "images_per_second": (0, 0.5, 3, 10**9),
         "peak_memory_bytes": (0, 3, 10**9), "views": TEXT, "classes": (3,), "synthetic": (True,),
         "strategy": TEXT, "other_load": (None, 0, 0.5, 3),
+        "config_hash": TEXT, "best_epoch": (0, 3, 10**9), "images": ({}, {"a": 1}),
+        "first_step_seconds": (None, 0, 0.5, 3, 10**9), "mine": WRONG,
     },
     "environment.json": {
         "git_revision": NONE + TEXT, "git_changed": (True,), "python": TEXT, "versions": ({},),
-        "cpu": TEXT, "gpus": ([],), "command": ([],),
+        "cpu": TEXT, "gpus": ([],), "command": ([],), "platform": TEXT,
+        "cpu_cores": (None, 3),
     },
     "config.yaml": {
         "seed": (0, 3, 10**9), "experiment": TEXT, "data.name": TEXT, "data.source": TEXT,
         "data.fold": (None, 0, 3), "data.folds": (None, 0, 3), "data.val_fraction": NONE + SHARE,
         "model.name": TEXT, "optim.lr": (0, 0.5, 3, 10**9), "trainer.num_nodes": (3,),
-        "sweep.margin": NONE + SHARE, "trainer": ({}, {"a": 1}),
+        "sweep.margin": NONE + SHARE, "trainer": ({}, {"a": 1}), "config_hash": TEXT,
+        "model.activation": NONE + TEXT, "model.dropout": NUMBERS, "model.fc": (None, [], [1]),
+        "model.without": (None, []), "model.lrn": (None, {}, {"a": 1}), "model.conv": (None, {}),
+        "model.conv.conv1": (None, {}, {"a": 1}), "model.conv.conv1.channels": WHOLE,
+        "model.init.layer_std": (None, {}, {"a": 1}), "optim.layers": (None, {}),
+        "optim.clip_norm": NUMBERS, "augmentation.crops": (None, True), "trainer.devices": WRONG,
+        "callbacks": (None, {}, {"a": 1}), "mine": WRONG, "optim.mine": WRONG,
     },
 }  # fmt: skip
 
@@ -138,16 +153,17 @@ def test_a_field_of_another_kind_is_refused_by_its_file(made, file: str) -> None
         group, _, name = path.rpartition(".")
         for value in WRONG:
             content = deepcopy(whole)
-            (content.setdefault(group, {}) if group else content)[name] = value
-            dump = yaml.safe_dump if file == "config.yaml" else json.dumps
+            values = reduce(getitem, group.split(".") if group else (), content)
+            values[name] = value
+            dump = partial(yaml.dump, Dumper=DUMPER) if file == "config.yaml" else json.dumps
             (folder / file).write_text(dump(content))
-            if any(type(one) is type(value) and one == value for one in allowed):
+            if repr(value) in map(repr, allowed):
                 READERS[file](folder)
                 continue
             with pytest.raises(UnusableRunError) as refused:
                 READERS[file](folder)
             assert refused.value.reason.startswith(file)
-            assert path.partition(".")[0] in refused.value.reason
+            assert f"({path}" in refused.value.reason
 
 
 def stored(folder):

@@ -283,6 +283,8 @@ MISTAKES = [
     (("-m", "seed=0", "hydra/launcher=ray"), "pip install 'alexnet-exp[ray]'"),
     (("-m", "+experiment=no_lrn", "model.normalization=lrn,none"), "+experiment=no_lrn sets"),
     (("-m", "sweep.factors=[no_lrn,original]"), "puts them all together: +experiment=no_lrn sets"),
+    (("-m", "sweep.factors=[no_crops,no_crops_flips]"), "both set augmentation.crops=False"),
+    (("-m", "sweep.factors=[no_lrn,no_norm2]"), ") changes nothing beside +experiment=no_lrn ("),
     (("-m", "sweep.factors=[no_lrn,no_lrm]"), "did you mean no_lrn"),
     (("-m", "sweep.factors=[no_lrn,tanh]", "sweep.runs=3"), "sweep.runs=3 must be a power of 2"),
     (("-m", "+sweep=ablation"), "did you mean ablations"),

@@ -58,13 +58,13 @@ def check_fields(node: Any, path: str) -> None:
         setattr(node, name, _checked(type(node), name, value, f"{path}.{name}"))
 
 
-_kinds = cache(get_type_hints)
+kinds = cache(get_type_hints)
 
 
 def _checked(schema: Any, name: str, value: Any, path: str) -> Any:
     """The value; an enum's member may be given by its name, a group of fields as a dict."""
-    require(name in _kinds(schema), path, value, "sets no field")
-    kind, item = _kinds(schema)[name], schema.__dataclass_fields__[name]
+    require(name in kinds(schema), path, value, "sets no field")
+    kind, item = kinds(schema)[name], schema.__dataclass_fields__[name]
     value = value.item() if hasattr(value, "item") else value  # of NumPy or torch
     if isinstance(kind, EnumType) and value is not None:
         names = list(kind.__members__)

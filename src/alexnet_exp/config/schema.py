@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field, is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin
 
 from alexnet_exp.config import training
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.config.model import ModelConfig, unknown_layers
-from alexnet_exp.config.rules import NEUTRAL
+from alexnet_exp.config.rules import NEUTRAL, kinds
 
 
 @dataclass
@@ -58,6 +59,35 @@ def leaves(values: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{path}{name}.")
         else:
             yield f"{path}{name}", value
+
+
+_SCALARS: dict[Any, Any] = {bool: bool, int: int, float: (int, float)}  # and words
+_LARGE = 1e300  # so are infinity and what no float holds
+
+
+def mistyped(value: Any, kind: Any = Config, path: str = "") -> Iterator[tuple[str, Any]]:
+    """What of nested dicts is of another type than the schema's, with its dotted path.
+
+    OmegaConf would take "0.9" for a number and 5 for a word, in a hundred times as long. Null, a
+    field that the schema lacks and the word for an option may be another version's.
+    """
+    if kind is Any:
+        return
+    if get_origin(kind) is UnionType:
+        kind = get_args(kind)[0]  # the other is None
+    is_group = is_dataclass(kind)
+    types = dict if is_group else get_origin(kind) or _SCALARS.get(kind, str)
+    fits = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
+    if not fits or (isinstance(value, int | float) and not abs(value) < _LARGE):
+        yield path, value
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            yield from mistyped(item, get_args(kind)[0], f"{path}[{place}]")
+    elif isinstance(value, dict):
+        known = kinds(kind) if is_group else dict.fromkeys(value, get_args(kind)[-1])
+        for name, below in known.items():
+            if value.get(name) is not None:
+                yield from mistyped(value[name], below, f"{path}.{name}".lstrip("."))
 
 
 def to_plain(config: Config) -> dict[str, Any]:

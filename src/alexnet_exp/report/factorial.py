@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
@@ -234,9 +235,19 @@ def _sentences(design: Factorial, own_seeds: bool) -> list[str]:
         without = [cell.experiment for cell in members if one not in cell.runs]
         if 2 * len(without) < len(members):  # not what the baseline alone has more of
             lacking.append(f"seed {one.seed} (not of {_some(without)})")
-    fewest = [cell.experiment for cell in members if len(cell.runs) == len(design.replicates)]
-    if own_seeds and 2 * len(fewest) < len(members):
-        sentences.append(f"Further runs are left out: there are no more of {_some(fewest)}.")
+    times = Counter(one for cell in members for one in cell.runs)
+    own = [Counter(one.fold for one in cell.runs if times[one] == 1) for cell in members]
+    used = Counter(one.fold for one in design.replicates)
+    usual = {fold: median_low(counts[fold] for counts in own) for fold in folds}
+    further = sum(min(counts[fold], usual[fold]) - used[fold] for counts in own for fold in folds)
+    if own_seeds and further:
+        fewest = [
+            cell.experiment
+            for cell, counts in zip(members, own, strict=True)
+            if any(counts[fold] == used[fold] < usual[fold] for fold in folds)
+        ]
+        left = f"{further} further runs are left out"
+        sentences.append(f"{left}: there are no more of {_some(fewest)}.")
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
     if design.effects[0].low is None:

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import re
+import reprlib
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from alexnet_exp.config import mistyped
 from alexnet_exp.errors import UserError
 
 _MOST_NODES = 10_000  # deeper ones overflow the loader's stack, and end the process
@@ -43,8 +45,15 @@ class _Kind:
             return False
         if self.least is not None and value is not None:
             return bool(self.least <= value <= self.most)  # which NaN is not
-        members = value.values() if isinstance(value, dict) else value
-        return self.inside is None or all(self.inside.fits(member) for member in members)
+        return True
+
+    def misfits(self, value: Any, path: str) -> Iterator[tuple[str, Any]]:
+        """What does not fit: it, or what is in it."""
+        if not self.fits(value):
+            yield path, value
+        elif self.inside is not None:
+            for name, item in value.items() if isinstance(value, dict) else enumerate(value):
+                yield from self.inside.misfits(item, f"{path}.{name}")
 
 
 _Kinds = Mapping[str, _Kind]
@@ -52,7 +61,7 @@ _Kinds = Mapping[str, _Kind]
 _NONE = type(None)
 _TEXT, _TEXT_OR_NONE, _FLAG, _GROUP = _Kind(str), _Kind((str, _NONE)), _Kind(bool), _Kind(dict)
 _AMOUNT, _FRACTION = _Kind((int, float), 0, 1e12), _Kind((int, float), 0, 1)
-_COUNT, _SEED = _Kind(int, 1, 10**7), _Kind(int, 0, 2**31 - 1)
+_COUNT, _NUMBER, _SEED = _Kind(int, 1, 10**7), _Kind(int, 0, 10**12), _Kind(int, 0, 2**31 - 1)
 _FOLD, _PART = _Kind((int, _NONE), 0, 1000), _Kind((int, float, _NONE), 0, 1)
 
 # What the fields of each file have to be, by dotted path, where they are there at all; a group
@@ -62,7 +71,7 @@ _CONFIG: _Kinds = {
     "trainer": _GROUP, "strategy": _GROUP, "sweep": _GROUP, "data.name": _TEXT,
     "data.source": _TEXT, "data.fold": _FOLD, "data.folds": _FOLD, "data.val_fraction": _PART,
     "data.subset": _PART, "model.name": _TEXT, "optim.lr": _AMOUNT, "trainer.num_nodes": _COUNT,
-    "trainer.accelerator": _TEXT, "sweep.margin": _PART,
+    "trainer.accelerator": _TEXT, "sweep.margin": _PART, "config_hash": _TEXT,
 }  # fmt: skip
 _RESULT: _Kinds = {
     "metrics": _Kind(dict, inside=_Kind((int, float))), "experiment": _TEXT, "data": _TEXT,
@@ -70,13 +79,16 @@ _RESULT: _Kinds = {
     "images_per_second": _AMOUNT, "peak_memory_bytes": _Kind(int, 0, 2**60), "views": _TEXT,
     "classes": _COUNT, "synthetic": _FLAG, "precision": _TEXT, "strategy": _TEXT,
     "devices": _COUNT, "other_load": _Kind((int, float, _NONE), 0, 10**7),
-    "images": _Kind(dict, inside=_Kind(int, 0, 10**12)),
+    "images": _Kind(dict, inside=_NUMBER), "config_hash": _TEXT, "recipe": _TEXT,
+    "best_epoch": _NUMBER, "steps": _NUMBER,
+    "first_step_seconds": _Kind((int, float, _NONE), 0, 1e12),
     **{f"metrics.{split}/top{n}_error": _FRACTION for split in ("val", "test") for n in (1, 5)},
 }  # fmt: skip
 _ENVIRONMENT: _Kinds = {
     "git_revision": _TEXT_OR_NONE, "git_changed": _FLAG, "python": _TEXT, "cpu": _TEXT,
     "versions": _Kind(dict, inside=_TEXT), "gpus": _Kind(list, inside=_TEXT),
-    "command": _Kind(list, inside=_TEXT),
+    "command": _Kind(list, inside=_TEXT), "platform": _TEXT,
+    "cpu_cores": _Kind((int, _NONE), 1, 10**7), "cpu_threads": _COUNT,
 }  # fmt: skip
 _BEST = 5
 _NEEDED = ("index", "label", "split", "top5")
@@ -115,9 +127,9 @@ def read_config(folder: Path) -> dict[str, Any] | None:
         if len(re.findall(r"[\[{]|[-?:]\s", text)) > _MOST_NODES:
             raise ValueError("not of this size")
         content = yaml.load(text, _Loader)
-    problem = _problem(content, _CONFIG, "seed", "experiment")
     try:
         json.dumps(content)  # nothing but numbers, strings, lists and dicts, and no circles
+        problem = _problem(content, _CONFIG, "seed", "experiment") or _first(mistyped(content))
     except (TypeError, ValueError, RecursionError) as error:
         problem = str(error)
     if problem:
@@ -226,7 +238,7 @@ def _read_json(file: Path, kinds: _Kinds, *required: str) -> dict[str, Any] | No
 
 
 def _problem(content: Any, kinds: _Kinds, *required: str) -> str | None:
-    """What is not as a run writes it: the field at fault, or one that is lacking."""
+    """What is not as a run writes it: the field at fault with its value, or one that is lacking."""
     if not isinstance(content, dict):
         return "not of a run"
     for path in required:
@@ -235,9 +247,13 @@ def _problem(content: Any, kinds: _Kinds, *required: str) -> str | None:
     for path, kind in kinds.items():
         group, _, name = path.rpartition(".")
         values = content.get(group, {}) if group else content
-        if name in values and not kind.fits(values[name]):
-            return path
+        if name in values and (problem := _first(kind.misfits(values[name], path))):
+            return problem
     return None
+
+
+def _first(misfits: Iterator[tuple[str, Any]]) -> str | None:
+    return next((f"{path}={reprlib.repr(value)}" for path, value in misfits), None)
 
 
 @contextmanager

@@ -83,8 +83,8 @@ def plan_jobs(
         same = _less_seed(asked)
         if same not in checked:
             try:
-                config = job.config if asked is overrides else compose(asked, number).config
-                checked[same] = check_overrides(config, asked)
+                one = job if asked is overrides else compose(asked, number)
+                checked[same] = check_overrides(one.config, list(one.overrides))  # its own seed
             except UserError as error:
                 if asked is overrides:
                     raise
