@@ -188,12 +188,15 @@ def test_a_plan_says_what_would_settle_main_effects(tmp_path, made, monkeypatch,
         parts, freedom = effect.components, effect.freedom
         error = (effect.high - effect.low) / 2 / stats.t.ppf(0.975, freedom)
         assert parts.variance(3, 1) == pytest.approx(error**2)
-        known = effect.components, effect.difference, 1, effect.networks, effect.share
+        networks = min(effect.networks, freedom / 2)  # those of a network with three seeds
+        known = effect.components, effect.difference, 1, networks, effect.share
         ways = [seeds_needed(*known), *([seeds_needed(*known, margin)] if margin else [])]
         needed[effect.claim.idea] = min(ways)
         step = steps[effect.claim.idea]
         assert step.needed == f"{min(ways)} seeds"
-        assert ("margin of 4 points" in step.wanted) == (len(ways) > 1 and ways[1] < ways[0])
+        within = "margin of 4 points" in step.wanted
+        assert within == (len(ways) > 1 and ways[1] < ways[0])
+        assert (step.now, bool(step.power)) == ("3 seeds", within), "none for what was seen"
         assert step.hours == pytest.approx(4 * (min(ways) - 3) * 11 / 3600)  # of 10, 11 and 12 s
     assert len({*needed.values()}) == len(steps) == 2
     assert min(needed.values()) > 3

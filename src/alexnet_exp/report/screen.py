@@ -111,11 +111,10 @@ def show_plan(report: Report) -> None:
     if not steps:
         _say("every idea that was run has an answer, or none can be had")
         return
-    for name, rows in prospects.sections(steps).items():
-        signed = ([wording.minus(cell) for cell in row] for row in rows)
-        title = f"what would settle the ideas without an answer on {name}"
-        _show_rows(title, prospects.HEADINGS, signed)
-    _say("hours: training of the runs that are lacking, one at a time, as long as those took")
+    for name, (headings, rows) in prospects.sections(steps).items():
+        _show_rows(f"what would settle the ideas without an answer on {name}", headings, rows)
+    _say(wording.SENTENCES["hours"])
     for command, ideas in prospects.commands(steps).items():
         _say(f"\n# {'; '.join(ideas)}", soft_wrap=True)
         _say(command, soft_wrap=True)
+    _say(f"\n{wording.SENTENCES['settled']}")
