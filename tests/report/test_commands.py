@@ -162,7 +162,8 @@ def test_what_is_missing_has_data_overrides_and_seeds_of_the_only_baseline(tmp_p
     found = missing(tmp_path)
     given = f"{PLAIN} data=flowers data.root=photos/ optim.lr=0.1"
     assert found["no_lrn/top1"] == f"{given} +experiment=baseline,no_lrn seed=3,5"
-    assert found["views/top1"] == f"{given} +experiment=baseline seed=3,5"
+    views = f"{given} evaluation.views=ten +experiment=baseline seed=3,5"
+    assert found["views/top1"] == views
     # Claims on data of their own are not about flowers.
     assert found["tanh/epochs"] == f"{PLAIN} +sweep=relu_vs_tanh"
     assert found["level_2012/top1"] == f"{PLAIN} data=imagenet +experiment=baseline seed=0,1,2"
@@ -205,4 +206,12 @@ def test_it_goes_to_the_sweep_of_the_baseline_where_nothing_is_in_the_way(tmp_pa
         f"{given} hydra.sweep.dir=/w/elsewhere +experiment=baseline,no_crops seed=0"
     )
     assert found["no_lrn/top1"] == f"{given} sweep.name=no_lrn +experiment=baseline,no_lrn seed=0"
-    assert found["views/top1"] == f"{PLAIN} sweep.name=views +experiment=baseline seed=0"
+    views = "evaluation.views=ten sweep.name=views +experiment=baseline seed=0"
+    assert found["views/top1"] == f"{PLAIN} {views}"
+
+
+def test_ten_views_are_asked_for_where_the_recipe_has_one(tmp_path, made, compose_config) -> None:
+    made("base", "data=synthetic_small")
+    words = shlex.split(missing(tmp_path)["views/top1"])[3:]
+    assert compose_config("data=synthetic_small").evaluation.views == "one"
+    assert compose_config(*words).evaluation.views == "ten"

@@ -30,6 +30,7 @@ from alexnet_exp.runs.results import Placement, Replicate, read_runs
 from alexnet_exp.sweep.design import levels
 from tests.report import drawn_report as drawn
 from tests.report.test_figures import texts
+from tests.report.test_tables import screen
 
 NAMES = tuple("abcdefg")
 IMAGES = 480
@@ -75,6 +76,7 @@ def cell_of(
     """Runs with what a design reads of them."""
     runs: dict[Replicate, Any] = {
         Replicate(seed % folds, seed): SimpleNamespace(
+            replicate=Replicate(seed % folds, seed),
             margin=margin,
             path=Path("+".join(experiments), f"seed_{seed}"),
             result={"data": "flowers", "synthetic": False},
@@ -188,12 +190,15 @@ def test_a_plan_says_what_would_settle_main_effects(tmp_path, made, monkeypatch,
         parts, freedom = effect.components, effect.freedom
         error = (effect.high - effect.low) / 2 / stats.t.ppf(0.975, freedom)
         assert parts.variance(3, 1) == pytest.approx(error**2)
-        known = effect.components, effect.difference, 1, effect.networks, effect.share
+        networks = min(effect.networks, freedom / 2)  # those of a network with three seeds
+        known = effect.components, effect.difference, 1, networks, effect.share
         ways = [seeds_needed(*known), *([seeds_needed(*known, margin)] if margin else [])]
         needed[effect.claim.idea] = min(ways)
         step = steps[effect.claim.idea]
         assert step.needed == f"{min(ways)} seeds"
-        assert ("margin of 4 points" in step.wanted) == (len(ways) > 1 and ways[1] < ways[0])
+        within = "margin of 4 points" in step.wanted
+        assert within == (len(ways) > 1 and ways[1] < ways[0])
+        assert (step.now, bool(step.power)) == ("3 seeds", within), "none for what was seen"
         assert step.hours == pytest.approx(4 * (min(ways) - 3) * 11 / 3600)  # of 10, 11 and 12 s
     assert len({*needed.values()}) == len(steps) == 2
     assert min(needed.values()) > 3
@@ -260,7 +265,7 @@ def test_missing_runs_are_named() -> None:
     }
     lost.diverged.add(Replicate(0, 1))
     (found,) = factorials(cells)
-    reason = "seeds diverged, and the others by themselves would mislead: 1 of c+e+g"
+    reason = "1 of 3 seeds of c+e+g diverged, and the others by themselves would mislead"
     assert f"No effect is resolved: {reason}." in found.sentences
     assert {effect.verdict for effect in found.effects} == {Verdict.not_resolved}
     (found,) = factorials([cell for cell in cells if cell is not lost])
@@ -274,7 +279,7 @@ def test_missing_runs_are_named() -> None:
     )
 
 
-def test_seeds_of_their_own_give_all_contrasts_the_same_variance() -> None:
+def test_seeds_of_their_own_give_all_contrasts_the_same_variance(tmp_path) -> None:
     """The mean over all networks, known far better than that of a contrast by itself."""
     design = levels(7, 16)
     errors = noisy(design @ np.array([4.0, 1, 0, 0, 0, 0, 0]), 3, np.random.default_rng(6))
@@ -286,6 +291,10 @@ def test_seeds_of_their_own_give_all_contrasts_the_same_variance() -> None:
     between = np.mean([each.mean(1).var(ddof=1) for each in errors])
     assert run == pytest.approx(4 / 16 * between, rel=0.2), "no less than the residual's"
     assert min(effect.freedom for effect in every) > 10
+    write_csv(Report("runs", "now", (), (), (found,)), tmp_path / "results.csv")
+    with (tmp_path / "results.csv").open() as file:
+        rows = [(row["n_seeds"], row["seeds"].split()) for row in csv.DictReader(file)]
+    assert rows == [("48", [str(seed) for seed in range(48)])] * len(every), "not the baseline's"
     common = factorials(cells_of(design, errors))[0]
     assert points(found) == pytest.approx(points(common))
     assert "of its own" not in common.sentences[0]
@@ -298,8 +307,8 @@ def test_seeds_of_their_own_give_all_contrasts_the_same_variance() -> None:
     lost = next(cell for cell in alone if cell.experiment.count("+") == 2)
     lost.runs.pop(max(lost.runs))
     (fewer,) = factorials(alone)
-    assert len(fewer.replicates) == 2
-    reason = f"15 further runs are left out: there are no more of {lost.experiment}."
+    assert len(fewer.replicates) == 2 * len(design)
+    reason = f"15 further runs left out: no more of {lost.experiment}."
     assert reason in fewer.sentences, "and not what the baseline alone has more of"
     lost.runs |= {one: run for one, run in alone[0].runs.items() if one.seed >= 500}
     assert reason in factorials(alone)[0].sentences, "though it has runs of other seeds"
@@ -348,6 +357,7 @@ def test_a_margin_tells_a_small_effect_from_an_open_one() -> None:
         ]  # fmt: skip
         (design,) = factorials(cells)
         found[margin] = [effect.verdict for effect in design.effects]
+        assert {pair.verdict for pair in design.interactions} == {Verdict.not_resolved}
     assert found[None] == found[0.001] == [Verdict.helps] + 2 * [Verdict.not_resolved]
     assert found[0.9] == [Verdict.helps] + 2 * [Verdict.below_margin]
 
@@ -361,7 +371,7 @@ def test_folds_are_joined() -> None:
     assert found.effects[0].p_value is not None
 
 
-def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) -> None:
+def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path, monkeypatch) -> None:
     names = ("no_crops", "no_dropout", "no_lrn")
     design = levels(3, None)
     wrong = wrong_in_expectation(design)
@@ -371,15 +381,19 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) ->
     report = replace(drawn.small(), factorials=(found,))
     write(report, tmp_path)
     text = (tmp_path / "report.md").read_text()
-    (row,) = [line for line in text.splitlines() if line.startswith("| LRN | \N{MINUS SIGN}")]
+    (row,) = [line for line in text.splitlines() if line.startswith("| LRN | +1.37 | +1.4 [")]
     effect = next(effect for effect in found.effects if effect.claim.name == "no_lrn")
     half = (effect.high - effect.low) / 2
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert (cells[1], cells[5]) == ("\N{MINUS SIGN}2.5", "hurts"), "12 fewer in 480"
+    assert (cells[3], cells[6]) == ("\N{MINUS SIGN}2.5", "hurts"), "12 fewer in 480"
     ends = f"[{100 * (-12 / 480 - half):+.1f}, {100 * (-12 / 480 + half):+.1f}]"
-    assert cells[2] == ends.replace("-", "\N{MINUS SIGN}")
-    assert cells[4] == "+1.4 [+0.2, +2.6]", "the idea's own row has the same"
-    assert "| crops by dropout | +2.5 |" in text
+    assert cells[4] == ends.replace("-", "\N{MINUS SIGN}")
+    assert cells[1:3] == ["+1.37", "+1.4 [+0.2, +2.6]"], "the idea's own row has the same"
+    assert "| idea | published for it alone, on ImageNet | by itself | measured |" in text
+    (pair,) = [line for line in text.splitlines() if line.startswith("| crops by dropout | +2.5 |")]
+    assert pair.endswith("| above 0 |")
+    narrow, wide = (screen(report, width, monkeypatch) for width in (80, 150))
+    assert ("…" in narrow, "+1.4 [+0.2, +2.6]" in wide) == (False, True)
     answer = (
         "Of 3 ideas 2 have an answer on flowers (photos, 8 networks that combine them, 2 seeds):"
         " crops helps; LRN hurts. Not resolved: dropout."
@@ -392,6 +406,8 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path: Path) ->
     assert page.count('<b class="hurts">') == 1
     assert page.count("flowers: 3 ideas combined") > 2, "the picture has them, too"
     assert page.count('<span data-label="by itself">+1.4</span>') == 1
+    assert page.count('<span data-label="published for it alone, on ImageNet">+1.37</span>') == 1
+    assert page.count("480 test images") == text.count("480 test images") == 1, "not in each row"
     figure = half_normal(found, 0)
     assert figure.title in page
     assert "The largest, with their signs: 1: crops, +5.0; 2: LRN" in figure.caption

@@ -104,6 +104,23 @@ def test_what_lies_beyond_the_axis_is_an_arrow_with_its_value(
     assert "\N{WHITE DIAMOND} +7.0" in texts(getattr(differences(report, Metric.top1), drawing))
 
 
+@pytest.mark.parametrize("drawing", ["svg", "narrow_svg"])
+def test_the_axis_reaches_what_lies_near_and_no_label_stands_over_a_mark(drawing: str) -> None:
+    plain = ("no_crops", "no_lrn", "no_norm2", "no_color_noise", "no_tower_communication")
+    rows = [drawn.finding(f"{name}/top1", 0.01, 0.002) for name in plain]
+    wide = drawn.finding("no_dropout/top1", -0.017, 0.08)
+    far = drawn.finding("no_conv3/top1", -0.041, 0.012)
+    report = replace(drawn.small(), findings=(*rows, wide, far))
+    root = ElementTree.fromstring(getattr(differences(report, Metric.top1), drawing))
+    labels = {"".join(text.itertext()): text for text in root.iter(f"{SVG}text")}
+    assert "\N{MINUS SIGN}9.7" in labels
+    assert "\N{MINUS SIGN}5.3" not in labels, "more than four times the usual, but near"
+    foot = float(labels["\N{MINUS SIGN}9.7"].get("y", "nan"))
+    marks = [float(use.get("y", "nan")) for use in root.iter(f"{SVG}use")]
+    below = min(y for y in marks if y > foot)  # of its own row
+    assert 4 < below - foot < 9, "the mark reaches 3.4 points up"
+
+
 def test_names_are_drawn_as_they_are() -> None:
     name = "optim.lr=0.00125, a$\\frac{<b>&"
     odd = replace(drawn.finding("no_lrn/top1", 0.01), context=name)

@@ -113,7 +113,7 @@ def test_a_plan_never_says_that_what_ran_would_do() -> None:
     sure = {"components": Components(1e-5, 0.0), "verdict": Verdict.not_resolved}
     found = drawn.finding("no_lrn/top1", 0.0142, **sure)
     (step,) = plan(replace(drawn.small(), findings=(found,), cells=tuple(cells)))
-    assert (step.now, step.needed) == ("5 seeds, 100 %", "6 seeds")
+    assert (step.now, step.power, step.needed) == ("5 seeds", "100 %", "6 seeds")
     assert step.command.endswith("'seed=range(6)'")
 
 

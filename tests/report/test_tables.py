@@ -13,7 +13,7 @@ from alexnet_exp.report import screen as on_screen
 from alexnet_exp.report.claims import Kind
 from alexnet_exp.report.documents import write_csv, write_markdown
 from alexnet_exp.report.findings import Report, Verdict
-from alexnet_exp.report.statistics import mean_over_seeds
+from alexnet_exp.report.statistics import Components, mean_over_seeds
 from tests.report import drawn_report as drawn
 
 
@@ -22,10 +22,10 @@ def markdown(report: Report, folder: Path) -> str:
     return (folder / "report.md").read_text(encoding="utf-8")
 
 
-def screen(report: Report, width: int, monkeypatch: pytest.MonkeyPatch) -> str:
+def screen(report: Report, width: int, monkeypatch: pytest.MonkeyPatch, show=on_screen.show) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     monkeypatch.setattr(on_screen, "console", console)
-    on_screen.show(report)
+    show(report)
     return console.export_text()
 
 
@@ -173,6 +173,18 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
     errors = [run.top1_error for run in drawn.big().cells[-1].runs.values()]
     low, high = mean_over_seeds(errors).ends
     assert f"[{100 * low:.1f}, {100 * high:.1f}]" in text  # not taken for markup
+
+
+def test_a_plan_ends_with_one_warning_and_its_hours_are_of_training(monkeypatch) -> None:
+    open_one = {"components": Components(1e-5, 0.0), "verdict": Verdict.not_resolved}
+    found = [drawn.finding(f"{name}/top1", 0.0142, **open_one) for name in ("no_lrn", "no_crops")]
+    cells = [drawn.cell(name, i) for i, name in enumerate(("baseline", "no_lrn", "no_crops"))]
+    report = replace(drawn.small(), findings=tuple(found), cells=tuple(cells))
+    words = " ".join(screen(report, 80, monkeypatch, on_screen.show_plan).split())
+    assert words.endswith("5 %: settle on this number now, and judge once.")
+    assert words.count("until a verdict changes") == 1
+    assert "Hours are of training alone, without starting and evaluating" in words
+    assert ("5 seeds 100 % published" in words, "5 seeds observed" in words) == (True, True)
 
 
 def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(monkeypatch) -> None:

@@ -269,13 +269,17 @@ def test_a_ratio_that_is_not_resolved_says_how_many_seeds_would() -> None:
 
 def test_what_is_not_resolved_says_how_many_seeds_would_and_what_these_find() -> None:
     parts = Components(run=0.03**2, image=1e-6)
-    found = judged("no_lrn/top1", -0.01, 0.03, components=parts, networks=4)
+    found = judged("no_lrn/top1", -0.01, 0.03, components=parts, networks=4, freedom=16.0)
     seeds = seeds_needed(parts, 0.0137, 1, 4)
     assert seeds is not None
     assert seeds > 20
     chance = round(100 * power(parts, 0.0137, 5, 1, 4))
     text = f"about {seeds} seeds would resolve the published +1.37 points (power 80 %)"
     assert f"{text}; these do in {chance} %" in found.note
+    own = judged("no_lrn/top1", -0.01, 0.03, components=parts, networks=4, freedom=6.0)
+    chance = round(100 * power(parts, 0.0137, 5, 1, 1.5))  # of 4 degrees for each network
+    assert own.note.startswith(f"about {seeds_needed(parts, 0.0137, 1, 1.5)} seeds would resolve")
+    assert f"; these do in {chance} %" in own.note
     by_image = replace(parts, image=0.01**2)
     hopeless = judged("no_lrn/top1", -0.01, 0.03, components=by_image)
     assert "more seeds alone would not resolve the published +1.37 points" in hopeless.note
@@ -287,7 +291,8 @@ def test_what_is_not_resolved_says_how_many_seeds_would_and_what_these_find() ->
     beyond = judged("no_dropout/top1", -0.01, 0.07, components=parts, margin=0.02)
     assert "would resolve the observed +3.00 points" in beyond.note
     seen = judged("no_dropout/top1", -0.01, 0.03, components=parts)
-    assert "would resolve the observed +1.00 points" in seen.note
+    assert "would resolve the observed +1.00 points (power 80 %); no figure" in seen.note
+    assert "these do in" in margin.note
     sure = judged("no_lrn/top1", -0.01, 0.03, components=Components(1e-5, 0.0))
     assert "these seeds would show the published +1.37 points in 80 % of cases" in sure.note
     many = judged("no_lrn/top1", -0.01, 0.03, components=replace(parts, run=0.06**2))

@@ -33,8 +33,8 @@ settings:
   runs=FOLDER     folder with runs at any depth, or one run folder (default: runs)
   output=FOLDER   where report.md, results.csv and report.html go (default: the
                   folder of the runs)
-  plan=true       instead of a report: seeds, folds and hours that would settle
-                  each idea without an answer, and the commands
+  plan=true       instead of a report: seeds, folds and hours of training that
+                  would settle each idea without an answer, and the commands
 
 examples:
   python -m alexnet_exp.report

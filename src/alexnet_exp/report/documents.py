@@ -37,8 +37,8 @@ def write_csv(report: Report, path: Path) -> None:
 
     Errors, their differences and intervals are fractions; for ``metric`` epochs or time,
     ``baseline`` and ``changed`` are epochs or seconds per epoch and ``difference`` is their ratio.
-    What is unknown is empty. Text that a spreadsheet would take for a formula has an apostrophe
-    before it.
+    The seeds of an effect are those of all networks. What is unknown is empty. Text that a
+    spreadsheet would take for a formula has an apostrophe before it.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -48,8 +48,10 @@ def write_csv(report: Report, path: Path) -> None:
         for design in report.factorials:
             for kind, own in (("effect", design.effects), ("interaction", design.interactions)):
                 for finding in own:
-                    row = {column: _field(finding, column) for column in COLUMNS}
-                    writer.writerow((row | {"kind": kind}).values())
+                    row = {column: _field(finding, column) for column in COLUMNS} | {"kind": kind}
+                    seeds = [one.seed for one in design.replicates]
+                    row |= {"n_seeds": len(seeds), "seeds": " ".join(map(str, seeds))}
+                    writer.writerow(row.values())
 
 
 def _field(finding: Finding, column: str) -> object:

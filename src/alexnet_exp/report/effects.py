@@ -1,10 +1,12 @@
 """A factorial design in tables: effects of single changes, and of what two do together."""
 
+from alexnet_exp.report import wording
 from alexnet_exp.report.claims import Kind, Metric
-from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
-from alexnet_exp.report.wording import claim_name, interval, lean, measured, p_text, place
+from alexnet_exp.report.findings import Factorial, Finding, Report
+from alexnet_exp.report.wording import interval, lean, measured
 
-_RESOLVED = {Verdict.not_resolved: "no", Verdict.below_margin: "less than the margin"}
+PUBLISHED = "published for it alone, on ImageNet"
+"""Heading of what is no verdict on a main effect, which is of other networks and data."""
 
 
 def tables(report: Report, design: Factorial) -> list[tuple[str, list[str], list[list[str]]]]:
@@ -13,18 +15,22 @@ def tables(report: Report, design: Factorial) -> list[tuple[str, list[str], list
     main, pairs = design.effects, design.interactions
     one = [alone.get(finding.claim.changed) for finding in main]
     beside = [f"{measured(f)} {interval(f)}" if f else "" for f in one]
-    effects = [(*_row(f), text, f.verdict) for f, text in zip(main, beside, strict=True)]
-    both = [(*_row(f), _RESOLVED.get(f.verdict, "yes")) for f in pairs]
-    figures = ("measured", "95 % interval", "p")
+    figures = ("measured", "95 % interval", "p", "verdict")
+    headings = ("idea", PUBLISHED, "by itself", *figures)
+    effects = [
+        (f.claim.idea, wording.published(f.claim), text, *_figures(f))
+        for f, text in zip(main, beside, strict=True)
+    ]
+    both = [(f.claim.idea, *_figures(f)) for f in pairs]
     return [
-        ("main effects", *lean(("idea", *figures, "by itself", "verdict"), effects)),
-        ("interactions", *lean(("interaction", *figures, "resolved"), both)),
+        ("main effects", *lean(headings, effects)),
+        ("interactions", *lean(("interaction", *figures), both)),
     ]
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
-    known = "" if finding.low is None else p_text(finding.p_adjusted or 0.0).removeprefix("= ")
-    return claim_name(finding.claim), measured(finding), interval(finding), known
+def _figures(finding: Finding) -> tuple[str, ...]:
+    p_value = "" if finding.low is None else wording.p_text(finding.p_adjusted or 0.0)
+    return measured(finding), interval(finding), p_value.removeprefix("= "), finding.verdict
 
 
 def by_itself(report: Report, design: Factorial) -> dict[str, Finding]:
@@ -35,5 +41,5 @@ def by_itself(report: Report, design: Factorial) -> dict[str, Finding]:
         if finding.claim.kind is Kind.experiment
         and finding.claim.metric is Metric.top1
         and finding.difference is not None
-        and place(finding) == place(design)
+        and wording.place(finding) == wording.place(design)
     }

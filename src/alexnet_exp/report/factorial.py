@@ -12,11 +12,11 @@ from alexnet_exp.config.changes import ABSENT, factor_fields, show
 from alexnet_exp.designs import clear_ones, contrast_name, contrasts, largest_group, span
 from alexnet_exp.report.claims import Claim, Metric, claim_about
 from alexnet_exp.report.factors import first_few
-from alexnet_exp.report.findings import Factorial, Finding
+from alexnet_exp.report.findings import Factorial, Finding, Verdict
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.measures import errors_by_fold, margin_of, not_above_chance, with_difference
+from alexnet_exp.report.measures import errors_by_fold, margin_of, unfit_reasons, with_difference
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.power import LEVEL, between
+from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import Components, Difference, Errors, effects
 from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
@@ -24,6 +24,7 @@ from alexnet_exp.runs.results import Replicate
 
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
+_OF_INTERACTIONS = {Verdict.helps: Verdict.above, Verdict.hurts: Verdict.below}
 
 
 def factorials(cells: Sequence[Cell]) -> list[Factorial]:
@@ -118,22 +119,20 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     """The design with its numbers."""
     members = design.cells
     whole, own_seeds = _counting(members)
-    replicates = tuple(whole[0].runs)
     wrong = [errors_by_fold(cell.runs, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong, own_seeds), strict=True))
-    folds = len(wrong[0])
-    own, every = between(len(replicates) / folds, folds), len(differences)
     common = Finding(
         claim_about("baseline"),
         data=design.data,
         context=design.context,
         synthetic=design.synthetic,
-        replicates=replicates,
+        replicates=tuple(whole[0].runs),
         images=sum(each.shape[1] for each in wrong[0].values()),
         margin=margin_of(run for cell in whole for run in cell.runs.values()),
-        unfit=_unfit(whole, wrong),
+        networks=len(differences),
+        unfit=unfit_reasons(whole, Metric.top1),
     )
 
     def tested(size: int) -> list[Finding]:
@@ -143,17 +142,18 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         corrected, shares = gatekeeping(p_values, [None] * len(mine), LEVEL)
         made = []
         for (terms, found), p_adjusted, share in zip(mine, corrected, shares, strict=True):
-            # Not all of them where a contrast has a variance of its own.
-            networks = min(every, max(1, int((found.freedom or 0) / own))) if own else every
-            names = [[design.factors[i] for i in term] for term in terms]
-            known = replace(common, claim=_named(names), networks=networks, share=share)
-            known = with_difference(replace(known, p_adjusted=p_adjusted), found)
-            made.append(judged(known, len(mine)))
+            claim = _named([[design.factors[i] for i in term] for term in terms])
+            known = replace(common, claim=claim, p_adjusted=p_adjusted, share=share)
+            if size > 1:  # a half difference: no size of an effect is one of it
+                known = replace(known, margin=None)
+            known = judged(with_difference(known, found), len(mine))
+            verdict = _OF_INTERACTIONS.get(known.verdict) if size > 1 else None
+            made.append(replace(known, verdict=verdict or known.verdict))
         return made
 
     made = replace(
         design,
-        replicates=common.replicates,
+        replicates=tuple(sorted({one for cell in whole for one in cell.runs})),
         images=common.images,
         effects=tuple(sorted(tested(1), key=lambda one: -(one.difference or 0.0))),
         interactions=tuple(sorted(tested(2), key=lambda one: -abs(one.difference or 0.0))),
@@ -166,14 +166,16 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
 
 
 def _named(terms: Sequence[Sequence[str]]) -> Claim:
-    """What a contrast is called, with all that share it; nothing was published of it."""
+    """What a contrast is called, with all that share it.
+
+    A main effect keeps what was published for leaving out its idea alone, to be shown: nothing that
+    counts as a size.
+    """
     name = contrast_name(terms)
     idea = contrast_name([[claim_about(one).idea for one in term] for term in terms])
     first = claim_about(terms[0][0] if len(terms[0]) == 1 else name)
-    return Claim(
-        name=name, factor=first.factor, idea=idea, change=first.change, changed=first.changed,
-        figure_text="", source="", seen="", judged=False,
-    )  # fmt: skip
+    first = replace(first, besides="" if first.judged else first.besides)
+    return replace(first, name=name, idea=idea, figure=None, rough=None, judged=False)
 
 
 def _differences(
@@ -212,22 +214,12 @@ def _pseudo_error(estimates: Sequence[float]) -> float:
     return float(1.5 * np.median(sizes[sizes < 2.5 * first])) if first else 0.0
 
 
-def _unfit(members: Sequence[Cell], wrong: Sequence[Errors]) -> tuple[str, ...]:
-    """Why the numbers allow no verdict."""
-    of_fold = {one.fold: run.labels for one, run in members[0].runs.items()}
-    sides = {cell.experiment: [*each.values()] for cell, each in zip(members, wrong, strict=True)}
-    dead = not_above_chance(np.concatenate([*of_fold.values()]), Metric.top1, sides)
-    lost = [f"{len(cell.diverged)} of {cell.experiment}" for cell in members if cell.diverged]
-    diverged = f"seeds diverged, and the others by themselves would mislead: {_some(lost)}"
-    return (*dead, diverged) if lost else dead
-
-
 def _sentences(design: Factorial, own_seeds: bool) -> list[str]:
     """What was combined, and what was left out."""
-    members, folds = design.cells, {one.fold for one in design.replicates}
-    runs = count(len(design.replicates), "run") + " of each"
-    runs += f" in {len(folds)} folds" * (len(folds) > 1)
-    runs += " with seeds of its own" * own_seeds
+    members, (first, *_) = design.cells, design.effects
+    each, folds = len(first.replicates), first.folds
+    runs = count(each, "run") + " of each" + f" in {folds} folds" * (folds > 1)
+    runs += " with seeds of its own" * own_seeds + f", {count(design.images, 'test image')}"
     said = {"all": 2 ** len(design.factors), "half": len(members) // 2, "runs": runs}
     sentences = [SENTENCES["design"].format(combinations=len(members), **said)]
     lacking = []
@@ -236,23 +228,20 @@ def _sentences(design: Factorial, own_seeds: bool) -> list[str]:
         if 2 * len(without) < len(members):  # not what the baseline alone has more of
             lacking.append(f"seed {one.seed} (not of {_some(without)})")
     times = Counter(one for cell in members for one in cell.runs)
-    own = [Counter(one.fold for one in cell.runs if times[one] == 1) for cell in members]
-    used = Counter(one.fold for one in design.replicates)
-    usual = {fold: median_low(counts[fold] for counts in own) for fold in folds}
-    further = sum(min(counts[fold], usual[fold]) - used[fold] for counts in own for fold in folds)
-    if own_seeds and further:
-        fewest = [
-            cell.experiment
-            for cell, counts in zip(members, own, strict=True)
-            if any(counts[fold] == used[fold] < usual[fold] for fold in folds)
-        ]
-        left = f"{further} further runs are left out"
-        sentences.append(f"{left}: there are no more of {_some(fewest)}.")
+    unused = {
+        cell.experiment: sum(times[one] == 1 for one in cell.runs.keys() - {*design.replicates})
+        for cell in members
+    }
+    fewest = [name for name, further in unused.items() if not further]
+    if own_seeds and 2 * len(fewest) < len(members):
+        usual = median_low(unused.values())  # the baseline may have more
+        left = sum(min(further, usual) for further in unused.values())
+        sentences.append(f"{count(left, 'further run')} left out: no more of {_some(fewest)}.")
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
-    if design.effects[0].low is None:
+    if first.low is None:
         sentences.append("No intervals: they take two seeds, or eight combinations.")
-    elif len(design.replicates) == 1:
+    elif each == 1:
         sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
     return sentences
 

@@ -15,7 +15,8 @@ from alexnet_exp.runs.results import Replicate
 class Verdict(StrEnum):
     """What the runs say of an idea, on their data; of a network's error beside the published one.
 
-    The last two are for :attr:`Kind.level <alexnet_exp.report.claims.Kind.level>` alone.
+    The last two are for :attr:`Kind.level <alexnet_exp.report.claims.Kind.level>` alone, those
+    above and below 0 for interactions of a design.
     """
 
     helps = "helps"
@@ -24,6 +25,8 @@ class Verdict(StrEnum):
     hurts = "hurts"
     no_effect = "no effect as large as published"
     below_margin = "no effect as large as the margin"
+    above = "above 0"
+    below = "below 0"
     not_resolved = "not resolved"
     not_run = "not run"
     reproduced = "error reproduced"
@@ -45,7 +48,7 @@ class Comparison(StrEnum):
 class Finding:
     """What the runs say of one claim, on one data set with one base configuration.
 
-    Or of a contrast of a design, which is set beside nothing published.
+    Or of a contrast of a design, which is compared with nothing published.
 
     Attributes:
         claim: What was published; of a contrast its names.
@@ -56,8 +59,8 @@ class Finding:
         context: What else tells this base configuration from others, such as model=one_gpu.
         synthetic: Whether the images are drawn.
         alike: Whether data, classes, network and evaluation are those of the published figure.
-        replicates: Folds and seeds of the changed network.
-        baseline_runs: Number of runs of the unchanged one.
+        replicates: Folds and seeds of the changed network, of a contrast those of one network.
+        baseline_runs: Number of runs of the unchanged one; 0 of a contrast.
         images: Test images, over all folds.
         baseline: Mean over seeds of the metric (errors as fractions, epochs as they are, seconds).
         changed: The same with the change.
@@ -148,13 +151,13 @@ class Factorial:
 
     A main effect is the mean error of the combinations with a change less that of those without
     it. An interaction of two changes is half of what the effect of one with the other differs from
-    that without the other: above 0 ("helps") both together do more harm than each alone lets
-    expect. Where some share a contrast, all of them stand in its name.
+    that without the other: above 0 both together do more harm than each alone lets expect. Where
+    some share a contrast, all of them stand in its name.
 
     Attributes:
         factors: Experiments that are on in one half of the combinations and off in the other.
         cells: The networks.
-        replicates: Folds and seeds that all combinations have.
+        replicates: Folds and seeds that count, of all combinations together.
         images: Test images.
         effects: Main effect of each factor, largest first; none where it is no design.
         interactions: Of two factors, the largest of either sign first.

@@ -167,6 +167,9 @@ def _ends(lines: Sequence[_Line]) -> tuple[float, float]:
     usual = 4 * median(max(map(abs, values)) for values in shown)
     near = [value for values in shown for value in values if abs(value) <= usual]
     low, high = min([0.0, *near]), max([0.0, *near])
+    reach = (high - low) / 2  # what lies no farther off squeezes the others little
+    near = [v for values in shown for v in values if low - reach <= v <= high + reach]
+    low, high = min([0.0, *near]), max([0.0, *near])
     margin = 0.08 * (high - low) or 1.0
     return low - margin, high + margin
 
@@ -209,4 +212,5 @@ def _beyond(axes: Axes, y: float, values: Sequence[tuple[float, Mapping[str, str
         )
         side, inward = ("right", -5) if arrow == ">" else ("left", 5)
         style = {"textcoords": "offset points", "ha": side, "va": "bottom"}
-        axes.annotate(text, (at, y), (inward, 1.5), fontsize=7, **style)  # type: ignore[arg-type]
+        over = 3.0  # points, clear of a mark on the same row
+        axes.annotate(text, (at, y), (inward, over), fontsize=7, **style)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from alexnet_exp.report.claims import Claim, Metric
 from alexnet_exp.report.commands import command
+from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair, match, test_images
 from alexnet_exp.report.statistics import Difference, against_baseline, corrected_resampled, paired
@@ -23,6 +24,7 @@ _PUBLISHED_MODELS = ("paper", "original")
 _PUBLISHED_CLASSES = 1000
 
 _NAMED = {Metric.top1: 1, Metric.top5: 5}
+_NAMED_CELLS = 6
 
 
 class Comparisons:
@@ -50,7 +52,7 @@ class Comparisons:
         key = id(base), metric
         if key not in self._found:
             pairs, _ = match([base], [cell for cell in self._cells if cell is not base])
-            sound = [pair.changed for pair in pairs if not _unfit(pair, metric)]
+            sound = [p.changed for p in pairs if not unfit_reasons((p.baseline, p.changed), metric)]
             errors = [errors_by_fold(cell.runs, metric) for cell in sound]
             found = against_baseline(errors_by_fold(base.runs, metric), errors) if sound else []
             self._found[key] = dict(zip(map(id, sound), found, strict=True))
@@ -112,7 +114,7 @@ def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Fi
         networks=networks,
         resampled=_resampled(base, [after[f].mean() - before[f].mean() for f in before]),
         remarks=(absent,) if absent else (),
-        unfit=_unfit(pair, claim.metric),
+        unfit=unfit_reasons((base, other), claim.metric),
     )
 
 
@@ -197,18 +199,18 @@ def _unlike(claim: Claim, cell: Cell) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def _unfit(pair: Pair, metric: Metric) -> tuple[str, ...]:
-    """Why the numbers of a pair allow no verdict."""
-    both = (pair.baseline, pair.changed)
-    lost = "; ".join(
+def unfit_reasons(cells: Sequence[Cell], metric: Metric) -> tuple[str, ...]:
+    """Why the numbers of a pair, or of a design, allow no verdict."""
+    lost = [
         f"{len(cell.diverged)} of {len(cell.diverged) + len(cell.runs)} seeds of"
         f" {cell.experiment} diverged"
-        for cell in both
+        for cell in cells
         if cell.diverged
-    )
-    sides = {cell.experiment: [*errors_by_fold(cell.runs, metric).values()] for cell in both}
-    dead = not_above_chance(_labels(pair.baseline.runs.values()), metric, sides)
-    return (f"{lost}, and the others by themselves would mislead", *dead) if lost else dead
+    ]
+    sides = {cell.experiment: [*errors_by_fold(cell.runs, metric).values()] for cell in cells}
+    dead = not_above_chance(_labels(cells[0].runs.values()), metric, sides)
+    text = f"{'; '.join(first_few(lost, _NAMED_CELLS))}, and the others by themselves would mislead"
+    return (text, *dead) if lost else dead
 
 
 def _labels(runs: Iterable[Run]) -> NDArray[np.int64]:

@@ -18,7 +18,7 @@ def power(
     effect: float,
     seeds: float,
     folds: int = 1,
-    networks: int = 1,
+    networks: float = 1,
     share: float = 1.0,
     margin: float | None = None,
 ) -> float:
@@ -31,7 +31,7 @@ def power(
         effect: True difference, of either sign.
         seeds: In each fold.
         folds: How many.
-        networks: From how many the variance between seeds is known.
+        networks: From how many the variance between seeds is known, by its degrees of freedom.
         share: Of the level of 5 %.
         margin: Larger than the effect: the probability that the interval lies wholly within plus
             and minus that, or less where it is small.
@@ -58,7 +58,7 @@ def seeds_needed(
     components: Components,
     effect: float,
     folds: int = 1,
-    networks: int = 1,
+    networks: float = 1,
     share: float = 1.0,
     margin: float | None = None,
 ) -> int | None:

@@ -1,4 +1,4 @@
-"""What it would take to settle what has no answer, from what has run: seeds, folds, hours."""
+"""What would settle what has no answer, from what has run: seeds, folds, hours of training."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import POWER, seeds_and_images
 from alexnet_exp.report.verdicts import need
-from alexnet_exp.report.wording import claim_name, combined, count, place
+from alexnet_exp.report.wording import claim_name, combined, count, lean, minus, place
 
 FOLDS = 5
 _DIVISIBLE = ("flowers", "imagefolder")  # sources that may have no test set of their own
@@ -26,9 +26,11 @@ class Step:
     Attributes:
         idea: Its name.
         place: Data set and base configuration, and of a main effect its design.
-        now: Seeds and folds that ran, and with which probability they find what is looked for.
+        now: Seeds and folds that ran.
         wanted: What is looked for: the published size, what was seen, the margin.
         needed: Seeds and folds with a power of 80 %.
+        power: With which probability those that ran find a size that was set before: the published
+            one, or the margin; empty for what was seen.
         hours: Training of the runs that are lacking, one at a time, on the machine of those that
             ran; None where no number of them would do.
         command: Trains them, and skips those that ran; of a design for its largest need.
@@ -39,6 +41,7 @@ class Step:
     now: str
     wanted: str
     needed: str
+    power: str = ""
     hours: float | None = None
     command: str = ""
 
@@ -85,7 +88,8 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
         if found.seeds is None and folds == 1 and finding.images and sources <= {*_DIVISIBLE}:
             # Five times the test images.
             found, folds = need(finding, FOLDS) or found, FOLDS
-        made = replace(made, now=f"{ran}, {100 * found.power:.0f} %", wanted=found.what)
+        chance = "" if found.power is None else f"{100 * found.power:.0f} %"
+        made = replace(made, power=chance, wanted=found.what)
         if found.seeds is None or not sides:
             return replace(made, needed=_images_too(finding, found.gap))
         # Whatever their power, those that ran were too few.
@@ -126,17 +130,20 @@ def _seeds(sides: Sequence[Cell], wanted: int, folds: int, anew: bool) -> list[i
     return found
 
 
-HEADINGS = ("idea", "now, power", "to be found", f"needed ({100 * POWER:.0f} %)", "hours")
+HEADINGS = (
+    "idea", "now", "power", "to be found", f"needed ({100 * POWER:.0f} %)", "hours of training",
+)  # fmt: skip
 
 
-def sections(steps: Iterable[Step]) -> dict[str, list[tuple[str, ...]]]:
-    """Rows under :data:`HEADINGS` by data set and base configuration, and by design."""
-    return {
-        place: [
-            (s.idea, s.now, s.wanted.removeprefix("the "), s.needed, _hours(s.hours)) for s in own
-        ]
-        for place, own in grouped(steps, lambda step: step.place).items()
-    }
+def sections(steps: Iterable[Step]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    """Headings of :data:`HEADINGS` and rows by data set and base configuration, and by design."""
+    return {place: lean(HEADINGS, [*map(_row, own)])
+            for place, own in grouped(steps, lambda step: step.place).items()}  # fmt: skip
+
+
+def _row(step: Step) -> tuple[str, ...]:
+    wanted = minus(step.wanted.removeprefix("the "))
+    return step.idea, step.now, step.power, wanted, step.needed, _hours(step.hours)
 
 
 def _hours(hours: float | None) -> str:

@@ -16,16 +16,18 @@ STYLES = {
     Verdict.no_effect: "cyan", Verdict.below_margin: "cyan",
 }  # fmt: skip
 WIDE = 130
-"""Columns of a screen from which on no column of a table is left out."""
+"""Columns of a screen from which on none of ``_FEWER`` is left out."""
+
+_FEWER = ("top-5 error", "epochs", "by itself")
 
 SHOWN = 5
 """Refused pairings and left-out folders on the screen; report.md has all."""
 
-_WRAPPED = ("idea", "experiment", "published", "verdict", "interaction", *prospects.HEADINGS)
 _LEFT = (
     "idea", "verdict", "experiment", "strategy", "interaction",
     *prospects.HEADINGS[:-1],
 )  # fmt: skip
+_WRAPPED = (*_LEFT, "published", effects.PUBLISHED, prospects.HEADINGS[-1])
 
 
 def show(report: Report) -> None:
@@ -65,10 +67,7 @@ def show(report: Report) -> None:
     tables = [("runs", table) for table in costs.sections(report)]
     tables += [("strategies", table) for table in costs.strategies(report)]
     for what, table in tables:
-        fewer = () if console.width >= WIDE else ("top-5 error", "epochs")
-        kept = [i for i, heading in enumerate(table.headings) if heading not in fewer]
-        fewer_rows = ([row[i] for i in kept] for row in table.rows)
-        _show_rows(f"{what} on {table.name}", [table.headings[i] for i in kept], fewer_rows)
+        _show_rows(f"{what} on {table.name}", table.headings, table.rows)
     for remark in dict.fromkeys(table.remark for _, table in tables):
         _say(f"{costs.total_cost(report)}. {remark}")
     _show_list("pairings refused", report.refused)
@@ -89,12 +88,15 @@ def _show_rows(title: str, headings: Sequence[str], rows: Iterable[Sequence[str 
     _say(f"\n{title}", "bold")
     gap = 2 if console.width >= WIDE else 1
     table = Table(box=None, padding=(0, gap, 0, 0), header_style="dim")
-    for heading in headings:
+    fewer = () if console.width >= WIDE else _FEWER
+    kept = [i for i, heading in enumerate(headings) if heading not in fewer]
+    for heading in (headings[i] for i in kept):
         side: JustifyMethod = "left" if heading in _LEFT else "right"
         broken = "\n".join(heading.rsplit(" ", 1)) if heading not in _WRAPPED else heading
         table.add_column(broken, justify=side, no_wrap=heading not in _WRAPPED)
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else _text(cell) for cell in row))
+        cells = (row[i] for i in kept)
+        table.add_row(*(cell if isinstance(cell, Text) else _text(cell) for cell in cells))
     console.print(table)
 
 
@@ -111,11 +113,10 @@ def show_plan(report: Report) -> None:
     if not steps:
         _say("every idea that was run has an answer, or none can be had")
         return
-    for name, rows in prospects.sections(steps).items():
-        signed = ([wording.minus(cell) for cell in row] for row in rows)
-        title = f"what would settle the ideas without an answer on {name}"
-        _show_rows(title, prospects.HEADINGS, signed)
-    _say("hours: training of the runs that are lacking, one at a time, as long as those took")
+    for name, (headings, rows) in prospects.sections(steps).items():
+        _show_rows(f"what would settle the ideas without an answer on {name}", headings, rows)
+    _say(wording.SENTENCES["hours"])
     for command, ideas in prospects.commands(steps).items():
         _say(f"\n# {'; '.join(ideas)}", soft_wrap=True)
         _say(command, soft_wrap=True)
+    _say(f"\n{wording.SENTENCES['settled']}")

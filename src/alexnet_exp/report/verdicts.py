@@ -9,7 +9,7 @@ from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.commands import ENOUGH_SEEDS
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.power import LEVEL, POWER, power, seeds_for_width, seeds_needed
+from alexnet_exp.report.power import LEVEL, POWER, between, power, seeds_for_width, seeds_needed
 
 BAND = 0.01
 """How far from the published error rate a network may lie to reproduce it, fraction."""
@@ -91,9 +91,7 @@ def _verdict_on_level(finding: Finding) -> Verdict:
 
 def corrected_interval(finding: Finding) -> tuple[float, float] | None:
     """At the level that the other claims leave; of a ratio its logarithm. None: not tested."""
-    if not finding.share:
-        return None
-    return finding.interval(1 - LEVEL * finding.share)
+    return finding.interval(1 - LEVEL * finding.share) if finding.share else None
 
 
 def _comparison(finding: Finding) -> list[Comparison]:
@@ -129,7 +127,6 @@ def _why(finding: Finding, tests: int) -> list[str]:
             return [f"one seed: no interval; run at least {ENOUGH_SEEDS} seeds"]
         return ["one test image: no interval"]
     if finding.verdict in (Verdict.no_effect, Verdict.below_margin):
-        assert finding.size is not None
         whose = " (the margin that the runs recorded)" * (finding.published_size is None)
         return [f"the corrected interval lies within {_size(finding)}{whose} of none"]
     if finding.verdict is not Verdict.not_resolved:
@@ -158,6 +155,8 @@ def what_resolves(finding: Finding) -> str:
         return f"more seeds alone would not resolve {what}"
     each = f" in each of {finding.folds} folds" if finding.folds > 1 else ""
     now = len(finding.replicates) // max(1, finding.folds)
+    if found.power is None:  # those at hand were too few
+        needed = max(needed, now + 1)
     if needed <= now:
         return f"these seeds would show {what} in {100 * POWER:.0f} % of cases or more"
     guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""
@@ -165,19 +164,20 @@ def what_resolves(finding: Finding) -> str:
     about = "at least" if now == 1 < finding.folds else "about"
     return (
         f"{about} {_rounded(needed)} seeds{each} would resolve {what} (power {100 * POWER:.0f} %)"
-        f"{guess}; these do in {100 * found.power:.0f} %"
+        f"{guess}" + ("" if found.power is None else f"; these do in {100 * found.power:.0f} %")
     )
 
 
 class Need(NamedTuple):
     """Fewest ``seeds`` in each fold (None: no number), ``what`` they resolve, ``power`` at hand.
 
-    ``gap`` is what has to be told from none: a fraction, of a ratio its logarithm.
+    ``gap`` is what has to be told from none: a fraction, of a ratio its logarithm. Of what was seen
+    there is no power, which would say the p-value again.
     """
 
     seeds: int | None
     what: str
-    power: float
+    power: float | None
     gap: float
 
 
@@ -199,11 +199,15 @@ def need(finding: Finding, folds: int) -> Need | None:
     if size is None and finding.margin is not None and abs(seen) < finding.margin:
         ways.append((f"an effect below the margin of {_size(finding)}", abs(seen), finding.margin))
     now = len(finding.replicates) / finding.folds
+    own, networks = between(now, finding.folds), float(finding.networks)
+    if own and finding.freedom:  # not all networks tell it where one counts by itself
+        networks = min(networks, max(1.0, finding.freedom / own))
     found = []
     for what, effect, margin in ways:
-        known = finding.networks, finding.share, margin
+        known = networks, finding.share, margin
         seeds = seeds_needed(parts, effect, folds, *known)
-        at_hand = power(parts, effect, now, finding.folds, *known)
+        is_set = size is not None or margin is not None
+        at_hand = power(parts, effect, now, finding.folds, *known) if is_set else None
         found.append(Need(seeds, what, at_hand, effect if margin is None else margin - effect))
     return min(found, key=lambda one: one.seeds or inf, default=None)
 

@@ -117,9 +117,10 @@ def details(finding: Finding) -> list[tuple[str, str]]:
     if claim.kind is not Kind.level and claim.changed != claim.baseline:
         change += f" (experiment {claim.changed})"
     later = f"; later: {claim.others}" if claim.others else ""
-    figures = [_sides(finding), seeds([finding])]
-    if finding.images:
-        figures.append(count(finding.images, "test image"))
+    figures = [_sides(finding)]
+    if finding.baseline_runs:  # a design says it once
+        images = count(finding.images, "test image") if finding.images else ""
+        figures += [seeds([finding]), images]
     if finding.p_adjusted is not None:
         figures.append(f"p {p_text(finding.p_adjusted)} corrected")
     if finding.resampled is not None:
@@ -128,7 +129,7 @@ def details(finding: Finding) -> list[tuple[str, str]]:
     known = f"{claim.figure_text} on {claim.data}; {claim.source}{later}"
     parts = {
         "without it": change,
-        "published": known if claim.figure_text else "",
+        "published": known if claim.source else "",
         "measured": "; ".join(filter(None, figures)),
         "why": finding.note,
     }
