@@ -1,7 +1,9 @@
 """Intervals and tests, against other formulas and on simulated runs whose true error is known."""
 
+import csv
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +21,11 @@ from alexnet_exp.report.statistics import (
     mean_over_seeds,
     paired,
 )
+from tests import measure_error_rates
 
 Wrong = NDArray[np.bool_]
+
+RATES = Path(__file__).parents[2] / "results" / "error_rates" / "rates.csv"
 
 # (seeds, images, error of the baseline, added by the change, spread of networks over seeds).
 # A spread of 0.03 is one point of error between seeds at 40 % error, 0.08 is three.
@@ -444,3 +449,36 @@ def test_equal_counts_on_all_seeds_are_not_certain() -> None:
 def test_counts_without_a_ratio_are_refused(before: list[float], after: list[float]) -> None:
     with pytest.raises(ValueError, match="positive counts"):
         log_ratio(before, after)
+
+
+def test_committed_error_rates_are_those_of_their_file(capsys: pytest.CaptureFixture[str]) -> None:
+    before = RATES.read_bytes()
+    measure_error_rates.main(RATES, trials=0)
+    assert capsys.readouterr().out in RATES.with_name("README.md").read_text()
+    assert RATES.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        measure_error_rates.Cell("null", 430, 3, 5),
+        *(
+            pytest.param(measure_error_rates.Cell(*cell), marks=pytest.mark.long)
+            for cell in [
+                ("own seeds", 4300, 3, 15, "one wild", 1, 1, 0.0, 50),
+                ("null", 430, 2, 14, "one wild", 1, 5),
+                ("power", 430, 5, 14),
+            ]
+        ),
+    ],
+)
+def test_committed_error_rates_are_those_of_this_code(cell: measure_error_rates.Cell) -> None:
+    with RATES.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if _is_of(cell, row)]
+    found = measure_error_rates.hits(cell, 0)
+    # Rounding of another processor may move one of a thousand trials across the limit.
+    assert found == {form: pytest.approx(int(rows[0][form]), abs=1) for form in found}
+
+
+def _is_of(cell: measure_error_rates.Cell, row: dict[str, str]) -> bool:
+    return all(str(value) == row[name] for name, value in vars(cell).items())
