@@ -112,9 +112,11 @@ def test_a_design_that_agents_of_wandb_made_is_asked_for_as_a_sweep(tmp_path, ma
 def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) -> None:
     """A preset may have set fields; every override of its own is in the recorded ones."""
     recorded = ["--config-dir", "mine", "+sweep=ablations", "hydra.run.dir=x", "hydra/launcher=ray"]
-    made("a", "model.dropout=0.3", recorded=[*recorded, "model.dropout=0.3", "seed=7"], seed=7)
+    recorded += ["sweep.margin=.05", "sweep.folds=x", "model.dropout=0.3", "seed=7"]
+    made("a", "model.dropout=0.3", recorded=recorded, seed=7)
     assert command(read_all(tmp_path)) == (
-        f"{TRAIN} --config-dir=mine +sweep=ablations model.dropout=0.3 +experiment=baseline seed=7"
+        f"{TRAIN} --config-dir=mine +sweep=ablations sweep.margin=.05 model.dropout=0.3"
+        " +experiment=baseline seed=7"
     )
 
 

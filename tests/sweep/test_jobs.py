@@ -241,6 +241,7 @@ def test_dry_run_packs_nothing_and_asks_no_scheduler(planned, monkeypatch, tmp_p
     assert (code, jobs) == (0, [])
     assert "3 jobs: 3 new" in shown
     assert "3 jobs to run, one after the other; cost unknown" in shown
+    assert "val error" not in shown, "the room is for the names"
     assert list(tmp_path.iterdir()) == []
 
 

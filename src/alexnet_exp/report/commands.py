@@ -206,7 +206,8 @@ def _name(override: str) -> str:
 def _is_kept(override: str) -> bool:
     # A sweep's own settings: each of its runs records what it was given.
     name = _name(override)
-    return name not in _OWN and not name.startswith(("hydra.", "hydra/", "sweep.", "logger."))
+    own = name in _OWN or name.startswith(("hydra.", "hydra/", "sweep.", "logger."))
+    return name == "sweep.margin" or not own
 
 
 def _is_placement(override: str) -> bool:

@@ -141,17 +141,19 @@ def _show(outcomes: Sequence[Outcome], folder: Path) -> None:
     table = Table(title=f"sweep in {folder}", title_justify="left")
     table.add_column("job", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for heading in ("val error", "test error", "epochs", "time"):
+    columns = {name: [""] * len(outcomes) for name in ("val error", "test error", "epochs", "time")}
+    for place, outcome in enumerate(outcomes):
+        if (result := outcome.result) is not None:
+            for split in ("val", "test"):
+                columns[f"{split} error"][place] = percent(result["metrics"][f"{split}/top1_error"])
+            columns["epochs"][place] = str(result["epochs"])
+        columns["time"][place] = duration(outcome.seconds) if outcome.seconds else ""
+    columns = {heading: column for heading, column in columns.items() if any(column)}
+    for heading in columns:  # long names need the room
         table.add_column(heading, justify="right", no_wrap=True)
-    for outcome in outcomes:
-        result = outcome.result
-        figures = ["", "", ""]
-        if result is not None:
-            errors = [percent(result["metrics"][f"{s}/top1_error"]) for s in ("val", "test")]
-            figures = [*errors, str(result["epochs"])]
+    for outcome, *figures in zip(outcomes, *columns.values(), strict=True):
         state = Text(outcome.state, _COLORS.get(outcome.state, ""))
-        seconds = duration(outcome.seconds) if outcome.seconds else ""
-        table.add_row(Text(outcome.job.name), state, *figures, seconds)
+        table.add_row(Text(outcome.job.name), state, *figures)
     console.print(table)
     for outcome in outcomes:
         if outcome.state in _COLORS:
