@@ -57,7 +57,7 @@ def command(
             [*design, *_shared_overrides(group, _DESIGN if own else ()), *more],
             () if own else map(_experiment, group),
             _seeds(group, share) if seeds is None else seeds,
-            () if more else place,
+            () if any(item.startswith("sweep.name=") for item in more) else place,
         )
         for (_, place, _), group in alike.items()
     )

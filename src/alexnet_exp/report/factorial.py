@@ -17,7 +17,7 @@ from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.measures import errors_by_fold, margin_of, unfit_reasons, with_difference
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
-from alexnet_exp.report.statistics import Components, Difference, Errors, effects
+from alexnet_exp.report.statistics import POOLED_FROM, Components, Difference, Errors, effects
 from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
 from alexnet_exp.runs.results import Replicate
@@ -132,6 +132,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         images=sum(each.shape[1] for each in wrong[0].values()),
         margin=margin_of(run for cell in whole for run in cell.runs.values()),
         networks=len(differences),
+        pooled_from=1 if own_seeds else POOLED_FROM,
         unfit=unfit_reasons(whole, Metric.top1),
     )
 

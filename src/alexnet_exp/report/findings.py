@@ -8,7 +8,7 @@ from scipy import stats
 
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.statistics import Components
+from alexnet_exp.report.statistics import POOLED_FROM, Components
 from alexnet_exp.runs.results import Replicate
 
 
@@ -79,6 +79,7 @@ class Finding:
         components: Variances of ``difference``, of a ratio those of its logarithm, from which
             follows what would resolve a claim.
         networks: How many networks the variance between seeds is known from.
+        pooled_from: Degrees of freedom of each, from which on it is.
         remarks: What else to know.
         unfit: Why the numbers allow no verdict, whatever they are.
     """
@@ -109,6 +110,7 @@ class Finding:
     command: str = ""
     components: Components | None = None
     networks: int = 1
+    pooled_from: int = POOLED_FROM
     remarks: tuple[str, ...] = ()
     unfit: tuple[str, ...] = ()
 

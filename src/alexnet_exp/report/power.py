@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from math import ceil
+from typing import Any
 
 from scipy import special, stats
 
@@ -21,6 +22,7 @@ def power(
     networks: float = 1,
     share: float = 1.0,
     margin: float | None = None,
+    pooled_from: int = POOLED_FROM,
 ) -> float:
     """Probability that a difference of this size is found, or is shown to lie within a margin.
 
@@ -35,18 +37,20 @@ def power(
         share: Of the level of 5 %.
         margin: Larger than the effect: the probability that the interval lies wholly within plus
             and minus that, or less where it is small.
+        pooled_from: Degrees of freedom of a network from which on that variance is in common.
     """
     if margin is not None:
         gaps = (margin - abs(effect), margin + abs(effect))
-        sides = [power(components, gap, seeds, folds, networks, share) for gap in gaps]
+        known = networks, share, None, pooled_from
+        sides = [power(components, gap, seeds, folds, *known) for gap in gaps]
         return max(0.0, sum(sides) - 1)
     freedom = between(seeds, folds)
     if freedom < 1:
         return 0.0
     error = max(components.variance(seeds, folds), 1e-18) ** 0.5
-    known = max(1, networks - (seeds <= 1)) if freedom >= POOLED_FROM else 1
-    limit = special.stdtrit(freedom * known, 1 - share * LEVEL / 2)
-    return float(1 - special.nctdtr(freedom * known, abs(effect) / error, limit))
+    freedom *= max(1, networks - (seeds <= 1)) if freedom >= pooled_from else 1
+    limit = special.stdtrit(freedom, 1 - share * LEVEL / 2)
+    return float(stats.nct.sf(limit, freedom, abs(effect) / error))  # special.nctdtr: NaN at times
 
 
 def between(seeds: float, folds: int) -> float:
@@ -54,18 +58,13 @@ def between(seeds: float, folds: int) -> float:
     return folds * seeds - (folds if seeds > 1 else 1)
 
 
-def seeds_needed(
-    components: Components,
-    effect: float,
-    folds: int = 1,
-    networks: float = 1,
-    share: float = 1.0,
-    margin: float | None = None,
-) -> int | None:
+def seeds_needed(components: Components, effect: float, *rest: Any, **named: Any) -> int | None:
     """Fewest seeds in each fold with a :func:`power` of 80 %; None beyond 1,000."""
-    return _fewest(
-        lambda seeds: power(components, effect, seeds, folds, networks, share, margin) >= POWER
-    )
+
+    def settles(seeds: int) -> bool:
+        return power(components, effect, seeds, *rest, **named) >= POWER
+
+    return _fewest(settles)
 
 
 def seeds_and_images(

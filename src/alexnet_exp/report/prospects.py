@@ -1,9 +1,9 @@
 """What would settle what has no answer, from what has run: seeds, folds, hours of training."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import islice
 from statistics import fmean
 
 from alexnet_exp.report.claims import Kind
@@ -14,6 +14,7 @@ from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import POWER, seeds_and_images
 from alexnet_exp.report.verdicts import need
 from alexnet_exp.report.wording import claim_name, combined, count, lean, minus, place
+from alexnet_exp.runs.results import Replicate
 
 FOLDS = 5
 _DIVISIBLE = ("flowers", "imagefolder")  # sources that may have no test set of their own
@@ -49,6 +50,12 @@ class Step:
 def plan(report: Report) -> list[Step]:
     """For each claim that was run, and for each main effect of a design, that has no answer."""
     steps = []
+    # Runs of two networks with one seed would not count for a design whose seeds are its own.
+    taken = {
+        place(design): {run.seed for run in runs}
+        for design in report.factorials
+        if own_seeds(runs := [run for cell in design.cells for run in cell.runs.values()])
+    }
     for finding in filter(_is_open, report.findings):
         sides = [
             cell
@@ -56,7 +63,7 @@ def plan(report: Report) -> list[Step]:
             if (cell.data, cell.context) == (finding.data, finding.context)
             and cell.experiment in (finding.claim.baseline, finding.claim.changed)
         ]
-        steps.append(_step(finding, place(finding), sides))
+        steps.append(_step(finding, place(finding), sides, taken.get(place(finding), ())))
     for design in report.factorials:
         found = filter(_is_open, design.effects)
         own = [_step(finding, combined(design), design.cells) for finding in found]
@@ -73,7 +80,7 @@ def _is_open(finding: Finding) -> bool:
     return bool(is_fit) and finding.verdict is Verdict.not_resolved and not is_level
 
 
-def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
+def _step(finding: Finding, where: str, sides: Sequence[Cell], taken: Collection[int] = ()) -> Step:
     folds, runs = finding.folds, len(finding.replicates)
     ran = count(runs, "seed") if folds < 2 else f"{runs / folds:g} x {folds}"
     made = Step(claim_name(finding.claim), where, ran, "any difference", "no number of seeds")
@@ -97,16 +104,21 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
     anew = folds != finding.folds
     every = [run for cell in sides for run in cell.runs.values()]
     own = own_seeds(every)
-    chosen = _seeds(sides, seeds, folds, anew or own)
+    known = Counter(one for cell in sides for one in cell.runs if not (anew or own or taken))
+    chosen = _seeds(known, seeds - (0 if anew or not taken else runs // folds), folds, taken)
+    times = 1 if own or found is None else max(1, round(finding.baseline_runs / runs))
+    more_of_baseline = range(chosen[-1] + 1, chosen[-1] + 1 + (times - 1) * len(chosen))
     hours = 0.0
     for cell in sides:
-        there = {one.seed for one in cell.runs}
-        lacking = len(chosen) - len(there) if own else len({*chosen} - there)
-        lacking = len(chosen) if anew else max(0, lacking)
+        there = {one.seed for one in cell.runs if not anew}
+        wanted = {*chosen, *(more_of_baseline if cell.experiment == finding.claim.baseline else ())}
+        lacking = max(0, len(wanted) - len(there)) if own else len(wanted - there)
         hours += lacking * fmean(cell.each("train_seconds")) / 3600
     more = (f"data.folds={folds}", f"sweep.name=folds_{folds}") if anew else ()
+    if not own and (times > 1 or any("sweep=" in item for run in every for item in run.overrides)):
+        more = (*more, f"sweep.baseline_seeds={times}")
     needed = f"{seeds} seeds" if folds == 1 else f"{seeds} x {folds} folds"
-    return replace(made, needed=needed, hours=hours, command=command(every, sorted(chosen), more))
+    return replace(made, needed=needed, hours=hours, command=command(every, chosen, more))
 
 
 def _images_too(finding: Finding, gap: float) -> str:
@@ -118,16 +130,15 @@ def _images_too(finding: Finding, gap: float) -> str:
     return f"{seeds:,} seeds on {images:,} images"
 
 
-def _seeds(sides: Sequence[Cell], wanted: int, folds: int, anew: bool) -> list[int]:
+def _seeds(ran: Counter[Replicate], wanted: int, folds: int, taken: Collection[int]) -> list[int]:
     """Numbers of seeds, first those that ran on most sides; a fold owns every ``folds``-th."""
-    ran = Counter(one for cell in sides for one in cell.runs if not anew)
     known = sorted(ran, key=lambda one: (-ran[one], one))
     found: list[int] = []
     for fold in range(folds):
-        own = [one.seed for one in known if one.fold == fold or folds == 1]
-        free = (seed for seed in range(fold, 1_000_000, folds) if seed not in own)
-        found += islice(chain(own, free), wanted)
-    return found
+        own = [one.seed for one in known if one.fold == fold or folds == 1][:wanted]
+        free = (s for s in range(fold, 1_000_000, folds) if s not in own and s not in taken)
+        found += [*own, *islice(free, wanted - len(own))]
+    return sorted(found)
 
 
 HEADINGS = (
@@ -147,7 +158,9 @@ def _row(step: Step) -> tuple[str, ...]:
 
 
 def _hours(hours: float | None) -> str:
-    return "" if hours is None else f"{hours:.1f}" if hours < 100 else f"{hours:,.0f}"
+    if hours is None or hours >= 0.1:
+        return "" if hours is None else f"{hours:.1f}" if hours < 100 else f"{hours:,.0f}"
+    return "< 0.1"
 
 
 def commands(steps: Iterable[Step]) -> dict[str, list[str]]:

@@ -204,7 +204,7 @@ def need(finding: Finding, folds: int) -> Need | None:
         networks = min(networks, max(1.0, finding.freedom / own))
     found = []
     for what, effect, margin in ways:
-        known = networks, finding.share, margin
+        known = networks, finding.share, margin, finding.pooled_from
         seeds = seeds_needed(parts, effect, folds, *known)
         is_set = size is not None or margin is not None
         at_hand = power(parts, effect, now, finding.folds, *known) if is_set else None
