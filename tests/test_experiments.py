@@ -106,13 +106,19 @@ def test_a_run_is_recorded_under_what_bears_on_its_result(given: str, name: str)
 def test_a_sweep_may_have_a_parameter_for_each_experiment(tmp_path: Path) -> None:
     given = ["seed=1", "no_lrn=True", "no_crops=False", "no_flips=true", "trainer.progress=true"]
     assert as_hydra(given) == [
-        "+experiment=[no_lrn,no_flips]", "trainer.progress=true", "seed=11",
+        "seed=11", "+experiment=[no_lrn,no_flips]", "trainer.progress=true",
     ], "number 3 of 8, in the order of the names"  # fmt: skip
     assert as_hydra(as_hydra(given)) == as_hydra(given)
-    assert as_hydra(["no_lrn=false"]) == ["+experiment=[baseline]", "seed=0"]
-    folds = ["data.folds=5", "no_lrn=true", "no_crops=false"]
-    assert [as_hydra([*folds, f"seed={s}"])[-1] for s in (3, 8)] == ["seed=8", "seed=28"]
-    assert as_hydra(["no_lrn=true", "seed=0,1"]) == ["+experiment=[no_lrn]", "seed=0,1"]
+    assert as_hydra(["no_lrn=false", "--cfg", "job"]) == [
+        "+experiment=[baseline]", "seed=0", "--cfg", "job",
+    ]  # fmt: skip
+    seeds = []
+    for word in ("seed=3", "seed=8", "data.fold=0 seed=1", "data.fold=2 seed=1"):
+        switches = ["data.folds=5", "no_lrn=true", "no_crops=false", *word.split()]
+        seeds.append(int(as_hydra(switches)[-1].removeprefix("seed=")))
+    assert seeds == [8, 28, 25, 27], "a fold owns every fifth seed"
+    for kept in (["no_lrn=true", "seed=0,1"], ["-m", "no_lrn=true", "seed=1"]):
+        assert as_hydra(kept)[-1] == kept[-1]
     for other in ("progress=true", "no_lrn=1", "mine=true"):
         assert as_hydra([other]) == [other], "Hydra says what is wrong with it"
     (tmp_path / "experiment").mkdir()

@@ -49,15 +49,14 @@ class GridSweeper(BasicSweeper):
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         given = [*self._parse_config(), *arguments]
         assert self.config is not None
-        design = self.config.sweep.factors, self.config.sweep.runs
-        if design[0] and not any(item.startswith("+experiment=") for item in given):
-            from alexnet_exp.console import say
-            from alexnet_exp.sweep.design import combinations, describe
+        factors, asked = self.config.sweep.factors, self.config.hydra.overrides.task
+        is_design = factors or any(item.startswith("sweep.factors=") for item in asked)
+        if is_design and not any(item.startswith("+experiment=") for item in given):
+            from alexnet_exp.sweep.design import combinations
 
             # The last, so that one seed of all combinations is done before the next begins.
-            given.append(f"+experiment={','.join(combinations(*design))}")
-            if self.config.trainer.progress:
-                say(describe(*design))
+            names = combinations(factors, self.config.sweep.runs)
+            given.append(f"+experiment={','.join(names)}")
         overrides = parser.parse_overrides(given)
         if self.max_batch_size is not None:
             raise ValueError("hydra.launcher.jobs=2, not max_batch_size, is how many run at once")

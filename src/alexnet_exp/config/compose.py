@@ -86,17 +86,28 @@ def as_hydra(arguments: Sequence[str]) -> list[str]:
     if switches:
         chosen = [name for name, is_on in switches.items() if is_on] or [Config.experiment]
         given.insert(place, f"+experiment=[{','.join(chosen)}]")
-        seeds, folds = (
-            [item.partition("=")[2] for item in given if item.startswith(f"{name}=")]
-            for name in ("seed", "data.folds")
-        )
-        if all(map(str.isdecimal, [*seeds, *folds])):
-            many = int(folds[-1]) if folds else 1
-            number = int("".join(str(int(switches[name])) for name in sorted(switches)), 2)
-            parted = divmod(int(seeds[-1]) if seeds else Config.seed, many)
-            seed = own_seed(*parted, many, number, 2 ** len(switches))
-            given = [*(item for item in given if not item.startswith("seed=")), f"seed={seed}"]
+        if not {"-m", "--multirun"} & {*arguments}:  # whose jobs come here one by one
+            _set_own_seed(given, place + 1, [switches[name] for name in sorted(switches)])
     return given
+
+
+def _set_own_seed(given: list[str], place: int, switches: Sequence[bool]) -> None:
+    """Make the seed, if it is one number, that of this combination of ``switches``."""
+    seeds, folds, fold = (
+        [item.partition("=")[2] for item in given if item.startswith(f"{name}=")]
+        for name in ("seed", "data.folds", "data.fold")
+    )
+    if not all(map(str.isdecimal, [*seeds, *folds, *fold])):
+        return
+    seed, many = int(seeds[-1]) if seeds else Config.seed, int(folds[-1]) if folds else 1
+    parted = (seed, int(fold[-1])) if fold else divmod(seed, many)
+    number = int("".join("01"[is_on] for is_on in switches), 2)
+    own = f"seed={own_seed(*parted, many, number, 2 ** len(switches))}"
+    if seeds:
+        place = max(i for i, item in enumerate(given) if item.startswith("seed="))
+        given[place] = own
+    else:
+        given.insert(place, own)
 
 
 def own_seed(seed: int, fold: int, folds: int, number: int, combinations: int) -> int:

@@ -18,7 +18,7 @@ from alexnet_exp.errors import PlacementError, UserError
 from alexnet_exp.experiments import check_overrides, with_experiments
 from alexnet_exp.network.plan import plan
 from alexnet_exp.parallel.placement import check, check_devices
-from alexnet_exp.sweep.design import combinations
+from alexnet_exp.sweep.design import combinations, describe
 from alexnet_exp.sweep.jobs import Job, State, reasons_left_out
 from alexnet_exp.sweep.process import GRACE
 from alexnet_exp.training.settle import settle
@@ -120,7 +120,8 @@ def plan_jobs(
         for job in jobs:
             job.name = f"{job.config.data.name}/{job.name}"
     notes = dict.fromkeys(note for notes in checked.values() for note in notes)
-    return jobs, [*notes, *compose.notes, *left_out]
+    design = [describe(base.sweep.factors, base.sweep.runs)] if compose.is_design else []
+    return jobs, [*design, *notes, *compose.notes, *left_out]
 
 
 def more_of_baseline(job_overrides: Sequence[Sequence[str]], times: int) -> list[tuple[str, ...]]:
@@ -160,6 +161,11 @@ class _Composer:
             for item in parser.parse_overrides(list(base.hydra.overrides.task))
             if not item.is_sweep_override()
         }
+
+    @property
+    def is_design(self) -> bool:
+        """Whether the sweep makes the combinations itself."""
+        return bool(self._places)
 
     def __call__(self, overrides: Sequence[str], number: int) -> Job:
         """A job, of which nothing is checked yet but its configuration.
