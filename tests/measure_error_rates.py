@@ -45,9 +45,9 @@ import numpy as np
 from scipy import stats
 
 from alexnet_exp.designs import contrasts
-from alexnet_exp.report import statistics
+from alexnet_exp.report import factorial, statistics
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.statistics import Difference, against_baseline, effects
+from alexnet_exp.report.statistics import Difference, against_baseline
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import read_runs
 from alexnet_exp.sweep.design import levels
@@ -117,6 +117,10 @@ def plan() -> Iterator[Cell]:
             yield Cell(f"own seeds, {MIXED}", 4300, seeds, 15, spread, block=50)
     for spread in WORST:
         yield Cell("null", 4300, 5, 5, spread)
+    for spread in (*SPREADS, "one idea wild"):
+        yield Cell("own seeds", 430, 1, 15, spread)  # Lenth's
+        yield Cell("own seeds", 4300, 1, 15, spread, block=50)
+        yield Cell("own seeds", 4300, 3, 15, spread, baseline_seeds=3, block=50)
 
 
 def drawn(rng: np.random.Generator, cell: Cell) -> list[dict[int, np.ndarray]]:
@@ -213,7 +217,8 @@ def hits(cell: Cell, batch: int) -> dict[str, int]:
     counted = dict.fromkeys(forms, 0)
     for _ in range(BATCH):
         if cell.of_design:
-            made = effects(drawn(rng, cell), SIGNS, own_seeds=cell.kind != "factorial")[:7]
+            own_seeds = cell.kind != "factorial"
+            made = factorial._differences(SIGNS.T, drawn(rng, cell), own_seeds)[:7]
             p_values = [one.p_value or 0.0 for one in made]
             is_hit = min(p_values) * 7 < LEVEL
             counted["report"] += (
