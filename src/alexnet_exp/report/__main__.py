@@ -25,8 +25,8 @@ _NAMED_FOLDERS = 5
 _NEW_RUNS = "python -m alexnet_exp.train -m +experiment=baseline,no_lrn seed=0,1,2"
 
 _DESCRIPTION = """\
-What did each idea in AlexNet buy? Reads finished runs, pairs them by seed and
-test image, and sets what they say beside the published figures."""
+What did each idea in AlexNet buy? Reads finished runs, compares them test image
+by test image, and sets what they say beside the published figures."""
 
 _EXAMPLES = """\
 settings:
