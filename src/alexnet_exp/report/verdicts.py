@@ -109,7 +109,7 @@ def _comparison(finding: Finding) -> list[Comparison]:
         if not same:
             return found
     size = finding.published_size
-    if size is None:
+    if size is None or finding.verdict is Verdict.no_effect:  # which says that it is smaller
         return found
     low, high = ends if claim.sign > 0 else (-ends[1], -ends[0])
     if high < size:
