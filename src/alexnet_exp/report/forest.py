@@ -94,7 +94,7 @@ def _forest(sections: dict[str, list[_Line]], metric: Metric, width: float) -> C
     pitch, bottom = 0.27 if wide else 0.34, 0.5
     top = 0.17 * -(-len(keys) // columns) + 0.2
     before, after = (_LABEL * beyond for beyond in _is_beyond(rows))
-    left, right = (_TEXT + 0.05, 2.35) if wide else (1.42, 0.1)
+    left, right = (_TEXT + 0.05, 2.35) if wide else (1.42, 0.2)
     left, right = left + before, right + after
     span = width - left - right
     height = top + bottom + pitch * lines
