@@ -163,7 +163,7 @@ def drawn() -> Report:
 def smaller() -> Report:
     """An idea that helps, by less than published; one that has no effect as large; others."""
     less = (Comparison.same_sign, Comparison.smaller)
-    none = {"verdict": Verdict.no_effect, "comparison": less[1:], "note": NOTES[Verdict.no_effect]}
+    none = {"verdict": Verdict.no_effect, "comparison": (), "note": NOTES[Verdict.no_effect]}
     found = (
         finding("no_lrn/top1", 0.0042, 0.0012, comparison=less),
         finding("no_crops_flips/top1", 0.05),

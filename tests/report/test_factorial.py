@@ -395,11 +395,13 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path, monkeypa
     narrow, wide = (screen(report, width, monkeypatch) for width in (80, 150))
     assert ("…" in narrow, "+1.4 [+0.2, +2.6]" in wide) == (False, True)
     answer = (
-        "Of 3 ideas 2 have an answer on flowers (photos, 8 networks that combine them, 2 seeds):"
+        "Of 3 ideas combined in 8 networks 2 have an answer on flowers (photos, 2 runs of each):"
         " crops helps; LRN hurts. Not resolved: dropout."
     )
+    alone = "Of 1 idea left out by itself (compared with the paper) 1 has an answer on flowers"
     page = (tmp_path / "report.html").read_text()
     for place in (text, page):
+        assert alone in place
         assert answer in place
         assert "3 of 3 interactions of two changes are clear." in place
     assert page.count('<b class="helps">') == 2, "the idea by itself, and crops"
@@ -408,6 +410,10 @@ def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path, monkeypa
     assert page.count('<span data-label="by itself">+1.4</span>') == 1
     assert page.count('<span data-label="published for it alone, on ImageNet">+1.37</span>') == 1
     assert page.count("480 test images") == text.count("480 test images") == 1, "not in each row"
+    assert text.count("  - published: +1.37 on ILSVRC-2012 validation, ten views") == 2
+    shown = texts(differences(report, Metric.top1).svg)
+    for kind in ("published", "by itself"):  # in the legend, and over the numbers of its section
+        assert shown.count(kind) == 2
     figure = half_normal(found, 0)
     assert figure.title in page
     assert "The largest, with their signs: 1: crops, +5.0; 2: LRN" in figure.caption

@@ -10,7 +10,8 @@ from alexnet_exp.report import curves
 from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.curves import activation_cells, figures
 from alexnet_exp.report.drawing import Figure
-from alexnet_exp.report.forest import differences
+from alexnet_exp.report.findings import Verdict
+from alexnet_exp.report.forest import MARKS, differences
 from tests.report import drawn_report as drawn
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -80,6 +81,27 @@ def test_the_legend_names_each_verdict_and_no_other() -> None:
     verdicts = {"helps", "hurts", "no effect as large as published", "not resolved"}
     assert verdicts & {*shown} == {"helps", "no effect as large as published"}
     assert "published" in shown
+    assert MARKS[Verdict.below_margin] == MARKS[Verdict.no_effect]
+
+
+@pytest.mark.parametrize(("drawing", "widest"), [("svg", 3), ("narrow_svg", 1)])
+def test_the_legend_stands_above_all_rows_and_long_names_beside_short_ones(drawing, widest) -> None:
+    """Two of the long ones in a line are wider than a phone."""
+    verdicts = [verdict for verdict in Verdict if verdict in MARKS]
+    names = ("no_lrn", "no_conv2", "no_conv3", "no_conv4", "no_conv5")
+    found = [
+        drawn.finding(f"{name}/top1", 0.01, verdict=verdict, context=context)
+        for context in ("", "model=small")
+        for name, verdict in zip(names, verdicts, strict=True)
+    ]
+    report = replace(drawn.small(), findings=tuple(found))
+    root = ElementTree.fromstring(getattr(differences(report, Metric.top1), drawing))
+    heights = {
+        "".join(text.itertext()): float(text.get("y", "nan")) for text in root.iter(f"{SVG}text")
+    }
+    legend = [heights[name] for name in (*verdicts, "published")]
+    assert max(legend.count(height) for height in legend) <= widest
+    assert max(legend) + 10 < heights["flowers"], "points; its letters are 9 high"
 
 
 def test_one_seed_has_a_point_without_a_bar() -> None:
@@ -101,7 +123,10 @@ def test_what_lies_beyond_the_axis_is_an_arrow_with_its_value(
     plain = ("no_dropout/top1", "no_crops/top1", "no_crops_flips/top1")
     near = tuple(drawn.finding(name, 0.004, 0.002) for name in plain)
     report = replace(drawn.small(), findings=(far, *near))
-    assert "\N{WHITE DIAMOND} +7.0" in texts(getattr(differences(report, Metric.top1), drawing))
+    figure = differences(report, Metric.top1)
+    assert "\N{WHITE DIAMOND} +7.0" in texts(getattr(figure, drawing))
+    assert "An arrow stands for" in figure.caption
+    assert "An arrow" not in differences(drawn.small(), Metric.top1).caption
 
 
 @pytest.mark.parametrize("drawing", ["svg", "narrow_svg"])
@@ -115,10 +140,11 @@ def test_the_axis_reaches_what_lies_near_and_no_label_stands_over_a_mark(drawing
     labels = {"".join(text.itertext()): text for text in root.iter(f"{SVG}text")}
     assert "\N{MINUS SIGN}9.7" in labels
     assert "\N{MINUS SIGN}5.3" not in labels, "more than four times the usual, but near"
-    foot = float(labels["\N{MINUS SIGN}9.7"].get("y", "nan"))
-    marks = [float(use.get("y", "nan")) for use in root.iter(f"{SVG}use")]
-    below = min(y for y in marks if y > foot)  # of its own row
-    assert 4 < below - foot < 9, "the mark reaches 3.4 points up"
+    label = labels["\N{MINUS SIGN}9.7"]
+    end, foot = (float(label.get(axis, "nan")) for axis in "xy")
+    marks = [[float(use.get(axis, "nan")) for axis in "xy"] for use in root.iter(f"{SVG}use")]
+    assert "text-anchor: end" in label.get("style", "")
+    assert end < min(x for x, y in marks if abs(y - foot) < 5), "of its own row"
 
 
 def test_names_are_drawn_as_they_are() -> None:

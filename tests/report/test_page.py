@@ -10,7 +10,7 @@ import pytest
 
 from alexnet_exp.report import costs, wording
 from alexnet_exp.report.documents import write_markdown, write_page
-from alexnet_exp.report.findings import Report
+from alexnet_exp.report.findings import Report, Verdict
 from alexnet_exp.runs.results import Replicate
 from tests.report import drawn_report as drawn
 
@@ -126,6 +126,25 @@ def test_what_was_not_run_takes_no_row(big: str) -> None:
     page = Page(big)
     assert "two towers (top-5); tower communication (top-5): no such run" in page.text["li"]
     assert not [idea for idea in page.rows() if "top-5" in idea]
+    assert "Not run: 2 claims" in page.text["summary"]
+
+
+def test_the_margin_is_told_where_a_verdict_rests_on_it(big: str, tmp_path: Path) -> None:
+    small = drawn.finding("no_dropout/top1", 0.002, verdict=Verdict.below_margin, margin=0.03)
+    report = replace(drawn.small(), findings=(small,))
+    page, text = Page(html(report, tmp_path)), markdown(report, tmp_path)
+    ends = ": no effect as large as the margin of 3 points: dropout."
+    note = "The margin is 3 points, as the runs recorded it before they began."
+    assert page.text["p"][0].endswith(ends)
+    assert note in page.text["p"]
+    assert (ends in text, note in text, "The margin is" in big) == (True, True, False)
+
+
+def test_ideas_without_an_answer_are_counted_and_one_alone_is_named() -> None:
+    found = [drawn.finding(f"{name}/top1", 0.001, 0.03) for name in ("no_lrn", "no_conv2")]
+    for findings, whom in ((found, "any of 2 ideas"), (found[:1], "LRN")):
+        (said,) = wording.answers(replace(drawn.small(), findings=tuple(findings)))
+        assert said == f"No answer yet on flowers (photos, 5 seeds) for {whom}."
 
 
 def test_that_points_are_a_convention_is_said_once(big: str) -> None:

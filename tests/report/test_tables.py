@@ -124,7 +124,7 @@ def test_what_compares_with_the_paper_stands_beside_the_verdict(tmp_path, monkey
     text = markdown(report, tmp_path)
     assert "| **helps**, agrees in sign, smaller than published |" in text
     assert "| **helps**, agrees in sign |" in text
-    assert "| **no effect as large as published**, smaller than published |" in text
+    assert "| **no effect as large as published** |" in text
     answer = "no effect as large as published: two towers."
     assert "crops and mirror images and LRN help; " + answer in text
     for width in (200, 80):

@@ -68,15 +68,10 @@ def draw_both(
     return Figure(name, title, caption, *svgs)
 
 
-def inches(axes: Axes) -> float:
-    """Width of the axes."""
-    return axes.get_window_extent().width / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-
-
 def beside(axes: Axes, at: float, y: float, text: str, **style: Any) -> None:
     """Text ``at`` inches from the left end of the axes, on row ``y``."""
-    x = at / inches(axes)
-    axes.text(x, y, text, transform=axes.get_yaxis_transform(), **style)
+    inches = axes.get_window_extent().width / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
+    axes.text(at / inches, y, text, transform=axes.get_yaxis_transform(), **style)
 
 
 def _to_svg(canvas: Canvas, title: str, description: str) -> str:

@@ -109,7 +109,7 @@ def _comparison(finding: Finding) -> list[Comparison]:
         if not same:
             return found
     size = finding.published_size
-    if size is None:
+    if size is None or finding.verdict is Verdict.no_effect:  # which says that it is smaller
         return found
     low, high = ends if claim.sign > 0 else (-ends[1], -ends[0])
     if high < size:
@@ -128,7 +128,7 @@ def _why(finding: Finding, tests: int) -> list[str]:
         return ["one test image: no interval"]
     if finding.verdict in (Verdict.no_effect, Verdict.below_margin):
         whose = " (the margin that the runs recorded)" * (finding.published_size is None)
-        return [f"the corrected interval lies within {_size(finding)}{whose} of none"]
+        return [f"the corrected interval lies within {size_text(finding)}{whose} of none"]
     if finding.verdict is not Verdict.not_resolved:
         return []
     if not finding.share:
@@ -197,7 +197,8 @@ def need(finding: Finding, folds: int) -> Need | None:
     what = f"the {which} {of_ratio if finding.claim.kind.is_ratio else of_points}"
     ways: list[tuple[str, float, float | None]] = [(what, abs(sought), None)] if sought else []
     if size is None and finding.margin is not None and abs(seen) < finding.margin:
-        ways.append((f"an effect below the margin of {_size(finding)}", abs(seen), finding.margin))
+        within = f"an effect below the margin of {size_text(finding)}"
+        ways.append((within, abs(seen), finding.margin))
     now = len(finding.replicates) / finding.folds
     own, networks = between(now, finding.folds), float(finding.networks)
     if own and finding.freedom:  # not all networks tell it where one counts by itself
@@ -233,7 +234,7 @@ def _rounded(number: int) -> str:
     return f"{round(number, 2 - len(str(number))):,}"
 
 
-def _size(finding: Finding) -> str:
+def size_text(finding: Finding) -> str:
     """What counts as an effect, in words."""
     claim, size = finding.claim, finding.size
     assert size is not None

@@ -12,6 +12,7 @@ from alexnet_exp.report.claims import Claim, Kind, Metric
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell, test_images
+from alexnet_exp.report.verdicts import size_text
 
 _FILE = Path(__file__).with_name("templates") / "sentences.yaml"
 SENTENCES: dict[str, str] = yaml.safe_load(_FILE.read_text(encoding="utf-8"))
@@ -26,7 +27,7 @@ _ANSWERS = {
     Verdict.helps: "{} help{}",
     Verdict.hurts: "{} hurt{}",
     Verdict.no_effect: "no effect as large as published: {}",
-    Verdict.below_margin: "no effect as large as the margin: {}",
+    Verdict.below_margin: "no effect as large as the margin of {2}: {0}",
 }
 
 
@@ -153,11 +154,12 @@ def p_text(value: float) -> str:
 
 
 def seeds(findings: Sequence[Finding]) -> str:
-    """``3 to 5 seeds``, ``5 folds of 2 seeds``."""
+    """``3 to 5 seeds``, ``5 folds of 2 seeds``; of a design ``3 runs of each`` network."""
     folds = max(finding.folds for finding in findings)
     numbers = sorted({len(finding.replicates) // finding.folds for finding in findings})
     least = f"{numbers[0]} to " if len(numbers) > 1 else ""
-    each = least + count(numbers[-1], "seed")
+    is_design = not findings[0].baseline_runs
+    each = least + count(numbers[-1], "run" if is_design else "seed") + " of each" * is_design
     return f"{count(folds, 'fold')} of {each}" if folds > 1 else each
 
 
@@ -213,19 +215,21 @@ def reasons(findings: Iterable[Finding]) -> list[str]:
 
 def answers(report: Report) -> list[str]:
     """What the report found on each data set and configuration; those without an answer last."""
-    found = [_answer(findings) for findings in was_run(report).values()]
-    for design in report.factorials:
-        if design.effects:
-            together = f"{len(design.cells)} networks that combine them"
-            found.append(_answer(design.effects, together))
+    found = [
+        _answer(design.effects, f" combined in {len(design.cells)} networks")
+        for design in report.factorials
+        if design.effects
+    ]
+    alone = " left out by {} (compared with the paper)" if found else ""
+    found = [_answer(findings, alone) for findings in was_run(report).values()] + found
     if found:
-        return sorted(found, key=lambda answer: answer.startswith("None"))
+        return sorted(found, key=lambda answer: answer.startswith("No answer"))
     claims = count(len({f.claim.name for f in report.findings}), "claim")
     there = f"{count(len(report.cells), 'experiment')} found, none with a partner to compare"
     return [f"None of {claims} was run: {there if report.cells else 'no finished runs found'}."]
 
 
-def _answer(findings: Sequence[Finding], together: str = "") -> str:
+def _answer(findings: Sequence[Finding], how: str) -> str:
     """Of one data set and configuration; top-5 error is left to the table."""
     ideas = [f for f in findings if f.claim.kind is not Kind.level]
     ideas = [f for f in ideas if f.claim.metric is not Metric.top5] or ideas
@@ -233,21 +237,29 @@ def _answer(findings: Sequence[Finding], together: str = "") -> str:
     if ideas:
         one = ideas[0]
         kind = "drawn images" if one.synthetic else "photos"
-        known = filter(None, (kind, one.context, together, seeds(ideas)))
+        known = filter(None, (kind, one.context, seeds(ideas)))
         where = f"on {one.data} ({', '.join(known)})"
         named = {v: [claim_name(f.claim) for f in ideas if f.verdict is v] for v in Verdict}
         left = named.pop(Verdict.not_resolved)
         parts = [
-            text.format(listed(names), "s" * (len(names) == 1))
+            text.format(listed(names), "s" * (len(names) == 1), margin(ideas))
             for verdict, text in _ANSWERS.items()
             if (names := named[verdict])
         ]
         number, every = len(ideas) - len(left), count(len(ideas), "idea")
+        how = how.format("itself" if len(ideas) == 1 else "themselves")
         has = f"{number} {'has' if number == 1 else 'have'} an answer {where}: {'; '.join(parts)}"
-        answer = f"Of {every} {has}" if parts else f"None of {every} has an answer yet {where}"
+        whom = f"any of {every}" if left[1:] else listed(left)
+        answer = f"Of {every}{how} {has}" if parts else f"No answer yet {where} for {whom}{how}"
         more = [f"Not resolved: {listed(left)}"] if parts and left else []
         said = [answer, *more, *said]
     return ". ".join(said) + "."
+
+
+def margin(findings: Iterable[Finding]) -> str:
+    """``3 points``, as far as a verdict rests on them."""
+    below = (one for one in findings if one.verdict is Verdict.below_margin)
+    return listed(list(dict.fromkeys(map(size_text, below))))
 
 
 def convention(report: Report) -> str:
