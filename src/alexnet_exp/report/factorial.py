@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import median_low
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import POOLED_FROM, Components, Difference, Errors, effects
 from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
-from alexnet_exp.runs.results import Replicate
 
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
@@ -91,23 +89,17 @@ def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence
 
 
 def _counting(members: Sequence[Cell]) -> tuple[list[Cell], bool]:
-    """The cells with the runs that count, as many of each, and whether no two share a seed.
+    """The cells with the runs that count, and whether no two share a seed.
 
     Those of seeds in common, or of seeds that no other combination has, whichever are more.
     """
     common = set.intersection(*({*cell.runs} for cell in members))
     times = Counter(one for cell in members for one in cell.runs)
-    chosen: list[list[Replicate]] = [[] for _ in members]
-    for fold in {one.fold for one in times}:
-        own = [
-            [one for one in cell.runs if one.fold == fold and times[one] == 1] for cell in members
-        ]
-        least = min(map(len, own))
-        for mine, more in zip(chosen, own, strict=True):
-            mine += sorted(more)[:least]
-    own_seeds = len(chosen[0]) > len(common)
-    if not own_seeds:
-        chosen = [sorted(common)] * len(members)
+    own = [[one for one in cell.runs if times[one] == 1] for cell in members]
+    folds = set.intersection(*({one.fold for one in mine} for mine in own))
+    own = [[one for one in mine if one.fold in folds] for mine in own]
+    own_seeds = min(map(len, own)) > len(common)
+    chosen = own if own_seeds else [[*common]] * len(members)
     counting = [
         replace(cell, runs={one: cell.runs[one] for one in sorted(mine)})
         for cell, mine in zip(members, chosen, strict=True)
@@ -128,7 +120,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         data=design.data,
         context=design.context,
         synthetic=design.synthetic,
-        replicates=tuple(whole[0].runs),
+        replicates=tuple(sorted(whole, key=lambda cell: len(cell.runs))[len(whole) // 2].runs),
         images=sum(each.shape[1] for each in wrong[0].values()),
         margin=margin_of(run for cell in whole for run in cell.runs.values()),
         networks=len(differences),
@@ -163,7 +155,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     )
     sentences = [f"No effect is resolved: {reason}." for reason in common.unfit]
     clear = f"{clear_ones(sharing)}."
-    return replace(made, sentences=(*sentences, *_sentences(made, own_seeds), clear))
+    return replace(made, sentences=(*sentences, *_sentences(made, whole, own_seeds), clear))
 
 
 def _named(terms: Sequence[Sequence[str]]) -> Claim:
@@ -190,8 +182,8 @@ def _differences(
     all contrasts, which is what one seed makes of it.
     """
     found = effects(wrong, columns.T.astype(np.float64), own_seeds)
-    runs = [len(array) for array in wrong[0].values()]
-    if runs != [1] or len(columns) < _FEWEST:
+    runs = [len(array) for cell in wrong for array in cell.values()]
+    if {*runs} != {1} or len(runs) > len(wrong) or len(columns) < _FEWEST:
         return found
     errors = np.concatenate([array for cell in wrong for array in cell.values()])
     images = errors.shape[1]
@@ -215,11 +207,12 @@ def _pseudo_error(estimates: Sequence[float]) -> float:
     return float(1.5 * np.median(sizes[sizes < 2.5 * first])) if first else 0.0
 
 
-def _sentences(design: Factorial, own_seeds: bool) -> list[str]:
-    """What was combined, and what was left out."""
+def _sentences(design: Factorial, whole: Sequence[Cell], own_seeds: bool) -> list[str]:
+    """What was combined, of ``whole`` what counts, and what was left out."""
     members, (first, *_) = design.cells, design.effects
-    each, folds = len(first.replicates), first.folds
-    runs = count(each, "run") + " of each" + f" in {folds} folds" * (folds > 1)
+    least, most = (choose(len(cell.runs) for cell in whole) for choose in (min, max))
+    runs = f"{least} to {count(most, 'run')}" if least < most else count(least, "run")
+    runs += " of each" + f" in {first.folds} folds" * (first.folds > 1)
     runs += " with seeds of its own" * own_seeds + f", {count(design.images, 'test image')}"
     said = {"all": 2 ** len(design.factors), "half": len(members) // 2, "runs": runs}
     sentences = [SENTENCES["design"].format(combinations=len(members), **said)]
@@ -228,21 +221,11 @@ def _sentences(design: Factorial, own_seeds: bool) -> list[str]:
         without = [cell.experiment for cell in members if one not in cell.runs]
         if 2 * len(without) < len(members):  # not what the baseline alone has more of
             lacking.append(f"seed {one.seed} (not of {_some(without)})")
-    times = Counter(one for cell in members for one in cell.runs)
-    unused = {
-        cell.experiment: sum(times[one] == 1 for one in cell.runs.keys() - {*design.replicates})
-        for cell in members
-    }
-    fewest = [name for name, further in unused.items() if not further]
-    if own_seeds and 2 * len(fewest) < len(members):
-        usual = median_low(unused.values())  # the baseline may have more
-        left = sum(min(further, usual) for further in unused.values())
-        sentences.append(f"{count(left, 'further run')} left out: no more of {_some(fewest)}.")
     if lacking:
         sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
     if first.low is None:
         sentences.append("No intervals: they take two seeds, or eight combinations.")
-    elif each == 1:
+    elif most == 1:
         sentences.append("One seed: the spread of the smaller contrasts stands for that of seeds.")
     return sentences
 

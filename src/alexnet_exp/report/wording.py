@@ -298,9 +298,12 @@ def _provenance(cells: Sequence[Cell]) -> Iterator[str]:
         each = " in each" if folds else f", {tested:,} to test"
         yield f"{images['train']:,} to train on, {images['val']:,} to choose the epoch{each}"
     numbers = sorted({one.seed for cell in cells for one in cell.runs})
-    row = len(numbers) > 3 and numbers == [*range(numbers[0], numbers[-1] + 1)]
-    named = f"{numbers[0]} to {numbers[-1]}" if row else ", ".join(map(str, numbers))
-    yield f"seed{'s' * (len(numbers) > 1)} {named}"
+    ends = ([n for n in numbers if n + step not in numbers] for step in (-1, 1))
+    rows = (
+        f"{low} to {high}" if high > low + 2 else ", ".join(map(str, range(low, high + 1)))
+        for low, high in zip(*ends, strict=True)
+    )
+    yield f"seed{'s' * (len(numbers) > 1)} {', '.join(rows)}"
     yield f"network {cells[0].model} of width {show(fields.get('model.width', 1))}"
     yield f"recipe {show(fields.get('recipe', 'unknown'))}"
     yield f"{first.result['views']} view{'s' * (first.result['views'] == 'ten')}"
