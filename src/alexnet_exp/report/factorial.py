@@ -123,6 +123,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong, own_seeds), strict=True))
+    margin, remarks = margin_of(run for cell in whole for run in cell.runs.values())
     common = Finding(
         claim_about("baseline"),
         data=design.data,
@@ -130,7 +131,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         synthetic=design.synthetic,
         replicates=tuple(whole[0].runs),
         images=sum(each.shape[1] for each in wrong[0].values()),
-        margin=margin_of(run for cell in whole for run in cell.runs.values()),
+        margin=margin,
         networks=len(differences),
         unfit=unfit_reasons(whole, Metric.top1),
     )
@@ -161,6 +162,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
     )
     sentences = [f"No effect is resolved: {reason}." for reason in common.unfit]
+    sentences += [f"{remark.capitalize()}." for remark in remarks]
     clear = f"{clear_ones(sharing)}."
     return replace(made, sentences=(*sentences, *_sentences(made, own_seeds), clear))
 
