@@ -13,7 +13,7 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 
 import alexnet_exp
-from alexnet_exp.config import Config, conf_folder, leaves, to_plain
+from alexnet_exp.config import Config, conf_folder, leaves, mistyped, to_plain
 from alexnet_exp.config.arguments import check_arguments
 from alexnet_exp.config.bearing import REFUSED_ARGUMENTS
 from alexnet_exp.errors import UserError
@@ -105,6 +105,7 @@ def test_experiment_differs_from_baseline_in_its_factor_alone(
     found = {path: new.get(path) for path in {*old, *new} if old.get(path) != new.get(path)}
     assert found == expected | names
     assert (config_hash(baseline) == config_hash(changed)) == same
+    assert not [*mistyped(to_plain(changed))]
     model = replace(changed.model, classes=5, input_channels=3)
     with torch.device("meta"):
         weights = sum(parameter.numel() for parameter in AlexNet(model).parameters())
@@ -122,11 +123,14 @@ def test_every_option_composes(compose_config, place: int) -> None:
     for group in ("augmentation", "data", "model", "optim", "speed", "strategy"):
         assert getattr(config, group).name == chosen[group]
     assert list(config.callbacks) == [name for name in [chosen["callbacks"]] if name != "none"]
+    assert not [*mistyped(to_plain(config))]
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_every_sweep_composes(compose_config, sweep: str) -> None:
-    assert compose_config(f"+sweep={sweep}").sweep.name == sweep
+    config = compose_config(f"+sweep={sweep}")
+    assert config.sweep.name == sweep
+    assert not [*mistyped(to_plain(config))]
 
 
 def test_recipe_follows_the_data_and_can_be_chosen(compose_config) -> None:

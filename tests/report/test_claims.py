@@ -25,6 +25,7 @@ MEASURED_AS = {
     "non_overlapping_pooling": "non_overlapping_repadded",
     "no_tower_communication": "towers_meet_last",
     "no_crops": "no_crops_flips",
+    "no_flips": "no_crops_flips",
 }
 # Error rates of the authors' runs, from the notes of layers/layer-params-<run>.cfg.
 RUNS = {

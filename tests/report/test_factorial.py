@@ -364,6 +364,17 @@ def test_a_margin_tells_a_small_effect_from_an_open_one() -> None:
     assert found[0.9] == [Verdict.helps] + 2 * [Verdict.below_margin]
 
 
+def test_margins_that_differ_do_not_count() -> None:
+    rng = np.random.default_rng(3)
+    cells = [
+        cell_of(names, rng.random((4, IMAGES)) < 0.3, margin=margin)
+        for names, margin in (((), 0.03), (["a"], 0.03), (["b"], 0.05), (["a", "b"], 0.03))
+    ]
+    (design,) = factorials(cells)
+    assert "The runs recorded margins of 3 and 5 points: none counts." in design.sentences
+    assert {effect.margin for effect in design.effects} == {None}
+
+
 def test_folds_are_joined() -> None:
     design = levels(3, None)
     (found,) = factorials(cells_of(design, wrong_in_expectation(design, 4), folds=2))

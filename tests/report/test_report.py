@@ -221,6 +221,7 @@ def test_a_margin_is_what_all_runs_recorded_before_they_began(tmp_path, made) ->
     made("no_dropout", "+experiment=no_dropout", seed=5, worse=1)
     (found,) = findings(tmp_path, "no_dropout/top1")
     assert (found.margin, found.verdict) == (None, Verdict.not_resolved)
+    assert found.note.endswith("the runs recorded margins of 10 points or none: none counts")
 
 
 def test_correction_is_over_all_differences_of_the_report(tmp_path, made) -> None:
@@ -455,6 +456,62 @@ def test_levels_compare_on_the_published_data_alone(tmp_path, made) -> None:
     # No narrower than the images alone make it, each as wrong as the seeds' mean says.
     assert found.high - found.low > 2 * 1.96 * (error * (1 - error) / 3 / images) ** 0.5
     assert other.verdict is Verdict.not_run
+
+
+def imagenet(tmp_path, made, word):
+    """Whether the loss of LRN may reproduce the published one, and why the error may not."""
+    given = "data=imagenet", *filter(None, [word])
+    for name, change in (("baseline", ()), ("no_lrn", ["+experiment=no_lrn"])):
+        made(name, *given, *change, classes=1000)
+    lrn, level = findings(tmp_path, "no_lrn/top1", "level_2012/top1")
+    return lrn.alike, level.note if level.difference is None else ""
+
+
+@pytest.mark.parametrize("word", [
+    "", "recipe=paper", "model=original", "data.encoding=jpeg", "trainer.accelerator=gpu",
+    "speed=plain",
+])  # fmt: skip
+def test_what_trained_as_published_may_reproduce(tmp_path, made, word) -> None:
+    assert imagenet(tmp_path, made, word) == (True, "")
+
+
+@pytest.mark.parametrize("word", [
+    "model.fc=[64,64]", "model.activation=tanh", "model.dropout=0.0", "model.towers=1",
+    "model.width=0.5", "model=caffenet", "recipe=flowers", "augmentation=none", "optim=adam",
+    "optim.lr=0.02", "evaluation.views=one", "data.subset=0.1", "data.image_size=240",
+    "data.batch_size=64", "trainer.max_epochs=1", "trainer.limit_train_batches=3",
+    "callbacks=early_stopping", "+trainer.accumulate_grad_batches=2",
+])  # fmt: skip
+def test_what_trained_otherwise_reproduces_nothing(tmp_path, made, word) -> None:
+    alike, note = imagenet(tmp_path, made, word)
+    assert not alike
+    assert note.startswith("it is about a training without ")
+    assert word in note or not word.startswith(("model.", "optim.", "data.", "trainer."))
+
+
+def test_few_classes_reproduce_nothing(tmp_path, made) -> None:
+    made("baseline", "data=imagenet", classes=100)
+    (found,) = findings(tmp_path, "level_2012/top1")
+    assert found.note == "it is about a training without model.classes=100"
+
+
+def test_what_was_published_of_other_data_has_a_training_of_its_own(tmp_path, made) -> None:
+    def alike(name, changed, *given, **told):
+        made(f"{name}{given}", *given, **told)
+        made(f"{name}{given}_changed", *given, f"+experiment={changed}", **told)
+        return [found.alike for found in findings(tmp_path, name)]
+
+    assert alike("no_lrn_cifar10/top1", "no_lrn", "+sweep=lrn_cifar") == [True]
+    assert alike("tanh/epochs", "tanh", "data=cifar10", "model=cifar_small") == [False]
+    tuned = "+sweep=relu_vs_tanh", "optim.lr=0.003"
+    assert sorted(alike("tanh/epochs", "tanh", *tuned)) == [False, True]
+    named, told = ("data=imagenet", "data.name=imagenet_2010"), {"classes": 1000}
+    assert alike("one_gpu/top1", "one_gpu", *named, **told) == [True]
+    ten, center = findings(tmp_path, "level_2010_ten/top1", "level_2010_center/top1")
+    assert (ten.alike, center.verdict) == (True, Verdict.not_run)  # which no run recorded
+    made("center", *named, "evaluation.views=one", **told)
+    (center,) = findings(tmp_path, "level_2010_center/top1")
+    assert center.alike
 
 
 def test_several_ideas_off_at_once_and_own_experiments_are_listed(tmp_path, made) -> None:

@@ -60,7 +60,7 @@ def signed(points: float) -> str:
 def test_markdown_has_every_idea_with_its_figures(tmp_path: Path) -> None:
     text = markdown(drawn.big(), tmp_path)
     rows = {line.split(" | ")[0]: line for line in text.splitlines() if line.startswith("| ")}
-    for finding in drawn.big().findings[:17]:
+    for finding in drawn.big().findings[:18]:
         assert finding.claim.kind in (Kind.experiment, Kind.views)
         ends = f"[{signed(finding.low)}, {signed(finding.high)}]"
         figures = (wording.published(finding.claim), signed(finding.difference), ends)
@@ -168,7 +168,7 @@ def test_screen_fits_and_is_not_cut(width: int, monkeypatch: pytest.MonkeyPatch)
     row = next(line for line in text.splitlines() if line.startswith("LRN "))
     assert row.split()[1:7] == ["+1.37", "+1.4", "[+0.2,", "+2.6]", "helps", "(agrees"]
     words = " ".join(text.split())
-    assert "Of 18 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror" in words
+    assert "Of 19 ideas 12 have an answer on flowers (photos, 5 seeds): crops and mirror" in words
     assert "not run: 2 claims, which report.md lists" in words
     errors = [run.top1_error for run in drawn.big().cells[-1].runs.values()]
     low, high = mean_over_seeds(errors).ends
@@ -190,7 +190,7 @@ def test_a_plan_ends_with_one_warning_and_its_hours_are_of_training(monkeypatch)
 def test_screen_says_one_seed_and_drawn_images_and_shortens_long_lists(monkeypatch) -> None:
     assert "+1.4 one seed" in " ".join(screen(drawn.small(1), 80, monkeypatch).split())
     assert "drawn by the program" in screen(drawn.drawn(), 80, monkeypatch)
-    assert "None of 16 claims" in screen(drawn.nothing(), 80, monkeypatch)
+    assert "None of 17 claims" in screen(drawn.nothing(), 80, monkeypatch)
     report = replace(drawn.small(), refused=tuple(f"pair {i}" for i in range(40)))
     text = screen(report, 80, monkeypatch)
     assert "Images per second and training time are left out" in " ".join(text.split())

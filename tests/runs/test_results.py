@@ -81,6 +81,7 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
         "no_column": "predictions.npz is damaged (column label)",
         "list": "environment.json is damaged (not of a run)",
         "word": "config.yaml is not of a run (optim.momentum='x')",
+        "option": "config.yaml is not of a run (evaluation.views='zzz')",
         "other_npz": "result.json says that test/top1_error is",
     }  # fmt: skip
     run = {name: made(name) for name in ("whole", "unfinished", "diverged", *damaged)}
@@ -100,6 +101,7 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
     (run["list"] / "environment.json").write_text("[]")
     config = (run["word"] / "config.yaml").read_text()
     (run["word"] / "config.yaml").write_text(config.replace("momentum: 0.9", "momentum: x"))
+    (run["option"] / "config.yaml").write_text(config.replace("views: ten", "views: zzz"))
 
     found = read(tmp_path)
     assert [found.path for found in found.runs] == [run.pop("whole")]
@@ -113,7 +115,7 @@ def test_unfinished_diverged_and_damaged_runs_are_named(tmp_path, made) -> None:
 
 WRONG = (None, True, "", "x", [], [1], {}, {"a": 1}, nan, inf, -1, 0, 0.5, 3, 10**9, 10**400)
 TEXT, SHARE, NONE = ("", "x"), (0, 0.5), (None,)
-NUMBERS, WHOLE = (None, -1, 0, 0.5, 3, 10**9), (None, -1, 0, 3, 10**9)
+NUMBERS, WHOLE = (-1, 0, 0.5, 3, 10**9), (-1, 0, 3, 10**9)
 ALLOWED = {
     "result.json": {
         "metrics": ({}, {"a": 1}), "metrics.test/top1_error": SHARE,
@@ -131,16 +133,17 @@ ALLOWED = {
         "cpu_cores": (None, 3),
     },
     "config.yaml": {
-        "seed": (0, 3, 10**9), "experiment": TEXT, "data.name": TEXT, "data.source": TEXT,
-        "data.fold": (None, 0, 3), "data.folds": (None, 0, 3), "data.val_fraction": NONE + SHARE,
+        "seed": (0, 3, 10**9), "experiment": TEXT, "data.name": TEXT, "data.source": (),
+        "data.fold": (None, 0, 3), "data.folds": (None, 0, 3), "data.val_fraction": SHARE,
         "model.name": TEXT, "optim.lr": (0, 0.5, 3, 10**9), "trainer.num_nodes": (3,),
         "sweep.margin": NONE + SHARE, "trainer": ({}, {"a": 1}), "config_hash": TEXT,
-        "model.activation": NONE + TEXT, "model.dropout": NUMBERS, "model.fc": (None, [], [1]),
-        "model.without": (None, []), "model.lrn": (None, {}, {"a": 1}), "model.conv": (None, {}),
-        "model.conv.conv1": (None, {}, {"a": 1}), "model.conv.conv1.channels": WHOLE,
-        "model.init.layer_std": (None, {}, {"a": 1}), "optim.layers": (None, {}),
-        "optim.clip_norm": NUMBERS, "augmentation.crops": (None, True), "trainer.devices": WRONG,
-        "callbacks": (None, {}, {"a": 1}), "mine": WRONG, "optim.mine": WRONG,
+        "model.activation": (), "model.dropout": NUMBERS, "model.fc": ([], [1]),
+        "model.without": ([],), "model.lrn": ({}, {"a": 1}), "model.conv": ({},),
+        "model.conv.conv1": ({}, {"a": 1}), "model.conv.conv1.channels": WHOLE,
+        "model.conv.conv1.order": (None, []), "model.weights_digest": NONE + TEXT,
+        "model.init.layer_std": ({}, {"a": 1}), "optim.layers": ({},),
+        "optim.clip_norm": NONE + NUMBERS, "augmentation.crops": (True,), "trainer.devices": WRONG,
+        "callbacks": ({}, {"a": 1}), "mine": WRONG, "optim.mine": WRONG,
     },
 }  # fmt: skip
 

@@ -13,6 +13,15 @@ Fields = Mapping[str, Any]
 
 ABSENT = "absent"
 
+_LEARNED = (
+    "model.", "augmentation.", "optim.", "trainer.", "callbacks.", "evaluation.", "data.subset",
+    "data.folds", "data.image_size", "data.upscale_to", "data.batch_size",
+)  # fmt: skip
+# Of these what the data set or the machine decides.
+_OF_MACHINE = frozenset({
+    "model.input_channels", "trainer.accelerator", "trainer.precision", "trainer.deterministic",
+})  # fmt: skip
+
 
 @cache
 def factor_fields(experiment: str) -> Fields:
@@ -61,6 +70,22 @@ def composed(*overrides: str) -> DictConfig:
     """A configuration; the paper's recipe hides nothing of what a factor sets."""
     with composing():
         return compose(["recipe=paper", *overrides])
+
+
+def departures(fields: Fields, *told: str) -> set[str]:
+    """Paths of what a run learned from and was evaluated by, where a run that is told no more than
+    this has other values; of a field that the run did not record it has the same.
+    """
+    known = _told(*told)
+    own = {**known, **fields}
+    paths = {path for path in own if path.startswith(_LEARNED) and path not in _OF_MACHINE}
+    return {path for path in paths if own[path] != known.get(path)}
+
+
+@cache
+def _told(*overrides: str) -> Fields:
+    with composing():
+        return _fields(compose(overrides))
 
 
 def _fields(config: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, is_dataclass
+from enum import EnumType
 from types import UnionType
 from typing import Any, get_args, get_origin
 
@@ -68,16 +69,18 @@ _LARGE = 1e300  # so are infinity and what no float holds
 def mistyped(value: Any, kind: Any = Config, path: str = "") -> Iterator[tuple[str, Any]]:
     """What of nested dicts is of another type than the schema's, with its dotted path.
 
-    OmegaConf would take "0.9" for a number and 5 for a word, in a hundred times as long. Null, a
-    field that the schema lacks and the word for an option may be another version's.
+    OmegaConf would take "0.9" for a number and 5 for a word, in a hundred times as long. A field
+    that either lacks may be another version's.
     """
-    if kind is Any:
+    is_optional = get_origin(kind) is UnionType
+    if kind is Any or (is_optional and value is None):
         return
-    if get_origin(kind) is UnionType:
+    if is_optional:
         kind = get_args(kind)[0]  # the other is None
     is_group = is_dataclass(kind)
     types = dict if is_group else get_origin(kind) or _SCALARS.get(kind, str)
     fits = isinstance(value, types) and (kind is bool or not isinstance(value, bool))
+    fits = fits and (not isinstance(kind, EnumType) or value in kind.__members__)
     if not fits or (isinstance(value, int | float) and not abs(value) < _LARGE):
         yield path, value
     elif isinstance(value, list):
@@ -86,7 +89,7 @@ def mistyped(value: Any, kind: Any = Config, path: str = "") -> Iterator[tuple[s
     elif isinstance(value, dict):
         known = kinds(kind) if is_group else dict.fromkeys(value, get_args(kind)[-1])
         for name, below in known.items():
-            if value.get(name) is not None:
+            if name in value:
                 yield from mistyped(value[name], below, f"{path}.{name}".lstrip("."))
 
 

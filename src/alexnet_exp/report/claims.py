@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from math import log
 from pathlib import Path
 
 import yaml
@@ -108,6 +109,13 @@ class Claim:
     def named(self) -> float | None:
         """The figure, or the size that prose names."""
         return self.rough if self.figure is None else self.figure
+
+    @property
+    def published_size(self) -> float | None:
+        """As far as one was named for this change alone: a fraction, of a ratio its logarithm."""
+        if self.named is None or not self.judged:
+            return None
+        return abs(log(self.named)) if self.kind.is_ratio else abs(self.named)
 
     @property
     def sign(self) -> int:

@@ -16,7 +16,6 @@ ENOUGH_SEEDS = 3
 _NAMED_SEEDS = 5
 
 _TRAIN = "python -m alexnet_exp.train"
-_IMAGENET = "imagenet"
 _PLACEMENT = ("strategy", "strategy.name", "trainer.devices", "trainer.num_nodes")
 _DESIGN = ("sweep.factors", "sweep.runs")
 _OWN = ("experiment", "seed", "hydra", "logger")
@@ -78,8 +77,8 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
         return " ".join([f"{_TRAIN} -m +sweep={claim.sweep}", *map(_for_shell, root)])
     experiments = (claim.baseline, claim.changed)
     if claim.kind is Kind.level:
-        named = [] if claim.data_name == _IMAGENET else [f"data.name={claim.data_name}"]
-        overrides = [f"data={_IMAGENET}", *named, *root]
+        named = [] if claim.data_name == "imagenet" else [f"data.name={claim.data_name}"]
+        overrides = ["data=imagenet", *named, *root]
         return _train(overrides, experiments, range(ENOUGH_SEEDS))
     about = [cell for cell in cells if claim.is_about(cell.model)]
     bases = [cell for cell in about if cell.experiment == claim.baseline]

@@ -31,10 +31,7 @@ LOAD_BAND = 0.25
 
 def ordered_cells(report: Report) -> list[Cell]:
     """By data set and base configuration, the baseline first in each."""
-    bases = {finding.claim.baseline for finding in report.findings}
-    order = sorted(
-        report.cells, key=lambda cell: (cell.experiment != "baseline", cell.experiment not in bases)
-    )
+    order = sorted(report.cells, key=lambda cell: cell.experiment != "baseline")
     places = grouped(report.cells, lambda cell: (cell.data, cell.context))
     return sorted(order, key=lambda cell: [*places].index((cell.data, cell.context)))
 

@@ -16,8 +16,9 @@ from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, dr
 from alexnet_exp.report.findings import Report
 from alexnet_exp.report.forest import differences
 from alexnet_exp.report.half_normal import half_normal
+from alexnet_exp.report.measures import RATE
 from alexnet_exp.report.pairing import Cell
-from alexnet_exp.report.ratios import RATE, TARGET, tune
+from alexnet_exp.report.ratios import TARGET, tune
 from alexnet_exp.report.wording import SENTENCES, count, place
 
 ACTIVATIONS = {

@@ -115,6 +115,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
     differences = list(zip(sharing, _differences(columns, wrong, own_seeds), strict=True))
+    margin, remarks = margin_of(run for cell in whole for run in cell.runs.values())
     common = Finding(
         claim_about("baseline"),
         data=design.data,
@@ -122,7 +123,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         synthetic=design.synthetic,
         replicates=tuple(sorted(whole, key=lambda cell: len(cell.runs))[len(whole) // 2].runs),
         images=sum(each.shape[1] for each in wrong[0].values()),
-        margin=margin_of(run for cell in whole for run in cell.runs.values()),
+        margin=margin,
         networks=len(differences),
         pooled_from=1 if own_seeds else POOLED_FROM,
         unfit=unfit_reasons(whole, Metric.top1),
@@ -154,6 +155,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
     )
     sentences = [f"No effect is resolved: {reason}." for reason in common.unfit]
+    sentences += [f"{remark.capitalize()}." for remark in remarks]
     clear = f"{clear_ones(sharing)}."
     return replace(made, sentences=(*sentences, *_sentences(made, whole, own_seeds), clear))
 

@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 
 
 class Comparison(StrEnum):
-    """How that compares with what was published; the first two on its data, evaluated alike."""
+    """How that compares with what was published; the first two on its data, trained like it."""
 
     reproduced = "reproduced"
     contradicted = "contradicted"
@@ -58,7 +58,7 @@ class Finding:
         data: Name of the data set; empty where nothing was run.
         context: What else tells this base configuration from others, such as model=one_gpu.
         synthetic: Whether the images are drawn.
-        alike: Whether data, classes, network and evaluation are those of the published figure.
+        alike: Whether data, training and evaluation are those of the published figure.
         replicates: Folds and seeds of the changed network, of a contrast those of one network.
         baseline_runs: Number of runs of the unchanged one; 0 of a contrast.
         images: Test images, over all folds.
@@ -73,7 +73,7 @@ class Finding:
         p_adjusted: Corrected for all claims of the report that are tested.
         share: Of the level of 5 %, what the other claims leave for this one.
         margin: Size that counts as an effect where none was published, as the runs recorded it
-            before they began, fraction; None where nobody wrote one.
+            before they began, fraction; None where they recorded none, or not all the same.
         not_applicable: Top-5 error on five classes or fewer.
         command: Reproduces this row.
         components: Variances of ``difference``, of a ratio those of its logarithm, from which
@@ -123,17 +123,9 @@ class Finding:
         return len({one.fold for one in self.replicates})
 
     @property
-    def published_size(self) -> float | None:
-        """As far as one was named for this change alone: a fraction, of a ratio its logarithm."""
-        named = self.claim.named
-        if named is None or not self.claim.judged:
-            return None
-        return abs(log(named)) if self.claim.kind.is_ratio else abs(named)
-
-    @property
     def size(self) -> float | None:
         """What counts as an effect: the published size, else the margin."""
-        return self.margin if self.published_size is None else self.published_size
+        return self.claim.published_size or self.margin
 
     def interval(self, confidence: float) -> tuple[float, float] | None:
         """Of the difference, as ``low`` and ``high`` are for .95; of a ratio its logarithm."""

@@ -7,24 +7,23 @@ from math import exp
 import numpy as np
 from numpy.typing import NDArray
 
-from alexnet_exp.report.claims import Claim, Metric
+from alexnet_exp.config.changes import departures
+from alexnet_exp.report.claims import Claim, Kind, Metric
 from alexnet_exp.report.commands import command
-from alexnet_exp.report.factors import first_few
+from alexnet_exp.report.factors import first_few, overrides
 from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair, match, test_images
 from alexnet_exp.report.statistics import Difference, against_baseline, corrected_resampled, paired
+from alexnet_exp.report.wording import listed
 from alexnet_exp.runs.chance import chance_error, clearly_below
 from alexnet_exp.runs.results import Replicate, Run
 
 FEW_CLASSES = 5
 """With so many classes or fewer the five best hold every class."""
 
-# Networks and classes that the paper's error rates are about.
-_PUBLISHED_MODELS = ("paper", "original")
-_PUBLISHED_CLASSES = 1000
-
+RATE = "optim.lr"
 _NAMED = {Metric.top1: 1, Metric.top5: 5}
-_NAMED_CELLS = 6
+_MOST = 6
 
 
 class Comparisons:
@@ -72,8 +71,9 @@ def errors_by_fold(
 
 def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run] = ()) -> Finding:
     """A finding without numbers, of the baseline's ``runs`` and others of the changed network."""
-    few = cell.first.result["classes"] <= FEW_CLASSES
+    no_top5 = claim.metric is Metric.top5 and cell.first.result["classes"] <= FEW_CLASSES
     both = [*runs, *changed]
+    margin, remarks = (None, ()) if claim.published_size or claim.kind.is_ratio else margin_of(both)
     return Finding(
         claim=claim,
         data=cell.data,
@@ -83,16 +83,22 @@ def heading(claim: Claim, cell: Cell, runs: Sequence[Run], changed: Sequence[Run
         replicates=tuple(run.replicate for run in changed or runs),
         baseline_runs=len(runs),
         images=0 if claim.kind.is_ratio else test_images(both),
-        margin=margin_of(both),
-        not_applicable=claim.metric is Metric.top5 and few,
+        margin=margin,
+        remarks=remarks,
+        not_applicable=no_top5,
+        unfit=("not applicable: with so few classes the five best hold every one",) * no_top5,
         command=command(both),
     )
 
 
-def margin_of(runs: Iterable[Run]) -> float | None:
-    """The margin that all of them recorded; None where they disagree."""
-    margins = {run.margin for run in runs}
-    return margins.pop() if len(margins) == 1 else None
+def margin_of(runs: Iterable[Run]) -> tuple[float | None, tuple[str, ...]]:
+    """The margin that all of them recorded; where they disagree None, and a remark that says so."""
+    found = {run.margin for run in runs}
+    if len(found) == 1:
+        return found.pop(), ()
+    numbers = listed([f"{100 * margin:g}" for margin in sorted(filter(None, found))])
+    or_none = " or none" if None in found else ""
+    return None, (f"the runs recorded margins of {numbers} points{or_none}: none counts",)
 
 
 def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Finding:
@@ -108,12 +114,12 @@ def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Fi
     found, networks = comparisons.difference(pair, claim.metric)
     before, after = (errors_by_fold(runs, claim.metric) for runs in (one, two))
     finding = _with_errors(finding, found, before, after)
-    absent = _absent_folds(base, other)
+    remarks = (*finding.remarks, _absent_folds(base, other))
     return replace(
         finding,
         networks=networks,
         resampled=_resampled(base, [after[f].mean() - before[f].mean() for f in before]),
-        remarks=(absent,) if absent else (),
+        remarks=tuple(filter(None, remarks)),
         unfit=unfit_reasons((base, other), claim.metric),
     )
 
@@ -180,23 +186,21 @@ def with_difference(finding: Finding, found: Difference) -> Finding:
 
 
 def _unlike(claim: Claim, cell: Cell) -> str:
-    """What of the published figure's data, network or evaluation a cell lacks; empty: nothing."""
-    result, ten = cell.first.result, "ten views" in claim.data
-    views = claim.views or ("ten" if ten else "")
-    has_views = result["views"] == views or (
-        views == "one" and all(run.center_wrong is not None for run in cell.runs.values())
-    )
-    small = bool(claim.four_layers)
-    reasons = {
-        f"it was measured on {claim.data}": cell.data != claim.data_name,
-        f"it is about {_PUBLISHED_CLASSES} classes": (
-            not small and result["classes"] != _PUBLISHED_CLASSES
-        ),
-        "it is about the paper's network at its width": cell.fields.get("model.width") != 1
-        or (not small and cell.model not in _PUBLISHED_MODELS),
-        f"it is about evaluation.views={views}": bool(views) and not has_views,
-    }
-    return next((reason for reason, holds in reasons.items() if holds), "")
+    """What of the published figure's data, training or evaluation a cell lacks; empty: nothing."""
+    if cell.data != claim.data_name:
+        return f"it was measured on {claim.data}"
+    network = "original" if cell.model == "original" else "paper"
+    told = ["data=imagenet", f"model={network}", "model.classes=1000"]
+    if claim.four_layers:
+        told = [f"+sweep={claim.sweep}", "model.classes=10"]
+    told += [f"evaluation.views={claim.views}"] * bool(claim.views)
+    others = departures(cell.fields, *told)
+    if claim.kind is Kind.speed:  # whose rate is tuned
+        others.discard(RATE)
+    if claim.views == "one" and all(run.center_wrong is not None for run in cell.runs.values()):
+        others.discard("evaluation.views")
+    named = ", ".join(overrides(cell.fields, others, _MOST))
+    return named and f"it is about a training without {named}"
 
 
 def unfit_reasons(cells: Sequence[Cell], metric: Metric) -> tuple[str, ...]:
@@ -209,7 +213,7 @@ def unfit_reasons(cells: Sequence[Cell], metric: Metric) -> tuple[str, ...]:
     ]
     sides = {cell.experiment: [*errors_by_fold(cell.runs, metric).values()] for cell in cells}
     dead = not_above_chance(_labels(cells[0].runs.values()), metric, sides)
-    text = f"{'; '.join(first_few(lost, _NAMED_CELLS))}, and the others by themselves would mislead"
+    text = f"{'; '.join(first_few(lost, _MOST))}, and the others by themselves would mislead"
     return (text, *dead) if lost else dead
 
 

@@ -75,7 +75,7 @@ def plan(report: Report) -> list[Step]:
 
 def _is_open(finding: Finding) -> bool:
     """Whether runs may settle it; a top-5 error has no share before its top-1 error is resolved."""
-    is_fit = finding.replicates and finding.share and not (finding.not_applicable or finding.unfit)
+    is_fit = finding.replicates and finding.share and not finding.unfit
     is_level = finding.claim.kind is Kind.level
     return bool(is_fit) and finding.verdict is Verdict.not_resolved and not is_level
 

@@ -10,15 +10,13 @@ import numpy as np
 
 from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.findings import Finding
-from alexnet_exp.report.measures import heading, with_difference
+from alexnet_exp.report.measures import RATE, heading, with_difference
 from alexnet_exp.report.pairing import Cell, Pair, match
 from alexnet_exp.report.statistics import Components, Difference
 from alexnet_exp.runs.results import Placement, Replicate, Run
 
 TARGET = 0.25
 """Training error at which figure 1 of the paper compares activations."""
-
-RATE = "optim.lr"
 
 _TWO_GPUS, _ONE_GPU = Placement("towers", 2), Placement("single", 1)
 

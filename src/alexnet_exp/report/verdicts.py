@@ -49,9 +49,6 @@ def judged(finding: Finding, tests: int) -> Finding:
     """With its verdict and why; it was corrected for so many ``tests``."""
     if not finding.replicates:
         return finding
-    if finding.not_applicable:
-        note = "not applicable: with five classes or fewer the five best hold every class"
-        return replace(finding, verdict=Verdict.not_resolved, note=note)
     if finding.unfit:
         note = "; ".join([*finding.unfit, *finding.remarks])
         return replace(finding, verdict=Verdict.not_resolved, note=note)
@@ -73,7 +70,7 @@ def _verdict(finding: Finding) -> Verdict:
         return Verdict.helps if worse else Verdict.hurts
     ends, size = corrected_interval(finding), finding.size
     if ends is not None and size is not None and -size < ends[0] and ends[1] < size:
-        return Verdict.below_margin if finding.published_size is None else Verdict.no_effect
+        return Verdict.below_margin if finding.claim.published_size is None else Verdict.no_effect
     return Verdict.not_resolved
 
 
@@ -108,7 +105,7 @@ def _comparison(finding: Finding) -> list[Comparison]:
             found.append(Comparison.same_sign if same else Comparison.opposite_sign)
         if not same:
             return found
-    size = finding.published_size
+    size = finding.claim.published_size
     if size is None or finding.verdict is Verdict.no_effect:  # which says that it is smaller
         return found
     low, high = ends if claim.sign > 0 else (-ends[1], -ends[0])
@@ -127,7 +124,7 @@ def _why(finding: Finding, tests: int) -> list[str]:
             return [f"one seed: no interval; run at least {ENOUGH_SEEDS} seeds"]
         return ["one test image: no interval"]
     if finding.verdict in (Verdict.no_effect, Verdict.below_margin):
-        whose = " (the margin that the runs recorded)" * (finding.published_size is None)
+        whose = " (the margin that the runs recorded)" * (finding.claim.published_size is None)
         return [f"the corrected interval lies within {size_text(finding)}{whose} of none"]
     if finding.verdict is not Verdict.not_resolved:
         return []
@@ -187,7 +184,7 @@ def need(finding: Finding, folds: int) -> Need | None:
     That is the published size. Where none was published, it is what was seen, if it is as large as
     it looks; or that it lies within the margin, if the runs recorded one and that takes fewer.
     """
-    seen, size, parts = finding.difference, finding.published_size, finding.components
+    seen, size, parts = finding.difference, finding.claim.published_size, finding.components
     if seen is None or parts is None:
         return None
     seen = log(seen) if finding.claim.kind.is_ratio else seen

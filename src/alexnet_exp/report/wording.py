@@ -8,7 +8,7 @@ import yaml
 
 from alexnet_exp.config.changes import show
 from alexnet_exp.console import percent
-from alexnet_exp.report.claims import Claim, Kind, Metric
+from alexnet_exp.report.claims import CLAIMS, Claim, Kind, Metric
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Factorial, Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell, test_images
@@ -21,6 +21,7 @@ ONE_SEED, NOTHING = "one seed", "n/a"
 MANY_IMAGES = 10_000
 """From here on one test image is at most 0.01 points, so a second decimal means something."""
 
+_IMAGENET = {claim.data_name for claim in CLAIMS if not claim.four_layers}
 HEADINGS = ("idea", "published", "measured", "95 % interval", "verdict")
 _SUFFIXES = {Metric.top5: " (top-5)", Metric.epochs: " (epochs)", Metric.time: " (time)"}
 _ANSWERS = {
@@ -263,10 +264,11 @@ def margin(findings: Iterable[Finding]) -> str:
 
 
 def convention(report: Report) -> str:
-    """Said once of differences that were published for other data than these."""
-    ran = [f for findings in was_run(report).values() for f in findings]
-    other = [f for f in ran if f.claim.kind in (Kind.experiment, Kind.views) and not f.alike]
-    return SENTENCES["convention"] if other else ""
+    """Said once of all data but ImageNet, where AlexNet's differences are of other points."""
+    points = [f for f in report.findings if f.claim.kind in (Kind.experiment, Kind.views)]
+    other = [f.data for f in points if not f.claim.four_layers and f.data not in _IMAGENET]
+    data = listed([*dict.fromkeys(other)])
+    return SENTENCES["convention"].format(data=data) if data else ""
 
 
 def banner(report: Report) -> str:
