@@ -25,6 +25,7 @@ from alexnet_exp.report.half_normal import half_normal
 from alexnet_exp.report.pairing import Cell, cells
 from alexnet_exp.report.power import seeds_needed
 from alexnet_exp.report.prospects import commands, plan
+from alexnet_exp.report.statistics import corrected_resampled
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import Placement, Replicate, read_runs
 from alexnet_exp.sweep.design import levels
@@ -382,6 +383,22 @@ def test_folds_are_joined() -> None:
     assert points(found)["a"] == pytest.approx(EFFECTS["a"])
     assert len(found.replicates) == 4
     assert found.effects[0].p_value is not None
+
+
+def test_a_design_has_the_interval_over_folds_too() -> None:
+    """For new training sets: each effect has a value in each fold."""
+    design = levels(3, None)
+    errors = noisy(design @ np.array([4.0, 1, 0]), 6, np.random.default_rng(2))
+    members = cells_of(design, errors, folds=3)
+    for cell in members:
+        cell.fields |= {"data.folds": 3, "data.val_fraction": 0.1}
+    (found,) = factorials(members)
+    in_folds = np.array([[wrong[f::3].mean() for f in range(3)] for wrong in errors])
+    for effect in found.effects:
+        column = design[:, "abc".index(effect.claim.name)]
+        each = in_folds[column > 0].mean(0) - in_folds[column < 0].mean(0)
+        expected = corrected_resampled(each, (1 / 3) / (1 - 1 / 3 - 0.1))
+        assert effect.resampled == pytest.approx(expected)
 
 
 def test_tables_show_effects_beside_the_changes_by_themselves(tmp_path, monkeypatch) -> None:

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from alexnet_exp.config.changes import ABSENT, factor_fields, show
 from alexnet_exp.designs import clear_ones, contrast_name, contrasts, largest_group, span
+from alexnet_exp.report import measures
 from alexnet_exp.report.claims import Claim, Metric, claim_about
 from alexnet_exp.report.factors import first_few
 from alexnet_exp.report.findings import Factorial, Finding, Verdict
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.measures import errors_by_fold, margin_of, unfit_reasons, with_difference
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import POOLED_FROM, Components, Difference, Errors, effects
@@ -109,13 +109,14 @@ def _counting(members: Sequence[Cell]) -> tuple[list[Cell], bool]:
 
 def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     """The design with its numbers."""
-    members = design.cells
-    whole, own_seeds = _counting(members)
-    wrong = [errors_by_fold(cell.runs, Metric.top1) for cell in whole]
+    whole, own_seeds = _counting(design.cells)
+    wrong = [measures.errors_by_fold(cell.runs, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
-    differences = list(zip(sharing, _differences(columns, wrong, own_seeds), strict=True))
-    margin, remarks = margin_of(run for cell in whole for run in cell.runs.values())
+    of_folds = np.array([[errors.mean() for errors in each.values()] for each in wrong])
+    by_fold = 2 / len(wrong) * columns @ of_folds
+    contrast = _differences(columns, wrong, own_seeds)
+    margin, remarks = measures.margin_of(run for cell in whole for run in cell.runs.values())
     common = Finding(
         claim_about("baseline"),
         data=design.data,
@@ -124,23 +125,25 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         replicates=tuple(sorted(whole, key=lambda cell: len(cell.runs))[len(whole) // 2].runs),
         images=sum(each.shape[1] for each in wrong[0].values()),
         margin=margin,
-        networks=len(differences),
+        networks=len(columns),
         pooled_from=1 if own_seeds else POOLED_FROM,
-        unfit=unfit_reasons(whole, Metric.top1),
+        unfit=measures.unfit_reasons(whole, Metric.top1),
     )
 
     def tested(size: int) -> list[Finding]:
         """Those of so many factors, corrected for their number."""
-        mine = [(terms, found) for terms, found in differences if len(terms[0]) == size]
-        p_values = [1.0 if found.p_value is None else found.p_value for _, found in mine]
+        mine = [i for i, terms in enumerate(sharing) if len(terms[0]) == size]
+        p_values = [1.0 if (p := contrast[i].p_value) is None else p for i in mine]
         corrected, shares = gatekeeping(p_values, [None] * len(mine), LEVEL)
         made = []
-        for (terms, found), p_adjusted, share in zip(mine, corrected, shares, strict=True):
-            claim = _named([[design.factors[i] for i in term] for term in terms])
+        for i, p_adjusted, share in zip(mine, corrected, shares, strict=True):
+            claim = _named([[design.factors[j] for j in term] for term in sharing[i]])
             known = replace(common, claim=claim, p_adjusted=p_adjusted, share=share)
+            known = measures.with_difference(known, contrast[i])
+            known = replace(known, resampled=measures.resampled(whole[0], by_fold[i]))
             if size > 1:  # a half difference: no size of an effect is one of it
                 known = replace(known, margin=None)
-            known = judged(with_difference(known, found), len(mine))
+            known = judged(known, len(mine))
             verdict = _OF_INTERACTIONS.get(known.verdict) if size > 1 else None
             made.append(replace(known, verdict=verdict or known.verdict))
         return made
@@ -151,8 +154,8 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
         images=common.images,
         effects=tuple(sorted(tested(1), key=lambda one: -(one.difference or 0.0))),
         interactions=tuple(sorted(tested(2), key=lambda one: -abs(one.difference or 0.0))),
-        others=tuple(found.estimate for terms, found in differences if len(terms[0]) > 2),
-        pseudo_error=_pseudo_error([found.estimate for _, found in differences]),
+        others=tuple(contrast[i].estimate for i, terms in enumerate(sharing) if len(terms[0]) > 2),
+        pseudo_error=_pseudo_error([one.estimate for one in contrast]),
     )
     sentences = [f"No effect is resolved: {reason}." for reason in common.unfit]
     sentences += [f"{remark.capitalize()}." for remark in remarks]

@@ -118,7 +118,7 @@ def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Fi
     return replace(
         finding,
         networks=networks,
-        resampled=_resampled(base, [after[f].mean() - before[f].mean() for f in before]),
+        resampled=resampled(base, [after[f].mean() - before[f].mean() for f in before]),
         remarks=tuple(filter(None, remarks)),
         unfit=unfit_reasons((base, other), claim.metric),
     )
@@ -230,7 +230,7 @@ def _absent_folds(base: Cell, other: Cell) -> str:
     return f"fold{'s' * (len(absent) > 1)} {', '.join(absent)} of {folds} missing" if absent else ""
 
 
-def _resampled(cell: Cell, differences: Sequence[float]) -> tuple[float, float] | None:
+def resampled(cell: Cell, differences: Sequence[float]) -> tuple[float, float] | None:
     """Nadeau and Bengio's interval, from the shares of the images tested and trained on."""
     folds = int(cell.fields.get("data.folds") or 0)
     if len(differences) < 3 or not folds:

@@ -60,11 +60,7 @@ def between(seeds: float, folds: int) -> float:
 
 def seeds_needed(components: Components, effect: float, *rest: Any, **named: Any) -> int | None:
     """Fewest seeds in each fold with a :func:`power` of 80 %; None beyond 1,000."""
-
-    def settles(seeds: int) -> bool:
-        return power(components, effect, seeds, *rest, **named) >= POWER
-
-    return _fewest(settles)
+    return _fewest(lambda seeds: power(components, effect, seeds, *rest, **named) >= POWER)
 
 
 def seeds_and_images(
