@@ -27,8 +27,9 @@ _OF_INTERACTIONS = {Verdict.helps: Verdict.above, Verdict.hurts: Verdict.below}
 
 def factorials(cells: Sequence[Cell]) -> list[Factorial]:
     """Every two-level design among the runs; where combinations of one are missing, which."""
-    combined = {cell.data for cell in cells if "+" in cell.experiment}
-    bases = (cell for cell in cells if cell.experiment == "baseline" and cell.data in combined)
+    combined = {cell.data: cell for cell in cells if "+" in cell.experiment}
+    bases = [cell for cell in cells if cell.experiment == "baseline" and cell.data in combined]
+    bases += [combined[data] for data in combined.keys() - {base.data for base in bases}]
     return [found for base in bases if (found := _factorial(base, cells))]
 
 
@@ -48,16 +49,18 @@ def _factorial(base: Cell, cells: Sequence[Cell]) -> Factorial | None:
     several = [mask for mask in masks if mask.bit_count() > 1]
     wanted = span(several)
     missing = sorted(wanted - masks.keys())
+    lacking = [
+        "+".join(name for i, name in enumerate(names) if mask >> i & 1) or "baseline"
+        for mask in missing
+    ]
+    text = f"No design: of {len(wanted)} combinations {_some(lacking)} have no finished run."
+    unfinished = Factorial(*place, tuple(names), sentences=(text,))
     if missing and 4 * len(missing) < len(wanted):
-        lacking = [
-            "+".join(name for i, name in enumerate(names) if mask >> i & 1) for mask in missing
-        ]
-        text = f"No design: of {len(wanted)} combinations {_some(lacking)} have no finished run."
-        return Factorial(*place, tuple(names), sentences=(text,))
+        return unfinished
     group = largest_group(masks.keys())
     used = [i for i in range(len(names)) if any(mask >> i & 1 for mask in group)]
     if not used:
-        return None
+        return unfinished if 0 < 2 * len(missing) < len(wanted) else None
     factors = tuple(names[i] for i in used)
     levels = np.array([[1 if mask >> i & 1 else -1 for i in used] for mask in group], np.int8)
     members = [masks[mask] for mask in group]
@@ -113,8 +116,7 @@ def _measured(design: Factorial, levels: NDArray[np.int8]) -> Factorial:
     wrong = [measures.errors_by_fold(cell.runs, Metric.top1) for cell in whole]
     sharing = contrasts(levels)
     columns = np.array([levels[:, terms[0]].prod(axis=1) for terms in sharing])
-    of_folds = np.array([[errors.mean() for errors in each.values()] for each in wrong])
-    by_fold = 2 / len(wrong) * columns @ of_folds
+    by_fold = 2 / len(wrong) * columns @ [[one.mean() for one in each.values()] for each in wrong]
     contrast = _differences(columns, wrong, own_seeds)
     margin, remarks = measures.margin_of(run for cell in whole for run in cell.runs.values())
     common = Finding(
