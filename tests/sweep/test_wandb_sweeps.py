@@ -26,6 +26,7 @@ from wandb import wandb_agent
 
 import alexnet_exp
 from alexnet_exp import cli, load_config
+from alexnet_exp.config.compose import as_hydra
 from alexnet_exp.runs.read import read_config, read_result
 from alexnet_exp.training.fit import train
 from tests.sweep.pretend import TINY
@@ -155,7 +156,9 @@ def test_the_agents_first_command_runs(stem: str, tmp_path: Path, monkeypatch, s
 
     config, result = read_config(run), read_result(run)
     assert result["experiment"] == recorded(arguments)
-    assert config["seed"] == arguments.get("seed", {"value": 0})["value"]
+    words = as_hydra([f"{name}={argument['value']}" for name, argument in arguments.items()])
+    seeds = [word.partition("=")[2] for word in words if word.startswith("seed=")]
+    assert config["seed"] == int((seeds or ["0"])[-1])
     read = read_wandb(next((run / "wandb").glob("offline-run-*-run456")))
     assert (read.run.sweep_id, read.run.run_group) == ("sweep123", result["experiment"])
     assert stem in read.run.tags
