@@ -117,9 +117,12 @@ def test_a_sweep_may_have_a_parameter_for_each_experiment(tmp_path: Path) -> Non
         switches = ["data.folds=5", "no_lrn=true", "no_crops=false", *word.split()]
         seeds.append(int(as_hydra(switches)[-1].removeprefix("seed=")))
     assert seeds == [8, 28, 25, 27], "a fold owns every fifth seed"
-    for kept in (["no_lrn=true", "seed=0,1"], ["-m", "no_lrn=true", "seed=1"]):
-        assert as_hydra(kept)[-1] == kept[-1]
-    for other in ("progress=true", "no_lrn=1", "mine=true"):
+    assert as_hydra(["no_lrn=true", "seed=0,1"])[-1] == "seed=0,1"
+    for beside in ("-m", "+sweep=ablations", "experiment=no_crops"):
+        with pytest.raises(UserError, match="name all experiments in one way"):
+            as_hydra([beside, "no_lrn=true"])
+    assert as_hydra(["no_lrn=true", "data.folds=0"])[0] == "+experiment=[no_lrn]", "said elsewhere"
+    for other in ("progress=true", "no_lrn=1", "mine=true", "baseline=true"):
         assert as_hydra([other]) == [other], "Hydra says what is wrong with it"
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "mine.yaml").touch()

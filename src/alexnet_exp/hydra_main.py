@@ -30,7 +30,10 @@ def run(task: Task | str, sweeps: bool, name: str) -> None:
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     register()
     keep_freed_memory()
-    sys.argv = as_hydra(sys.argv)
+    try:
+        sys.argv = as_hydra(sys.argv)
+    except UserError as error:
+        mistake(str(error))
 
     if not sweeps and name == "config" and {"--help", "-h"} & set(sys.argv):
         print(f"{sys.modules['__main__'].__doc__}\nThe groups and fields are those of train:\n")

@@ -116,7 +116,7 @@ def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) 
     made("a", "model.dropout=0.3", recorded=recorded, seed=7)
     assert command(read_all(tmp_path)) == (
         f"{TRAIN} --config-dir=mine +sweep=ablations sweep.margin=.05 model.dropout=0.3"
-        " +experiment=baseline seed=7"
+        " +experiment=baseline sweep.baseline_seeds=1 seed=7"
     )
 
 
@@ -132,7 +132,8 @@ def test_preset_stays_and_what_else_belongs_to_a_sweep_does_not(tmp_path, made) 
 def test_a_row_leads_back_to_its_sweep(swept, folder, overrides, expected) -> None:
     sweep, jobs = Path("/w/runs", folder), [*product(("baseline", "no_lrn"), (0, 1))]
     line = command([swept(sweep, name, *overrides.split(), seed=seed) for name, seed in jobs])
-    assert line == f"{PLAIN} {expected} +experiment=baseline,no_lrn seed=0,1"
+    once = " sweep.baseline_seeds=1" * expected.startswith("+sweep")  # all seeds are named
+    assert line == f"{PLAIN} {expected} +experiment=baseline,no_lrn{once} seed=0,1"
     assert folders(line, Path("/w")) == {sweep / name / f"seed_{seed}" for name, seed in jobs}
 
 

@@ -251,6 +251,21 @@ def test_a_design_within_another_is_found_where_the_larger_has_gaps() -> None:
     assert all(len(terms(effect)) == 1 for effect in found.interactions)
 
 
+def test_a_sweep_of_single_changes_costs_a_design_nothing() -> None:
+    """Its baselines have seeds of other combinations, each of which counts once."""
+    design = levels(7, 16)
+    errors = noisy(design @ np.array([4.0, 1, 0, 0, 0, 0, 0]), 3, np.random.default_rng(6))
+    members = cells_of(design, errors, own_seeds=True)
+    (alone,) = factorials(members)
+    base = members[0]
+    more = {Replicate(0, seed): base.runs[Replicate(0, 0)] for seed in range(15)}
+    base.runs.update({one: run for one, run in more.items() if one not in base.runs})
+    (found,) = factorials(members)
+    assert points(found) == points(alone)
+    assert "3 runs of each with seeds of its own" in found.sentences[0]
+    assert any(sentence.startswith("14 runs left out: ") for sentence in found.sentences)
+
+
 def test_missing_runs_are_named() -> None:
     design = levels(7, 16)
     cells = cells_of(design, wrong_in_expectation(design, 3))
@@ -259,7 +274,7 @@ def test_missing_runs_are_named() -> None:
     del lost.runs[Replicate(0, 1)]
     (found,) = factorials(cells)
     assert [one.seed for one in found.replicates] == [0, 2]
-    assert "Left out, since not all combinations have it: seed 1 (not of c+e+g)." in found.sentences
+    assert "15 runs left out: another has the seed, or not all do." in found.sentences
     assert found.effects[0].verdict is Verdict.helps
     assert {name: round(size, 6) for name, size in points(found).items()} == {
         name: round(size, 6) for name, size in points(whole).items()

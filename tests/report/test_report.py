@@ -550,7 +550,7 @@ def test_the_command_writes_and_shows_and_needs_no_torch(tmp_path, made) -> None
         (["runs={}/empty"], "no finished run in it"),
         (["runs={}", "output=/dev/null/there"], "set output=<another folder>"),
         (["rums=a"], "did you mean runs?"),
-        (["runs=a", "runs=b"], "runs=b: runs= is given twice"),
+        (["runs=a", "runs=b"], "each once"),
         (["runs="], "have the form"),
     ],
 )

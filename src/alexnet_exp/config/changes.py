@@ -15,7 +15,8 @@ ABSENT = "absent"
 
 _LEARNED = (
     "model.", "augmentation.", "optim.", "trainer.", "callbacks.", "evaluation.", "data.subset",
-    "data.folds", "data.image_size", "data.upscale_to", "data.batch_size",
+    "data.folds", "data.image_size", "data.upscale_to", "data.batch_size", "data.val_fraction",
+    "strategy.bf16_gradients",
 )  # fmt: skip
 # Of these what the data set or the machine decides.
 _OF_MACHINE = frozenset({

@@ -84,10 +84,15 @@ def as_hydra(arguments: Sequence[str]) -> list[str]:
         place = place if switches else len(given)
         switches[switch[1]] = switch[2].lower() == "true"
     if switches:
+        other = re.search(r"^(-m|--multirun|\+*sweep=.*|\+*experiment=.*)$", "\n".join(given), re.M)
+        if other:
+            raise UserError(
+                f"{next(iter(switches))}=... can't be had beside {other[0]}: name all experiments"
+                " in one way, +experiment=[no_lrn,no_dropout]"
+            )
         chosen = [name for name, is_on in switches.items() if is_on] or [Config.experiment]
         given.insert(place, f"+experiment=[{','.join(chosen)}]")
-        if not {"-m", "--multirun"} & {*arguments}:  # whose jobs come here one by one
-            _set_own_seed(given, place + 1, [switches[name] for name in sorted(switches)])
+        _set_own_seed(given, place + 1, [switches[name] for name in sorted(switches)])
     return given
 
 
@@ -99,7 +104,8 @@ def _set_own_seed(given: list[str], place: int, switches: Sequence[bool]) -> Non
     )
     if not all(map(str.isdecimal, [*seeds, *folds, *fold])):
         return
-    seed, many = int(seeds[-1]) if seeds else Config.seed, int(folds[-1]) if folds else 1
+    seed = int(seeds[-1]) if seeds else Config.seed
+    many = max(1, int(folds[-1])) if folds else 1
     parted = (seed, int(fold[-1])) if fold else divmod(seed, many)
     number = int("".join("01"[is_on] for is_on in switches), 2)
     own = f"seed={own_seed(*parted, many, number, 2 ** len(switches))}"
@@ -121,10 +127,13 @@ def own_seed(seed: int, fold: int, folds: int, number: int, combinations: int) -
 
 
 def _is_experiment(name: str, arguments: Sequence[str]) -> bool:
-    """Whether one of this name is shipped, or lies in the folder that ``--config-dir`` gives."""
+    """Whether one of this name is shipped, or lies in the folder that ``--config-dir`` gives; the
+    baseline is none.
+    """
     own = re.findall(r"^(?:--config-dir|-cd)[=\n](.+)", "\n".join(arguments), re.MULTILINE)
     folders = (Path(folder, "experiment") for folder in (conf_folder(), *own))
-    return any((folder / f"{name}.yaml").is_file() for folder in folders)
+    is_there = any((folder / f"{name}.yaml").is_file() for folder in folders)
+    return is_there and name != Config.experiment
 
 
 def _as_hydra(argument: str) -> str:

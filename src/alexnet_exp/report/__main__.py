@@ -105,13 +105,13 @@ def parse(words: list[str]) -> tuple[Path, Path, bool]:
     values: dict[str, str] = {}
     for word in words:
         name, _, value = word.partition("=")
-        if not value:
-            raise UserError(f"{word}: settings have the form runs=<folder> output=<folder>")
+        if not value or name in values:
+            raise UserError(
+                f"{word}: settings have the form runs=<folder> output=<folder>, each once"
+            )
         if name not in SETTINGS:
             close = get_close_matches(name, SETTINGS, 1) or SETTINGS
             raise UserError(f"{word}: there is no such setting; did you mean {' or '.join(close)}?")
-        if name in values:
-            raise UserError(f"{word}: {name}= is given twice; one folder may hold many others")
         values[name] = value
     plan, runs = values.get("plan", "false"), values.get("runs", "runs")
     if plan not in ("true", "false"):

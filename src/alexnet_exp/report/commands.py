@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def command(
         # On the result, or on the devices, which must agree too.
         shared = _shared_overrides(side)
         bearing_ones = frozenset(i for i in shared if _is_placement(i) or not is_neutral(_name(i)))
-        numbers = tuple(_seeds(side) if seeds is None and not own else ())
+        numbers = tuple(sweep_seeds(side) if seeds is None and not own else ())
         alike.setdefault((bearing_ones, place, numbers), []).extend(side)
     # A design that W&B's agents made has no sweep of ours yet.
     names = sorted({part for run in runs for part in run.experiment.split("+")} - {"baseline"})
@@ -55,7 +56,7 @@ def command(
         _train(
             [*design, *_shared_overrides(group, _DESIGN if own else ()), *more],
             () if own else map(_experiment, group),
-            _seeds(group, share) if seeds is None else seeds,
+            sweep_seeds(group, share) if seeds is None else seeds,
             () if any(item.startswith("sweep.name=") for item in more) else place,
         )
         for (_, place, _), group in alike.items()
@@ -99,7 +100,7 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     if place is not None and place in taken:
         # Its folders hold runs with another configuration, or a finished run that lacks a view.
         place = (f"sweep.name={claim.name.partition('/')[0]}",)
-    return _train(overrides, experiments, _seeds(runs), place)
+    return _train(overrides, experiments, sweep_seeds(runs), place)
 
 
 def _train(
@@ -114,6 +115,9 @@ def _train(
     many = len(names) != 1 or len(seeds) > 1 or place is not None
     chosen_ones = [f"+experiment={','.join(names)}"] if names else []
     words = [*overrides, *(place or ()), *chosen_ones, f"seed={_numbers(seeds)}"]
+    settings = {*map(_name, words)}
+    if "baseline" in names and "sweep" in settings and "sweep.baseline_seeds" not in settings:
+        words.insert(-1, "sweep.baseline_seeds=1")  # all seeds are named
     return " ".join([_TRAIN, *(["-m"] if many else []), *map(_for_shell, words)])
 
 
@@ -180,16 +184,20 @@ def _unquoted(text: str) -> str:
 
 
 def own_seeds(runs: Iterable[Run]) -> bool:
-    """Whether they are of a design, no two combinations of which share a seed."""
+    """Whether they are of a design, most of whose runs have seeds that few combinations share."""
     names = {(run.replicate, run.experiment) for run in runs}
-    experiments, replicates = {name for _, name in names}, {one for one, _ in names}
-    return len(experiments) > 3 and "+" in "".join(experiments) and len(replicates) == len(names)
+    experiments, times = {name for _, name in names}, Counter(one for one, _ in names)
+    shared = sum(many for many in times.values() if 2 * many > len(experiments))
+    return len(experiments) > 3 and "+" in "".join(experiments) and 2 * shared < len(names)
 
 
-def _seeds(runs: Iterable[Run], share: int = 1) -> list[int]:
-    """What a sweep was given, each combination of which has one of ``share`` seeds in its place."""
+def sweep_seeds(runs: Iterable[Run], share: int = 1) -> list[int]:
+    """What a sweep was given, each combination of which has one of ``share`` seeds in its place;
+    not what few combinations have more.
+    """
     folds = ((run.seed, int(run.fields.get("data.folds") or 1)) for run in runs)
-    return sorted({seed // many // share * many + seed % many for seed, many in folds})
+    found = Counter(seed // many // share * many + seed % many for seed, many in folds)
+    return sorted(seed for seed in found if share == 1 or 2 * found[seed] > share)
 
 
 def _shared_overrides(runs: Sequence[Run], also: Sequence[str] = ()) -> list[str]:

@@ -19,6 +19,7 @@ from alexnet_exp.report.power import LEVEL
 from alexnet_exp.report.statistics import POOLED_FROM, Components, Difference, Errors, effects
 from alexnet_exp.report.verdicts import judged
 from alexnet_exp.report.wording import SENTENCES, count
+from alexnet_exp.runs.results import Replicate
 
 _FEWEST = 7  # contrasts, for them to tell their own spread
 _NAMED = 6
@@ -94,11 +95,15 @@ def _problem(factors: Sequence[str], levels: NDArray[np.int8], members: Sequence
 def _counting(members: Sequence[Cell]) -> tuple[list[Cell], bool]:
     """The cells with the runs that count, and whether no two share a seed.
 
-    Those of seeds in common, or of seeds that no other combination has, whichever are more.
+    Those of seeds in common; or, if that is more, each seed for one combination: of those that have
+    it the one that has fewest.
     """
     common = set.intersection(*({*cell.runs} for cell in members))
     times = Counter(one for cell in members for one in cell.runs)
-    own = [[one for one in cell.runs if times[one] == 1] for cell in members]
+    own: list[list[Replicate]] = [[] for _ in members]
+    for one in sorted(times, key=lambda one: (times[one], one)):
+        having = (mine for mine, cell in zip(own, members, strict=True) if one in cell.runs)
+        min(having, key=len).append(one)
     folds = set.intersection(*({one.fold for one in mine} for mine in own))
     own = [[one for one in mine if one.fold in folds] for mine in own]
     own_seeds = min(map(len, own)) > len(common)
@@ -223,13 +228,9 @@ def _sentences(design: Factorial, whole: Sequence[Cell], own_seeds: bool) -> lis
     runs += " with seeds of its own" * own_seeds + f", {count(design.images, 'test image')}"
     said = {"all": 2 ** len(design.factors), "half": len(members) // 2, "runs": runs}
     sentences = [SENTENCES["design"].format(combinations=len(members), **said)]
-    lacking = []
-    for one in sorted(set().union(*(cell.runs for cell in members)) - {*design.replicates}):
-        without = [cell.experiment for cell in members if one not in cell.runs]
-        if 2 * len(without) < len(members):  # not what the baseline alone has more of
-            lacking.append(f"seed {one.seed} (not of {_some(without)})")
-    if lacking:
-        sentences.append(f"Left out, since not all combinations have it: {_some(lacking)}.")
+    left = sum(len(cell.runs) for cell in members) - sum(len(cell.runs) for cell in whole)
+    if left:
+        sentences.append(f"{count(left, 'run')} left out: another has the seed, or not all do.")
     if first.low is None:
         sentences.append("No intervals: they take two seeds, or eight combinations.")
     elif most == 1:

@@ -96,7 +96,7 @@ def margin_of(runs: Iterable[Run]) -> tuple[float | None, tuple[str, ...]]:
     found = {run.margin for run in runs}
     if len(found) == 1:
         return found.pop(), ()
-    numbers = listed([f"{100 * margin:g}" for margin in sorted(filter(None, found))])
+    numbers = listed([f"{100 * margin:g}" for margin in sorted(m for m in found if m is not None)])
     or_none = " or none" if None in found else ""
     return None, (f"the runs recorded margins of {numbers} points{or_none}: none counts",)
 

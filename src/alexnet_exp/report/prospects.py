@@ -1,13 +1,13 @@
 """What would settle what has no answer, from what has run: seeds, folds, hours of training."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
 from alexnet_exp.report.claims import Kind
-from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds
+from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds, sweep_seeds
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
@@ -50,12 +50,6 @@ class Step:
 def plan(report: Report) -> list[Step]:
     """For each claim that was run, and for each main effect of a design, that has no answer."""
     steps = []
-    # Runs of two networks with one seed would not count for a design whose seeds are its own.
-    taken = {
-        place(design): {run.seed for run in runs}
-        for design in report.factorials
-        if own_seeds(runs := [run for cell in design.cells for run in cell.runs.values()])
-    }
     for finding in filter(_is_open, report.findings):
         sides = [
             cell
@@ -63,7 +57,7 @@ def plan(report: Report) -> list[Step]:
             if (cell.data, cell.context) == (finding.data, finding.context)
             and cell.experiment in (finding.claim.baseline, finding.claim.changed)
         ]
-        steps.append(_step(finding, place(finding), sides, taken.get(place(finding), ())))
+        steps.append(_step(finding, place(finding), sides))
     for design in report.factorials:
         found = filter(_is_open, design.effects)
         own = [_step(finding, combined(design), design.cells) for finding in found]
@@ -80,10 +74,10 @@ def _is_open(finding: Finding) -> bool:
     return bool(is_fit) and finding.verdict is Verdict.not_resolved and not is_level
 
 
-def _step(finding: Finding, where: str, sides: Sequence[Cell], taken: Collection[int] = ()) -> Step:
+def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
     folds, runs = finding.folds, len(finding.replicates)
-    ran = count(runs, "seed") if folds < 2 else f"{runs / folds:g} x {folds}"
-    made = Step(claim_name(finding.claim), where, ran, "any difference", "no number of seeds")
+    now = count(runs, "seed") if folds < 2 else f"{runs / folds:g} x {folds}"
+    made = Step(claim_name(finding.claim), where, now, "any difference", "no number of seeds")
     found = need(finding, folds)
     if found is None:
         if runs > 1 or not sides:
@@ -104,19 +98,19 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell], taken: Collection
     anew = folds != finding.folds
     every = [run for cell in sides for run in cell.runs.values()]
     own = own_seeds(every)
-    known = Counter(one for cell in sides for one in cell.runs if not (anew or own or taken))
-    chosen = _seeds(known, seeds - (0 if anew or not taken else runs // folds), folds, taken)
+    ran = Counter(one for cell in sides for one in cell.runs if not anew)
+    if own and not anew:  # as its sweep was given them
+        ran = Counter(Replicate(s % folds, s) for s in sweep_seeds(every, len(sides)))
+    chosen = _seeds(ran, seeds, folds)
     times = 1 if own or found is None else max(1, round(finding.baseline_runs / runs))
     more_of_baseline = range(chosen[-1] + 1, chosen[-1] + 1 + (times - 1) * len(chosen))
     hours = 0.0
     for cell in sides:
-        there = {one.seed for one in cell.runs if not anew}
+        there = {one.seed for one in (ran if own else cell.runs) if not anew}
         wanted = {*chosen, *(more_of_baseline if cell.experiment == finding.claim.baseline else ())}
-        lacking = max(0, len(wanted) - len(there)) if own else len(wanted - there)
-        hours += lacking * fmean(cell.each("train_seconds")) / 3600
+        hours += len(wanted - there) * fmean(cell.each("train_seconds")) / 3600
     more = (f"data.folds={folds}", f"sweep.name=folds_{folds}") if anew else ()
-    if not own and (times > 1 or any("sweep=" in item for run in every for item in run.overrides)):
-        more = (*more, f"sweep.baseline_seeds={times}")
+    more = (*more, f"sweep.baseline_seeds={times}") if times > 1 else more
     needed = f"{seeds} seeds" if folds == 1 else f"{seeds} x {folds} folds"
     return replace(made, needed=needed, hours=hours, command=command(every, chosen, more))
 
@@ -130,13 +124,13 @@ def _images_too(finding: Finding, gap: float) -> str:
     return f"{seeds:,} seeds on {images:,} images"
 
 
-def _seeds(ran: Counter[Replicate], wanted: int, folds: int, taken: Collection[int]) -> list[int]:
+def _seeds(ran: Counter[Replicate], wanted: int, folds: int) -> list[int]:
     """Numbers of seeds, first those that ran on most sides; a fold owns every ``folds``-th."""
     known = sorted(ran, key=lambda one: (-ran[one], one))
     found: list[int] = []
     for fold in range(folds):
         own = [one.seed for one in known if one.fold == fold or folds == 1][:wanted]
-        free = (s for s in range(fold, 1_000_000, folds) if s not in own and s not in taken)
+        free = (s for s in range(fold, 1_000_000, folds) if s not in own)
         found += [*own, *islice(free, wanted - len(own))]
     return sorted(found)
 
@@ -158,9 +152,9 @@ def _row(step: Step) -> tuple[str, ...]:
 
 
 def _hours(hours: float | None) -> str:
-    if hours is None or hours >= 0.1:
-        return "" if hours is None else f"{hours:.1f}" if hours < 100 else f"{hours:,.0f}"
-    return "< 0.1"
+    if hours is None:
+        return ""
+    return f"{max(0.1, hours):.1f}" if hours < 100 else f"{hours:,.0f}"
 
 
 def commands(steps: Iterable[Step]) -> dict[str, list[str]]:

@@ -111,7 +111,7 @@ def show_plan(report: Report) -> None:
     """What would settle each claim, and each main effect, that has no answer."""
     steps = prospects.plan(report)
     if not steps:
-        _say("every idea that was run has an answer, or none can be had")
+        _say("nothing to add: of each idea the report has an answer, or says what is amiss")
         return
     for name, (headings, rows) in prospects.sections(steps).items():
         _show_rows(f"what would settle the ideas without an answer on {name}", headings, rows)

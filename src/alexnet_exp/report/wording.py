@@ -301,10 +301,7 @@ def _provenance(cells: Sequence[Cell]) -> Iterator[str]:
         yield f"{images['train']:,} to train on, {images['val']:,} to choose the epoch{each}"
     numbers = sorted({one.seed for cell in cells for one in cell.runs})
     ends = ([n for n in numbers if n + step not in numbers] for step in (-1, 1))
-    rows = (
-        f"{low} to {high}" if high > low + 2 else ", ".join(map(str, range(low, high + 1)))
-        for low, high in zip(*ends, strict=True)
-    )
+    rows = (f"{a} to {b}" if a < b else str(a) for a, b in zip(*ends, strict=True))
     yield f"seed{'s' * (len(numbers) > 1)} {', '.join(rows)}"
     yield f"network {cells[0].model} of width {show(fields.get('model.width', 1))}"
     yield f"recipe {show(fields.get('recipe', 'unknown'))}"

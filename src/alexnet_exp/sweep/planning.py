@@ -56,12 +56,12 @@ def plan_jobs(
         UserError: A job can't run, all are left out, two have the same folder, or a folder holds a
             run of another configuration.
     """
-    compose = _Composer(context, base)
+    every = more_of_baseline(job_overrides, base.sweep.baseline_seeds)
+    compose = _Composer(context, base, every)
     checked: dict[tuple[str, ...], list[str]] = {}
     stores: dict[str, Store] = {}
     owners: dict[Path, Job] = {}
     jobs: list[Job] = []
-    every = more_of_baseline(job_overrides, base.sweep.baseline_seeds)
     for number, given in enumerate(every, first):
         job = compose(as_hydra(given), number)  # a preset's, too
         overrides = list(job.overrides)
@@ -145,7 +145,9 @@ def more_of_baseline(job_overrides: Sequence[Sequence[str]], times: int) -> list
 class _Composer:
     """Composes the configuration of jobs; those that differ in their seed alone only once."""
 
-    def __init__(self, context: HydraContext, base: DictConfig) -> None:
+    def __init__(
+        self, context: HydraContext, base: DictConfig, jobs: Sequence[Sequence[str]]
+    ) -> None:
         self._loader, self._base = context.config_loader, base
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self.notes: set[str] = set()
@@ -153,7 +155,8 @@ class _Composer:
         if base.sweep.factors and not chosen_experiments(base.hydra.overrides.task):
             names = combinations(base.sweep.factors, base.sweep.runs)
             options = [tuple(chosen_experiments([f"+experiment={name}"])) for name in names]
-            self._places = {option: place for place, option in enumerate(options)}
+            if {*options} <= {tuple(chosen_experiments(as_hydra(job))) for job in jobs}:
+                self._places = {option: place for place, option in enumerate(options)}
         parser = OverridesParser.create(config_loader=context.config_loader)
         # As the sweeper writes them.
         self._constant = {

@@ -138,7 +138,8 @@ def show_plan(jobs: Sequence[Job], folder: Path, at_once: Callable[[Job], int] |
 
 
 def _show(outcomes: Sequence[Outcome], folder: Path) -> None:
-    table = Table(title=f"sweep in {folder}", title_justify="left")
+    _line(f"sweep in {folder}")
+    table = Table()
     table.add_column("job", overflow="fold")
     table.add_column("state", no_wrap=True)
     columns = {name: [""] * len(outcomes) for name in ("val error", "test error", "epochs", "time")}
