@@ -13,6 +13,7 @@ from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.commands import command
 from alexnet_exp.runs.read import run_folders
 from alexnet_exp.runs.results import Run, read_run, read_runs
+from alexnet_exp.sweep.design import combinations
 
 TRAIN = "python -m alexnet_exp.train"
 PLAIN = f"{TRAIN} -m"
@@ -101,11 +102,15 @@ def test_combinations_with_seeds_of_their_own_are_asked_for_as_they_were(
     assert command(read_all(tmp_path)) == expected
 
 
-def test_a_design_that_agents_of_wandb_made_is_asked_for_as_a_sweep(tmp_path, made) -> None:
-    for place, name in enumerate(("baseline", "no_lrn", "no_dropout", "no_dropout,no_lrn")):
-        recorded = ["data=flowers", f"+experiment=[{name}]", f"seed={4 + place}"]
-        made(name, recorded[1], recorded=recorded, seed=4 + place)
-    design = "+sweep=factorial 'sweep.factors=[no_dropout,no_lrn]' sweep.runs=4"
+@pytest.mark.parametrize("lost", [None, 5])
+def test_a_design_that_agents_of_wandb_made_is_asked_for_as_a_sweep(tmp_path, made, lost) -> None:
+    factors = ["no_crops", "no_dropout", "no_lrn"]
+    for place, name in enumerate(combinations(factors, 8)):
+        if place != lost:
+            experiment, seed = f"+experiment={name}", 8 + place
+            recorded = ["data=flowers", experiment, f"seed={seed}"]
+            made(name.strip("[]"), experiment, recorded=recorded, seed=seed)
+    design = "+sweep=factorial 'sweep.factors=[no_crops,no_dropout,no_lrn]' sweep.runs=8"
     assert command(read_all(tmp_path)) == f"{PLAIN} {design} data=flowers seed=1"
 
 

@@ -39,7 +39,7 @@ def command(
         devices = frozenset(item for item in run.overrides if _is_placement(item))
         sides.setdefault((_experiment(run), _place(run), devices), []).append(run)
     own = own_seeds(runs)  # a design, whose sweep made the combinations and their seeds
-    share = len(sides) if own else 1
+    share = 1 << (len(sides) - 1).bit_length() if own else 1  # one may have been lost
     alike: dict[tuple[frozenset[str], Place | None, tuple[int, ...]], list[Run]] = {}
     for (_, place, _), side in sides.items():
         # On the result, or on the devices, which must agree too.
