@@ -178,7 +178,7 @@ class RunFolder:
 
 
 def environment() -> dict[str, Any]:
-    """Git revision, versions, hardware and command of this process."""
+    """Git revision, versions, hardware and command of this process, paths as from where it runs."""
     import torch  # seconds, which reading run folders does not need
 
     packages = ("torch", "torchvision", "lightning", "torchmetrics", "hydra-core")
@@ -192,7 +192,7 @@ def environment() -> dict[str, Any]:
         "cpu_cores": os.cpu_count(),
         "cpu_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
-        "command": sys.argv,
+        "command": [word.replace(f"{Path.cwd()}{os.sep}", "") for word in sys.argv],
     }
 
 
