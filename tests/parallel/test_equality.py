@@ -160,6 +160,8 @@ def test_losses_weights_and_counts_are_those_of_one_process(
     counted, expected = np.load(ours / "predictions.npz"), np.load(theirs / "predictions.npz")
     for column in ("index", "label", "split", "top5", "center_top5"):
         assert np.array_equal(counted[column], expected[column]), column
+    kernels = [np.load(folder / "kernels.npy") for folder in (ours, theirs)]
+    np.testing.assert_allclose(*kernels, rtol=2e-3, atol=CLOSE)  # to a digit of float16
 
 
 @pytest.mark.parametrize(

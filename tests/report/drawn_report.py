@@ -108,7 +108,7 @@ def small(seeds: int = 5) -> Report:
     """One claim and two experiments on photos."""
     return Report(
         runs="runs/small",
-        made="2030-01-02T03:04:05",
+        until="2030-01-02T03:04:05",
         findings=(finding("no_lrn/top1", 0.0142, seeds=seeds),),
         cells=(cell("baseline", 0, seeds), cell("no_lrn", 3, seeds)),
         environment=("torch 2.15.0, lightning 2.6.0", "git 0123abc, clean"),

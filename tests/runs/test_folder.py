@@ -4,7 +4,9 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 from alexnet_exp.config.training import Schedule
 from alexnet_exp.errors import OtherRunError, UserError
@@ -13,6 +15,7 @@ from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import bearing
 from alexnet_exp.runs.read import read_config, read_diverged, read_result
 
+KERNELS = np.zeros((2, 3, 11, 11), np.float32)
 RESULT = {
     "metrics": {"val/top1_error": 0.25, "test/top1_error": 0.5}, "epochs": 3, "train_seconds": 7.6,
 }  # fmt: skip
@@ -22,7 +25,7 @@ def finished(folder: Path, config, keep_last: bool = False) -> RunFolder:
     run = RunFolder(folder)
     assert not run.start(config)
     run.last.write_bytes(b"weights")
-    run.record(RESULT, {}, keep_last)
+    run.record(RESULT, {}, KERNELS, keep_last)
     run.release()
     return run
 
@@ -71,9 +74,27 @@ def test_a_run_goes_further_where_its_schedule_allows(compose_config, tmp_path) 
     assert read_result(run.path) == RESULT, "what was put aside is back"
     run.release()
     run.start(longer)
-    run.record(RESULT | {"epochs": 5}, {}, keep_last=False)
+    run.record(RESULT | {"epochs": 5}, {}, KERNELS, keep_last=False)
     assert run.result(longer) == RESULT | {"epochs": 5}
     assert not list(run.path.glob("before_*"))
+
+
+def test_a_run_recorded_before_a_field_was_invented_is_the_same(compose_config, tmp_path) -> None:
+    """Whatever its default; but not where the field has another value now."""
+    config = compose_config("model=original")
+    run = finished(tmp_path / "run", config)
+    file, whole = tmp_path / "run" / "config.yaml", read_config(tmp_path / "run")
+    older = yaml.safe_load(file.read_text())
+    for group, name in (("optim", "momentum"), ("trainer", "deterministic")):
+        del older[group][name]
+    del older["model"]["conv"]["conv2"]["local"]
+    del older["evaluation"]
+    file.write_text(yaml.dump(older))
+    assert read_config(tmp_path / "run") == whole
+    assert run.result(config) == RESULT
+    config.trainer.deterministic = True
+    with pytest.raises(OtherRunError, match=r"trainer\.deterministic was False, is True"):
+        run.result(config)
 
 
 def test_what_a_run_wrote_is_withdrawn(compose_config, tmp_path, monkeypatch) -> None:

@@ -120,7 +120,11 @@ def test_evaluation_is_the_mean_softmax_over_views(
     saved = np.load(folder / "predictions.npz")
     mine = saved["split"] == "test"
     assert np.array_equal(saved["index"][mine], store.indices("test"))
-    assert np.allclose(saved["top5_probability"][mine], expected.values.numpy(), atol=1e-6)
+    recorded = np.take_along_axis(saved["probabilities"], saved["top5"], 1)[mine]
+    assert np.allclose(recorded, expected.values.numpy(), atol=1e-6)
+    kernels = np.load(folder / "kernels.npy")
+    assert kernels.dtype == np.float16
+    assert np.array_equal(kernels, network.features.conv1.weight.detach().half().numpy())
 
 
 def test_same_seed_repeats_from_anywhere_and_another_does_not(
@@ -177,8 +181,9 @@ def test_errors_and_losses_are_those_of_single_images(tiny, tmp_path: Path, prec
     for split in ("val", "test"):
         mine = saved["split"] == split
         assert mine.sum() % 3 == 1
-        right = saved["top5"][mine] == saved["label"][mine][:, None]
-        loss = -np.log(saved["top5_probability"][mine][right]).mean()
+        labels = saved["label"][mine]
+        right = saved["top5"][mine] == labels[:, None]
+        loss = -np.log(saved["probabilities"][mine][range(len(labels)), labels]).mean()
         assert result["metrics"][f"{split}/loss"] == pytest.approx(loss, rel=1e-6)
         error = 1 - right[:, 0].mean()
         assert result["metrics"][f"{split}/top1_error"] == pytest.approx(error, abs=1e-7)

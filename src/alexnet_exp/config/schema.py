@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from enum import EnumType
 from types import UnionType
 from typing import Any, get_args, get_origin
@@ -93,6 +93,21 @@ def mistyped(value: Any, kind: Any = Config, path: str = "") -> Iterator[tuple[s
                 yield from mistyped(value[name], below, f"{path}.{name}".lstrip("."))
 
 
-def to_plain(config: Config) -> dict[str, Any]:
+def completed(values: Any, kind: Any = Config) -> Any:
+    """Nested dicts, with the default of each field of the schema that they lack.
+
+    That is what a run recorded before the field was invented: a new one's default is to compute
+    what was computed without it.
+    """
+    is_group = is_dataclass(kind)
+    if not isinstance(values, dict) or not (is_group or get_origin(kind) is dict):
+        return values
+    if is_group and any(item.name not in values for item in fields(kind)):
+        values = to_plain(kind()) | values
+    known = kinds(kind) if is_group else dict.fromkeys(values, get_args(kind)[-1])
+    return {name: completed(value, known.get(name)) for name, value in values.items()}
+
+
+def to_plain(config: Any) -> dict[str, Any]:
     """Plain dicts, lists, numbers and strings, as checkpoints and JSON hold them."""
     return dict(json.loads(json.dumps(asdict(config), default=str)))

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from alexnet_exp.report.claims import Claim, Kind
@@ -35,7 +35,9 @@ def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
         refused += refusals
     return Report(
         runs=str(folder),
-        made=datetime.now().astimezone().isoformat(timespec="seconds"),
+        until=datetime.fromtimestamp(max(run.written for run in found.runs), UTC).isoformat(
+            timespec="seconds"
+        ),
         findings=tuple(judge(findings)),
         cells=tuple(all_cells),
         factorials=tuple(factorials(all_cells)),

@@ -176,14 +176,16 @@ class Factorial:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was found in the folder ``runs``; ``made`` is ISO 8601.
+    """Everything that was found in the folder ``runs``.
+
+    The newest of them finished at ``until`` (ISO 8601); the same runs give the same report.
 
     There is at least one finding of each claim. Pairings that were refused name the two runs and
     what differs besides the factor, folders that were left out (``skipped``) have the reason.
     """
 
     runs: str
-    made: str
+    until: str
     findings: tuple[Finding, ...]
     cells: tuple[Cell, ...]
     factorials: tuple[Factorial, ...] = ()

@@ -7,7 +7,8 @@
 | metrics.csv       | one row per epoch                                                     |
 | checkpoints/      | ``best.ckpt`` by validation error, ``last.ckpt`` to go on from        |
 | predictions.npz   | per evaluated image: index, name, label, five best classes (also by   |
-|                   | the center view alone), their probabilities, split                    |
+|                   | the center view alone), probabilities, split                          |
+| kernels.npy       | of conv1, (kernels, channels, side, side) float16: figure 3           |
 | result.json       | what came out; written last and atomically, so it marks a whole run   |
 | diverged.json     | instead of it: the loss was not finite, so there is nothing to go on  |
 | log.txt           | in a sweep: what the run printed                                      |
@@ -154,9 +155,13 @@ class RunFolder:
         self._lock.unlink(missing_ok=True)
 
     def record(
-        self, result: dict[str, Any], predictions: dict[str, dict[str, np.ndarray]], keep_last: bool
+        self,
+        result: dict[str, Any],
+        predictions: dict[str, dict[str, np.ndarray]],
+        kernels: np.ndarray,
+        keep_last: bool,
     ) -> None:
-        """Write predictions (columns by split), then ``result.json``, each atomically.
+        """Write predictions (columns by split) and kernels, then ``result.json``.
 
         ``last.ckpt`` is kept only if asked for: an unfinished run needs it.
         """
@@ -169,6 +174,7 @@ class RunFolder:
         partial = self.path / "predictions.partial.npz"
         np.savez_compressed(partial, **columns)
         os.replace(partial, self.path / "predictions.npz")
+        np.save(self.path / "kernels.npy", kernels.astype(np.float16))
         _write(self.path / "result.json", json.dumps(result, indent=2) + "\n")
         for name in _RESULTS:
             (self.path / f"{_BEFORE}{name}").unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from alexnet_exp.config import mistyped
+from alexnet_exp.config import completed, mistyped
 from alexnet_exp.errors import UserError
 
 _MOST_NODES = 10_000  # deeper ones overflow the loader's stack, and end the process
@@ -80,7 +80,7 @@ _RESULT: _Kinds = {
     "classes": _COUNT, "synthetic": _FLAG, "precision": _TEXT, "strategy": _TEXT,
     "devices": _COUNT, "other_load": _Kind((int, float, _NONE), 0, 10**7),
     "images": _Kind(dict, inside=_NUMBER), "config_hash": _TEXT, "recipe": _TEXT,
-    "best_epoch": _NUMBER, "steps": _NUMBER,
+    "best_epoch": _NUMBER, "steps": _NUMBER, "finished_at": _TEXT,
     "first_step_seconds": _Kind((int, float, _NONE), 0, 1e12),
     **{f"metrics.{split}/top{n}_error": _FRACTION for split in ("val", "test") for n in (1, 5)},
 }  # fmt: skip
@@ -90,11 +90,12 @@ _ENVIRONMENT: _Kinds = {
     "command": _Kind(list, inside=_TEXT), "platform": _TEXT,
     "cpu_cores": _Kind((int, _NONE), 1, 10**7), "cpu_threads": _COUNT,
 }  # fmt: skip
-_BEST = 5
+_BEST, _FEW = 5, 10
 _NEEDED = ("index", "label", "split", "top5")
 _COLUMNS = {  # kinds of NumPy, number of axes
     "index": ("iu", 1), "label": ("iu", 1), "split": ("U", 1), "name": ("U", 1),
     "top5": ("iu", 2), "center_top5": ("iu", 2), "top5_probability": ("f", 2),
+    "probabilities": ("f", 2),
 }  # fmt: skip
 
 
@@ -118,7 +119,10 @@ def run_folders(root: Path) -> list[Path]:
 
 
 def read_config(folder: Path) -> dict[str, Any] | None:
-    """``config.yaml``, with ``seed`` and ``experiment`` and its groups; None if there is none."""
+    """``config.yaml``, with ``seed`` and ``experiment`` and its groups; None if there is none.
+
+    A field that it lacks, as it was not yet invented, has its default.
+    """
     file = folder / "config.yaml"
     if not file.exists():
         return None
@@ -135,7 +139,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
     if problem:
         way_out = "set hydra.run.dir=<another folder>"
         raise UnusableRunError(file, f"is not of a run ({problem})", way_out)
-    return dict(content)
+    return dict(completed(content))
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -190,8 +194,9 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
 
     Returns:
         ``index`` (I,) int, ``label`` (I,) int, ``split`` (I,) str, ``top5`` (I, 5 or fewer) int,
-        and, where they were recorded, ``name`` (I,) str, ``center_top5`` as ``top5``,
-        ``top5_probability`` float of the same shape.
+        and, where they were recorded, ``name`` (I,) str, ``center_top5`` as ``top5``, and float
+        ``probabilities`` (I, classes) of ten classes or fewer, of more ``top5_probability`` as
+        ``top5``.
 
     Raises:
         UnusableRunError: The file is missing or damaged.
@@ -207,7 +212,8 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
         if column is None or column.dtype.kind not in kinds or column.ndim != axes:
             raise UnusableRunError(file, f"is damaged (column {name})")
         wide = max(column.shape[1:], default=1)
-        if len(column) != len(columns["index"]) or not 1 <= wide <= _BEST:
+        most = _FEW if name == "probabilities" else _BEST
+        if len(column) != len(columns["index"]) or not 1 <= wide <= most:
             raise UnusableRunError(file, f"is damaged (length of column {name})")
         if "i" in kinds:
             columns[name] = column.astype(np.int64)

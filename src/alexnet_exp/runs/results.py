@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,7 +102,7 @@ class Run(Identity):
             metrics.csv has no row.
         val_curve: The same of the validation error.
         environment: ``environment.json``.
-        written: When ``result.json`` was written, seconds.
+        written: When it finished, seconds since 1970.
     """
 
     path: Path
@@ -252,8 +253,17 @@ def read_run(folder: Path) -> Run | None:
         train_curve=train_curve,
         val_curve=val_curve,
         environment=read.read_environment(folder) or {},
-        written=file.stat().st_mtime,
+        written=_moment(file, result),
     )
+
+
+def _moment(file: Path, result: dict[str, Any]) -> float:
+    """When the run finished: as it says, or else as the file system does."""
+    try:
+        said = result.get("finished_at")
+        return datetime.fromisoformat(said).timestamp() if said else file.stat().st_mtime
+    except (ValueError, OverflowError) as error:
+        raise UnusableRunError(file, f"is damaged (finished_at={said!r})") from error
 
 
 def _identity(folder: Path) -> Identity:

@@ -35,6 +35,8 @@ from alexnet_exp.training.optim import PaperSchedule, build_optimizer
 from alexnet_exp.training.settle import precision_here, settle_hardware
 
 TEST_SPLITS = ("val", "test")
+FEW_CLASSES = 10
+"""Up to so many, a test records the probabilities of all."""
 
 
 class Classifier(L.LightningModule):
@@ -85,6 +87,7 @@ class Classifier(L.LightningModule):
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
         self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
+        self.kernels = np.empty(0)
         if self.config.trainer.precision.startswith("64"):
             self.double()  # now: Lightning does so after it has loaded a checkpoint
 
@@ -259,21 +262,31 @@ class Classifier(L.LightningModule):
     ) -> None:
         """Count errors and keep the five best classes of every image, also by the center alone.
 
+        And their probabilities; where there are few classes those of all.
         The first of two loaders gives validation images; one alone gives test images.
         """
         split = TEST_SPLITS[1 if dataloader_idx is None else dataloader_idx]
         by_view = self._evaluate(self.test_errors[split], batch)
-        top5 = _five_best(by_view.mean(1))
+        probabilities = by_view.mean(1)
+        top5 = _five_best(probabilities)
         found = {
             "label": batch[1],
             "top5": top5,
-            "top5_probability": by_view.mean(1).gather(1, top5).float(),
             "center_top5": _five_best(by_view[:, 0]),
         }
+        if probabilities.shape[1] <= FEW_CLASSES:
+            found["probabilities"] = probabilities.float()
+        else:
+            found["top5_probability"] = probabilities.gather(1, top5).float()
         self.predictions[split].append({name: v.cpu().numpy() for name, v in found.items()})
 
     def on_test_epoch_end(self) -> None:
-        """Log the errors of test images; ``val/...`` are those of training, by one view."""
+        """Log the errors of test images; ``val/...`` are those of training, by one view.
+
+        And keep conv1's kernels, which are whole on every device while it is evaluated.
+        """
+        kernels = self.network.get_parameter("features.conv1.weight")
+        self.kernels = kernels.detach().float().cpu().numpy()
         results = self.test_results().items()
         self.log_dict({name: value for name, value in results if name.startswith("test/")})
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def fit_test_and_record(
         "data": config.data.name,
         "seed": config.seed,
         "status": "finished",
+        "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "config_hash": config_hash(config),
         "metrics": classifier.test_results(),
         "epochs": trainer.current_epoch,
@@ -181,7 +183,8 @@ def fit_test_and_record(
         run.discard()
         say("trainer.fast_dev_run: every part ran, and nothing is recorded")
     elif here.rank == 0:
-        run.record(result, predictions, keep_last=config.trainer.keep_last_checkpoint)
+        keep_last = config.trainer.keep_last_checkpoint
+        run.record(result, predictions, classifier.kernels, keep_last)
         seen = sum(trainer.num_val_batches) * config.evaluation.batch_size * here.size
         validated = store.labels[store.indices("val")[: seen or None]]
         notes = [*logs.finish(result), *chance_note(epochs.best_error, validated)]
