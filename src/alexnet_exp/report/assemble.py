@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from alexnet_exp.report.claims import Claim, Kind
@@ -35,9 +34,7 @@ def assemble(folder: Path, found: Found, claims: Iterable[Claim]) -> Report:
         refused += refusals
     return Report(
         runs=str(folder),
-        until=datetime.fromtimestamp(max(run.written for run in found.runs), UTC).isoformat(
-            timespec="seconds"
-        ),
+        until=max(run.finished_at for run in found.runs),
         findings=tuple(judge(findings)),
         cells=tuple(all_cells),
         factorials=tuple(factorials(all_cells)),

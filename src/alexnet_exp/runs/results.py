@@ -4,7 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,6 +119,11 @@ class Run(Identity):
     @property
     def placement(self) -> Placement:
         return Placement(self.result["strategy"], self.result["devices"], self.nodes)
+
+    @property
+    def finished_at(self) -> str:
+        """ISO 8601, UTC."""
+        return datetime.fromtimestamp(self.written, UTC).isoformat(timespec="seconds")
 
     @cached_property
     def tested(self) -> tuple[int, int, int, bool]:
