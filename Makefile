@@ -21,7 +21,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
 BENCH ?= runs/bench
 
-.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead error-rates lint format wheel clean
+.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead error-rates results lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -65,6 +65,9 @@ test-long: install  ## Run the tests that take an hour: kills, resumes, simulati
 store-scale: install  ## Measure how memory and time per batch grow up to 160,000 images
 	$(PYTHON) tests/measure_store.py
 
+results: install  ## Make every table and figure of results/ again from the runs that lie there
+	$(PYTHON) results/results.py
+
 error-rates: install  ## Simulate how often the report errs and what it finds: hours, goes on where it stopped
 	$(PYTHON) tests/measure_error_rates.py results/error_rates/rates.csv
 
@@ -72,13 +75,13 @@ overhead: install  ## Measure how a sweep's overhead and its report grow up to 2
 	$(PYTHON) tests/measure_overhead.py
 
 lint: install  ## Check format, style and types
-	$(VENV)/bin/ruff format --check src tests
-	$(VENV)/bin/ruff check src tests
+	$(VENV)/bin/ruff format --check src tests results
+	$(VENV)/bin/ruff check src tests results
 	$(VENV)/bin/mypy
 
 format: install  ## Format and mend what ruff can
-	$(VENV)/bin/ruff check --fix src tests
-	$(VENV)/bin/ruff format src tests
+	$(VENV)/bin/ruff check --fix src tests results
+	$(VENV)/bin/ruff format src tests results
 
 wheel: install  ## Build dist/*.whl
 	$(UV) build --wheel --quiet

@@ -1,8 +1,8 @@
-"""What the plan of the flowers can see, simulated before its runs: ``python results/flowers/power.py``.
+"""What the plan for the flowers can see, simulated before its runs: ``results/flowers/power.py``.
 
-By the simulation behind ``make error-rates``: 4,300 photos of which 20 % are wrong, in five folds, runs that spread as
-there. One at a time: one of 16 ideas has an effect, two seeds a fold, the baseline six. Combined: four of seven ideas have
-it, 16 networks, one seed a fold. Five minutes on one core.
+By the simulation behind ``make error-rates``: 4,300 photos of which 20 % are wrong, in five folds,
+runs that spread as there. One at a time: one of 16 ideas has an effect, two seeds a fold, the
+baseline six. Combined: four of seven ideas have it, 16 networks, one seed a fold.
 """
 
 import sys

@@ -1,0 +1,147 @@
+"""Every table and figure of the studies, from their committed runs alone: ``make results``.
+
+Each folder with ``runs/`` in it is a study, and gets its report. What stands between
+``<!-- made: name -->`` and ``<!-- end -->`` in results/README.md and README.md is made here.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from alexnet_exp.report import prospects, wording
+from alexnet_exp.report.__main__ import make_report, write
+from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.report.findings import Finding, Report, Verdict
+from alexnet_exp.report.forest import differences
+from alexnet_exp.report.verdicts import need
+
+RESULTS = Path("results")
+"""As from the root of the repository, which reports name it by."""
+
+PAGE, FRONT = RESULTS / "README.md", Path("README.md")
+PICTURE = "differences.svg"
+HEADINGS = ("idea", "paper", "caffenet-benchmark", "by itself", "power", "verdict", "combined",
+            "verdict, combined")  # fmt: skip
+_BLOCK = re.compile(r"(<!-- made: (\w+) -->\n).*?(?=<!-- end -->)", re.S)
+_LATER = re.compile(r"caffenet-benchmark[^:]*: ([-+][\d.]+)")
+
+
+def main(output: Path = Path()) -> None:
+    """Write all of it below ``output``, laid out as in the repository."""
+    made: dict[str, str] = {}
+    for study in sorted(folder.parent.name for folder in RESULTS.glob("*/runs")):
+        report = make_report(RESULTS / study / "runs", progress=True)
+        write(report, output / RESULTS / study)
+        if study in STUDIES:
+            made |= STUDIES[study](report, output / RESULTS / study)
+    for page in (PAGE, FRONT):
+        text = _BLOCK.sub(lambda block: block[1] + made.get(block[2], ""), page.read_text())
+        (output / page).parent.mkdir(parents=True, exist_ok=True)
+        (output / page).write_text(text)
+
+
+def ideas(report: Report, folder: Path) -> dict[str, str]:
+    """What each idea buys, by itself and combined with others."""
+    figure = differences(report, Metric.top1)
+    assert figure is not None
+    (folder / PICTURE).write_text(_on_white(figure.svg))
+    design = next((one for one in report.factorials if one.effects), None)
+    combined = {one.claim.changed: one for one in design.effects} if design else {}
+    found = _differences(report)
+    rows = [_row(one, combined.get(one.claim.changed)) for one in found]
+    said = _sentence(report, [combined.get(one.claim.changed, one) for one in found])
+    answers, sources = wording.answers(report), wording.provenance(report)
+    return {
+        "finding": f"![{figure.title}](results/{folder.name}/{PICTURE})\n\n{said}\n",
+        "ideas": f"![{figure.title}]({folder.name}/{PICTURE})\n\n"
+        + "\n\n".join([figure.caption, *answers, table(*wording.lean(HEADINGS, rows)), *sources])
+        + "\n",
+        "agreement": _agreement(found, combined),
+        "open": "\n".join(
+            table(*made) for made in prospects.sections(prospects.plan(report)).values()
+        ),
+    }
+
+
+def _differences(report: Report) -> list[Finding]:
+    """Of top-1 error, the largest first."""
+    own = [one for members in wording.was_run(report).values() for one in members]
+    kinds = (Kind.experiment, Kind.views)
+    return [one for one in own if one.claim.metric is Metric.top1 and one.claim.kind in kinds]
+
+
+def _row(finding: Finding, effect: Finding | None) -> tuple[str, ...]:
+    """Of :data:`HEADINGS`."""
+    later = _LATER.search(finding.claim.others)
+    known = need(finding, finding.folds)
+    power = None if known is None else known.power
+    return (
+        wording.claim_name(finding.claim),
+        wording.published(finding.claim),
+        wording.minus(later[1]) if later else "",
+        _measured(finding),
+        "" if power is None else f"{100 * power:.0f} %",
+        wording.outcome(finding),
+        "" if effect is None else _measured(effect),
+        "" if effect is None else effect.verdict.value,
+    )
+
+
+def _measured(finding: Finding) -> str:
+    return f"{wording.measured(finding)} {wording.interval(finding)}"
+
+
+def _sentence(report: Report, found: Sequence[Finding]) -> str:
+    """The finding: every idea by its verdict, combined with others where it was."""
+    named: dict[Verdict, list[str]] = {}
+    for one in found:
+        named.setdefault(one.verdict, []).append(one.claim.idea)
+    parts = [
+        f"{verdict.value}: {wording.listed(named[verdict])}"
+        for verdict in Verdict
+        if verdict in named
+    ]
+    runs = sum(len(cell.runs) for cell in report.cells)
+    photos = max(one.images for one in found)
+    said = "; ".join(parts)
+    return f"On {photos:,} photos of flowers ({runs} trainings), what each idea does: {said}."
+
+
+def _agreement(found: Sequence[Finding], combined: dict[str, Finding]) -> str:
+    """Where leaving out an idea alone and combined with others say the same, and where not."""
+    sure = (Verdict.helps, Verdict.hurts)
+    lines: dict[str, list[str]] = {}
+    for one in found:
+        if (other := combined.get(one.claim.changed)) is None:
+            continue
+        who = [
+            name for name, own in (("by itself", one), ("combined", other)) if own.verdict in sure
+        ]
+        kind = f"An effect only {who[0]}" if who else "No effect found in either"
+        if len(who) == 2:
+            kind = "The same effect" if one.verdict is other.verdict else "Opposite effects"
+        sizes = f"{wording.measured(one)} by itself, {wording.measured(other)} combined"
+        lines.setdefault(kind, []).append(f"{one.claim.idea} ({sizes})")
+    return "".join(f"- {kind}: {'; '.join(names)}.\n" for kind, names in lines.items())
+
+
+def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """In Markdown."""
+    headings = list(headings)
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _on_white(svg: str) -> str:
+    """A figure of a page as a file of its own."""
+    start, _, rest = svg.partition(">")
+    return f'{start}>\n<rect width="100%" height="100%" fill="#fff"/>{rest}'.replace(
+        "currentColor", "#1f2328"
+    )
+
+
+STUDIES: dict[str, Callable[[Report, Path], dict[str, str]]] = {"flowers": ideas}
+
+
+if __name__ == "__main__":
+    main()
