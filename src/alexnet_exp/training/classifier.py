@@ -36,7 +36,7 @@ from alexnet_exp.training.settle import precision_here, settle_hardware
 
 TEST_SPLITS = ("val", "test")
 FEW_CLASSES = 10
-"""Up to so many, a test records the probabilities of all."""
+"""Up to so many, a test records the probabilities of all, unless ``recorded_classes`` is set."""
 
 
 class Classifier(L.LightningModule):
@@ -87,6 +87,7 @@ class Classifier(L.LightningModule):
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
         self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
+        self.recorded_classes = FEW_CLASSES
         self.kernels = np.empty(0)
         if self.config.trainer.precision.startswith("64"):
             self.double()  # now: Lightning does so after it has loaded a checkpoint
@@ -159,6 +160,12 @@ class Classifier(L.LightningModule):
             raise UserError(f"can't read {error}: mend it or leave it out") from error
         stacked = torch.from_numpy(np.stack(pixels))
         return self._augmentation.views(stacked, self.config.evaluation.views)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The class of each output; of one that no class of the data has, its number."""
+        outputs = self.config.model.classes or len(self.class_names)
+        return self.class_names + [str(i) for i in range(len(self.class_names), outputs)]
 
     @property
     def batch_size(self) -> int:
@@ -274,7 +281,7 @@ class Classifier(L.LightningModule):
             "top5": top5,
             "center_top5": _five_best(by_view[:, 0]),
         }
-        if probabilities.shape[1] <= FEW_CLASSES:
+        if probabilities.shape[1] <= self.recorded_classes:
             found["probabilities"] = probabilities.float()
         else:
             found["top5_probability"] = probabilities.gather(1, top5).float()
