@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alexnet_exp.report import prospects, wording
 from alexnet_exp.report.__main__ import make_report, write
-from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.forest import differences
 from alexnet_exp.report.verdicts import need
@@ -66,8 +66,7 @@ def ideas(report: Report, folder: Path) -> dict[str, str]:
 def _differences(report: Report) -> list[Finding]:
     """Of top-1 error, the largest first."""
     own = [one for members in wording.was_run(report).values() for one in members]
-    kinds = (Kind.experiment, Kind.views)
-    return [one for one in own if one.claim.metric is Metric.top1 and one.claim.kind in kinds]
+    return [one for one in own if one.claim.metric is Metric.top1 and one.claim.kind.in_points]
 
 
 def _row(finding: Finding, effect: Finding | None) -> tuple[str, ...]:

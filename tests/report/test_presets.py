@@ -16,6 +16,7 @@ IMAGES = 1000
 PRESETS = {
     preset: {claim.name for claim in CLAIMS if (claim.sweep or "ablations") == preset}
     - {claim.name for claim in CLAIMS if claim.not_measured or claim.kind is Kind.level}
+    - {"average_of_five/top1", "average_of_five/top5"}  # of which made runs record nothing
     - {"no_flips/top1"}  # which +sweep=factorial runs
     for preset in ("ablations", "lrn_cifar", "relu_vs_tanh")
 } | {"parallel": {"one_gpu/time", "one_gpu/top1", "one_gpu/top5", "views/top1", "views/top5"}}

@@ -312,7 +312,8 @@ def test_every_claim_is_answered(tmp_path, made) -> None:
     assert notes["no_lrn/top1"] == "no run of no_lrn"
     assert notes["no_lrn_cifar10/top1"] == "no run of no_lrn with model=cifar_local_lrn"
     assert notes["tanh/epochs"] == "no run of tanh with model=cifar_small"
-    assert notes["five_networks/top1"] == "no command averages several networks"
+    assert notes["average_of_five/top1"].endswith("recorded no probabilities of all classes (of"
+        " more than 10 no run does: python -m alexnet_exp.evaluate averages them)")  # fmt: skip
     assert notes["views/top1"].endswith("did not record the center view by itself")
     assert notes["level_2012/top1"] == "it was measured on ILSVRC-2012 validation, ten views"
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from alexnet_exp.report.averages import measure_average
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.commands import missing_command
 from alexnet_exp.report.factorial import factorials
@@ -91,6 +92,8 @@ def _measure(
     outcomes: list[Finding | str]
     if claim.kind is Kind.views:
         outcomes = [measure_views(claim, cell) for cell in bases]
+    elif claim.kind is Kind.average:
+        outcomes = [measure_average(claim, cell) for cell in bases]
     elif claim.kind is Kind.level:
         outcomes = [measure_level(claim, cell) for cell in bases]
     elif claim.kind is Kind.time:

@@ -30,6 +30,9 @@ class Kind(StrEnum):
     views = "views"
     """One training evaluated with one view and with ten, paired by seed and test image."""
 
+    average = "average"
+    """Trainings against the mean of their softmax, five at a time, paired by test image."""
+
     speed = "speed"
     """Two trainings, paired by seed: the ratio of epochs to 25 % training error."""
 
@@ -39,6 +42,11 @@ class Kind(StrEnum):
 
     level = "level"
     """The error of one network alone, without a change."""
+
+    @property
+    def in_points(self) -> bool:
+        """Whether an idea's worth is a difference of error."""
+        return self in (Kind.experiment, Kind.views, Kind.average)
 
     @property
     def is_ratio(self) -> bool:

@@ -265,7 +265,7 @@ def margin(findings: Iterable[Finding]) -> str:
 
 def convention(report: Report) -> str:
     """Said once of all data but ImageNet, where AlexNet's differences are of other points."""
-    points = [f for f in report.findings if f.claim.kind in (Kind.experiment, Kind.views)]
+    points = [f for f in report.findings if f.claim.kind.in_points]
     other = [f.data for f in points if not f.claim.four_layers and f.data not in _IMAGENET]
     data = listed([*dict.fromkeys(other)])
     return SENTENCES["convention"].format(data=data) if data else ""

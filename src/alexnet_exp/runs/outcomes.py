@@ -25,6 +25,12 @@ def five_best(probabilities: ArrayLike) -> NDArray[np.int64]:
     return np.argsort(-np.asarray(probabilities), axis=1, kind="stable")[:, :5]
 
 
+def wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> dict[str, NDArray[np.bool_]]:
+    """By ``top1`` and ``top5`` (I,): the label is not the best class, or none of the five best."""
+    hits = top5 == labels[:, None]
+    return {"top1": ~hits[:, 0], "top5": ~hits.any(1)}
+
+
 @dataclass(frozen=True, eq=False)
 class Outcomes:
     """What a network, or the average of several, makes of I images of known classes.
@@ -52,9 +58,8 @@ class Outcomes:
 
     @cached_property
     def wrong(self) -> dict[str, NDArray[np.bool_]]:
-        """By ``top1`` and ``top5`` (I,): the label is not the best, or none of the five best."""
-        hits = self.top5 == self.labels[:, None]
-        return {"top1": ~hits[:, 0], "top5": ~hits.any(1)}
+        """As :func:`wrong`."""
+        return wrong(self.top5, self.labels)
 
     @property
     def confidence(self) -> NDArray[Any]:

@@ -23,6 +23,7 @@ from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.pretrained import Weights, load_weights
 from alexnet_exp.parallel.data_parallel import InParts
+from alexnet_exp.runs.read import FEW_CLASSES
 from alexnet_exp.training.checkpoint import (
     damaged,
     load_checkpoint,
@@ -35,8 +36,6 @@ from alexnet_exp.training.optim import PaperSchedule, build_optimizer
 from alexnet_exp.training.settle import precision_here, settle_hardware
 
 TEST_SPLITS = ("val", "test")
-FEW_CLASSES = 10
-"""Up to so many, a test records the probabilities of all, unless ``recorded_classes`` is set."""
 
 
 class Classifier(L.LightningModule):
@@ -87,6 +86,7 @@ class Classifier(L.LightningModule):
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
         self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
+        # Up to so many, a test records the probabilities of all.
         self.recorded_classes = FEW_CLASSES
         self.kernels = np.empty(0)
         if self.config.trainer.precision.startswith("64"):
