@@ -18,7 +18,7 @@ ORDER = [
     {"training"},
     {"pictures"},
     {"experiments"},
-    {"sweep", "cli"},
+    {"sweep", "cli", "trained"},
     {"hydra_main"},
     {"train", "evaluate", "predict", "prepare", "diagnose", "dashboard"},
     {"bench"},
