@@ -14,6 +14,7 @@ from PIL import Image
 
 from alexnet_exp import Classifier
 from alexnet_exp import evaluate as command
+from alexnet_exp.console import console
 from alexnet_exp.data.store.store import prepare
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
@@ -113,7 +114,7 @@ def test_the_command_takes_globs_and_prints_each_network_and_their_average(
     assert all(one["label"] != one["predicted"] for one in found["mistakes"])
     assert found["by_class"].keys() == {"daisy", "dandelion", "rose", "sunflower", "tulip"}
     monkeypatch.setattr("sys.argv", given)
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(console, "width", 200)
     command.main()
     said = capsys.readouterr().out
     assert "the average of 3 networks, 1 view, drawn images" in said
