@@ -182,6 +182,10 @@ def test_bad_input_is_said_before_anything_is_evaluated_or_written(
         ([run, f"{tmp_path}/nowhere"], "nowhere does not exist"),
         ([run, run], "is named twice"),
         ([run, "model.weights=a.pth"], "evaluate one of the two, leave out the other"),
+        (
+            [str(trained_run.folder.parent)],
+            "trained0 is no run, it holds 1: name one of them, such",
+        ),
         ([], "there is nothing to evaluate: name a run, or model.weights=<file>"),
         ([run, "--photos", str(tmp_path / "photos"), "--mistakes", picture], "a.png: not an image"),
         ([run, "--photos", str(tmp_path / "none"), "--confusion", picture], "none does not exist"),

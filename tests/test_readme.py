@@ -116,9 +116,10 @@ def first(word: str) -> str:
 def shrunk(module: str, words: list[str], precision: str) -> list[list[str]]:
     """Arguments of the runs that stand for a command: a sweep lists its jobs, and runs one."""
     name = module.removeprefix("alexnet_exp.")
-    if name == "evaluate" and not any(word.startswith("model=") for word in words):
+    looks = name in ("evaluate", "predict")
+    if looks and not any(word.startswith("model=") for word in words):
         return [[*words, f"trainer.precision={precision}"]]
-    if name not in (*HYDRA, "evaluate"):
+    if name not in HYDRA and not looks:
         return [words]
     given = " ".join(words)
     small = [*SMALL, f"trainer.precision={precision}"]

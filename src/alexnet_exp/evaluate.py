@@ -29,9 +29,9 @@ Several are averaged, as the paper averages five networks: the mean of their
 probabilities. Overrides change the configuration that they were trained with.
 
 examples:
-  python -m alexnet_exp.evaluate runs/flowers/baseline/seed_0
-  python -m alexnet_exp.evaluate 'runs/flowers/baseline/seed_*' evaluation.views=one
-  python -m alexnet_exp.evaluate runs/mine --photos photos/ --mistakes mistakes.png
+  python -m alexnet_exp.evaluate runs/mine evaluation.views=one
+  python -m alexnet_exp.evaluate 'runs/flowers/ablations/baseline/seed_*'
+  python -m alexnet_exp.evaluate runs/mine --photos photos/ --mistakes bad.png
   python -m alexnet_exp.evaluate model=torchvision model.weights=alexnet.pth \\
     data=imagenet data.root=ILSVRC2012/
 
@@ -84,10 +84,10 @@ def evaluate(
             )
         if len(paths) > 1 and progress:
             say(f"{number} of {len(paths)}: {path}")
-        bar = EpochProgress(classifier.config.data.batch_size, progress)
-        trainer = make_trainer(
-            classifier.config, logger=False, enable_checkpointing=False, callbacks=[bar]
-        )
+        config = classifier.config
+        shown = [EpochProgress(config.data.batch_size)] if progress else []
+        quiet = {"logger": False, "enable_checkpointing": False}
+        trainer = make_trainer(config, **quiet, enable_progress_bar=progress, callbacks=shown)
         with ctrl_c_raises():
             average.add(
                 str(path or " ".join(overrides)),

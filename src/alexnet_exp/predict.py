@@ -26,9 +26,10 @@ training reads. Overrides change the configuration of the run. Weights of others
 have ImageNet's classes, unless data=... names other ones.
 
 examples:
-  python -m alexnet_exp.predict runs/flowers/baseline/seed_0 rose.jpg holidays/
-  python -m alexnet_exp.predict runs/mine 'holidays/**/*.jpg' --sheet holidays.png
-  python -m alexnet_exp.predict model=torchvision model.weights=alexnet.pth cat.jpg
+  python -m alexnet_exp.predict runs/mine rose.jpg holidays/
+  python -m alexnet_exp.predict runs/mine 'holidays/**/*.jpg' --sheet sheet.png
+  python -m alexnet_exp.predict model=torchvision model.weights=alexnet.pth \\
+    cat.jpg
 
 exit codes: 0 done, 1 failed, 2 a mistake in the command or a photo,
 130 interrupted"""

@@ -147,4 +147,4 @@ def gain(members: Sequence[NDArray[np.bool_]], average: NDArray[np.bool_]) -> In
     half = 1 - 0.05 ** (1 / images)
     if images > 1 and each.std():
         half = float(t.ppf(0.975, images - 1)) * float(each.std(ddof=1)) / images**0.5
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))

@@ -14,6 +14,7 @@ from alexnet_exp.config import Config, leaves, to_config, to_plain
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.identity import bearing
+from alexnet_exp.runs.read import run_folders
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -22,8 +23,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: There is no such file, it is damaged, or another program wrote it.
     """
-    path = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    folder, path = path, path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     if not path.is_file():
+        inside = [run for run in run_folders(folder) if run != folder]
+        if inside:
+            raise UserError(
+                f"{folder} is no run, it holds {len(inside)}: name one of them, such as {inside[0]}"
+            )
         raise UserError(
             f"checkpoint {path} does not exist: name a run folder that has one, or remove this one"
             " to train again"
