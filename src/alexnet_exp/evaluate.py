@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import lightning as L
 
     from alexnet_exp.training.classifier import Classifier
-    from alexnet_exp.training.evaluation import Evaluation, Tested
+    from alexnet_exp.training.evaluation import Answers, Evaluation
 
 _Runs = str | Path | Sequence[str | Path]
 
@@ -168,14 +168,14 @@ def _test(
     path: Path | None,
     photos: Path | str | None,
     progress: bool,
-) -> "dict[str, Tested]":
+) -> "dict[str, Answers]":
     """On photos, or on images of its own data that it has not learned from."""
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.training.checkpoint import load_checkpoint
-    from alexnet_exp.training.evaluation import test_on_photos, test_on_store
+    from alexnet_exp.training.evaluation import evaluate_photos, evaluate_store
 
     if photos is not None:
-        return {"photos": test_on_photos(trainer, classifier, Path(photos))}
+        return {"photos": evaluate_photos(trainer, classifier, Path(photos))}
     data = classifier.config.data
     trained_on = fold, _ = data.fold, data.fingerprint
     if path is not None:
@@ -187,7 +187,7 @@ def _test(
             f" {data.root or data.name}: its test images might be among those it learned from. Use"
             " the data and data.* settings of its run, or --photos"
         )
-    return test_on_store(trainer, classifier, store)
+    return evaluate_store(trainer, classifier, store)
 
 
 def main() -> None:

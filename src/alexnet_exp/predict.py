@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp import trained
-from alexnet_exp.console import console, percent, say, visible
+from alexnet_exp.console import console, percent, progress_bar, say, visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
@@ -36,7 +36,10 @@ exit codes: 0 done, 1 failed, 2 a mistake in the command or a photo,
 
 
 def predict(
-    run: Path | str | None, photos: Sequence[Path | str], overrides: Sequence[str] = ()
+    run: Path | str | None,
+    photos: Sequence[Path | str],
+    overrides: Sequence[str] = (),
+    progress: bool = True,
 ) -> list[dict[str, Any]]:
     """The five most probable classes of photos, as evaluation would have them.
 
@@ -45,6 +48,7 @@ def predict(
             ``model.weights=...`` name, as :func:`alexnet_exp.trained.for_photos` has them.
         photos: Files, folders of them, and globs.
         overrides: Changes to the configuration of the run, such as ``evaluation.views=one``.
+        progress: Show a bar over many photos.
 
     Returns:
         ``photo``, and ``classes`` with ``name`` and ``probability`` each, from best to worst.
@@ -53,7 +57,7 @@ def predict(
         UserError: The run, the weights or a photo can't be used.
     """
     files = photo_files(photos)
-    return _predicted(_load(run, overrides), files)
+    return _predicted(_load(run, overrides), files, progress)
 
 
 def _load(run: Path | str | None, overrides: Sequence[str]) -> "Classifier":
@@ -66,7 +70,9 @@ def _load(run: Path | str | None, overrides: Sequence[str]) -> "Classifier":
     return Classifier.load(run, *overrides)
 
 
-def _predicted(classifier: "Classifier", files: Sequence[Path]) -> list[dict[str, Any]]:
+def _predicted(
+    classifier: "Classifier", files: Sequence[Path], progress: bool
+) -> list[dict[str, Any]]:
     import torch
     from torch.utils.data import DataLoader
 
@@ -76,9 +82,16 @@ def _predicted(classifier: "Classifier", files: Sequence[Path]) -> list[dict[str
     trainer = make_trainer(
         classifier.config, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    loader: Any = DataLoader(files, classifier.batch_size, collate_fn=classifier.read)  # type: ignore[arg-type]
-    with ctrl_c_raises():
-        found: Any = trainer.predict(classifier, loader)
+    several = progress and len(files) > classifier.batch_size
+    with progress_bar("predicting", len(files), unit="images", show=several) as advance:
+
+        def read(batch: Sequence[Path]) -> torch.Tensor:
+            advance(len(batch))
+            return classifier.read(batch)
+
+        loader: Any = DataLoader(files, classifier.batch_size, collate_fn=read)  # type: ignore[arg-type]
+        with ctrl_c_raises():
+            found: Any = trainer.predict(classifier, loader)
     probabilities = torch.cat(found).float().cpu().numpy()
     names = classifier.output_names
     return [
@@ -174,7 +187,7 @@ def main() -> None:
             saving.files_of(given.sheet)  # before what may take minutes
         files = photo_files(words)
         classifier = _load(run, overrides)
-        found = _predicted(classifier, files)
+        found = _predicted(classifier, files, not given.json)
         if given.sheet is not None:
             for file in saving.save(sheet_of(found, classifier), given.sheet):
                 say(f"written: {file}")

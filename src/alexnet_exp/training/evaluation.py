@@ -24,7 +24,7 @@ MISTAKES = 12
 """So many of the most confident ones are listed."""
 
 
-class Tested(NamedTuple):
+class Answers(NamedTuple):
     """Images of one split, or photos, and what one network makes of them."""
 
     probabilities: NDArray[np.float32]
@@ -103,7 +103,7 @@ class Evaluation:
         }
 
 
-def test_on_store(trainer: L.Trainer, classifier: Classifier, store: Store) -> dict[str, Tested]:
+def evaluate_store(trainer: L.Trainer, classifier: Classifier, store: Store) -> dict[str, Answers]:
     """Test on validation and test images of a store."""
     # The mean image of a start from weights of others is theirs.
     store = replace(store, mean=classifier.statistics["mean"].numpy())
@@ -113,7 +113,7 @@ def test_on_store(trainer: L.Trainer, classifier: Classifier, store: Store) -> d
     found = {}
     for split, batches in classifier.predictions.items():
         rows = module.rows(split)
-        found[split] = Tested(
+        found[split] = Answers(
             np.concatenate([batch["probabilities"] for batch in batches]),
             store.labels[rows],
             [store.names[row] for row in rows],
@@ -126,7 +126,7 @@ def _stored(store: Store, rows: NDArray[np.int64], place: int) -> Pixels:
     return store.images[rows[[place]]][0]
 
 
-def test_on_photos(trainer: L.Trainer, classifier: Classifier, folder: Path) -> Tested:
+def evaluate_photos(trainer: L.Trainer, classifier: Classifier, folder: Path) -> Answers:
     """Test on the photos of class folders, which are called as the classes are.
 
     Raises:
@@ -149,7 +149,7 @@ def test_on_photos(trainer: L.Trainer, classifier: Classifier, folder: Path) -> 
     classifier.recorded_classes = len(classifier.output_names)
     trainer.test(classifier, loader, verbose=False)
     data = classifier.config.data
-    return Tested(
+    return Answers(
         np.concatenate([own["probabilities"] for own in classifier.predictions["test"]]),
         np.array([known[name] for _, name in photos]),
         [str(photo) for photo, _ in photos],
@@ -164,11 +164,11 @@ class Average:
     """
 
     def __init__(self) -> None:
-        self.first: dict[str, Tested] = {}
+        self.first: dict[str, Answers] = {}
         self.members: list[tuple[str, Outcomes]] = []
         self._sums: dict[str, NDArray[np.float32]] = {}
 
-    def add(self, network: str, tested: dict[str, Tested]) -> None:
+    def add(self, network: str, tested: dict[str, Answers]) -> None:
         """One more network; its images by split, the last of which counts by itself.
 
         Raises:
