@@ -206,11 +206,11 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument(
         "--confusion", type=Path, metavar="FILE",
-        help="draw the confusion matrix: a .png or .svg",
+        help="draw the confusion matrix, a .png or .svg",
     )  # fmt: skip
     parser.add_argument(
         "--mistakes", type=Path, metavar="FILE",
-        help="draw the most confident mistakes: a .png or .svg",
+        help="draw the most confident mistakes, a .png or .svg",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     given = parser.parse_intermixed_args()

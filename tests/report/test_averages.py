@@ -1,11 +1,15 @@
 """What averaging five networks buys, against plain loops and against a simulated truth."""
 
+import math
+
 import numpy as np
 import pytest
 
 from alexnet_exp.report.__main__ import make_report
 from alexnet_exp.report.averages import influences
 from alexnet_exp.report.findings import Finding, Verdict
+from alexnet_exp.report.power import seeds_needed
+from alexnet_exp.report.prospects import plan
 from alexnet_exp.report.statistics import paired
 
 IMAGES, CLASSES, SEEDS = 300, 10, 5
@@ -117,6 +121,31 @@ def test_what_can_not_be_averaged_says_why_and_what_would_do(tmp_path, made) -> 
     assert few.note == "3 seeds of baseline, and 5 are averaged"
     assert few.command.endswith(f"hydra.sweep.dir={tmp_path}/swept +experiment=baseline"
                                 " seed=0,1,2,3,4")  # fmt: skip
+
+
+def test_what_would_settle_it_is_whole_fives(tmp_path, made) -> None:
+    common = means(150, CLASSES, 3)
+    for seed in range(SEEDS):
+        made("baseline", "data=flowers", seed=seed, probabilities=network(common, seed, 0.4))
+    report = make_report(tmp_path)
+    one = found(tmp_path)
+    exact = seeds_needed(one.components, 0.026, share=one.share)
+    assert one.verdict is Verdict.not_resolved
+    assert exact % 5, "else this shows nothing"
+    (step,) = plan(report)
+    whole = 5 * math.ceil(exact / 5)
+    assert (step.idea, step.needed) == ("averaging five networks", f"{whole} seeds")
+    assert step.command.endswith(f"'seed=range({whole})'")
+
+
+def test_runs_without_probabilities_are_to_run_again_elsewhere(tmp_path, made) -> None:
+    for seed in range(5):
+        folder = f"{tmp_path}/swept/baseline/seed_{seed}"
+        made("swept/baseline", "data=flowers", seed=seed,
+             recorded=["data=flowers", "hydra.mode=RUN", f"hydra.run.dir={folder}"])  # fmt: skip
+    older = found(tmp_path)
+    assert "seed_0 recorded no probabilities of all classes" in older.note
+    assert older.command.endswith(" sweep.name=average_of_five +experiment=baseline seed=0,1,2,3,4")
 
 
 def test_a_thousand_classes_are_left_to_evaluate(tmp_path, made) -> None:

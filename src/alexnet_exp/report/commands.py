@@ -64,6 +64,11 @@ def command(
     )
 
 
+def whole_groups(claim: Claim, seeds: int) -> int:
+    """So many seeds, or the fewest more that count: five by five where they are averaged."""
+    return seeds + -seeds % AVERAGED if claim.kind is Kind.average else seeds
+
+
 def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     """The command for a claim without runs.
 

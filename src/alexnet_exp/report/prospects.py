@@ -7,7 +7,7 @@ from itertools import islice
 from statistics import fmean
 
 from alexnet_exp.report.claims import Kind
-from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds, sweep_seeds
+from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds, sweep_seeds, whole_groups
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
@@ -95,6 +95,7 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
             return replace(made, needed=_images_too(finding, found.gap))
         # Whatever their power, those that ran were too few.
         seeds = max(found.seeds, runs // folds + 1) if folds == finding.folds else found.seeds
+    seeds = whole_groups(finding.claim, seeds)
     anew = folds != finding.folds
     every = [run for cell in sides for run in cell.runs.values()]
     own = own_seeds(every)

@@ -6,7 +6,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from alexnet_exp.report.claims import Kind, Metric
-from alexnet_exp.report.commands import ENOUGH_SEEDS
+from alexnet_exp.report.commands import ENOUGH_SEEDS, whole_groups
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.power import LEVEL, POWER, between, power, seeds_for_width, seeds_needed
@@ -154,6 +154,7 @@ def what_resolves(finding: Finding) -> str:
     now = len(finding.replicates) // max(1, finding.folds)
     if found.power is None:  # those at hand were too few
         needed = max(needed, now + 1)
+    needed = whole_groups(claim, needed)
     if needed <= now:
         return f"these seeds would show {what} in {100 * POWER:.0f} % of cases or more"
     guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""
