@@ -8,16 +8,27 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from alexnet_exp.report import prospects, wording
 from alexnet_exp.report.__main__ import make_report, write
 from alexnet_exp.report.claims import Kind, Metric
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.forest import differences
+from alexnet_exp.report.gatekeeping import gatekeeping
+from alexnet_exp.report.measures import errors_by_fold
+from alexnet_exp.report.pairing import cells
+from alexnet_exp.report.power import LEVEL, power
+from alexnet_exp.report.statistics import against_baseline
 from alexnet_exp.report.verdicts import need
+from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.results import read_runs
 
 RESULTS = Path("results")
 """As from the root of the repository, which reports name it by."""
 
+PLANTED = RESULTS / "instrument" / "runs"
+TRIALS = 1000
 PAGE, FRONT = RESULTS / "README.md", Path("README.md")
 PICTURE = "differences.svg"
 HEADINGS = ("idea", "paper", "caffenet-benchmark", "by itself", "power", "verdict", "combined",
@@ -34,6 +45,8 @@ def main(output: Path = Path()) -> None:
         write(report, output / RESULTS / study)
         if study in STUDIES:
             made |= STUDIES[study](report, output / RESULTS / study)
+    if PLANTED.exists():
+        made |= instrument()
     for page in (PAGE, FRONT):
         text = _BLOCK.sub(lambda block: block[1] + made.get(block[2], ""), page.read_text())
         (output / page).parent.mkdir(parents=True, exist_ok=True)
@@ -123,6 +136,39 @@ def _agreement(found: Sequence[Finding], combined: dict[str, Finding]) -> str:
         sizes = f"{wording.measured(one)} by itself, {wording.measured(other)} combined"
         lines.setdefault(kind, []).append(f"{one.claim.idea} ({sizes})")
     return "".join(f"- {kind}: {'; '.join(names)}.\n" for kind, names in lines.items())
+
+
+def instrument() -> dict[str, str]:
+    """How often the report finds a planted change, and how often one where there is none.
+
+    Trials draw from the same runs again and again, so that they are not independent.
+    """
+    ran = read_runs(run_folders(RESULTS / "flowers" / "runs" / "ablations")).runs
+    ideas = {cell.experiment: errors_by_fold(cell.runs, Metric.top1) for cell in cells(ran)}
+    (planted,) = cells(read_runs(run_folders(PLANTED)).runs)
+    change, base = errors_by_fold(planted.runs, Metric.top1), ideas.pop("baseline")
+    effect = against_baseline(base, [change])[0].estimate
+    random, powers, found, wrong = np.random.default_rng(0), [], 0, 0
+    for _ in range(TRIALS):
+        folds = random.permutation([*base])[:3].tolist()
+        some = {fold: random.permutation(change[fold])[:2] for fold in folds}
+        dealt = {fold: random.permutation(base[fold]) for fold in folds}
+        four = {fold: runs[:4] for fold, runs in dealt.items()}
+        others = [{fold: idea[fold] for fold in folds} for idea in ideas.values()]
+        made = against_baseline(four, [some, *others])
+        p_values, _ = gatekeeping([one.p_value or 0.0 for one in made], [None] * len(made), LEVEL)
+        found += p_values[0] < LEVEL
+        assert made[0].components is not None
+        known = len(made) + 1, 1 / len(made)
+        powers.append(power(made[0].components, abs(effect), 2, len(folds), *known))
+        first, *rest = ({f: runs[i : i + 2] for f, runs in dealt.items()} for i in (0, 2, 4))
+        made = against_baseline(first, rest)
+        wrong += min(one.p_value or 0.0 for one in made) * len(made) < LEVEL
+    rows = [
+        ("planted", wording.points(effect), f"{np.mean(powers):.2f}", f"{found / TRIALS:.2f}"),
+        ("nothing (A/A)", "0", f"at most {LEVEL}", f"{wrong / TRIALS:.3f}"),
+    ]
+    return {"instrument": table(("what is there", "points", "predicted", "found"), rows)}
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
