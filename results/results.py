@@ -12,12 +12,12 @@ import numpy as np
 
 from alexnet_exp.report import prospects, wording
 from alexnet_exp.report.__main__ import make_report, write
-from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.report.claims import Kind, Metric, claim_about
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.forest import differences
 from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.measures import errors_by_fold
-from alexnet_exp.report.pairing import cells
+from alexnet_exp.report.pairing import Cell, cells
 from alexnet_exp.report.power import LEVEL, power
 from alexnet_exp.report.statistics import against_baseline
 from alexnet_exp.report.verdicts import need
@@ -28,6 +28,7 @@ RESULTS = Path("results")
 """As from the root of the repository, which reports name it by."""
 
 PLANTED = RESULTS / "instrument" / "runs"
+RATES = RESULTS / "flowers_rates" / "runs" / "ideas"
 TRIALS = 1000
 PAGE, FRONT = RESULTS / "README.md", Path("README.md")
 PICTURE = "differences.svg"
@@ -47,6 +48,8 @@ def main(output: Path = Path()) -> None:
             made |= STUDIES[study](report, output / RESULTS / study)
     if PLANTED.exists():
         made |= instrument()
+    if RATES.exists():
+        made |= rates()
     for page in (PAGE, FRONT):
         text = _BLOCK.sub(lambda block: block[1] + made.get(block[2], ""), page.read_text())
         (output / page).parent.mkdir(parents=True, exist_ok=True)
@@ -169,6 +172,46 @@ def instrument() -> dict[str, str]:
         ("nothing (A/A)", "0", f"at most {LEVEL}", f"{wrong / TRIALS:.3f}"),
     ]
     return {"instrument": table(("what is there", "points", "predicted", "found"), rows)}
+
+
+def rates() -> dict[str, str]:
+    """What ideas do at half and at twice the rate, and with the best rate of each side.
+
+    Of one seed in each fold, the same of all. Best is the lowest mean validation error.
+    """
+    every = read_runs([*run_folders(RESULTS / "flowers/runs/ablations"), *run_folders(RATES)]).runs
+    seeds = {run.seed for run in every if RATES in run.path.parents}
+    known: dict[str, dict[float, Cell]] = {}
+    for cell in cells([run for run in every if run.seed in seeds]):
+        known.setdefault(cell.experiment, {})[float(cell.fields["optim.lr"])] = cell
+    base, rows = known.pop("baseline"), []
+    best = _best(base)
+    for name, by_rate in known.items():
+        if len(by_rate) < len(base):
+            continue  # no verdict, so that its rate was not asked for
+        own = _best(by_rate)
+        sides = [
+            *((base[rate], by_rate[rate]) for rate in sorted(base)),
+            (base[best], by_rate[own]),
+        ]
+        found = [_difference(one, other) for one, other in sides]
+        rows.append((claim_about(name).idea, *found, f"{best:g} and {own:g}"))
+    headings = ("idea", *(f"rate {rate:g}" for rate in sorted(base)), "best rates", "these are")
+    return {"rates": table(headings, rows)}
+
+
+def _best(by_rate: dict[float, Cell]) -> float:
+    """The rate with the lowest validation error of the best epoch, mean over runs."""
+    return min(
+        by_rate, key=lambda rate: np.mean([min(r.val_curve) for r in by_rate[rate].runs.values()])
+    )
+
+
+def _difference(one: Cell, other: Cell) -> str:
+    errors, changed = (errors_by_fold(cell.runs, Metric.top1) for cell in (one, other))
+    (found,) = against_baseline(errors, [changed])
+    low, high = found.ends or (0.0, 0.0)
+    return f"{wording.points(found.estimate)} [{wording.points(low)}, {wording.points(high)}]"
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
