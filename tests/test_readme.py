@@ -56,6 +56,7 @@ CANNOT_RUN = {
     "pip install": "tests/test_long.py runs a wheel",
     "make test": "is the tests",
     "python -m pytest -m cuda": "is a test, and needs a GPU",
+    "make results": "tests/test_results.py does, and compares",
     "make store-scale": "takes minutes by nature",
     "make error-rates": "takes hours by nature",
     "make dashboard": "needs W&B's server; tests/test_dashboard.py has one of its own",
