@@ -1,12 +1,13 @@
 """Every table and figure of the studies, from their committed runs alone: ``make results``.
 
-Each folder with ``runs/`` in it is a study, and gets its report. What stands between
+Each of :data:`STUDIES` gets its report. What stands between
 ``<!-- made: name -->`` and ``<!-- end -->`` in results/README.md and README.md is made here.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from alexnet_exp.report.claims import Kind, Metric, claim_about
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.forest import differences
 from alexnet_exp.report.gatekeeping import gatekeeping
-from alexnet_exp.report.measures import errors_by_fold
+from alexnet_exp.report.measures import RATE, errors_by_fold
 from alexnet_exp.report.pairing import Cell, cells
 from alexnet_exp.report.power import LEVEL, power
 from alexnet_exp.report.statistics import against_baseline
@@ -28,7 +29,8 @@ RESULTS = Path("results")
 """As from the root of the repository, which reports name it by."""
 
 PLANTED = RESULTS / "instrument" / "runs"
-RATES = RESULTS / "flowers_rates" / "runs" / "ideas"
+RECIPE, RATES = (RESULTS / "flowers_rates" / "runs" / name for name in ("recipe", "ideas"))
+EPOCHS = "trainer.max_epochs"
 TRIALS = 1000
 PAGE, FRONT = RESULTS / "README.md", Path("README.md")
 PICTURE = "differences.svg"
@@ -41,15 +43,14 @@ _LATER = re.compile(r"caffenet-benchmark[^:]*: ([-+][\d.]+)")
 def main(output: Path = Path()) -> None:
     """Write all of it below ``output``, laid out as in the repository."""
     made: dict[str, str] = {}
-    for study in sorted(folder.parent.name for folder in RESULTS.glob("*/runs")):
-        report = make_report(RESULTS / study / "runs", progress=True)
-        write(report, output / RESULTS / study)
-        if study in STUDIES:
-            made |= STUDIES[study](report, output / RESULTS / study)
-    if PLANTED.exists():
-        made |= instrument()
-    if RATES.exists():
-        made |= rates()
+    for study, maker in STUDIES.items():
+        runs, folder = RESULTS / study / "runs", output / RESULTS / study
+        if runs.exists():
+            report = make_report(runs, progress=True)
+            write(report, folder)
+            made |= maker(report, folder)
+    for runs, blocks in ((RECIPE, recipe), (RATES, rates), (PLANTED, instrument)):
+        made |= blocks() if runs.exists() else {}
     for page in (PAGE, FRONT):
         text = _BLOCK.sub(lambda block: block[1] + made.get(block[2], ""), page.read_text())
         (output / page).parent.mkdir(parents=True, exist_ok=True)
@@ -174,6 +175,19 @@ def instrument() -> dict[str, str]:
     return {"instrument": table(("what is there", "points", "predicted", "found"), rows)}
 
 
+def recipe() -> dict[str, str]:
+    """Validation error by rate and epochs, of which the recipe was chosen."""
+    ran = read_runs(run_folders(RECIPE)).runs
+    seeds = sorted({run.seed for run in ran})
+    rows = []
+    for cell in sorted(cells(ran), key=lambda cell: (cell.fields[EPOCHS], cell.fields[RATE])):
+        errors = [min(run.val_curve) for run in cell.runs.values()]
+        each = [f"{100 * error:.1f}" for error in (*errors, fmean(errors))]
+        rows.append((str(cell.fields[EPOCHS]), f"{cell.fields[RATE]:g}", *each))
+    headings = ("epochs", "rate", *(f"seed {seed}" for seed in seeds), "mean")
+    return {"recipe": table(headings, rows)}
+
+
 def rates() -> dict[str, str]:
     """What ideas do at half and at twice the rate, and with the best rate of each side.
 
@@ -183,7 +197,7 @@ def rates() -> dict[str, str]:
     seeds = {run.seed for run in every if RATES in run.path.parents}
     known: dict[str, dict[float, Cell]] = {}
     for cell in cells([run for run in every if run.seed in seeds]):
-        known.setdefault(cell.experiment, {})[float(cell.fields["optim.lr"])] = cell
+        known.setdefault(cell.experiment, {})[float(cell.fields[RATE])] = cell
     base, rows = known.pop("baseline"), []
     best = _best(base)
     for name, by_rate in known.items():
