@@ -191,6 +191,8 @@ def _unlike(claim: Claim, cell: Cell) -> str:
         return f"it was measured on {claim.data}"
     network = "original" if cell.model == "original" else "paper"
     told = ["data=imagenet", f"model={network}", "model.classes=1000"]
+    if claim.is_of_others:
+        told = [f"+experiment={claim.changed}", f"model.classes={cell.first.result['classes']}"]
     if claim.four_layers:
         told = [f"+sweep={claim.sweep}", "model.classes=10"]
     told += [f"evaluation.views={claim.views}"] * bool(claim.views)
