@@ -79,7 +79,8 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ("[d2l,tanh]", None),
         ("d2l data=synthetic", UNDONE.format("data.name=fashion_mnist") + " synthetic"),
         ("torchvision model=paper", UNDONE.format("model.name=torchvision")),
-        ("caffenet_notes evaluation.views=ten", UNDONE.format("evaluation.views=one")),
+        ("caffenet_notes recipe=paper", UNDONE.format("recipe=caffe")),
+        ("torchvision data.batch_size=64 evaluation.views=ten", None),
         (
             "[non_overlapping_repadded,original] sweep.factors=[original,non_overlapping_repadded]",
             r"and .*=original both set model\.pool_ceil=True, and in a design .* leave out one",
