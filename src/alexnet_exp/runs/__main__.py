@@ -73,10 +73,11 @@ def show(rows: Sequence[Glance], every: int) -> None:
     }
     alike = {name: cells[name][0] for name in widths if len({*cells[name]}) == 1}
     names = _fitting(widths, alike)
-    table = Text(_line([(name, widths[name], name in NUMBERS) for name in names]), "bold")
+    heading = _line([(name, widths[name], name in NUMBERS) for name in names])
+    table = Text().append(heading, "bold")
     for place, row in enumerate(rows):
         line = [(cells[name][place], widths[name], name in NUMBERS) for name in names]
-        table.append(f"\n{_line(line)}", _COLORS.get(row.state, "not bold"))
+        table.append(f"\n{_line(line)}", _COLORS.get(row.state))
     if rows:
         console.print(table, soft_wrap=True)
     for row in rows:
