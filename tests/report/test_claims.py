@@ -49,6 +49,9 @@ LEVELS = {
     "seven_networks_test": (None, 15.3),
     "runner_up_2012": (None, 26.2),
     "fall_2009": (67.4, 40.9),
+    "caffenet_notes": (100 - 57.4, 100 - 80.4),
+    "torchvision": (100 - 56.522, 100 - 79.066),
+    "d2l": (100 - 88.4, None),
 }
 # Top-1 accuracy of caffenet-benchmark without the change and with it, percent.
 BENCHMARK = {

@@ -490,6 +490,20 @@ def test_what_trained_otherwise_reproduces_nothing(tmp_path, made, word) -> None
     assert word in note or not word.startswith(("model.", "optim.", "data.", "trainer."))
 
 
+@pytest.mark.parametrize("name", ["d2l", "torchvision", "caffenet_notes"])
+def test_a_network_of_others_is_compared_with_what_they_published(tmp_path, made, name) -> None:
+    classes = 10 if name == "d2l" else 1000
+    given = f"+experiment={name}"
+    made("other", given, "optim.lr=0.02", classes=classes)
+    (found,) = findings(tmp_path, f"{name}/top1")
+    assert found.note == "it is about a training without optim.lr=0.02"
+    for seed in (1, 2):
+        made("same", given, seed=seed, classes=classes, worse=200)
+    (found,) = findings(tmp_path, f"{name}/top1")
+    assert (found.seeds, found.verdict) == ((1, 2), Verdict.contradicted)
+    assert found.baseline == pytest.approx(0.5 + 0.5 * 0.3, abs=0.03)
+
+
 def test_few_classes_reproduce_nothing(tmp_path, made) -> None:
     made("baseline", "data=imagenet", classes=100)
     (found,) = findings(tmp_path, "level_2012/top1")

@@ -131,6 +131,11 @@ class Claim:
         neutral = 1.0 if self.kind.is_ratio else 0.0
         return -1 if self.figure is not None and self.figure < neutral else 1
 
+    @property
+    def is_of_others(self) -> bool:
+        """Whether it is about a network of others with data and training of its own."""
+        return self.kind is Kind.level and self.changed != "baseline"
+
     def is_about(self, model: str) -> bool:
         """Whether it is about the network of this ``model.name``."""
         return model in self.four_layers if self.four_layers else model not in FOUR_LAYERS

@@ -85,8 +85,8 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     experiments = (claim.baseline, claim.changed)
     if claim.kind is Kind.level:
         named = [] if claim.data_name == "imagenet" else [f"data.name={claim.data_name}"]
-        overrides = ["data=imagenet", *named, *root]
-        return _train(overrides, experiments, range(ENOUGH_SEEDS))
+        data = [] if claim.is_of_others else ["data=imagenet", *named]
+        return _train([*data, *root], experiments, range(ENOUGH_SEEDS))
     about = [cell for cell in cells if claim.is_about(cell.model)]
     bases = [cell for cell in about if cell.experiment == claim.baseline]
     averages = claim.kind is Kind.average

@@ -15,11 +15,8 @@ from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair, match, test_images
 from alexnet_exp.report.statistics import Difference, against_baseline, corrected_resampled, paired
 from alexnet_exp.report.wording import listed
-from alexnet_exp.runs.chance import chance_error, clearly_below
+from alexnet_exp.runs.chance import FEW_CLASSES, chance_error, clearly_below
 from alexnet_exp.runs.results import Replicate, Run
-
-FEW_CLASSES = 5
-"""With so many classes or fewer the five best hold every class."""
 
 RATE = "optim.lr"
 _NAMED = {Metric.top1: 1, Metric.top5: 5}
@@ -191,6 +188,8 @@ def _unlike(claim: Claim, cell: Cell) -> str:
         return f"it was measured on {claim.data}"
     network = "original" if cell.model == "original" else "paper"
     told = ["data=imagenet", f"model={network}", "model.classes=1000"]
+    if claim.is_of_others:
+        told = [f"+experiment={claim.changed}", f"model.classes={cell.first.result['classes']}"]
     if claim.four_layers:
         told = [f"+sweep={claim.sweep}", "model.classes=10"]
     told += [f"evaluation.views={claim.views}"] * bool(claim.views)

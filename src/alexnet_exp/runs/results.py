@@ -269,18 +269,9 @@ def read_run(folder: Path) -> Run | None:
         train_curve=train_curve,
         val_curve=val_curve,
         environment=read.read_environment(folder) or {},
-        written=_moment(file, result),
+        written=read.finish_time(folder, result),
         probabilities=probabilities,
     )
-
-
-def _moment(file: Path, result: dict[str, Any]) -> float:
-    """When the run finished: as it says, or else as the file system does."""
-    try:
-        said = result.get("finished_at")
-        return datetime.fromisoformat(said).timestamp() if said else file.stat().st_mtime
-    except (ValueError, OverflowError) as error:
-        raise UnusableRunError(file, f"is damaged (finished_at={said!r})") from error
 
 
 def _identity(folder: Path) -> Identity:
