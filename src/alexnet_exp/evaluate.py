@@ -16,8 +16,7 @@ from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
 if TYPE_CHECKING:
-    import lightning as L
-
+    from alexnet_exp.data.store.store import Store
     from alexnet_exp.training.classifier import Classifier
     from alexnet_exp.training.evaluation import Answers, Evaluation
 
@@ -61,61 +60,28 @@ def evaluate(
         UserError: A run, the weights, the data or the photos can't be used, or runs can't be
             averaged: they have other classes, folds, test images or views.
     """
-    from alexnet_exp.training.evaluation import Average, Evaluation
-    from alexnet_exp.training.progress import EpochProgress
-    from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
+    from alexnet_exp.training.evaluation import Average
 
     paths = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
     if paths and trained.names_weights(overrides):
         raise UserError(
             f"model.weights=... and {paths[0]}: evaluate one of the two, leave out the other"
         )
-    if len(paths) > 1:
-        _refuse_unlike(paths, photos is not None)
+    several = len(paths) > 1
+    if several:
+        _refuse_unlike(paths, overrides, photos is not None)
     average = Average()
     for number, path in enumerate(paths or [None], start=1):
-        classifier = _load(path, overrides, progress)
-        if number == 1:
-            first = classifier
-        elif classifier.config.evaluation.views != first.config.evaluation.views:
-            raise UserError(
-                f"{paths[0]} and {path} are evaluated with other views: set evaluation.views=ten or"
-                " one for all"
-            )
-        if len(paths) > 1 and progress:
+        if several and progress:
             say(f"{number} of {len(paths)}: {path}")
-        config = classifier.config
-        shown = [EpochProgress(config.data.batch_size)] if progress else []
-        quiet = {"logger": False, "enable_checkpointing": False}
-        trainer = make_trainer(config, **quiet, enable_progress_bar=progress, callbacks=shown)
-        with ctrl_c_raises():
-            average.add(
-                str(path or " ".join(overrides)),
-                _test(trainer, classifier, path, photos, progress),
-            )
-        metrics = classifier.test_results()
-    outcomes, members = average.outcomes(), [one for _, one in average.members]
-    if photos is not None:
-        metrics = {name.replace("test/", "photos/"): value for name, value in metrics.items()}
-    if len(members) > 1:
-        metrics = {f"{split}/{name}": value for split, found in outcomes.items()
-                   for name, value in found.metrics.items()}  # fmt: skip
-    last = list(outcomes)[-1]
-    return Evaluation(
-        networks=tuple(name for name, _ in average.members),
-        metrics=metrics,
-        views=str(first.config.evaluation.views),
-        images={split: len(found.labels) for split, found in outcomes.items()},
-        class_names=first.output_names,
-        synthetic=photos is None and first.config.data.source == "synthetic",
-        outcomes=outcomes[last],
-        members=tuple(members) if len(members) > 1 else (),
-        pixels=average.first[last].pixels,
-    )
+        classifier = _load(path, overrides, progress)
+        answers, metrics = _test(classifier, path, photos, progress)
+        average.add(str(path or " ".join(overrides)), answers, metrics)
+    return average.evaluation(classifier)
 
 
-def _refuse_unlike(paths: Sequence[Path], on_photos: bool) -> None:
-    """See, before any is tested, that runs have the same classes, and test images of one fold."""
+def _refuse_unlike(paths: Sequence[Path], overrides: Sequence[str], on_photos: bool) -> None:
+    """See, before any is tested, that runs have the same classes and views, and are of one fold."""
     from alexnet_exp.training.checkpoint import load_checkpoint
 
     where = [path.resolve() for path in paths]
@@ -128,6 +94,12 @@ def _refuse_unlike(paths: Sequence[Path], on_photos: bool) -> None:
             raise UserError(
                 f"{paths[0]} has the classes {_few(one)} and {path} {_few(other)}: networks are"
                 " averaged where their classes are the same, in the same order"
+            )
+        views = {str(of["config"]["evaluation"]["views"]) for of in (known[0], own)}
+        if len(views) > 1 and not any(word.startswith("evaluation.views=") for word in overrides):
+            raise UserError(
+                f"{paths[0]} and {path} are evaluated with other views: set evaluation.views=ten or"
+                " one for all"
             )
         ours, theirs = (_fold(of["config"]["data"]) for of in (known[0], own))
         if ours != theirs and not on_photos:
@@ -163,19 +135,32 @@ def _load(path: Path | None, overrides: Sequence[str], progress: bool) -> "Class
 
 
 def _test(
-    trainer: "L.Trainer",
-    classifier: "Classifier",
-    path: Path | None,
-    photos: Path | str | None,
-    progress: bool,
-) -> "dict[str, Answers]":
-    """On photos, or on images of its own data that it has not learned from."""
+    classifier: "Classifier", path: Path | None, photos: Path | str | None, progress: bool
+) -> "tuple[dict[str, Answers], dict[str, float]]":
+    """Answers by split, and their metrics; on photos, or on images that it has not learned from."""
+    from alexnet_exp.training.evaluation import evaluate_photos, evaluate_store
+    from alexnet_exp.training.progress import EpochProgress
+    from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
+
+    config = classifier.config
+    shown = [EpochProgress(config.data.batch_size)] if progress else []
+    quiet = {"logger": False, "enable_checkpointing": False}
+    trainer = make_trainer(config, **quiet, enable_progress_bar=progress, callbacks=shown)
+    if photos is None:
+        store = _own_store(classifier, path, progress)
+        with ctrl_c_raises():
+            return evaluate_store(trainer, classifier, store), classifier.test_results()
+    with ctrl_c_raises():
+        answers = {"photos": evaluate_photos(trainer, classifier, Path(photos))}
+    results = classifier.test_results().items()
+    return answers, {name.replace("test/", "photos/"): value for name, value in results}
+
+
+def _own_store(classifier: "Classifier", path: Path | None, progress: bool) -> "Store":
+    """The images that it was trained on, validated with, and is to be tested on."""
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.training.checkpoint import load_checkpoint
-    from alexnet_exp.training.evaluation import evaluate_photos, evaluate_store
 
-    if photos is not None:
-        return {"photos": evaluate_photos(trainer, classifier, Path(photos))}
     data = classifier.config.data
     trained_on = fold, _ = data.fold, data.fingerprint
     if path is not None:
@@ -187,7 +172,7 @@ def _test(
             f" {data.root or data.name}: its test images might be among those it learned from. Use"
             " the data and data.* settings of its run, or --photos"
         )
-    return evaluate_store(trainer, classifier, store)
+    return store
 
 
 def main() -> None:

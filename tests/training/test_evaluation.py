@@ -60,8 +60,8 @@ def answers(shares: list[list[float]], names: str, labels: tuple[int, ...] = (0,
 
 def test_an_average_is_of_the_same_images() -> None:
     average = Average()
-    average.add("a", {"test": answers([[0.9, 0.1], [0.6, 0.4]], "xy")})
-    average.add("b", {"test": answers([[0.2, 0.8], [0.1, 0.9]], "xy")})
+    average.add("a", {"test": answers([[0.9, 0.1], [0.6, 0.4]], "xy")}, {})
+    average.add("b", {"test": answers([[0.2, 0.8], [0.1, 0.9]], "xy")}, {})
     found = average.outcomes()["test"]
     np.testing.assert_allclose(found.label_probability, [0.55, 0.65])
     assert [one.wrong["top1"].tolist() for _, one in average.members] == [
@@ -69,7 +69,7 @@ def test_an_average_is_of_the_same_images() -> None:
     ]  # fmt: skip
     for other in (answers([[0.5, 0.5]] * 2, "xz"), answers([[0.5, 0.5]] * 2, "xy", (1, 0))):
         with pytest.raises(UserError, match="a and c have other test images: networks are averag"):
-            average.add("c", {"test": other})
+            average.add("c", {"test": other}, {})
 
 
 def test_of_many_classes_the_worst_are_printed(

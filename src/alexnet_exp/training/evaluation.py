@@ -167,9 +167,12 @@ class Average:
         self.first: dict[str, Answers] = {}
         self.members: list[tuple[str, Outcomes]] = []
         self._sums: dict[str, NDArray[np.float32]] = {}
+        self._metrics: dict[str, float] = {}
 
-    def add(self, network: str, tested: dict[str, Answers]) -> None:
-        """One more network; its images by split, the last of which counts by itself.
+    def add(self, network: str, tested: dict[str, Answers], metrics: dict[str, float]) -> None:
+        """One more network, in words: its answers by split, the last of which is what is tested.
+
+        ``metrics`` are its loss and errors by ``<split>/<metric>``.
 
         Raises:
             UserError: Its images are others than those of the first.
@@ -184,6 +187,27 @@ class Average:
             before = self._sums.get(split)
             self._sums[split] = own.probabilities if before is None else before + own.probabilities
         self.members.append((network, Outcomes.of(own.probabilities, own.labels, own.names)))
+        self._metrics = metrics
+
+    def evaluation(self, classifier: Classifier) -> Evaluation:
+        """What was found; ``classifier`` is any of the networks."""
+        outcomes = self.outcomes()
+        names, members = zip(*self.members, strict=True)
+        several, (*_, tested) = len(members) > 1, outcomes
+        metrics = {f"{split}/{name}": value for split, found in outcomes.items()
+                   for name, value in found.metrics.items()}  # fmt: skip
+        config = classifier.config
+        return Evaluation(
+            networks=names,
+            metrics=metrics if several else self._metrics,
+            views=str(config.evaluation.views),
+            images={split: len(found.labels) for split, found in outcomes.items()},
+            class_names=classifier.output_names,
+            synthetic=tested != "photos" and config.data.source == "synthetic",
+            outcomes=outcomes[tested],
+            members=members if several else (),
+            pixels=self.first[tested].pixels,
+        )
 
     def outcomes(self) -> dict[str, Outcomes]:
         """Of the mean, by split."""
