@@ -104,11 +104,11 @@ def test_the_command_takes_globs_and_prints_each_network_and_their_average(
     assert found["networks"] == list(map(str, runs[:3]))
     assert found["classes"] == 5
     assert sum(map(sum, found["confusion"])) == found["images"]["test"] == 25
-    errors = [member["top1_error"][0] for member in found["members"]]
+    errors = [member["top1_error"]["estimate"] for member in found["members"]]
     expected = np.mean(errors) - found["metrics"]["test/top1_error"]
-    assert found["gain"]["top1_error"][0] == pytest.approx(expected)
-    low, high = found["intervals"]["top1_error"][1:]
-    assert low < found["metrics"]["test/top1_error"] < high
+    assert found["gain"]["top1_error"]["estimate"] == pytest.approx(expected)
+    error = found["intervals"]["top1_error"]
+    assert error["low"] < found["metrics"]["test/top1_error"] == error["estimate"] < error["high"]
     mistakes = [one["probability"] for one in found["mistakes"]]
     assert mistakes == sorted(mistakes, reverse=True)
     assert all(one["label"] != one["predicted"] for one in found["mistakes"])
@@ -122,7 +122,7 @@ def test_the_command_takes_globs_and_prints_each_network_and_their_average(
     for name, error in (dict(zip(found["networks"], errors, strict=True)) | average).items():
         (line,) = [line for line in said.splitlines() if line.startswith(name)]
         assert line.split()[-4:-2] == [f"{100 * error:.1f}", "%"]
-    assert f"{100 * found['gain']['top1_error'][0]:.1f} points of top-1 error [" in said
+    assert f"{100 * found['gain']['top1_error']['estimate']:.1f} points of top-1 error [" in said
 
 
 def test_one_network_has_no_average(trained_run: SimpleNamespace) -> None:

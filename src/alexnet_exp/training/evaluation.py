@@ -69,19 +69,22 @@ class Evaluation:
         return gain([member.wrong[name] for member in self.members], self.outcomes.wrong[name])
 
     def plain(self) -> dict[str, Any]:
-        """All that can be said in JSON; fractions, and intervals as estimate, low and high."""
+        """All that can be said in JSON; fractions, with 95 % intervals from ``low`` to ``high``."""
         found, names = self.outcomes, self.class_names
         errors = ("top1", "top5")
         return {
             "networks": list(self.networks),
             "metrics": self.metrics,
-            "intervals": {f"{name}_error": list(found.error(name)) for name in errors},
+            "intervals": {f"{name}_error": found.error(name)._asdict() for name in errors},
             "calibration_error": found.calibration_error,
             "views": self.views,
             "images": self.images,
             "classes": len(names),
             "synthetic": self.synthetic,
-            "by_class": dict(zip(names, found.by_class(len(names)), strict=True)),
+            "by_class": {
+                name: error and error._asdict()
+                for name, error in zip(names, found.by_class(len(names)), strict=True)
+            },
             "confusion": found.confusion(len(names)).tolist(),
             "mistakes": [
                 {
@@ -94,12 +97,14 @@ class Evaluation:
             ],
             "members": [
                 {
-                    **{f"{name}_error": list(one.error(name)) for name in errors},
+                    **{f"{name}_error": one.error(name)._asdict() for name in errors},
                     "calibration_error": one.calibration_error,
                 }
                 for one in self.members
             ],
-            "gain": {f"{n}_error": list(self.gain(n)) for n in errors} if self.members else None,
+            "gain": {f"{n}_error": self.gain(n)._asdict() for n in errors}
+            if self.members
+            else None,
         }
 
 
@@ -113,12 +118,9 @@ def evaluate_store(trainer: L.Trainer, classifier: Classifier, store: Store) -> 
     found = {}
     for split, batches in classifier.predictions.items():
         rows = module.rows(split)
-        found[split] = Answers(
-            np.concatenate([batch["probabilities"] for batch in batches]),
-            store.labels[rows],
-            [store.names[row] for row in rows],
-            partial(_stored, store, rows),
-        )
+        probabilities = np.concatenate([batch["probabilities"] for batch in batches])
+        names, pixels = [store.names[row] for row in rows], partial(_stored, store, rows)
+        found[split] = Answers(probabilities, store.labels[rows], names, pixels)
     return found
 
 
