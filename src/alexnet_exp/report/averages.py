@@ -10,7 +10,13 @@ from alexnet_exp.report.claims import Claim
 from alexnet_exp.report.commands import AVERAGED
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Finding
-from alexnet_exp.report.measures import heading, not_above_chance, tested_labels, with_errors
+from alexnet_exp.report.measures import (
+    errors_by_fold,
+    heading,
+    not_above_chance,
+    tested_labels,
+    with_errors,
+)
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.statistics import paired
 from alexnet_exp.runs.outcomes import five_best, wrong
@@ -30,8 +36,8 @@ def measure_average(claim: Claim, cell: Cell) -> Finding | str:
             f" {FEW_CLASSES} no run does: python -m alexnet_exp.evaluate averages them)"
         )
     folds = grouped(known, lambda run: run.replicate.fold).values()
-    fives = [own[i : i + AVERAGED] for own in folds for i in range(0, len(own), AVERAGED)]
-    fives = [five for five in fives if len(five) == AVERAGED]
+    starts = range(0, max(map(len, folds)) - AVERAGED + 1, AVERAGED)
+    fives = [own[i : i + AVERAGED] for own in folds for i in starts if len(own) >= i + AVERAGED]
     if not fives:
         where = " in each fold" * (len(folds) > 1)
         return f"{max(map(len, folds))} seeds of {cell.name}{where}, and {AVERAGED} are averaged"
@@ -39,14 +45,14 @@ def measure_average(claim: Claim, cell: Cell) -> Finding | str:
     finding = heading(claim, cell, used)
     if finding.not_applicable:
         return finding
-    name = claim.metric.name
-    values, average, alone = (
+    values, average = (
         {
-            fold: np.concatenate([of(five, name) for five in own])
+            fold: np.concatenate([of(five, claim.metric.name) for five in own])
             for fold, own in grouped(fives, lambda five: five[0].replicate.fold).items()
         }
-        for of in (influences, _average_wrong, _alone_wrong)
+        for of in (influences, _average_wrong)
     )
+    alone = errors_by_fold({run.replicate: run for run in used}, claim.metric)
     sides = {"the average": [*average.values()], "one network": [*alone.values()]}
     unfit = not_above_chance(tested_labels(used), claim.metric, sides)
     return replace(with_errors(finding, paired(values), average, alone), unfit=unfit)
@@ -66,12 +72,7 @@ def influences(runs: Sequence[Run], name: str) -> NDArray[np.float64]:
 
 def _gains(runs: Sequence[Run], name: str) -> NDArray[np.float64]:
     """By image (I,)."""
-    return _alone_wrong(runs, name).mean(0) - _average_wrong(runs, name)[0]
-
-
-def _alone_wrong(runs: Sequence[Run], name: str) -> NDArray[np.bool_]:
-    """(S, I)."""
-    return np.stack([run.wrong[name] for run in runs])
+    return np.mean([run.wrong[name] for run in runs], 0) - _average_wrong(runs, name)[0]
 
 
 def _average_wrong(runs: Sequence[Run], name: str) -> NDArray[np.bool_]:
