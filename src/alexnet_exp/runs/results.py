@@ -103,6 +103,7 @@ class Run(Identity):
         val_curve: The same of the validation error.
         environment: ``environment.json``.
         written: When it finished, seconds since 1970.
+        kernels: Of conv1, (K, C, s, s) float16; None where they were not recorded.
     """
 
     path: Path
@@ -115,6 +116,7 @@ class Run(Identity):
     val_curve: tuple[float, ...]
     environment: dict[str, Any]
     written: float
+    kernels: NDArray[np.float16] | None = None
 
     @property
     def placement(self) -> Placement:
@@ -259,7 +261,16 @@ def read_run(folder: Path) -> Run | None:
         val_curve=val_curve,
         environment=read.read_environment(folder) or {},
         written=_moment(file, result),
+        kernels=_kernels(folder, int(identity.fields.get("model.towers", 1))),
     )
+
+
+def _kernels(folder: Path, towers: int) -> NDArray[np.float16] | None:
+    kernels = read.read_kernels(folder)
+    if kernels is not None and len(kernels) % towers:
+        reason = f"is damaged ({len(kernels)} kernels of {towers} towers)"
+        raise UnusableRunError(folder / "kernels.npy", reason)
+    return kernels
 
 
 def _moment(file: Path, result: dict[str, Any]) -> float:
