@@ -12,13 +12,21 @@ from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 from alexnet_exp.console import visible
-from alexnet_exp.report.drawing import STYLE
+from alexnet_exp.report.drawing import GRAY, STYLE
 
 DPI = 200
 """Of what is written as pixels."""
 
 SMALL, NORMAL = 7.5, 9.0
 """Sizes of type in points."""
+
+MARGIN = 0.1
+"""Around everything, inches."""
+
+HEAD = 0.52
+"""Height of a title with a note below it, inches."""
+
+CHECK = "\N{CHECK MARK} "
 
 _MOST_INCHES = 2**16 // DPI - 1  # matplotlib draws no more pixels than 2**16 to a side
 _DOTS = "\N{HORIZONTAL ELLIPSIS}"
@@ -66,6 +74,14 @@ def write(
     across, down = figure.get_size_inches()
     place = {"ha": "left", "va": "top"}
     figure.text(left / across, 1 - top / down, text, fontsize=size, **place | style)
+
+
+def write_head(figure: Figure, title: str, note: str = "") -> None:
+    """A title over the whole width, and small below it how to read the picture."""
+    width = float(figure.get_figwidth()) - 2 * MARGIN
+    [title] = shortened(figure, [title], width, NORMAL + 1.5)
+    write(figure, MARGIN, MARGIN, title, NORMAL + 1.5)
+    write(figure, MARGIN, MARGIN + 0.25, note, SMALL, color=GRAY)
 
 
 def shortened(
