@@ -14,7 +14,7 @@ from alexnet_exp.hardware import importing, keep_freed_memory
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from alexnet_exp.pictures.subject import Subject
+    from alexnet_exp.pictures.looking import Subject
 
 KINDS = ("kernels", "photos", "neighbors", "activations", "regions")
 
@@ -72,7 +72,7 @@ class Figures:
     @cached_property
     def subject(self) -> "Subject":
         """The network with its images, for pictures of your own."""
-        from alexnet_exp.pictures.subject import Subject
+        from alexnet_exp.pictures.looking import Subject
 
         return Subject(self.path, self.overrides, self.progress)
 
@@ -179,6 +179,7 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     with answering("the same command starts again"):
         kinds, overrides = named(given.words)
+        _refuse_unused(given, kinds)
         figures = Figures(given.run, *overrides, seed=given.seed, progress=True)
         keep_freed_memory()
         with importing():
@@ -190,6 +191,12 @@ def main() -> None:
             print("\n".join(visible(f"written: {file}") for file in files), flush=True)
             if name == "kernels":
                 print("\n".join(summary(*figures.first_layer())))
+
+
+def _refuse_unused(given: argparse.Namespace, kinds: Sequence[str]) -> None:
+    for option, kind in (("photo", "activations"), ("channel", "regions")):
+        if getattr(given, option) and kind not in kinds:
+            raise UserError(f"--{option} is for {kind}: name {kind} too, or leave --{option} out")
 
 
 def _beside(path: Path) -> Path:

@@ -22,8 +22,8 @@ from alexnet_exp.pictures.canvas import (
     write,
     write_head,
 )
+from alexnet_exp.pictures.looking import Subject, best_by_tower, layers_of
 from alexnet_exp.pictures.sheet import ROW, draw_bars
-from alexnet_exp.pictures.subject import Subject, best_by_tower, layers_of
 from alexnet_exp.report.drawing import GRAY, WIDE
 
 _MAPS = 8
@@ -48,7 +48,7 @@ def activations(subject: Subject, photo: Path | None = None, seed: int = 0) -> F
     if photo is None:
         [row] = subject.draw(1, seed).tolist()
         [true] = subject.names_of([row])
-        title, pixels = f"From test {subject.photos}: {true}", subject.store.images[row]
+        title, pixels = f"{true}, one of the {subject.photos}", subject.store.images[row]
         [(outputs, best)] = subject.look(np.array([row]), Views.one, lambda x: _see(subject, x))
     else:
         true, title = None, str(photo.name)

@@ -47,7 +47,7 @@ def new_figure(width: float, height: float) -> Figure:
     """
     if max(width, height) > _MOST_INCHES:
         raise ValueError(f"a figure of {width:.0f} x {height:.0f} inches can't be drawn")
-    figure = Figure((width, height))
+    figure = Figure((width, height), dpi=DPI)  # text is as wide as where it was measured
     FigureCanvasAgg(figure)
     return figure
 

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet_exp.pictures.looking import Subject
 from alexnet_exp.pictures.sheet import Tile, sheet
-from alexnet_exp.pictures.subject import Subject
 
 PHOTOS = 8
 _MOST, _AT_ONCE = 1024, 64
@@ -32,8 +32,8 @@ def drawn_photos(subject: Subject, seed: int = 0) -> Figure:
     wrong = wrong[: max(PHOTOS // 2, PHOTOS - len(right))]
     right = right[: PHOTOS - len(wrong)]
     title = (
-        f"Test {subject.photos}, picked at random:"
-        f" {len(right)} of those named rightly, {len(wrong)} of the others"
+        f"Picked at random of the {subject.photos}:"
+        f" {len(right)} named rightly, {len(wrong)} wrongly"
     )
     return sheet([_tile(subject, row, found) for row, found in right + wrong], title=title)
 

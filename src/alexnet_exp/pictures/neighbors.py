@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from alexnet_exp.pictures.canvas import (
     write,
     write_head,
 )
-from alexnet_exp.pictures.subject import Subject
+from alexnet_exp.pictures.looking import Subject
 from alexnet_exp.report.drawing import WIDE
 
 Distance = StrEnum("Distance", ["euclidean", "cosine"])
@@ -59,7 +60,7 @@ def neighbors(
         figure = new_figure(WIDE, 2 * MARGIN + HEAD + len(asked) * row_height - _GAP)
         write_head(
             figure,
-            f"Test {subject.photos}, and the {_WHICH[among]} nearest to each",
+            f"Some {subject.photos}, and the nearest {_WHICH[among]}",
             f"By {_HOW[distance]} of what the output layer is given. {CHECK}Of the same class.",
         )
         for number, query in enumerate(asked.tolist()):
@@ -106,6 +107,9 @@ def _distances(subject: Subject, queries: Tensor, images: Tensor) -> Tensor:
     """Distances (2, Q, N) on the CPU, without the features that they are made of."""
     features = subject.features(images)
     queries = queries.to(features.device)
-    euclidean = torch.cdist(queries, features)
-    cosine = 1 - F.normalize(queries) @ F.normalize(features).T
-    return torch.stack([euclidean, cosine]).cpu()
+    unit = F.normalize(queries), F.normalize(features)
+    # Half the square of the distance of unit vectors: 1 less a cosine near 1 would be rounding.
+    # Neither by products of matrices, which give nothing of small distances.
+    exact: Any = {"compute_mode": "donot_use_mm_for_euclid_dist"}
+    both = torch.cdist(queries, features, **exact), torch.cdist(*unit, **exact) ** 2 / 2
+    return torch.stack(both).cpu()

@@ -12,7 +12,7 @@ from torch import Tensor
 from alexnet_exp.config.training import Views
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.plan import LayerPlan
-from alexnet_exp.network.receptive_field import ReceptiveField, receptive_field
+from alexnet_exp.network.receptive_field import ReceptiveField
 from alexnet_exp.pictures.canvas import (
     HEAD,
     MARGIN,
@@ -25,7 +25,7 @@ from alexnet_exp.pictures.canvas import (
     write,
     write_head,
 )
-from alexnet_exp.pictures.subject import Subject, best_by_tower
+from alexnet_exp.pictures.looking import Subject, best_by_tower
 from alexnet_exp.report.drawing import ORANGE, WIDE
 
 _CHANNELS, _PHOTOS = 6, 7
@@ -59,12 +59,13 @@ def regions(subject: Subject, channels: Sequence[int] = ()) -> Figure:
     chosen = [*channels] or telling_channels(values, subject.config.model.towers)
     side = (WIDE - 2 * MARGIN - (_PHOTOS - 1) * _GAP) / _PHOTOS
     height = _HEADING + side + _NAME + _GAP
-    field = receptive_field(subject.classifier.network.features, layer.name)
+    network, seen = subject.classifier.network, subject.config.model.input_size
+    field = ReceptiveField(network.features, layer.name, seen)
     with styled():
         figure = new_figure(WIDE, 2 * MARGIN + HEAD + len(chosen) * height - _GAP)
         write_head(
             figure,
-            f"Test {subject.photos} that excite channels of {layer.name} most",
+            f"Those {subject.photos} that excite channels of {layer.name} most",
             f"In the frame: what the largest output of the channel sees, at most {field.size} x"
             f" {field.size} pixels of the network's input.",
         )
@@ -115,8 +116,7 @@ def telling_channels(values: NDArray[np.float32], towers: int) -> list[int]:
 
 def seen_box(subject: Subject, field: ReceptiveField, place: tuple[int, int]) -> Box:
     """What the output at a row and column of the layer sees, on a stored photo."""
-    side = subject.config.model.input_size
-    (top, bottom), (left, right) = (field.span(one, side) for one in place)
+    (top, bottom), (left, right) = map(field.span, place)
     scale, before = subject.to_stored
     return (
         scale * (left + before), scale * (top + before),

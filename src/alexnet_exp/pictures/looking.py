@@ -54,9 +54,9 @@ class Subject:
 
     @property
     def photos(self) -> str:
-        """What its images are, ``photos of flowers``; those that the program drew are none."""
-        kind = "drawn images" if self.config.data.source == "synthetic" else "photos"
-        return f"{kind} of {self.config.data.name}"
+        """``test photos of flowers``; of images that the program drew, that they are drawn."""
+        is_drawn = self.config.data.source == "synthetic"
+        return f"{'drawn test images' if is_drawn else 'test photos'} of {self.config.data.name}"
 
     def center(self, pixels: Pixels) -> Pixels:
         """What the network sees of a stored photo (S, S, C) by its center view."""
