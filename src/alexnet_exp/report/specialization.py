@@ -29,8 +29,8 @@ def measure_towers(claim: Claim, cell: Cell) -> Finding | str:
     many = len(each) > 1
     error = float(np.std(each, ddof=1) / len(each) ** 0.5) if many else None
     remarks = (
-        f"by itself {sum(one.p_value < LEVEL for one in found)} of {len(found)} networks has towers"
-        f" that differ more than by chance (p < {LEVEL:g})",
+        f"towers that differ more than by chance (p < {LEVEL:g}) in"
+        f" {sum(one.p_value < LEVEL for one in found)} of {len(found)} runs",
         f"all together p = {p_value:.2g}; chance alone makes {100 * chance.mean():.1f} points:"
         f" kernels that change towers at random, {PERMUTATIONS:,} times",
         *[f"{len(cell.runs) - len(found)} more hold no kernels.npy"]
