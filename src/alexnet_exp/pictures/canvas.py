@@ -28,7 +28,6 @@ HEAD = 0.52
 
 CHECK = "\N{CHECK MARK} "
 
-_MOST_INCHES = 2**16 // DPI - 1  # matplotlib draws no more pixels than 2**16 to a side
 _DOTS = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -40,13 +39,7 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches.
-
-    Raises:
-        ValueError: It would have more pixels than can be drawn.
-    """
-    if max(width, height) > _MOST_INCHES:
-        raise ValueError(f"a figure of {width:.0f} x {height:.0f} inches can't be drawn")
+    """An empty figure of so many inches."""
     figure = Figure((width, height), dpi=DPI)  # text is as wide as where it was measured
     FigureCanvasAgg(figure)
     return figure
