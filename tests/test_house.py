@@ -20,7 +20,7 @@ ORDER = [
     {"experiments"},
     {"sweep", "cli", "trained"},
     {"hydra_main"},
-    {"train", "evaluate", "predict", "prepare", "diagnose", "dashboard"},
+    {"train", "evaluate", "predict", "figures", "prepare", "diagnose", "dashboard"},
     {"bench"},
 ]
 

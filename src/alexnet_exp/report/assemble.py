@@ -17,6 +17,7 @@ from alexnet_exp.report.measures import (
 )
 from alexnet_exp.report.pairing import Cell, cells, match
 from alexnet_exp.report.ratios import measure_speeds, measure_time
+from alexnet_exp.report.specialization import measure_towers
 from alexnet_exp.report.verdicts import judge
 from alexnet_exp.runs.results import Found, Identity, Run
 
@@ -96,6 +97,8 @@ def _measure(
         outcomes = [measure_average(claim, cell) for cell in bases]
     elif claim.kind is Kind.level:
         outcomes = [measure_level(claim, cell) for cell in bases]
+    elif claim.kind is Kind.towers:
+        outcomes = [measure_towers(claim, cell) for cell in bases]
     elif claim.kind is Kind.time:
         outcomes = [measure_time(claim, pair) for pair in pairs]
     else:

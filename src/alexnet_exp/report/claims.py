@@ -19,6 +19,7 @@ class Metric(StrEnum):
     top5 = "top-5 error"
     epochs = "epochs to 25 % training error"
     time = "training time per epoch"
+    color = "colorfulness of conv1's kernels"
 
 
 class Kind(StrEnum):
@@ -43,6 +44,14 @@ class Kind(StrEnum):
     level = "level"
     """The error of one network alone, without a change."""
 
+    towers = "towers"
+    """The two towers of one network alone, by their kernels of conv1."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is about one network, not about what a change does."""
+        return self in (Kind.level, Kind.towers)
+
     @property
     def in_points(self) -> bool:
         """Whether an idea's worth is a difference of error."""
@@ -66,7 +75,8 @@ class Claim:
         idea: What the network loses by the change: ``LRN``; empty for the error of a network alone.
         change: What is changed, in words: ``no LRN``; of a network alone its name.
         baseline: Experiment of the unchanged network.
-        changed: Experiment of the changed one; for views and levels the same as ``baseline``.
+        changed: Experiment of the changed one; for views and of one network alone the same as
+            ``baseline``.
         metric: What is measured.
         kind: How the two sides are compared.
         figure: Published difference of error (fraction), ratio, or error; None where prose.
@@ -92,7 +102,7 @@ class Claim:
     name: str
     factor: str
     idea: str = ""
-    change: str
+    change: str = ""
     baseline: str = "baseline"
     changed: str
     metric: Metric = Metric.top1

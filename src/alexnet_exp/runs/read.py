@@ -258,6 +258,23 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
     return columns
 
 
+def read_kernels(folder: Path) -> np.ndarray | None:
+    """``kernels.npy``: of conv1, (kernels, channels, side, side) float; None if there is none.
+
+    Raises:
+        UnusableRunError: The file is damaged.
+    """
+    file = folder / "kernels.npy"
+    if not file.exists():
+        return None
+    with _reading(file):
+        kernels: np.ndarray = np.load(file)
+    is_whole = kernels.dtype.kind == "f" and kernels.ndim == 4 and kernels.size > 0
+    if not is_whole or not np.isfinite(kernels).all():
+        raise UnusableRunError(file, "is damaged (not kernels of finite numbers)")
+    return kernels
+
+
 def check_predictions(folder: Path) -> None:
     """A quick look whether ``predictions.npz`` is there and whole, without reading all of it."""
     file = folder / "predictions.npz"

@@ -107,6 +107,7 @@ class Run(Identity):
         written: When it finished, seconds since 1970.
         probabilities: Of all classes, (I, classes) float, with the views of the run; None where
             they were not recorded.
+        kernels: Of conv1, (K, C, s, s) float16; None where they were not recorded.
     """
 
     path: Path
@@ -120,6 +121,7 @@ class Run(Identity):
     environment: dict[str, Any]
     written: float
     probabilities: NDArray[Any] | None = None
+    kernels: NDArray[np.float16] | None = None
 
     @property
     def placement(self) -> Placement:
@@ -271,7 +273,16 @@ def read_run(folder: Path) -> Run | None:
         environment=read.read_environment(folder) or {},
         written=read.finish_time(folder, result),
         probabilities=probabilities,
+        kernels=_kernels(folder, int(identity.fields.get("model.towers", 1))),
     )
+
+
+def _kernels(folder: Path, towers: int) -> NDArray[np.float16] | None:
+    kernels = read.read_kernels(folder)
+    if kernels is not None and len(kernels) % towers:
+        reason = f"is damaged ({len(kernels)} kernels of {towers} towers)"
+        raise UnusableRunError(folder / "kernels.npy", reason)
+    return kernels
 
 
 def _identity(folder: Path) -> Identity:
