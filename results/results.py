@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def main(output: Path = Path()) -> None:
     made = state()
     for study, maker in STUDIES.items():
         runs, folder = RESULTS / study / "runs", output / RESULTS / study
-        if runs.exists():
+        if is_whole(study):
             report = make_report(runs, progress=True)
             write(report, folder)
             made |= maker(report, folder)
@@ -180,12 +181,26 @@ def instrument() -> dict[str, str]:
     return {"instrument": table(("what is there", "points", "predicted", "found"), rows)}
 
 
+def is_whole(study: str) -> bool:
+    """Whether all runs that were planned have finished: nothing is judged before."""
+    return all(
+        len(finished(runs)) == int(planned)
+        for runs, planned in PLANNED.items()
+        if runs.startswith(f"{study}/")
+    )
+
+
+def finished(runs: str) -> list[dict[str, Any]]:
+    """``result.json`` of each."""
+    found = (read_result(folder) for folder in run_folders(RESULTS / runs))
+    return [result for result in found if result]
+
+
 def state() -> dict[str, str]:
     """How far the plan has come."""
     rows = []
     for runs, planned in PLANNED.items():
-        found = [read_result(folder) for folder in run_folders(RESULTS / runs)]
-        seconds = [done["train_seconds"] for done in found if done]
+        seconds = [result["train_seconds"] for result in finished(runs)]
         rows.append((runs, f"{len(seconds)} of {planned}", f"{sum(seconds) / 3600:.1f}"))
     return {"state": table(("folder", "runs", "hours of training"), rows)}
 
