@@ -19,7 +19,7 @@ ORDER = [
     {"experiments"},
     {"sweep", "cli"},
     {"hydra_main"},
-    {"train", "evaluate", "predict", "prepare", "diagnose", "dashboard"},
+    {"train", "evaluate", "predict", "summary", "prepare", "diagnose", "dashboard"},
     {"bench"},
 ]
 
