@@ -16,6 +16,7 @@ ORDER = [
     {"network", "runs", "messages"},
     {"data", "parallel", "report"},
     {"training"},
+    {"pictures"},
     {"experiments"},
     {"sweep", "cli"},
     {"hydra_main"},

@@ -32,7 +32,7 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-seri
 WIDE, NARROW = 7.4, 3.75
 """Inches: the column of the page, and a phone of 390 px less its margins."""
 
-_STYLE = Path(__file__).with_name("templates") / "figure.mplstyle"
+STYLE = Path(__file__).with_name("templates") / "figure.mplstyle"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def draw_both(
     for width in (WIDE, NARROW):
         # The salt makes matplotlib's ids unique on the page, and the same each time.
         salt: Any = {"svg.hashsalt": f"{name} {width}"}
-        with matplotlib.rc_context(salt, _STYLE), warnings.catch_warnings():
+        with matplotlib.rc_context(salt, STYLE), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph")  # the reader's font draws it
             svgs.append(_to_svg(draw(width), title, alt))
     return Figure(name, title, caption, *svgs)

@@ -1,0 +1,121 @@
+"""A contact sheet of photos with what a network takes them for: figure 4 left."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from alexnet_exp.data.decode import Pixels
+from alexnet_exp.errors import UserError
+from alexnet_exp.pictures.canvas import (
+    NORMAL,
+    SMALL,
+    new_figure,
+    place,
+    shortened,
+    show_image,
+    styled,
+    write,
+)
+from alexnet_exp.report.drawing import BLUE, GRAY, ORANGE
+
+MOST_ROWS = 50
+"""Of a sheet; a picture of twice as many could not be drawn."""
+
+_SIDE, _GAP, _MARGIN = 1.7, 0.17, 0.1  # inches
+_TITLE, _HEADING, _CAPTION, _ROW, _BAR = 0.3, 0.2, 0.16, 0.205, 0.06
+_RIGHT = "\N{CHECK MARK} "
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One photo of a sheet.
+
+    Attributes:
+        pixels: (H, W, C) uint8, gray or RGB.
+        title: Stands above it: its true class, if that is known.
+        bars: Names and probabilities of the most probable classes, from best to worst.
+        right: Name of the true class, which is marked among the bars; None: nobody knows.
+        caption: Stands small below the title: the file's name.
+    """
+
+    pixels: Pixels
+    title: str
+    bars: Sequence[tuple[str, float]]
+    right: str | None
+    caption: str = ""
+
+
+def sheet(tiles: Sequence[Tile], columns: int = 4, title: str = "") -> Figure:
+    """Photos with bars of their most probable classes below.
+
+    The true class has another color, hatches and a check mark. Long names are shortened.
+
+    Raises:
+        UserError: They make up more than ``MOST_ROWS`` rows.
+    """
+    if len(tiles) > columns * MOST_ROWS:
+        most = columns * MOST_ROWS
+        raise UserError(
+            f"{len(tiles)} photos don't fit on a sheet of at most {most}: name fewer of them"
+        )
+    columns = min(columns, len(tiles))
+    captions = any(tile.caption for tile in tiles)
+    head = _HEADING + _CAPTION * captions
+    height = head + _SIDE + 0.06 + _ROW * max(len(tile.bars) for tile in tiles)
+    top = _MARGIN + _TITLE * bool(title)
+    rows = -(-len(tiles) // columns)
+    with styled():
+        figure = new_figure(
+            2 * _MARGIN + columns * (_SIDE + _GAP) - _GAP,
+            top + rows * (height + _GAP) - _GAP + _MARGIN,
+        )
+        if title:
+            width = columns * (_SIDE + _GAP) - _GAP
+            [text] = shortened(figure, [title], width, NORMAL + 1.5)
+            write(figure, _MARGIN, _MARGIN, text, NORMAL + 1.5)
+        for number, tile in enumerate(tiles):
+            row, column = divmod(number, columns)
+            left, above = _MARGIN + column * (_SIDE + _GAP), top + row * (height + _GAP)
+            _draw(figure, tile, left, above, head)
+    return figure
+
+
+def _draw(figure: Figure, tile: Tile, left: float, top: float, head: float) -> None:
+    """One tile: the photo ``head`` inches below its upper border."""
+    [heading] = shortened(figure, [tile.title], _SIDE, NORMAL, "bold")
+    write(figure, left, top, heading, NORMAL, weight="bold")
+    [caption] = shortened(figure, [tile.caption], _SIDE, SMALL)
+    write(figure, left, top + _HEADING - 0.02, caption, SMALL, color=GRAY)
+    show_image(place(figure, left, top + head, _SIDE, _SIDE), tile.pixels)
+    below = top + head + _SIDE + 0.06
+    height = _ROW * len(tile.bars)
+    if tile.bars:
+        axes = place(figure, left, below, _SIDE, height)
+        _draw_bars(figure, axes, tile)
+
+
+def _draw_bars(figure: Figure, axes: Axes, tile: Tile) -> None:
+    """A row for each class: name and percent, and the bar below them."""
+    axes.set(xlim=(0, _SIDE), ylim=(_ROW * len(tile.bars), 0))
+    room = _SIDE - 0.42  # for "100 %"
+    names = [name for name, _ in tile.bars]
+    plain = shortened(figure, names, room, SMALL)
+    marked = [_RIGHT + name for name in shortened(figure, names, room - 0.14, SMALL, "bold")]
+    for row, (name, probability) in enumerate(tile.bars):
+        is_right = name == tile.right
+        weight = "bold" if is_right else "normal"
+        base = _ROW * (row + 1) - _BAR - 0.025
+        style: dict[str, Any] = {"fontsize": SMALL, "weight": weight, "va": "baseline"}
+        axes.text(0, base, (marked if is_right else plain)[row], **style)
+        axes.text(_SIDE, base, _percent(probability), ha="right", **style)
+        color, hatch = (ORANGE, "//////") if is_right else (BLUE, None)
+        bar = (0, _ROW * (row + 1) - _BAR), _SIDE * probability, _BAR
+        axes.add_patch(Rectangle(*bar, facecolor=color, hatch=hatch, edgecolor="white", lw=0))
+
+
+def _percent(probability: float) -> str:
+    return f"{100 * probability:.0f} %" if probability >= 0.01 else "<1 %"
