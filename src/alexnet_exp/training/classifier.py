@@ -141,6 +141,22 @@ class Classifier(L.LightningModule):
         Raises:
             UserError: A photo can't be read, or the checkpoint has no mean image.
         """
+        augmentation = self.augmentation
+        try:
+            several = [photos] if isinstance(photos, str | Path) else photos
+            pixels = [read_photo(photo, self.config.data) for photo in several]
+        except (OSError, DecodeError) as error:
+            raise UserError(f"can't read {error}: mend it or leave it out") from error
+        stacked = torch.from_numpy(np.stack(pixels))
+        return augmentation.views(stacked, self.config.evaluation.views)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What prepares images for the network.
+
+        Raises:
+            UserError: The checkpoint has no mean image.
+        """
         if self._augmentation is None:
             if len(self.statistics) < 2:
                 raise UserError("this classifier was made without mean image and covariance")
@@ -152,13 +168,7 @@ class Classifier(L.LightningModule):
                 self.config.seed,
                 self.config.data.upscale_to,
             )
-        try:
-            several = [photos] if isinstance(photos, str | Path) else photos
-            pixels = [read_photo(photo, self.config.data) for photo in several]
-        except (OSError, DecodeError) as error:
-            raise UserError(f"can't read {error}: mend it or leave it out") from error
-        stacked = torch.from_numpy(np.stack(pixels))
-        return self._augmentation.views(stacked, self.config.evaluation.views)
+        return self._augmentation
 
     @property
     def batch_size(self) -> int:
