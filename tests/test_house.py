@@ -20,7 +20,7 @@ ORDER = [
     {"experiments"},
     {"sweep", "cli"},
     {"hydra_main"},
-    {"train", "evaluate", "predict", "summary", "prepare", "diagnose", "dashboard"},
+    {"train", "evaluate", "predict", "summary", "export", "prepare", "diagnose", "dashboard"},
     {"bench"},
 ]
 

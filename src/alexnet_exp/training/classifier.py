@@ -130,6 +130,7 @@ class Classifier(L.LightningModule):
         self.statistics["mean"], lines = load_weights(
             self.network, weights, self.config, self.class_names
         )
+        self._augmentation = None
         return lines
 
     def read(self, photos: str | Path | Sequence[str | Path | bytes]) -> Tensor:
@@ -316,7 +317,7 @@ class Classifier(L.LightningModule):
         checkpoint["statistics"] = self.statistics
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.statistics = checkpoint["statistics"]
+        self.statistics, self._augmentation = checkpoint["statistics"], None
 
     def _evaluate(self, errors: ErrorCounts, batch: Sequence[Tensor]) -> Tensor:
         """Count; gives softmax by view (N, V, classes)."""
