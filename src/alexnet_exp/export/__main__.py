@@ -10,20 +10,21 @@ from alexnet_exp.hardware import keep_freed_memory
 
 _FORMATS = """\
 formats, by the ending of OUTPUT:
-  .onnx         ONNX, checked with onnxruntime: squares of pixels to probabilities
+  .onnx         ONNX, checked with onnxruntime: pixels to probabilities
   .pt2          the same for torch.export.load
-  .safetensors  weights by name and the mean image, with configuration and classes
-  .pth          state dict of torchvision.models.alexnet, if the network is that one
-  a folder      as on Hugging Face: model.safetensors, config.json and README.md, a
-                card with the errors that were measured
+  .safetensors  weights, mean image, configuration and classes
+  .pth          state dict of torchvision.models.alexnet, if that is the network
+  a folder      as on Hugging Face: model.safetensors, config.json, and a card,
+                README.md, with the errors that were measured
 
-Squares of pixels are uint8, 0 to 255, of the side that the run stored: the shorter
-side of a photo resized to it, the center cut out. Mean image, crops and the average
-over views are inside; evaluation.views=one leaves the center view alone.
+Pixels are squares of uint8, 0 to 255, of the side that the run stored: the
+shorter side of a photo resized to it, the center cut out. Mean image, crops and
+the average over the run's views are inside; evaluation.views=one leaves the
+center view alone.
 
 examples:
   python -m alexnet_exp.export runs/... flowers.onnx evaluation.views=one
-  python -m alexnet_exp.export runs/.../checkpoints/best.ckpt flowers.pt2 card/"""
+  python -m alexnet_exp.export runs/.../best.ckpt flowers.safetensors card/"""
 
 
 def main() -> None:
@@ -34,8 +35,11 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, or a checkpoint")
-    what = "a file with one of the endings below, or a new folder; nothing is overwritten"
-    parser.add_argument("outputs", nargs="+", metavar="OUTPUT", help=what)
+    what = (
+        "a new file with one of the endings below, or a new folder; and changes to the recorded"
+        " configuration"
+    )
+    parser.add_argument("outputs", nargs="+", metavar="OUTPUT|override", help=what)
     given = parser.parse_args()
     outputs = [Path(word) for word in given.outputs if "=" not in word]
     overrides = [word for word in given.outputs if "=" in word]

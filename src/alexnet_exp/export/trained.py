@@ -35,8 +35,8 @@ class Trained:
     @classmethod
     def load(cls, run: Path, overrides: tuple[str, ...]) -> "Trained":
         """From a checkpoint or a run folder; raises as ``Classifier.load`` does."""
-        classifier = Classifier.load(run, *overrides, *_PLAIN)
         config = recorded_config(load_checkpoint(run)["hyper_parameters"]["config"], overrides)
+        classifier = Classifier.load(run, *overrides, *_PLAIN)
         folder = run
         if run.is_file():
             folder = run.parents[1] if run.name == "best.ckpt" else run
