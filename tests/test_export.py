@@ -306,6 +306,18 @@ def test_nothing_is_half_written_or_overwritten(
     assert taken.read_text() == "mine"
     with pytest.raises(UserError, match=r"can't write /proc/none/a\.safetensors"):
         export(run, Path("/proc/none/a.safetensors"))
+    (tmp_path / "b.mean.pth").write_text("mine")
+
+    def beside(trained: Trained, file: Path) -> str:
+        file.with_suffix(".mean.pth").write_text("another")
+        file.write_text("weights")
+        return ""
+
+    monkeypatch.setattr(tensors, "write_torchvision", beside)
+    with pytest.raises(UserError, match=r"b\.mean\.pth exists already"):
+        export(run, tmp_path / "b.pth")
+    assert (tmp_path / "b.mean.pth").read_text() == "mine"
+    (tmp_path / "b.mean.pth").unlink()
     monkeypatch.setattr(programs, "_PROTOBUF_BYTES", 1)
     with pytest.raises(UserError, match=r"a\.onnx: an ONNX file holds 2 GiB at most"):
         export(run, tmp_path / "a.onnx")

@@ -61,9 +61,13 @@ def _format(output: Path) -> tuple[str, tuple[str, ...]]:
             f"{output}: there is no format for this ending; choose from {known}, or a folder, whose"
             " name has no dot"
         )
+    _refuse_existing(output)
+    return _FORMATS[output.suffix.lower()]
+
+
+def _refuse_existing(output: Path) -> None:
     if output.exists() and not (output.is_dir() and not any(output.iterdir())):
         raise UserError(f"{output} exists already: remove it, or choose another name")
-    return _FORMATS[output.suffix.lower()]
 
 
 def _require(library: str, output: Path) -> None:
@@ -86,8 +90,11 @@ def _whole(output: Path) -> Iterator[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
             yield Path(folder) / output.name
-            for made in sorted(Path(folder).iterdir()):
-                os.replace(made, output.parent / made.name)
+            made = {part: output.parent / part.name for part in sorted(Path(folder).iterdir())}
+            for place in made.values():
+                _refuse_existing(place)
+            for part, place in made.items():
+                os.replace(part, place)
     except OSError as error:
         raise UserError(
             f"can't write {output} ({error.strerror or error}): make room, or name another place"

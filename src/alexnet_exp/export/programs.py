@@ -5,6 +5,7 @@ What a photo goes through before, decoding, resizing and cutting out the center,
 """
 
 import copy
+import io
 import json
 import warnings
 from collections.abc import Iterator
@@ -102,7 +103,9 @@ def write_torch(trained: Trained, file: Path) -> str:
     with _quiet():
         images = {0: torch.export.Dim("images")}
         program = torch.export.export(module, (squares,), dynamic_shapes=(images,))
-        torch.export.save(program, file, extra_files=_metadata(classifier))
+        written = io.BytesIO()  # a full disk is no OSError where torch writes a file
+        torch.export.save(program, written, extra_files=_metadata(classifier))
+        file.write_bytes(written.getbuffer())
         loaded = torch.export.load(file).module()
     with torch.inference_mode():
         for some in (squares, squares[:1]):

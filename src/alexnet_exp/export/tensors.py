@@ -1,20 +1,21 @@
 """Weights as tensors alone: safetensors, and torchvision's state dict."""
 
+import io
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.nn import functional as F
 
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
+from alexnet_exp.export.programs import MOST_APART
 from alexnet_exp.export.trained import Trained
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.presets import preset
 from alexnet_exp.network.pretrained import MEAN, STD, differing_fields, to_torchvision
 from alexnet_exp.training.checkpoint import SAFETENSORS_KEY, STATISTICS
-
-_SAME = 1e-4  # of a probability, as ``programs.MOST_APART``, and of a mean over 255
 
 
 def write_safetensors(trained: Trained, file: Path) -> str:
@@ -55,15 +56,21 @@ def write_torchvision(trained: Trained, file: Path) -> str:
     augmentation = classifier.augmentation
     state = to_torchvision(network.state_dict(), augmentation.config.scale)
     mean = augmentation.mean.permute(2, 0, 1) / 255
-    torch.save(state, file)
+    _save(state, file)
     expected = torch.tensor(MEAN)[:, None, None]
     said = f"inputs (pixels / 255 - ({_listed(MEAN)})) / ({_listed(STD)}), as torchvision's own"
-    if (mean - expected).abs().max() > _SAME:
+    if (mean - expected).abs().max() > 1e-6:
         beside = file.with_suffix(".mean.pth")
-        torch.save(mean.contiguous(), beside)
+        _save(mean.contiguous(), beside)
         said = f"inputs (pixels / 255 - the mean image in {beside.name}) / ({_listed(STD)})"
     _check(trained, file, mean)
     return f"torchvision.models.alexnet(num_classes={model.classes}); {said}"
+
+
+def _save(content: Any, file: Path) -> None:
+    written = io.BytesIO()  # a full disk is no OSError where torch writes a file
+    torch.save(content, written)
+    file.write_bytes(written.getbuffer())
 
 
 def _listed(values: tuple[float, ...]) -> str:
@@ -103,5 +110,5 @@ def _check(trained: Trained, file: Path, mean: torch.Tensor) -> None:
     with torch.inference_mode():
         expected = classifier.probabilities((pixels - 255 * part) * scale)
         apart = (theirs((pixels / 255 - part) / std).softmax(1) - expected).abs().max().item()
-    if not apart <= _SAME:
+    if not apart <= MOST_APART:
         raise RuntimeError(f"torchvision's network gives probabilities that are {apart:.2g} apart")
