@@ -80,8 +80,27 @@ FACTORS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+# Networks of others, and what each is composed of.
+TAUGHT = {
+    "d2l": "data=fashion_mnist model=d2l",
+    "flowers_notebook": "data=flowers model=flowers_notebook recipe=flowers_notebook",
+    "caffenet_notes": "data=imagenet model=caffenet recipe=caffe",
+    "torchvision": "data=imagenet model=torchvision recipe=torchvision",
+}
+
+
 def test_every_experiment_file_is_listed_here() -> None:
-    assert sorted(FACTORS) == EXPERIMENTS
+    assert sorted([*FACTORS, *TAUGHT]) == EXPERIMENTS
+
+
+@pytest.mark.parametrize("experiment", TAUGHT)
+def test_a_network_of_others_is_its_preset_with_its_data_and_training(
+    compose_config, experiment: str
+) -> None:
+    parts = compose_config(*TAUGHT[experiment].split())
+    whole = compose_config(f"+experiment={experiment}")
+    assert whole == replace(parts, experiment=experiment)
+    assert not [*mistyped(to_plain(whole))]
 
 
 # Those of data that the paper's network fits.
@@ -134,7 +153,8 @@ def test_every_sweep_composes(compose_config, sweep: str) -> None:
 
 
 def test_recipe_follows_the_data_and_can_be_chosen(compose_config) -> None:
-    assert sorted([*GROUPS["data"], "cifar10_local", "finetune", "paper"]) == RECIPES
+    others = ["caffe", "cifar10_local", "finetune", "flowers_notebook", "paper", "torchvision"]
+    assert sorted([*GROUPS["data"], *others]) == RECIPES
     config = compose_config("data=flowers", "data.root=x", "+experiment=no_dropout",
                             "optim.lr=0.5", "model.dropout=0.3")  # fmt: skip
     assert (config.recipe, config.optim.lr, config.model.dropout) == ("flowers", 0.5, 0.3)

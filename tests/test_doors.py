@@ -84,7 +84,7 @@ def test_a_plain_trainer_predicts_probabilities(trained_run: SimpleNamespace) ->
 
 def test_a_run_is_evaluated_without_its_store(moved: Path, trained_run: SimpleNamespace) -> None:
     """It is packed again from the source that the checkpoint names."""
-    assert evaluate(moved, [], progress=False)["metrics"] == trained_run.result["metrics"]
+    assert evaluate(moved, progress=False).metrics == trained_run.result["metrics"]
     shutil.rmtree(moved.parent / "gone")
 
 
@@ -123,8 +123,8 @@ def test_other_photos_are_evaluated_by_the_names_of_their_folders(
     found = evaluate(moved, ["evaluation.batch_size=40"], photos, progress=False)
     expected = trained_run.result["metrics"]
     for name in ("loss", "top1_error", "top5_error"):
-        assert found["metrics"][f"photos/{name}"] == pytest.approx(expected[f"test/{name}"])
-    assert found["images"] == {"photos": 25}
+        assert found.metrics[f"photos/{name}"] == pytest.approx(expected[f"test/{name}"])
+    assert found.images == {"photos": 25}
     # Two classes of five: labels are the checkpoint's, not positions in the folder.
     for name in ("rose", "tulip"):
         shutil.copytree(photos / name, tmp_path / "two" / name)
@@ -133,8 +133,8 @@ def test_other_photos_are_evaluated_by_the_names_of_their_folders(
     names = np.array(trained_run.store.classes)[saved["label"]]
     mine = (saved["split"] == "test") & np.isin(names, ["rose", "tulip"])
     wrong = saved["top5"][mine, 0] != saved["label"][mine]
-    assert two["images"] == {"photos": mine.sum()}
-    assert two["metrics"]["photos/top1_error"] == pytest.approx(wrong.mean(), abs=1e-6)
+    assert two.images == {"photos": mine.sum()}
+    assert two.metrics["photos/top1_error"] == pytest.approx(wrong.mean(), abs=1e-6)
     (tmp_path / "two" / "tulip").rename(tmp_path / "two" / "cactus")
     with pytest.raises(UserError, match="no class of the checkpoint: cactus; its classes are dais"):
         evaluate(moved, [], tmp_path / "two", progress=False)

@@ -73,6 +73,14 @@ IDLE, UNDONE = "changes nothing here", "sets {}, and another override makes it"
         ("[no_lrn,no_norm2]", r"no_norm2 \(.*beside .*=no_lrn \(model\.normalization=none\)"),
         ("[no_lrn,no_crops,no_dropout] model.dropout=0", "no_dropout changes nothing here"),
         ("[non_overlapping_repadded,original] recipe=paper", None),
+        ("flowers_notebook data.root=photos", None),
+        ("[flowers_notebook,no_flips] data.root=photos", None),
+        ("[flowers_notebook,no_lrn] data.root=photos", "no_lrn changes nothing here"),
+        ("[d2l,tanh]", None),
+        ("d2l data=synthetic", UNDONE.format("data.name=fashion_mnist") + " synthetic"),
+        ("torchvision model=paper", UNDONE.format("model.name=torchvision")),
+        ("caffenet_notes recipe=paper", UNDONE.format("recipe=caffe")),
+        ("torchvision data.batch_size=64 evaluation.views=ten", None),
         (
             "[non_overlapping_repadded,original] sweep.factors=[original,non_overlapping_repadded]",
             r"and .*=original both set model\.pool_ceil=True, and in a design .* leave out one",
@@ -170,6 +178,44 @@ def test_an_experiment_has_one_file(tmp_path: Path, check: Check) -> None:
 def test_a_notebook_has_the_messages_of_the_commands() -> None:
     with pytest.raises(UserError, match="did you mean no_dropout"):
         load_config("experiment=no_lrn+no_dropou")
+
+
+# How others train the networks that they teach, as their sources have it.
+TRAINING = {
+    "d2l": ("SGD", 0.01, 0.0, 0.0, 128, 10, [], {"scale": 1 / 255}),
+    "flowers_notebook": (
+        "torch.optim.Adam", 5e-4, None, 0.0, 32, 10, [], {"scale": 1 / 255, "flips": True},
+    ),
+    "caffenet_notes": (
+        "SGD", 0.01, 0.9, 5e-4, 256, 90, [20, 40, 60, 80],
+        {"scale": 1.0, "flips": True, "crops": True, "mean_image": True},
+    ),
+    "torchvision": (
+        "SGD", 0.01, 0.9, 1e-4, 256, 90, [30, 60],
+        {"scale": 0.01735, "flips": True, "crops": True, "mean_image": True, "min_scale": 0.08},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", TRAINING)
+def test_a_network_of_others_trains_as_its_source_says(
+    compose_config: Callable[..., Config], experiment: str
+) -> None:
+    rule, lr, momentum, decay, batch, epochs, drops, pixels = TRAINING[experiment]
+    config = compose_config(f"+experiment={experiment}")
+    optim, seen = config.optim, config.augmentation
+    assert (optim._target_ or "SGD", optim.lr, optim.weight_decay) == (rule, lr, decay)
+    assert momentum in (None, optim.momentum)
+    assert (config.data.batch_size, config.trainer.max_epochs) == (batch, epochs)
+    assert optim.milestones == drops
+    assert optim.schedule == ("steps" if drops else "constant")
+    assert config.evaluation.views == "one"
+    parts = {"scale": 1.0, "min_scale": 1.0} | pixels
+    assert seen.scale == pytest.approx(parts.pop("scale"))
+    assert seen.min_scale == parts.pop("min_scale")
+    names = ("crops", "flips", "color_noise", "mean_image")
+    assert {name for name in names if getattr(seen, name)} == {*parts}
+    assert config.model.dropout_scaling == "train"
 
 
 # Fields of the layers that differ from the paper's at 224 pixels, by layer: those of the authors'

@@ -26,7 +26,7 @@ from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.export import __main__, programs, tensors
 from alexnet_exp.export.formats import export
-from alexnet_exp.export.trained import Trained
+from alexnet_exp.export.portable import Trained
 from alexnet_exp.network.pretrained import MEAN, STD, read_weights
 from tests.conftest import ComposeConfig
 from tests.test_doors import quiet_trainer

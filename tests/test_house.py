@@ -18,9 +18,19 @@ ORDER = [
     {"training"},
     {"pictures"},
     {"experiments"},
-    {"sweep", "cli"},
+    {"sweep", "cli", "trained"},
     {"hydra_main"},
-    {"train", "evaluate", "predict", "summary", "export", "prepare", "diagnose", "dashboard"},
+    {
+        "train",
+        "evaluate",
+        "predict",
+        "figures",
+        "summary",
+        "export",
+        "prepare",
+        "diagnose",
+        "dashboard",
+    },
     {"bench"},
 ]
 

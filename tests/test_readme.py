@@ -56,6 +56,7 @@ CANNOT_RUN = {
     "pip install": "tests/test_long.py runs a wheel",
     "make test": "is the tests",
     "python -m pytest -m cuda": "is a test, and needs a GPU",
+    "make results": "tests/test_results.py does, and compares",
     "make store-scale": "takes minutes by nature",
     "make error-rates": "takes hours by nature",
     "make dashboard": "needs W&B's server; tests/test_dashboard.py has one of its own",
@@ -67,6 +68,7 @@ CANNOT_RUN = {
     "python -m alexnet_exp.train --config-dir my_conf logger=[wandb,mlflow]": "mlflow is not ours",
 }
 IN_SHORT = ("alexnet_exp.predict", "alexnet_exp.runs", "alexnet_exp.diagnose", "model.weights=")
+BRINGS = {"d2l": "fashion_mnist", "flowers_notebook": "flowers"}  # experiments with data of theirs
 HYDRA = ("train", "prepare", "diagnose", "bench")
 
 SMALL = (
@@ -116,11 +118,14 @@ def first(word: str) -> str:
 def shrunk(module: str, words: list[str], precision: str) -> list[list[str]]:
     """Arguments of the runs that stand for a command: a sweep lists its jobs, and runs one."""
     name = module.removeprefix("alexnet_exp.")
-    if name == "evaluate" and not any(word.startswith("model=") for word in words):
+    looks = name in ("evaluate", "predict")
+    if looks and not any(word.startswith("model=") for word in words):
         return [[*words, f"trainer.precision={precision}"]]
-    if name not in (*HYDRA, "evaluate"):
+    if name not in HYDRA and not looks:
         return [words]
-    given = " ".join(words)
+    given = " ".join(
+        [*words, *(f"data={BRINGS[x]}" for x in BRINGS if f"+experiment={x}" in words)]
+    )
     small = [*SMALL, f"trainer.precision={precision}"]
     if not re.search("data=(cifar10|fashion_mnist)", given):
         small += SMALL_PHOTOS

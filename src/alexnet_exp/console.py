@@ -28,6 +28,17 @@ def percent(error: float) -> str:
     return f"{100 * error:.1f} %"
 
 
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
 def visible(text: str) -> str:
     """The text with what a terminal obeys or can't show as escapes: newlines too, as ``\\n``."""
     return "".join(

@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: ``python -m alexnet_exp.evaluate runs/.../checkpoints/best.ckpt``.
+"""Evaluate a run, or the average of several: ``python -m alexnet_exp.evaluate runs/...``.
 
 ``--photos FOLDER`` evaluates other photos, in folders named as the classes are, instead. Overrides
 alone evaluate weights of others: ``model=torchvision model.weights=alexnet.pth data=imagenet ...``.
@@ -6,167 +6,219 @@ alone evaluate weights of others: ``model=torchvision model.weights=alexnet.pth 
 
 import argparse
 import json
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from alexnet_exp import trained
+from alexnet_exp.console import say
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
+if TYPE_CHECKING:
+    from alexnet_exp.data.store.store import Store
+    from alexnet_exp.training.classifier import Classifier
+    from alexnet_exp.training.evaluation import Answers, Evaluation
+
+_Runs = str | Path | Sequence[str | Path]
+
+_EXAMPLES = """\
+RUN is a run folder (its best.ckpt), a checkpoint, or a glob, quoted or not.
+Several are averaged, as the paper averages five networks: the mean of their
+probabilities. Overrides change the configuration that they were trained with.
+
+examples:
+  python -m alexnet_exp.evaluate runs/mine evaluation.views=one
+  python -m alexnet_exp.evaluate 'runs/flowers/ablations/baseline/seed_*'
+  python -m alexnet_exp.evaluate runs/mine --photos photos/ --mistakes bad.png
+  python -m alexnet_exp.evaluate model=torchvision model.weights=alexnet.pth \\
+    data=imagenet data.root=ILSVRC2012/
+
+exit codes: 0 done, 1 failed, 2 a mistake in the command or the data,
+130 interrupted"""
+
 
 def evaluate(
-    path: Path | None, overrides: list[str], photos: Path | None = None, progress: bool = True
-) -> dict[str, Any]:
-    """Count the errors of a checkpoint, or of weights of others.
+    runs: _Runs = (),
+    overrides: Sequence[str] = (),
+    photos: Path | str | None = None,
+    progress: bool = True,
+) -> "Evaluation":
+    """Test networks that were trained, each alone and their average.
 
     Args:
-        path: ``best.ckpt`` or ``last.ckpt``, or the run folder that holds it; None: the weights
-            that the overrides ``model=...`` and ``model.weights=...`` name.
-        overrides: Changes to the configuration that the checkpoint was trained with, such as
-            ``evaluation.views=one`` or ``data.root=...``; without one a whole command line. Weights
-            of others have no names of classes: theirs are those of ``data``, in order.
+        runs: Run folders or checkpoints; none: the weights that the overrides ``model=...`` and
+            ``model.weights=...`` name.
+        overrides: Changes to the configuration that each was trained with, such as
+            ``evaluation.views=one`` or ``data.root=...``; without a run a whole command line.
+            Weights of others have no names of classes: theirs are those of ``data``, in order.
         photos: Evaluate the photos of these class folders; None: the validation and test images of
-            its data, which are packed again if their store is gone.
+            the runs' data, which are packed again if their store is gone.
         progress: Show bars while packing and evaluating.
 
-    Returns:
-        Loss and errors as fractions by ``<split>/<metric>``, with views and image counts.
-
     Raises:
-        UserError: The checkpoint, the weights, the data or the photos can't be used.
+        UserError: A run, the weights, the data or the photos can't be used, or runs can't be
+            averaged: they have other classes, folds, test images or views.
     """
-    from alexnet_exp.training.classifier import Classifier
-    from alexnet_exp.training.progress import EpochProgress
-    from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
+    from alexnet_exp.training.evaluation import Average
 
-    if path is None:
-        classifier = _with_weights(overrides, progress)
-    elif any(override.lstrip("+").startswith("model.weights") for override in overrides):
+    paths = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
+    if paths and trained.names_weights(overrides):
         raise UserError(
-            f"model.weights=... and {path}: evaluate one of the two, leave out the other"
+            f"model.weights=... and {paths[0]}: evaluate one of the two, leave out the other"
         )
-    else:
-        classifier = Classifier.load(path, *overrides)
-    config = classifier.config
-    bar = EpochProgress(config.data.batch_size, progress)
-    trainer = make_trainer(config, logger=False, enable_checkpointing=False, callbacks=[bar])
-    with ctrl_c_raises():
-        if photos is None:
-            counts = _test_on_store(trainer, classifier, path, progress)
-        else:
-            counts = _test_on_photos(trainer, classifier, photos)
-    tested = "test/" if photos is None else "photos/"
-    return {
-        "metrics": {k.replace("test/", tested): v for k, v in classifier.test_results().items()},
-        "views": str(config.evaluation.views),
-        "images": counts,
-        "classes": len(classifier.class_names),
-        "synthetic": photos is None and config.data.source == "synthetic",
-    }
+    several = len(paths) > 1
+    if several:
+        _refuse_unlike(paths, overrides, photos is not None)
+    average = Average()
+    for number, path in enumerate(paths or [None], start=1):
+        if several and progress:
+            say(f"{number} of {len(paths)}: {path}")
+        classifier = _load(path, overrides, progress)
+        answers, metrics = _test(classifier, path, photos, progress)
+        average.add(str(path or " ".join(overrides)), answers, metrics)
+    return average.evaluation(classifier)
 
 
-def _with_weights(overrides: list[str], progress: bool) -> Any:
-    """A classifier of the data's classes with ``model.weights``."""
-    from alexnet_exp.console import say
+def _refuse_unlike(paths: Sequence[Path], overrides: Sequence[str], on_photos: bool) -> None:
+    """See, before any is tested, that runs have the same classes and views, and are of one fold."""
+    from alexnet_exp.training.checkpoint import load_checkpoint
+
+    where = [path.resolve() for path in paths]
+    if double := [path for path in paths if where.count(path.resolve()) > 1]:
+        raise UserError(f"{double[0]} is named twice: name each run of an average once")
+    known = [load_checkpoint(path)["hyper_parameters"] for path in paths]
+    for path, own in zip(paths, known, strict=True):
+        one, other = known[0]["class_names"], own["class_names"]
+        if one != other:
+            raise UserError(
+                f"{paths[0]} has the classes {_few(one)} and {path} {_few(other)}: networks are"
+                " averaged where their classes are the same, in the same order"
+            )
+        views = {str(of["config"]["evaluation"]["views"]) for of in (known[0], own)}
+        if len(views) > 1 and not any(word.startswith("evaluation.views=") for word in overrides):
+            raise UserError(
+                f"{paths[0]} and {path} are evaluated with other views: set evaluation.views=ten or"
+                " one for all"
+            )
+        ours, theirs = (_fold(of["config"]["data"]) for of in (known[0], own))
+        if ours != theirs and not on_photos:
+            raise UserError(
+                f"{paths[0]} is of {ours} and {path} of {theirs}: each learned from test images of"
+                " the other. Average runs of one fold, or evaluate other photos with --photos"
+            )
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:6])
+    return f"{shown}, ... ({len(names)})" if len(names) > 6 else shown
+
+
+def _fold(data: dict[str, object]) -> str:
+    return f"fold {data.get('fold')} of {data['folds']}" if data.get("folds") else "no fold"
+
+
+def _load(path: Path | None, overrides: Sequence[str], progress: bool) -> "Classifier":
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.experiments import load_config
-    from alexnet_exp.network.pretrained import read_weights
     from alexnet_exp.training.classifier import Classifier
     from alexnet_exp.training.settle import settle
 
+    if path is not None:
+        return Classifier.load(path, *overrides)
     config = load_config(*overrides)
     if config.model.weights is None:
-        raise UserError("there is nothing to evaluate: name a checkpoint, or model.weights=<file>")
-    weights = read_weights(config.model)
+        raise UserError("there is nothing to evaluate: name a run, or model.weights=<file>")
     store = prepare(config.data, progress=progress)
     settle(config, store)
-    if not weights.is_for(store.classes):
-        others = " of other names" * (weights.classes == len(store.classes))
-        raise UserError(
-            f"model.weights={weights.path} has {weights.classes} classes and data="
-            f"{config.data.name} has {len(store.classes)}{others}: choose other data, or train a"
-            " new output layer with python -m alexnet_exp.train +experiment=finetune"
-        )
-    classifier = Classifier(config, store.classes, store.mean, store.covariance)
-    for line in classifier.start_from(weights):
-        say(line)
-    return classifier
+    return trained.with_weights(config, store.classes)
 
 
-def _test_on_store(
-    trainer: Any, classifier: Any, path: Path | None, progress: bool
-) -> dict[str, int]:
-    """Returns the number of images by split."""
-    from alexnet_exp.data.datamodule import StoreDataModule
+def _test(
+    classifier: "Classifier", path: Path | None, photos: Path | str | None, progress: bool
+) -> "tuple[dict[str, Answers], dict[str, float]]":
+    """Answers by split, and their metrics; on photos, or on images that it has not learned from."""
+    from alexnet_exp.training.evaluation import evaluate_photos, evaluate_store
+    from alexnet_exp.training.progress import EpochProgress
+    from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
+
+    config = classifier.config
+    shown = [EpochProgress(config.data.batch_size)] if progress else []
+    quiet = {"logger": False, "enable_checkpointing": False}
+    trainer = make_trainer(config, **quiet, enable_progress_bar=progress, callbacks=shown)
+    if photos is None:
+        store = _own_store(classifier, path, progress)
+        with ctrl_c_raises():
+            return evaluate_store(trainer, classifier, store), classifier.test_results()
+    with ctrl_c_raises():
+        answers = {"photos": evaluate_photos(trainer, classifier, Path(photos))}
+    results = classifier.test_results().items()
+    return answers, {name.replace("test/", "photos/"): value for name, value in results}
+
+
+def _own_store(classifier: "Classifier", path: Path | None, progress: bool) -> "Store":
+    """The images that it was trained on, validated with, and is to be tested on."""
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.training.checkpoint import load_checkpoint
 
-    config = classifier.config
-    trained_on = fold, _ = config.data.fold, config.data.fingerprint
+    data = classifier.config.data
+    trained_on = fold, _ = data.fold, data.fingerprint
     if path is not None:
         fold = load_checkpoint(path)["hyper_parameters"]["config"]["data"].get("fold", fold)
-    store = prepare(config.data, progress=progress)
+    store = prepare(data, progress=progress)
     if trained_on != (fold, store.meta["fingerprint"]):
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
-            f" {config.data.root or config.data.name}: its test images might be among those it"
-            " learned from. Use the data and data.* settings of its run, or --photos"
+            f" {data.root or data.name}: its test images might be among those it learned from. Use"
+            " the data and data.* settings of its run, or --photos"
         )
-    # The mean image of a start from weights of others is theirs.
-    store = replace(store, mean=classifier.statistics["mean"].numpy())
-    trainer.test(classifier, datamodule=StoreDataModule(config, store), verbose=False)
-    return store.counts
-
-
-def _test_on_photos(trainer: Any, classifier: Any, folder: Path) -> dict[str, int]:
-    """Returns the number of photos; their folders are classes by name."""
-    import torch
-    from torch.utils.data import DataLoader
-
-    from alexnet_exp.data.photos import labeled_photos
-
-    known = {name: label for label, name in enumerate(classifier.class_names)}
-    photos = labeled_photos(folder)
-    others = sorted({name for _, name in photos} - known.keys())
-    if others:
-        raise UserError(
-            f"{folder} has folders that are no class of the checkpoint: {', '.join(others)}; its"
-            f" classes are {', '.join(known)}"
-        )
-
-    def batch(items: list[tuple[Path, str]]) -> tuple[torch.Tensor, torch.Tensor]:
-        labels = torch.tensor([known[name] for _, name in items])
-        return classifier.read([photo for photo, _ in items]), labels
-
-    loader: Any = DataLoader(photos, classifier.batch_size, collate_fn=batch)  # type: ignore[arg-type]
-    trainer.test(classifier, loader, verbose=False)
-    return {"photos": len(photos)}
+    return store
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.evaluate",
-        description="Count the errors of a checkpoint on validation and test images.",
+        usage="%(prog)s RUN ... [overrides] [options]",
+        description="Count the errors of a trained network, or of the average of several.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    what = "a checkpoint, or a run folder (best.ckpt); none: what model.weights=<file> names"
-    parser.add_argument("checkpoint", nargs="?", help=what)
-    changes = "changes, such as evaluation.views=one data.root=photos/"
-    parser.add_argument("overrides", nargs="*", default=[], help=changes)
-    parser.add_argument("--photos", type=Path, help="other photos, in a folder for each class")
+    what = "runs; without one, what model.weights=<file> names"
+    parser.add_argument("words", nargs="*", metavar="RUN", help=what)
+    parser.add_argument(
+        "--photos", type=Path, metavar="FOLDER",
+        help="evaluate other photos, in a folder for each class",
+    )  # fmt: skip
+    parser.add_argument(
+        "--confusion", type=Path, metavar="FILE",
+        help="draw the confusion matrix, a .png or .svg",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mistakes", type=Path, metavar="FILE",
+        help="draw the most confident mistakes, a .png or .svg",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     given = parser.parse_intermixed_args()
-    words = [word for word in (given.checkpoint, *given.overrides) if word is not None]
-    alone = not words or ("=" in words[0] and not Path(words[0]).exists())
-    path = None if alone else Path(words.pop(0))
+    words, overrides = trained.parted(given.words)
     with answering("the evaluation has to be started again"):
+        runs = trained.matching(words)
         keep_freed_memory()
         with importing():
-            from alexnet_exp.training.progress import show_errors
-        result = evaluate(path, words, given.photos, not given.json)
-    if given.json:
-        print(json.dumps(result, indent=2))
-    else:
-        show_errors(result, str(path or " ".join(words)))
+            from alexnet_exp.pictures import evaluated, saving
+            from alexnet_exp.training.evaluation_tables import show
+        for file in filter(None, (given.confusion, given.mistakes)):
+            saving.files_of(file)  # before what takes minutes
+        found = evaluate(runs, overrides, given.photos, not given.json)
+        if given.json:
+            print(json.dumps(found.plain(), indent=2))
+        else:
+            show(found)
+        for draw, place in (
+            (evaluated.confusion_matrix, given.confusion),
+            (evaluated.mistakes, given.mistakes),
+        ):
+            for file in saving.save(draw(found), place) if place is not None else ():
+                say(f"written: {file}")
 
 
 if __name__ == "__main__":

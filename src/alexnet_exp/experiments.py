@@ -117,7 +117,10 @@ def _check_experiments(config: Config, overrides: list[str], composed: Composed)
     effect = _effect(config) if named else {}
 
     def effect_of(*experiments: str) -> dict[str, Any]:
-        return _effect(composed(*with_experiments(experiments, overrides)))
+        try:
+            return _effect(composed(*with_experiments(experiments, overrides)))
+        except UserError:  # what is given belongs to the data that the experiment brings
+            return {}
 
     for name in named:
         rest = [other for other in chosen if other != name]

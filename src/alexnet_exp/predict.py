@@ -4,90 +4,197 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
+from rich.text import Text
 
-from alexnet_exp.console import console, percent
+from alexnet_exp import trained
+from alexnet_exp.console import console, percent, progress_bar, say, visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def predict(path: Path, photos: Sequence[Path]) -> list[dict[str, Any]]:
+    from alexnet_exp.training.classifier import Classifier
+
+_EXAMPLES = """\
+RUN is a run folder (its best.ckpt) or a checkpoint. Photos are files, folders
+at any depth, and globs, quoted or not: JPEG, PNG, WebP, TIFF, and what else
+training reads. Overrides change the configuration of the run. Weights of others
+have ImageNet's classes, unless data=... names other ones.
+
+examples:
+  python -m alexnet_exp.predict runs/mine rose.jpg holidays/
+  python -m alexnet_exp.predict runs/mine 'holidays/**/*.jpg' --sheet sheet.png
+  python -m alexnet_exp.predict model=torchvision model.weights=alexnet.pth \\
+    cat.jpg
+
+exit codes: 0 done, 1 failed, 2 a mistake in the command or a photo,
+130 interrupted"""
+
+
+def predict(
+    run: Path | str | None,
+    photos: Sequence[Path | str],
+    overrides: Sequence[str] = (),
+    progress: bool = True,
+) -> list[dict[str, Any]]:
     """The five most probable classes of photos, as evaluation would have them.
 
-    ``path`` is a checkpoint or a run folder; ``photos`` are files, and folders of them.
+    Args:
+        run: Run folder or checkpoint; None: the weights that the overrides ``model=...`` and
+            ``model.weights=...`` name, as :func:`alexnet_exp.trained.for_photos` has them.
+        photos: Files, folders of them, and globs.
+        overrides: Changes to the configuration of the run, such as ``evaluation.views=one``.
+        progress: Show a bar over many photos.
 
     Returns:
         ``photo``, and ``classes`` with ``name`` and ``probability`` each, from best to worst.
 
     Raises:
-        UserError: The checkpoint or a photo can't be used.
+        UserError: The run, the weights or a photo can't be used.
     """
+    files = photo_files(photos)
+    return _predicted(_load(run, overrides), files, progress)
+
+
+def _load(run: Path | str | None, overrides: Sequence[str]) -> "Classifier":
+    from alexnet_exp.training.classifier import Classifier
+
+    if run is None:
+        return trained.for_photos(overrides)
+    if trained.names_weights(overrides):
+        raise UserError(f"model.weights=... and {run}: use one of the two, leave out the other")
+    return Classifier.load(run, *overrides)
+
+
+def _predicted(
+    classifier: "Classifier", files: Sequence[Path], progress: bool
+) -> list[dict[str, Any]]:
     import torch
     from torch.utils.data import DataLoader
 
-    from alexnet_exp.training.classifier import Classifier
+    from alexnet_exp.runs.outcomes import five_best
     from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
 
-    files = _files(photos)
-    classifier = Classifier.load(path)
     trainer = make_trainer(
         classifier.config, logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    loader: Any = DataLoader(files, classifier.batch_size, collate_fn=classifier.read)  # type: ignore[arg-type]
-    with ctrl_c_raises():
-        found = trainer.predict(classifier, loader)
-    assert found is not None
-    chosen = torch.cat(found).float().sort(dim=1, descending=True, stable=True)  # type: ignore[arg-type]
-    names, rows = classifier.class_names, []
-    for file, labels, values in zip(files, chosen.indices, chosen.values, strict=True):
-        classes = [
-            {"name": names[label] if label < len(names) else str(label), "probability": value}
-            for label, value in zip(labels[:5].tolist(), values[:5].tolist(), strict=True)
-        ]
-        rows.append({"photo": str(file), "classes": classes})
-    return rows
+    several = progress and len(files) > classifier.batch_size
+    with progress_bar("predicting", len(files), unit="images", show=several) as advance:
+
+        def read(batch: Sequence[Path]) -> torch.Tensor:
+            advance(len(batch))
+            return classifier.read(batch)
+
+        loader: Any = DataLoader(files, classifier.batch_size, collate_fn=read)  # type: ignore[arg-type]
+        with ctrl_c_raises():
+            found: Any = trainer.predict(classifier, loader)
+    probabilities = torch.cat(found).float().cpu().numpy()
+    names = classifier.output_names
+    return [
+        {
+            "photo": str(file),
+            "classes": [{"name": names[i], "probability": float(own[i])} for i in best],
+        }
+        for file, own, best in zip(files, probabilities, five_best(probabilities), strict=True)
+    ]
 
 
-def _files(photos: Sequence[Path]) -> list[Path]:
-    """Files as they are; of folders what has the ending of an image."""
-    from PIL import Image
+def photo_files(photos: Sequence[Path | str]) -> list[Path]:
+    """Files as they are; of folders, at any depth, what data sets take for images.
 
-    endings = Image.registered_extensions()
+    Raises:
+        UserError: A path is not there, or there are no images.
+    """
+    from alexnet_exp.data.sources.files import Files
+
     found: list[Path] = []
-    for photo in photos:
-        if not photo.exists():
-            raise UserError(f"{photo} does not exist")
-        below = (file for file in photo.rglob("*") if file.suffix.lower() in endings)
-        found += sorted(below) if photo.is_dir() else [photo]
+    for photo in trained.matching(list(map(str, photos))):
+        of_folder = (
+            [photo / name for name in Files(photo, photo).images()] if photo.is_dir() else []
+        )
+        if photo.is_dir() and not of_folder:
+            raise UserError(f"folder {photo} holds no photos: name another, or photos themselves")
+        found += of_folder or [photo]
     if not found:
-        raise UserError(f"there are no photos in {' '.join(map(str, photos))}")
+        raise UserError(
+            "there are no photos to look at: name files, folders or globs behind the run"
+        )
     return found
+
+
+def sheet_of(found: Sequence[dict[str, Any]], classifier: "Classifier") -> "Figure":
+    """Photos with bars of their five best classes, as figure 4 left of the paper.
+
+    The class that a photo's folder is called after, if it is one, is marked as the right one.
+    """
+    from alexnet_exp.data.photos import read_photo
+    from alexnet_exp.pictures.sheet import Tile, sheet
+
+    tiles = []
+    for row in found:
+        file, bars = Path(row["photo"]), [(c["name"], c["probability"]) for c in row["classes"]]
+        folder = file.absolute().parent.name
+        right = folder if folder in classifier.class_names else None
+        pixels = read_photo(file, classifier.config.data)
+        caption = file.name if right else ""
+        tiles.append(Tile(pixels, right or file.name, bars, right, caption))
+    return sheet(tiles)
+
+
+def show(found: Sequence[dict[str, Any]]) -> None:
+    """Print a table: a line for each class of a photo."""
+    table = Table(box=None, pad_edge=False, header_style="")
+    for heading in ("photo", "class", "probability"):
+        side: Any = "right" if heading == "probability" else "left"
+        table.add_column(heading, justify=side, overflow="fold")
+    for row in found:
+        for place, item in enumerate(row["classes"]):
+            photo, style = (row["photo"], "bold") if place == 0 else ("", "")
+            name = Text(visible(item["name"]), style)
+            table.add_row(Text(visible(photo)), name, percent(item["probability"]))
+    console.print(table)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.predict",
+        usage="%(prog)s RUN PHOTO ... [overrides] [options]",
         description="The five most probable classes of photos.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("checkpoint", type=Path, help="a checkpoint, or a run folder (best.ckpt)")
-    parser.add_argument("photos", type=Path, nargs="+", help="photos, and folders of them")
+    what = "a run and photos; photos alone with model.weights=<file>"
+    parser.add_argument("words", nargs="+", metavar="RUN PHOTO", help=what)
+    parser.add_argument(
+        "--sheet", type=Path, metavar="FILE",
+        help="draw the photos with their classes, a .png or .svg; the class that a photo's folder"
+        " is called after is marked",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
+    words, overrides = trained.parted(given.words)
+    run = None if trained.names_weights(overrides) or not words else words.pop(0)
     with answering("the prediction has to be started again"):
         keep_freed_memory()
         with importing():
             import alexnet_exp.training.classifier  # noqa: F401
-        found = predict(given.checkpoint, given.photos)
+            from alexnet_exp.pictures import saving
+        if given.sheet is not None:
+            saving.files_of(given.sheet)  # before what may take minutes
+        files = photo_files(words)
+        classifier = _load(run, overrides)
+        found = _predicted(classifier, files, not given.json)
+        if given.sheet is not None:
+            for file in saving.save(sheet_of(found, classifier), given.sheet):
+                say(f"written: {file}")
     if given.json:
         print(json.dumps(found, indent=2))
-        return
-    table = Table("photo", "classes")
-    for row in found:
-        classes = (f"{item['name']} {percent(item['probability'])}" for item in row["classes"])
-        table.add_row(row["photo"], ", ".join(classes))
-    console.print(table)
+    else:
+        show(found)
 
 
 if __name__ == "__main__":

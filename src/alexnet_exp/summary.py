@@ -14,6 +14,7 @@ from alexnet_exp.console import console, say
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing
 from alexnet_exp.network.plan import LayerPlan, plan
+from alexnet_exp.trained import parted
 
 PAPER = {"parameters": 60_000_000, "neurons": 650_000}
 """What the paper's abstract says of its network."""
@@ -88,20 +89,23 @@ def _planned(words: tuple[str, ...]) -> tuple[Config, list[LayerPlan], int]:
 
 
 def _config(words: tuple[str, ...]) -> Config:
-    """What the words compose, or what the run that the first one names has recorded."""
-    if not words or ("=" in words[0] and not Path(words[0]).exists()):
+    """What the words compose, or what the run that one of them names has recorded."""
+    paths, overrides = parted(words)
+    if len(paths) > 1:
+        raise UserError(f"{' and '.join(paths)}: name one run, or overrides with = alone")
+    if not paths:
         from alexnet_exp.experiments import load_config
 
-        return load_config(*words)
+        return load_config(*overrides)
     from alexnet_exp.runs.read import read_config
     from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config
 
-    path = Path(words[0])
+    path = Path(paths[0])
     recorded = read_config(path) if path.is_dir() else None  # a run may have lost its checkpoint
     if recorded is None:
         recorded = load_checkpoint(path)["hyper_parameters"]["config"]
     known = {name: value for name, value in recorded.items() if name != "config_hash"}
-    return recorded_config(known, words[1:])
+    return recorded_config(known, overrides)
 
 
 def _classes(config: Config, words: tuple[str, ...]) -> int:

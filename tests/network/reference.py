@@ -8,7 +8,8 @@ generator, layer by layer.
 Sources: the paper (NIPS 2012); ``layers/layers-145.cfg`` and its ``layer-params`` in the authors'
 released code, with cuda-convnet's ``layer.py`` for what a field means; ``example-layers/*.cfg`` of
 cuda-convnet for CIFAR-10; ``models/*/train_val.prototxt`` of Caffe; torchvision's ``alexnet.py``;
-Dive into Deep Learning, section 8.1.
+Dive into Deep Learning, section 8.1; the lecture and TensorFlow code of ``Test2_alexnet`` in
+WZMIAOMIAO/deep-learning-for-image-processing.
 """
 
 from collections.abc import Callable
@@ -217,6 +218,18 @@ def d2l(w: Weights, x: Tensor, p: float, training: bool) -> Tensor:
     return fc(w, "fc8", x)
 
 
+def flowers_notebook(w: Weights, x: Tensor, p: float, training: bool) -> Tensor:
+    """Notebooks on five flowers: ZeroPadding2D(((1, 2), (1, 2))), as for any multiple of 4."""
+    x = max_pool(relu(conv(w, "conv1", F.pad(x, (1, 2, 1, 2)), stride=4)), ceil=False)
+    x = max_pool(relu(conv(w, "conv2", x, pad=2)), ceil=False)
+    x = relu(conv(w, "conv3", x, pad=1))
+    x = relu(conv(w, "conv4", x, pad=1))
+    x = max_pool(relu(conv(w, "conv5", x, pad=1)), ceil=False).flatten(1)
+    x = masked_train(relu(fc(w, "fc6", x)), p, training)
+    x = masked_train(relu(fc(w, "fc7", x)), p, training)
+    return fc(w, "fc8", x)
+
+
 def cifar_small(w: Weights, x: Tensor, p: float, training: bool) -> Tensor:
     """layers-18pct.cfg, which has no dropout; where a choice of ours adds it, before fc10."""
     x = within_map(relu(max_pool(conv(w, "conv1", x, pad=2))), 5e-5, 3)
@@ -245,6 +258,6 @@ NETWORKS: dict[str, Network] = {
     network.__name__: network
     for network in (
         paper, original, one_gpu, caffenet, bvlc_alexnet, torchvision, d2l,
-        cifar_small, cifar_local, cifar_local_lrn,
+        flowers_notebook,        cifar_small, cifar_local, cifar_local_lrn,
     )
 }  # fmt: skip

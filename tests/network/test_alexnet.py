@@ -27,6 +27,7 @@ NARROW = "model.width=0.06"
         (["model=one_gpu"], 59_798_312, None),
         (["model=torchvision"], 61_100_840, 0.7142e9),
         (["model=d2l", "model.classes=10", "model.input_channels=1"], 46_764_746, None),
+        (["model=flowers_notebook", "model.classes=5"], 58_301_829, None),
         (["model=cifar_small", "model.classes=10"], 89_578, None),
         (["model=cifar_local_lrn", "model.classes=10"], 1_116_490, None),
     ],
@@ -106,10 +107,11 @@ def test_conv1_of_the_paper_pads_at_the_right_and_bottom_alone(model_of: ModelOf
 
 # Least input: from the last pooling back by hand. Three pixels before pool5, 7 before pool2 and 15
 # before pool1 take (15 - 1) * 4 + 11 = 67 pixels at stride 4: less the padding (torchvision: 2 on
-# each side, d2l: 1), or with conv1's ceil one pixel more than 14 outputs take. With pool_ceil two
-# pixels before the third pooling, 4 before the second and 8 before the first, so
+# each side, d2l and flowers_notebook: 1), or with conv1's ceil one pixel more than 14 outputs take.
+# With pool_ceil two pixels before the third pooling, 4 before the second and 8 before the first, so
 # caffenet takes (8 - 1) * 4 + 11 = 39.
-LEAST = {"paper": 64, "caffenet": 39, "torchvision": 63, "d2l": 65, "cifar_small": 8}
+LEAST = {"paper": 64, "caffenet": 39, "torchvision": 63, "d2l": 65, "cifar_small": 8,
+         "flowers_notebook": 62}  # fmt: skip
 
 
 @pytest.mark.parametrize(("preset", "least"), LEAST.items())

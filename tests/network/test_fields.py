@@ -117,7 +117,7 @@ def test_a_field_changes_what_it_says_and_nothing_else(model_of: ModelOf, overri
     assert [name for name in after if name in before] == [name for name in before if name in after]
 
 
-@pytest.mark.parametrize("preset", ["torchvision", "d2l"])
+@pytest.mark.parametrize("preset", ["torchvision", "d2l", "flowers_notebook"])
 def test_presets_without_normalization_can_have_it(model_of: ModelOf, preset: str) -> None:
     for kind, module in (("batch", nn.BatchNorm2d), ("lrn", LocalResponseNorm)):
         network = on_meta(model_of(f"model={preset}", f"model.normalization={kind}"))

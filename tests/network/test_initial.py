@@ -22,6 +22,7 @@ DEEP = dict.fromkeys(("conv3", "conv4", "conv5"), 0.03)
         ("model=one_gpu", {}, PAPER_ONES),
         ("model=d2l", "xavier", None),
         ("model=torchvision", "torch", None),
+        ("model=flowers_notebook", "xavier", {}),
         ("model=cifar_small", {"conv1": 1e-4}, {}),
         ("model=cifar_local model.input_size=24",
          {"conv1": 1e-4, "conv3": 0.04, "conv4": 0.04}, {}),

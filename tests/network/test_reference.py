@@ -42,7 +42,7 @@ SMALL = [
     Case(preset, size, dropout)
     for preset, size in {
         "paper": 100, "original": 100, "one_gpu": 100, "caffenet": 103, "bvlc_alexnet": 103,
-        "torchvision": 100,
+        "torchvision": 100, "flowers_notebook": 104,
     }.items()
     for dropout in (0.5, 0.3)
 ] + [Case("d2l", 104, dropout, channels=1) for dropout in (0.5, 0.3)] + CIFAR  # fmt: skip
@@ -118,6 +118,7 @@ def test_outputs_and_gradients_equal_the_reference(
         for preset, size, channels in [
             ("paper", 224, 3), ("original", 224, 3), ("one_gpu", 224, 3), ("caffenet", 227, 3),
             ("bvlc_alexnet", 227, 3), ("torchvision", 224, 3), ("d2l", 224, 1),
+            ("flowers_notebook", 224, 3),
         ]
     ],
     ids=str,

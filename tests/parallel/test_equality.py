@@ -222,7 +222,7 @@ def test_evaluate_reads_the_checkpoint_of_any_strategy(several: Find, strategy: 
     folder = several("2") / strategy / "base"
     recorded = read_result(folder)
     assert (recorded["strategy"], recorded["devices"]) == (strategy, 2)
-    assert evaluate(folder, [], progress=False)["metrics"] == pytest.approx(recorded["metrics"])
+    assert evaluate(folder, progress=False).metrics == pytest.approx(recorded["metrics"])
 
 
 @pytest.mark.parametrize(

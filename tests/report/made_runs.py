@@ -35,6 +35,7 @@ def write_run(
     worse: int = 0,
     wrong_top5: NDArray[np.bool_] | None = None,
     center: NDArray[np.bool_] | None = None,
+    probabilities: NDArray[np.float32] | None = None,
     seed: int = 0,
     folds: int | None = None,
     fold: int | None = None,
@@ -50,12 +51,18 @@ def write_run(
     """Write a finished run; gives its folder, ``name/seed_0`` in ``parent``.
 
     It errs on 30 % of ``images`` and on the first ``worse``, if ``wrong`` is not given. ``wrong``,
-    ``wrong_top5`` (None: half of it) and ``center`` are (I,). With ``folds`` its images are those
+    ``wrong_top5`` (None: half of it) and ``center`` are (I,); ``probabilities`` (I, classes) decide
+    instead of them. With ``folds`` its images are those
     of ``fold`` (None: the one that the seed belongs to). ``recorded`` are the overrides in
     environment.json, ``written`` is the modification time of result.json, ``environment`` and
     ``measured`` are more of environment.json and result.json.
     """
     path = parent / name / f"seed_{seed}"
+    if probabilities is not None:
+        images, classes = probabilities.shape
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
+        hits = best == (np.arange(images) % classes)[:, None]
+        wrong, wrong_top5 = ~hits[:, 0], ~hits.any(1)
     if wrong is None:
         wrong = wrong_images(seed, images, 0.3)
         wrong[:worse] = True
@@ -80,7 +87,7 @@ def write_run(
         for epoch, error in enumerate(train_curve, start=1):
             rows.writerow(dict(zip(COLUMNS, (epoch, 1, error, error), strict=True)))
     top5 = wrong & (np.arange(len(wrong)) % 2 == 0) if wrong_top5 is None else wrong_top5
-    _write_predictions(path, wrong, top5, center, classes, fold or 0)
+    _write_predictions(path, wrong, top5, center, classes, fold or 0, probabilities)
     result = {
         "experiment": config["experiment"],
         "data": data["name"],
@@ -110,20 +117,27 @@ def _plain(compose_config: Any, *overrides: str) -> dict[str, Any]:
     return to_plain(compose_config(*overrides))
 
 
-def _write_predictions(path: Path, wrong, wrong_top5, center, classes: int, fold: int) -> None:
+def _write_predictions(
+    path: Path, wrong, wrong_top5, center, classes: int, fold: int, probabilities
+) -> None:
     """Validation images, all of them right, before the test images, which are in no order; no
     test image is one in another fold.
     """
     images = len(wrong)
     labels = np.arange(images) % classes
     order = np.random.default_rng(1).permutation(images)
-    best = _five_best(labels, wrong, wrong_top5, classes)
+    if probabilities is None:
+        best = _five_best(labels, wrong, wrong_top5, classes)
+    else:
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :5]
     columns = {
         "index": np.concatenate([np.arange(3), 3 + order + 100_000 * fold]),
         "label": np.concatenate([np.zeros(3, np.int64), labels[order]]),
         "top5": np.concatenate([np.tile(np.arange(best.shape[1]), (3, 1)), best[order]]),
         "split": np.concatenate([np.full(3, "val"), np.full(images, "test")]),
     }
+    if probabilities is not None:
+        columns["probabilities"] = np.concatenate([probabilities[:3], probabilities[order]])
     if center is not None:
         # All of its wrong images have the label among the five best.
         views = _five_best(labels, center, np.zeros_like(center), classes)

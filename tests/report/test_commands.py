@@ -203,6 +203,9 @@ def test_presets_get_the_folder_of_their_data(tmp_path, made) -> None:
     level = f"{PLAIN} data=imagenet data.root=i +experiment=baseline seed=0,1,2"
     assert found["level_2012/top1"] == level
     assert "data.root" not in found["level_2010_ten/top1"]
+    others = f"{PLAIN} data.root=i +experiment=torchvision seed=0,1,2"
+    assert found["torchvision/top5"] == others, "which brings its data"
+    assert found["d2l/top1"] == f"{PLAIN} +experiment=d2l seed=0,1,2"
 
 
 def test_it_goes_to_the_sweep_of_the_baseline_where_nothing_is_in_the_way(tmp_path, swept) -> None:

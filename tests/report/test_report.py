@@ -312,7 +312,8 @@ def test_every_claim_is_answered(tmp_path, made) -> None:
     assert notes["no_lrn/top1"] == "no run of no_lrn"
     assert notes["no_lrn_cifar10/top1"] == "no run of no_lrn with model=cifar_local_lrn"
     assert notes["tanh/epochs"] == "no run of tanh with model=cifar_small"
-    assert notes["five_networks/top1"] == "no command averages several networks"
+    assert notes["average_of_five/top1"].endswith("recorded no probabilities of all classes (of"
+        " more than 10 no run does: python -m alexnet_exp.evaluate averages them)")  # fmt: skip
     assert notes["views/top1"].endswith("did not record the center view by itself")
     assert notes["level_2012/top1"] == "it was measured on ILSVRC-2012 validation, ten views"
 
@@ -487,6 +488,20 @@ def test_what_trained_otherwise_reproduces_nothing(tmp_path, made, word) -> None
     assert not alike
     assert note.startswith("it is about a training without ")
     assert word in note or not word.startswith(("model.", "optim.", "data.", "trainer."))
+
+
+@pytest.mark.parametrize("name", ["d2l", "torchvision", "caffenet_notes"])
+def test_a_network_of_others_is_compared_with_what_they_published(tmp_path, made, name) -> None:
+    classes = 10 if name == "d2l" else 1000
+    given = f"+experiment={name}"
+    made("other", given, "optim.lr=0.02", classes=classes)
+    (found,) = findings(tmp_path, f"{name}/top1")
+    assert found.note == "it is about a training without optim.lr=0.02"
+    for seed in (1, 2):
+        made("same", given, seed=seed, classes=classes, worse=200)
+    (found,) = findings(tmp_path, f"{name}/top1")
+    assert (found.seeds, found.verdict) == ((1, 2), Verdict.contradicted)
+    assert found.baseline == pytest.approx(0.5 + 0.5 * 0.3, abs=0.03)
 
 
 def test_few_classes_reproduce_nothing(tmp_path, made) -> None:

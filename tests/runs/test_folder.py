@@ -10,10 +10,9 @@ import yaml
 
 from alexnet_exp.config.training import Schedule
 from alexnet_exp.errors import OtherRunError, UserError
-from alexnet_exp.runs import __main__ as listing
 from alexnet_exp.runs.folder import RunFolder
 from alexnet_exp.runs.identity import bearing
-from alexnet_exp.runs.read import read_config, read_diverged, read_result
+from alexnet_exp.runs.read import read_config, read_result
 
 KERNELS = np.zeros((2, 3, 11, 11), np.float32)
 RESULT = {
@@ -103,37 +102,6 @@ def test_what_a_run_wrote_is_withdrawn(compose_config, tmp_path, monkeypatch) ->
     run.start(compose_config())
     run.withdraw()
     assert list(tmp_path.iterdir()) == []
-
-
-def test_runs_are_listed(compose_config, tmp_path, monkeypatch, capsys) -> None:
-    config = compose_config()
-    config.experiment, config.seed = "no_lrn", 4
-    finished(tmp_path / "a", config)
-    run = RunFolder(tmp_path / "b")
-    run.start(compose_config())
-    run.record_divergence("the loss is nan")
-    run.release()
-    assert read_diverged(run.path) == "the loss is nan"
-    RunFolder(tmp_path / "c").start(compose_config())
-    (tmp_path / "d").mkdir()
-    (tmp_path / "d" / "result.json").write_text("{")
-    finished(tmp_path / "[red]\x1b[31m", config)
-    assert [listing.row(tmp_path / name, tmp_path)[:8] for name in "abc"] == [
-        ("no_lrn", "synthetic", "4", "finished", "25.0 %", "50.0 %", "3", "8"),
-        ("baseline", "synthetic", "0", "diverged", "", "", "0", ""),
-        ("baseline", "synthetic", "0", "unfinished", "", "", "0", ""),
-    ]
-    assert "result.json is damaged" in listing.row(tmp_path / "d", tmp_path)[3]
-    monkeypatch.setattr("sys.argv", ["runs", str(tmp_path)])
-    listing.main()
-    shown = capsys.readouterr().out
-    assert "no_lrn" in shown
-    assert r"[red]\x1b[31m" in shown
-    assert "\x1b" not in shown
-    monkeypatch.setattr("sys.argv", ["runs", str(tmp_path / "nowhere")])
-    with pytest.raises(SystemExit):
-        listing.main()
-    assert "no run was started in" in capsys.readouterr().err
 
 
 def test_what_bears_on_the_result() -> None:

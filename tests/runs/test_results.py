@@ -174,6 +174,19 @@ def stored(folder):
         return dict(columns)
 
 
+def test_probabilities_add_up_to_one(tmp_path, made) -> None:
+    tenth = np.full((20, 10), 0.1, np.float32)
+    folder = made("a", probabilities=tenth)
+    (run,) = read(tmp_path).runs
+    assert np.array_equal(run.probabilities, tenth)
+    columns = stored(folder)
+    for change in (1.1, np.nan):
+        damaged = {"probabilities": columns["probabilities"] * change}
+        np.savez(folder / "predictions.npz", **columns | damaged)
+        (told,) = read(tmp_path).skipped
+        assert "predictions.npz is damaged (column probabilities does not add up to 1)" in told
+
+
 @pytest.mark.parametrize(
     ("column", "change", "reason"),
     [

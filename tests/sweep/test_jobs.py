@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -35,7 +36,7 @@ def start(config: Config, folder: Path) -> RunFolder:
 
 
 def finish(config: Config, folder: Path) -> None:
-    start(config, folder).record(ENDED, {}, keep_last=False)
+    start(config, folder).record(ENDED, {}, np.zeros((2, 3, 11, 11)), keep_last=False)
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_finished_half_done_and_diverged_jobs_are_told_apart(look, tmp_path) -> 
     diverged = look()
     assert (diverged.state, diverged.reason) == (State.diverged, "the loss is nan")
     (job.folder / "diverged.json").unlink()
-    run.record(ENDED, {}, keep_last=False)
+    run.record(ENDED, {}, np.zeros((2, 3, 11, 11)), keep_last=False)
     assert look().state == State.skipped
     assert look().as_found().result == ENDED
 

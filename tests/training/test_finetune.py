@@ -55,7 +55,7 @@ def test_a_run_needs_the_weights_it_starts_from_once(
     assert torch.equal(ended["statistics"]["mean"], mean)
     moved = shutil.copy(start, tmp_path / "moved.ckpt")
     start.unlink()
-    assert evaluate(folder, [], progress=False)["metrics"] == result["metrics"]
+    assert evaluate(folder, progress=False).metrics == result["metrics"]
     again = tiny(*given, *ones)
     assert train(again, folder) == result, "finished"
     assert config_hash(again) == config_hash(config) == result["config_hash"]
@@ -90,7 +90,7 @@ def test_classes_of_other_names_start_anew(
     assert [name for name in same if same[name]] == ["classifier.fc8.weight"]
     given = [*OWN, f"data.stores={trained_run.config.data.stores}", f"model.weights={start}"]
     with pytest.raises(UserError, match=r"5 classes and data=synthetic has 5 of other names: choo"):
-        evaluate(None, given, progress=False)
+        evaluate((), given, progress=False)
 
 
 def test_weights_stand_for_pixels_of_any_scale(
@@ -145,16 +145,16 @@ def test_weights_alone_are_evaluated(
 ) -> None:
     config: Config = trained_run.config
     own = [*OWN, f"data.stores={config.data.stores}", f"model.weights={trained_run.folder}"]
-    found = evaluate(None, own, progress=False)
-    assert found["metrics"] == trained_run.result["metrics"]
+    found = evaluate((), own, progress=False)
+    assert found.metrics == trained_run.result["metrics"]
     with pytest.raises(UserError, match="there is nothing to evaluate: name a"):
-        evaluate(None, own[:-1], progress=False)
-    given = []
+        evaluate((), own[:-1], progress=False)
+    given, run = [], str(trained_run.folder)
     monkeypatch.setattr(command, "evaluate", lambda *arguments: given.append(arguments) or found)
-    for words in (["model=torchvision", "model.weights=a.pth"], ["runs/a", "data.root=b"]):
+    for words in (["model=torchvision", "model.weights=a.pth"], [run, "data.root=b"]):
         monkeypatch.setattr("sys.argv", ["evaluate", *words, "--json", "--photos", "c"])
         command.main()
     assert given == [
-        (None, ["model=torchvision", "model.weights=a.pth"], Path("c"), False),
-        (Path("runs/a"), ["data.root=b"], Path("c"), False),
+        ([], ["model=torchvision", "model.weights=a.pth"], Path("c"), False),
+        ([Path(run)], ["data.root=b"], Path("c"), False),
     ]

@@ -82,7 +82,8 @@ def test_a_run_of_a_fold_is_tested_on_the_images_of_its_fold(
     assert not np.array_equal(store.mean, other.mean)
     assert read_config(folder)["data"]["fold"] == 1  # type: ignore[index]
     found = evaluate(folder, [])
-    assert (found["metrics"], found["images"]) == (result["metrics"], store.counts)
+    counts = {split: store.counts[split] for split in ("val", "test")}
+    assert (found.metrics, found.images) == (result["metrics"], counts)
     for changed in ("data.fold=0", "data.folds=3"):
         with pytest.raises(UserError, match="trained on other images or another split"):
             evaluate(folder, [changed])
@@ -111,12 +112,12 @@ def test_evaluation_is_the_mean_softmax_over_views(
     found = evaluate(folder, [f"evaluation.views={views}", "evaluation.batch_size=50"])
     right = torch.from_numpy(store.labels[store.indices("test")]) == expected.indices[:, 0]
     error = 1 - right.double().mean().item()
-    assert found["metrics"]["test/top1_error"] == pytest.approx(error, abs=1e-7)
+    assert found.metrics["test/top1_error"] == pytest.approx(error, abs=1e-7)
     if views == "one":
         return
     for name, recorded in trained_run.result["metrics"].items():  # losses of larger batches
         tolerance = 1e-6 * recorded if name.endswith("loss") else 0
-        assert abs(found["metrics"][name] - recorded) <= tolerance, name
+        assert abs(found.metrics[name] - recorded) <= tolerance, name
     saved = np.load(folder / "predictions.npz")
     mine = saved["split"] == "test"
     assert np.array_equal(saved["index"][mine], store.indices("test"))

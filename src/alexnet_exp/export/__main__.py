@@ -7,6 +7,7 @@ from alexnet_exp.console import say
 from alexnet_exp.errors import answering
 from alexnet_exp.export.formats import export
 from alexnet_exp.hardware import keep_freed_memory
+from alexnet_exp.trained import parted
 
 _FORMATS = """\
 formats, by the ending of OUTPUT:
@@ -41,13 +42,12 @@ def main() -> None:
     )
     parser.add_argument("outputs", nargs="+", metavar="OUTPUT|override", help=what)
     given = parser.parse_args()
-    outputs = [Path(word) for word in given.outputs if "=" not in word]
-    overrides = [word for word in given.outputs if "=" in word]
+    outputs, overrides = parted(given.outputs)
     if not outputs:
         parser.error("name an OUTPUT, such as flowers.onnx")
     with answering("what is written so far is whole"):
         keep_freed_memory()
-        for output in outputs:
+        for output in map(Path, outputs):
             say(f"writing {output}")
             print(export(given.run, output, *overrides))
 

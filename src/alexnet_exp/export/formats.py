@@ -44,7 +44,7 @@ def export(run: Path | str, output: Path | str, *overrides: str) -> str:
     for name in libraries:
         _require(name, output)
     with importing():  # seconds, after what can be told without
-        from alexnet_exp.export.trained import Trained
+        from alexnet_exp.export.portable import Trained
 
         module, _, name = writer.partition(".")
         write = getattr(import_module(f"alexnet_exp.export.{module}"), name)

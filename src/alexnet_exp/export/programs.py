@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet_exp.errors import UserError
-from alexnet_exp.export.trained import Trained
+from alexnet_exp.export.portable import Trained
 from alexnet_exp.training.classifier import Classifier
 
 MOST_APART = 1e-4

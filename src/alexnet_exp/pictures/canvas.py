@@ -12,7 +12,7 @@ from matplotlib.font_manager import FontProperties
 from numpy.typing import NDArray
 
 from alexnet_exp.console import visible
-from alexnet_exp.report.drawing import STYLE
+from alexnet_exp.report.drawing import GRAY, STYLE
 
 DPI = 200
 """Of what is written as pixels."""
@@ -20,7 +20,14 @@ DPI = 200
 SMALL, NORMAL = 7.5, 9.0
 """Sizes of type in points."""
 
-_MOST_INCHES = 2**16 // DPI - 1  # matplotlib draws no more pixels than 2**16 to a side
+MARGIN = 0.1
+"""Around everything, inches."""
+
+HEAD = 0.52
+"""Height of a title with a note below it, inches."""
+
+CHECK = "\N{CHECK MARK} "
+
 _DOTS = "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -32,14 +39,8 @@ def styled() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of so many inches.
-
-    Raises:
-        ValueError: It would have more pixels than can be drawn.
-    """
-    if max(width, height) > _MOST_INCHES:
-        raise ValueError(f"a figure of {width:.0f} x {height:.0f} inches can't be drawn")
-    figure = Figure((width, height))
+    """An empty figure of so many inches."""
+    figure = Figure((width, height), dpi=DPI)  # text is as wide as where it was measured
     FigureCanvasAgg(figure)
     return figure
 
@@ -66,6 +67,14 @@ def write(
     across, down = figure.get_size_inches()
     place = {"ha": "left", "va": "top"}
     figure.text(left / across, 1 - top / down, text, fontsize=size, **place | style)
+
+
+def write_head(figure: Figure, title: str, note: str = "") -> None:
+    """A title over the whole width, and small below it how to read the picture."""
+    width = float(figure.get_figwidth()) - 2 * MARGIN
+    [title] = shortened(figure, [title], width, NORMAL + 1.5)
+    write(figure, MARGIN, MARGIN, title, NORMAL + 1.5)
+    write(figure, MARGIN, MARGIN + 0.25, note, SMALL, color=GRAY)
 
 
 def shortened(

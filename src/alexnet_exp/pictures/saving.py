@@ -24,9 +24,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     Raises:
         UserError: Another ending, or the file can't be written.
     """
-    files = [path] if path.suffix else [path.with_name(path.name + end) for end in ENDINGS]
-    if files[0].suffix.lower() not in ENDINGS:
-        raise UserError(f"{path}: pictures are written as {' or '.join(ENDINGS)}: name such a file")
+    files = files_of(path)
     for file in files:
         partial = file.with_name(f".{file.name}.partial")
         try:
@@ -40,6 +38,14 @@ def save(figure: Figure, path: Path) -> list[Path]:
         finally:
             with suppress(OSError):
                 partial.unlink()
+    return files
+
+
+def files_of(path: Path) -> list[Path]:
+    """What :func:`save` would write; raises UserError as it does for another ending."""
+    files = [path] if path.suffix else [path.with_name(path.name + end) for end in ENDINGS]
+    if files[0].suffix.lower() not in ENDINGS:
+        raise UserError(f"{path}: pictures are written as {' or '.join(ENDINGS)}: name such a file")
     return files
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from alexnet_exp.data.decode import Pixels
 from alexnet_exp.errors import UserError
 from alexnet_exp.pictures.canvas import (
+    CHECK,
+    MARGIN,
     NORMAL,
     SMALL,
     new_figure,
@@ -19,15 +20,17 @@ from alexnet_exp.pictures.canvas import (
     show_image,
     styled,
     write,
+    write_head,
 )
 from alexnet_exp.report.drawing import BLUE, GRAY, ORANGE
 
 MOST_ROWS = 50
 """Of a sheet; a picture of twice as many could not be drawn."""
 
-_SIDE, _GAP, _MARGIN = 1.7, 0.17, 0.1  # inches
-_TITLE, _HEADING, _CAPTION, _ROW, _BAR = 0.3, 0.2, 0.16, 0.205, 0.06
-_RIGHT = "\N{CHECK MARK} "
+_SIDE, _GAP = 1.7, 0.17  # inches
+_TITLE, _HEADING, _CAPTION, _BAR = 0.3, 0.2, 0.16, 0.06
+ROW = 0.205
+"""Height of the bar of one class with its name, inches."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +68,18 @@ def sheet(tiles: Sequence[Tile], columns: int = 4, title: str = "") -> Figure:
     columns = min(columns, len(tiles))
     captions = any(tile.caption for tile in tiles)
     head = _HEADING + _CAPTION * captions
-    height = head + _SIDE + 0.06 + _ROW * max(len(tile.bars) for tile in tiles)
-    top = _MARGIN + _TITLE * bool(title)
+    height = head + _SIDE + 0.06 + ROW * max(len(tile.bars) for tile in tiles)
+    top = MARGIN + _TITLE * bool(title)
     rows = -(-len(tiles) // columns)
     with styled():
         figure = new_figure(
-            2 * _MARGIN + columns * (_SIDE + _GAP) - _GAP,
-            top + rows * (height + _GAP) - _GAP + _MARGIN,
+            2 * MARGIN + columns * (_SIDE + _GAP) - _GAP,
+            top + rows * (height + _GAP) - _GAP + MARGIN,
         )
-        if title:
-            width = columns * (_SIDE + _GAP) - _GAP
-            [text] = shortened(figure, [title], width, NORMAL + 1.5)
-            write(figure, _MARGIN, _MARGIN, text, NORMAL + 1.5)
+        write_head(figure, title)
         for number, tile in enumerate(tiles):
             row, column = divmod(number, columns)
-            left, above = _MARGIN + column * (_SIDE + _GAP), top + row * (height + _GAP)
+            left, above = MARGIN + column * (_SIDE + _GAP), top + row * (height + _GAP)
             _draw(figure, tile, left, above, head)
     return figure
 
@@ -91,29 +91,35 @@ def _draw(figure: Figure, tile: Tile, left: float, top: float, head: float) -> N
     [caption] = shortened(figure, [tile.caption], _SIDE, SMALL)
     write(figure, left, top + _HEADING - 0.02, caption, SMALL, color=GRAY)
     show_image(place(figure, left, top + head, _SIDE, _SIDE), tile.pixels)
-    below = top + head + _SIDE + 0.06
-    height = _ROW * len(tile.bars)
-    if tile.bars:
-        axes = place(figure, left, below, _SIDE, height)
-        _draw_bars(figure, axes, tile)
+    draw_bars(figure, left, top + head + _SIDE + 0.06, _SIDE, tile.bars, tile.right)
 
 
-def _draw_bars(figure: Figure, axes: Axes, tile: Tile) -> None:
-    """A row for each class: name and percent, and the bar below them."""
-    axes.set(xlim=(0, _SIDE), ylim=(_ROW * len(tile.bars), 0))
-    room = _SIDE - 0.42  # for "100 %"
-    names = [name for name, _ in tile.bars]
+def draw_bars(
+    figure: Figure,
+    left: float,
+    top: float,
+    width: float,
+    bars: Sequence[tuple[str, float]],
+    right: str | None = None,
+) -> None:
+    """A row for each class, 0.205 inches high: name and percent, and the bar below them."""
+    if not bars:
+        return
+    axes = place(figure, left, top, width, ROW * len(bars))
+    axes.set(xlim=(0, width), ylim=(ROW * len(bars), 0))
+    room = width - 0.42  # for "100 %"
+    names = [name for name, _ in bars]
     plain = shortened(figure, names, room, SMALL)
-    marked = [_RIGHT + name for name in shortened(figure, names, room - 0.14, SMALL, "bold")]
-    for row, (name, probability) in enumerate(tile.bars):
-        is_right = name == tile.right
+    marked = [CHECK + name for name in shortened(figure, names, room - 0.14, SMALL, "bold")]
+    for row, (name, probability) in enumerate(bars):
+        is_right = name == right
         weight = "bold" if is_right else "normal"
-        base = _ROW * (row + 1) - _BAR - 0.025
+        base = ROW * (row + 1) - _BAR - 0.025
         style: dict[str, Any] = {"fontsize": SMALL, "weight": weight, "va": "baseline"}
         axes.text(0, base, (marked if is_right else plain)[row], **style)
-        axes.text(_SIDE, base, _percent(probability), ha="right", **style)
+        axes.text(width, base, _percent(probability), ha="right", **style)
         color, hatch = (ORANGE, "//////") if is_right else (BLUE, None)
-        bar = (0, _ROW * (row + 1) - _BAR), _SIDE * probability, _BAR
+        bar = (0, ROW * (row + 1) - _BAR), width * probability, _BAR
         axes.add_patch(Rectangle(*bar, facecolor=color, hatch=hatch, edgecolor="white", lw=0))
 
 

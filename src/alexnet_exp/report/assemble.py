@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from alexnet_exp.report.averages import measure_average
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.commands import missing_command
 from alexnet_exp.report.factorial import factorials
@@ -16,6 +17,7 @@ from alexnet_exp.report.measures import (
 )
 from alexnet_exp.report.pairing import Cell, cells, match
 from alexnet_exp.report.ratios import measure_speeds, measure_time
+from alexnet_exp.report.specialization import measure_towers
 from alexnet_exp.report.verdicts import judge
 from alexnet_exp.runs.results import Found, Identity, Run
 
@@ -91,8 +93,12 @@ def _measure(
     outcomes: list[Finding | str]
     if claim.kind is Kind.views:
         outcomes = [measure_views(claim, cell) for cell in bases]
+    elif claim.kind is Kind.average:
+        outcomes = [measure_average(claim, cell) for cell in bases]
     elif claim.kind is Kind.level:
         outcomes = [measure_level(claim, cell) for cell in bases]
+    elif claim.kind is Kind.towers:
+        outcomes = [measure_towers(claim, cell) for cell in bases]
     elif claim.kind is Kind.time:
         outcomes = [measure_time(claim, pair) for pair in pairs]
     else:

@@ -19,6 +19,7 @@ class Metric(StrEnum):
     top5 = "top-5 error"
     epochs = "epochs to 25 % training error"
     time = "training time per epoch"
+    color = "colorfulness of conv1's kernels"
 
 
 class Kind(StrEnum):
@@ -30,6 +31,9 @@ class Kind(StrEnum):
     views = "views"
     """One training evaluated with one view and with ten, paired by seed and test image."""
 
+    average = "average"
+    """Trainings against the mean of their softmax, five at a time, paired by test image."""
+
     speed = "speed"
     """Two trainings, paired by seed: the ratio of epochs to 25 % training error."""
 
@@ -39,6 +43,19 @@ class Kind(StrEnum):
 
     level = "level"
     """The error of one network alone, without a change."""
+
+    towers = "towers"
+    """The two towers of one network alone, by their kernels of conv1."""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether it is about one network, not about what a change does."""
+        return self in (Kind.level, Kind.towers)
+
+    @property
+    def in_points(self) -> bool:
+        """Whether an idea's worth is a difference of error."""
+        return self in (Kind.experiment, Kind.views, Kind.average)
 
     @property
     def is_ratio(self) -> bool:
@@ -58,7 +75,8 @@ class Claim:
         idea: What the network loses by the change: ``LRN``; empty for the error of a network alone.
         change: What is changed, in words: ``no LRN``; of a network alone its name.
         baseline: Experiment of the unchanged network.
-        changed: Experiment of the changed one; for views and levels the same as ``baseline``.
+        changed: Experiment of the changed one; for views and of one network alone the same as
+            ``baseline``.
         metric: What is measured.
         kind: How the two sides are compared.
         figure: Published difference of error (fraction), ratio, or error; None where prose.
@@ -84,7 +102,7 @@ class Claim:
     name: str
     factor: str
     idea: str = ""
-    change: str
+    change: str = ""
     baseline: str = "baseline"
     changed: str
     metric: Metric = Metric.top1
@@ -122,6 +140,11 @@ class Claim:
         """Direction of the published difference; prose says that the change makes things worse."""
         neutral = 1.0 if self.kind.is_ratio else 0.0
         return -1 if self.figure is not None and self.figure < neutral else 1
+
+    @property
+    def is_of_others(self) -> bool:
+        """Whether it is about a network of others with data and training of its own."""
+        return self.kind is Kind.level and self.changed != "baseline"
 
     def is_about(self, model: str) -> bool:
         """Whether it is about the network of this ``model.name``."""

@@ -11,9 +11,10 @@ from alexnet_exp.console import visible
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.runs.identity import is_neutral
+from alexnet_exp.runs.read import FEW_CLASSES
 from alexnet_exp.runs.results import Run
 
-ENOUGH_SEEDS = 3
+ENOUGH_SEEDS, AVERAGED = 3, 5
 _NAMED_SEEDS = 5
 
 _TRAIN = "python -m alexnet_exp.train"
@@ -63,6 +64,11 @@ def command(
     )
 
 
+def whole_groups(claim: Claim, seeds: int) -> int:
+    """So many seeds, or the fewest more that count: five by five where they are averaged."""
+    return seeds + -seeds % AVERAGED if claim.kind is Kind.average else seeds
+
+
 def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     """The command for a claim without runs.
 
@@ -79,13 +85,16 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     experiments = (claim.baseline, claim.changed)
     if claim.kind is Kind.level:
         named = [] if claim.data_name == "imagenet" else [f"data.name={claim.data_name}"]
-        overrides = ["data=imagenet", *named, *root]
-        return _train(overrides, experiments, range(ENOUGH_SEEDS))
+        data = [] if claim.is_of_others else ["data=imagenet", *named]
+        return _train([*data, *root], experiments, range(ENOUGH_SEEDS))
     about = [cell for cell in cells if claim.is_about(cell.model)]
     bases = [cell for cell in about if cell.experiment == claim.baseline]
+    averages = claim.kind is Kind.average
     if len(bases) != 1:
-        return _train([], experiments, range(ENOUGH_SEEDS))
+        return _train([], experiments, range(AVERAGED if averages else ENOUGH_SEEDS))
     runs = list(bases[0].runs.values())
+    if averages and runs[0].result["classes"] > FEW_CLASSES:
+        return ""  # of which no training records what is averaged
     overrides = _shared_overrides(runs)
     placed = [item for item in overrides if _is_placement(item)]
     if placed and "model.towers" in factor_fields(claim.changed):  # the strategy may need towers
@@ -97,10 +106,15 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     place = places.pop() if len(places) == 1 else None
     changed = [cell for cell in cells if cell.experiment == claim.changed]
     taken = {_place(run) for cell in changed for run in cell.runs.values()}
+    seeds = sweep_seeds(runs)
+    if averages:
+        folds = int(runs[0].fields.get("data.folds") or 1)
+        seeds = sorted({*seeds, *range(AVERAGED * folds)})
+        taken = taken if any(run.probabilities is None for run in runs) else set()
     if place is not None and place in taken:
-        # Its folders hold runs with another configuration, or a finished run that lacks a view.
+        # Its folders hold another configuration, or finished runs that lack what is measured.
         place = (f"sweep.name={claim.name.partition('/')[0]}",)
-    return _train(overrides, experiments, sweep_seeds(runs), place)
+    return _train(overrides, experiments, seeds, place)
 
 
 def _train(

@@ -10,10 +10,10 @@ from alexnet_exp.console import percent
 from alexnet_exp.report.commands import command
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Report
-from alexnet_exp.report.measures import FEW_CLASSES
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.statistics import mean_over_seeds
 from alexnet_exp.report.wording import NOTHING, ONE_SEED, SENTENCES, count, lean, place, was_not_run
+from alexnet_exp.runs.chance import FEW_CLASSES
 from alexnet_exp.runs.results import Placement, Replicate, Run
 
 SPEEDS = ("images/s", "training")

@@ -15,8 +15,8 @@ from alexnet_exp.runs.results import Replicate
 class Verdict(StrEnum):
     """What the runs say of an idea, on their data; of a network's error beside the published one.
 
-    The last two are for :attr:`Kind.level <alexnet_exp.report.claims.Kind.level>` alone, those
-    above and below 0 for interactions of a design.
+    The last two are for :attr:`Kind.level <alexnet_exp.report.claims.Kind.level>` alone, the one
+    before them for its neighbor, those above and below 0 for interactions of a design.
     """
 
     helps = "helps"
@@ -29,6 +29,7 @@ class Verdict(StrEnum):
     below = "below 0"
     not_resolved = "not resolved"
     not_run = "not run"
+    differ = "the towers differ"
     reproduced = "error reproduced"
     contradicted = "another error"
 

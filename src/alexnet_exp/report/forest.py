@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from alexnet_exp.report import wording
-from alexnet_exp.report.claims import Kind, Metric
+from alexnet_exp.report.claims import Metric
 from alexnet_exp.report.drawing import BLUE, GRAY, INK, ORANGE, WIDE, Figure, beside, draw_both
 from alexnet_exp.report.effects import by_itself
 from alexnet_exp.report.findings import Finding, Report, Verdict
@@ -49,8 +49,8 @@ def differences(report: Report, metric: Metric) -> Figure | None:
     sections: dict[str, list[_Line]] = defaultdict(list)
     for name, findings in wording.was_run(report).items():
         for finding in findings:
-            plotted = finding.claim.kind in (Kind.experiment, Kind.views)
-            if finding.claim.metric is metric and plotted and finding.difference is not None:
+            is_about = finding.claim.metric is metric and finding.claim.kind.in_points
+            if is_about and finding.difference is not None:
                 named, text = finding.claim.named, wording.published(finding.claim)
                 text = text if any(sign.isdigit() for sign in text) else "no figure"
                 sections[name].append(_Line(finding, "published", named, text))

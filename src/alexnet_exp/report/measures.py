@@ -15,11 +15,8 @@ from alexnet_exp.report.findings import Finding
 from alexnet_exp.report.pairing import Cell, Pair, match, test_images
 from alexnet_exp.report.statistics import Difference, against_baseline, corrected_resampled, paired
 from alexnet_exp.report.wording import listed
-from alexnet_exp.runs.chance import chance_error, clearly_below
+from alexnet_exp.runs.chance import FEW_CLASSES, chance_error, clearly_below
 from alexnet_exp.runs.results import Replicate, Run
-
-FEW_CLASSES = 5
-"""With so many classes or fewer the five best hold every class."""
 
 RATE = "optim.lr"
 _NAMED = {Metric.top1: 1, Metric.top5: 5}
@@ -113,7 +110,7 @@ def measure_experiment(claim: Claim, pair: Pair, comparisons: Comparisons) -> Fi
         return finding
     found, networks = comparisons.difference(pair, claim.metric)
     before, after = (errors_by_fold(runs, claim.metric) for runs in (one, two))
-    finding = _with_errors(finding, found, before, after)
+    finding = with_errors(finding, found, before, after)
     remarks = (*finding.remarks, _absent_folds(base, other))
     return replace(
         finding,
@@ -137,9 +134,9 @@ def measure_views(claim: Claim, cell: Cell) -> Finding | str:
         return finding
     center, ten = (errors_by_fold(known, claim.metric, views) for views in ("one", "ten"))
     both = {fold: center[fold].astype(np.int8) - ten[fold] for fold in ten}
-    finding = _with_errors(finding, paired(both), ten, center)
+    finding = with_errors(finding, paired(both), ten, center)
     sides = {"ten views": [*ten.values()], "the center view": [*center.values()]}
-    unfit = not_above_chance(_labels(runs), claim.metric, sides)
+    unfit = not_above_chance(tested_labels(runs), claim.metric, sides)
     return replace(finding, unfit=unfit)
 
 
@@ -151,15 +148,15 @@ def measure_level(claim: Claim, cell: Cell) -> Finding | str:
     views = "ten" if cell.first.result["views"] == claim.views else "one"
     errors = errors_by_fold(cell.runs, claim.metric, views)
     found, sides = paired(errors), {claim.baseline: [*errors.values()]}
-    unfit = not_above_chance(_labels(runs), claim.metric, sides)
-    finding = _with_errors(heading(claim, cell, runs), found, errors, errors)
+    unfit = not_above_chance(tested_labels(runs), claim.metric, sides)
+    finding = with_errors(heading(claim, cell, runs), found, errors, errors)
     return replace(finding, difference=found.estimate, p_value=None, unfit=unfit)
 
 
-def _with_errors(
+def with_errors(
     finding: Finding, found: Difference, *sides: Mapping[int, NDArray[np.bool_]]
 ) -> Finding:
-    """Of two sides, by fold (S, I); their errors are means over images."""
+    """A difference of two sides, by fold (S, I); their errors are means over images."""
     images = [wrong.shape[1] for wrong in sides[0].values()]
     one, two = (
         float(np.average([wrong.mean() for wrong in side.values()], weights=images))
@@ -191,6 +188,8 @@ def _unlike(claim: Claim, cell: Cell) -> str:
         return f"it was measured on {claim.data}"
     network = "original" if cell.model == "original" else "paper"
     told = ["data=imagenet", f"model={network}", "model.classes=1000"]
+    if claim.is_of_others:
+        told = [f"+experiment={claim.changed}", f"model.classes={cell.first.result['classes']}"]
     if claim.four_layers:
         told = [f"+sweep={claim.sweep}", "model.classes=10"]
     told += [f"evaluation.views={claim.views}"] * bool(claim.views)
@@ -212,12 +211,12 @@ def unfit_reasons(cells: Sequence[Cell], metric: Metric) -> tuple[str, ...]:
         if cell.diverged
     ]
     sides = {cell.experiment: [*errors_by_fold(cell.runs, metric).values()] for cell in cells}
-    dead = not_above_chance(_labels(cells[0].runs.values()), metric, sides)
+    dead = not_above_chance(tested_labels(cells[0].runs.values()), metric, sides)
     text = f"{'; '.join(first_few(lost, _MOST))}, and the others by themselves would mislead"
     return (text, *dead) if lost else dead
 
 
-def _labels(runs: Iterable[Run]) -> NDArray[np.int64]:
+def tested_labels(runs: Iterable[Run]) -> NDArray[np.int64]:
     """Of the test images of all folds, each once."""
     return np.concatenate([*{run.replicate.fold: run.labels for run in runs}.values()])
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import fmean
 
-from alexnet_exp.report.claims import Kind
-from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds, sweep_seeds
+from alexnet_exp.report.commands import ENOUGH_SEEDS, command, own_seeds, sweep_seeds, whole_groups
 from alexnet_exp.report.factors import grouped
 from alexnet_exp.report.findings import Finding, Report, Verdict
 from alexnet_exp.report.pairing import Cell
@@ -70,8 +69,8 @@ def plan(report: Report) -> list[Step]:
 def _is_open(finding: Finding) -> bool:
     """Whether runs may settle it; a top-5 error has no share before its top-1 error is resolved."""
     is_fit = finding.replicates and finding.share and not finding.unfit
-    is_level = finding.claim.kind is Kind.level
-    return bool(is_fit) and finding.verdict is Verdict.not_resolved and not is_level
+    is_alone = finding.claim.kind.is_alone
+    return bool(is_fit) and finding.verdict is Verdict.not_resolved and not is_alone
 
 
 def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
@@ -95,6 +94,7 @@ def _step(finding: Finding, where: str, sides: Sequence[Cell]) -> Step:
             return replace(made, needed=_images_too(finding, found.gap))
         # Whatever their power, those that ran were too few.
         seeds = max(found.seeds, runs // folds + 1) if folds == finding.folds else found.seeds
+    seeds = whole_groups(finding.claim, seeds)
     anew = folds != finding.folds
     every = [run for cell in sides for run in cell.runs.values()]
     own = own_seeds(every)

@@ -6,7 +6,7 @@ from math import exp, inf, log
 from typing import NamedTuple
 
 from alexnet_exp.report.claims import Kind, Metric
-from alexnet_exp.report.commands import ENOUGH_SEEDS
+from alexnet_exp.report.commands import ENOUGH_SEEDS, whole_groups
 from alexnet_exp.report.findings import Comparison, Finding, Verdict
 from alexnet_exp.report.gatekeeping import gatekeeping
 from alexnet_exp.report.power import LEVEL, POWER, between, power, seeds_for_width, seeds_needed
@@ -23,7 +23,7 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
     beside its published size with an equal share each: with the shares of the tests a quarter of
     reports on 14 effects would call some other than published that are just that.
     """
-    tested = [one for one in findings if one.p_value is not None and not one.unfit]
+    tested = [one for one in findings if _is_tested(one)]
     is_top5 = [one.claim.metric is Metric.top5 for one in tested]
     top1 = {_change(one): place for place, one in enumerate(tested) if not is_top5[place]}
     parents = [top1.get(_change(one)) if is_top5[i] else None for i, one in enumerate(tested)]
@@ -31,12 +31,18 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
     corrected = zip(*gatekeeping(p_values, parents, LEVEL), strict=True)
     found = []
     for finding in findings:
-        if finding.p_value is not None and not finding.unfit:
+        if _is_tested(finding):
             p_adjusted, share = next(corrected)
             share = share if p_adjusted >= LEVEL else 1 / len(tested)
             finding = replace(finding, p_adjusted=p_adjusted, share=share)
         found.append(judged(finding, len(tested)))
     return found
+
+
+def _is_tested(finding: Finding) -> bool:
+    """Whether it shares the level of the report; what towers see is no matter of error."""
+    by_itself = finding.claim.kind is Kind.towers
+    return finding.p_value is not None and not finding.unfit and not by_itself
 
 
 def _change(finding: Finding) -> tuple[str, ...]:
@@ -56,6 +62,8 @@ def judged(finding: Finding, tests: int) -> Finding:
     finding = replace(finding, comparison=tuple(_comparison(finding)))
     apart = "" if finding.claim.judged else "not compared with a figure: "
     besides = [apart + finding.claim.besides] if finding.claim.besides else []
+    if finding.claim.kind is Kind.towers:
+        return replace(finding, note="; ".join(finding.remarks))
     notes = [*_why(finding, tests), *_place(finding), *besides, *finding.remarks]
     return replace(finding, note="; ".join(notes))
 
@@ -63,6 +71,9 @@ def judged(finding: Finding, tests: int) -> Finding:
 def _verdict(finding: Finding) -> Verdict:
     if finding.claim.kind is Kind.level:
         return _verdict_on_level(finding)
+    if finding.claim.kind is Kind.towers:
+        p_value = finding.p_value
+        return Verdict.differ if p_value is not None and p_value < LEVEL else Verdict.not_resolved
     if finding.p_adjusted is None or finding.difference is None:
         return Verdict.not_resolved
     if finding.p_adjusted < LEVEL:
@@ -154,6 +165,7 @@ def what_resolves(finding: Finding) -> str:
     now = len(finding.replicates) // max(1, finding.folds)
     if found.power is None:  # those at hand were too few
         needed = max(needed, now + 1)
+    needed = whole_groups(claim, needed)
     if needed <= now:
         return f"these seeds would show {what} in {100 * POWER:.0f} % of cases or more"
     guess = ", a rough guess from two seeds" if len(finding.replicates) == 2 else ""

@@ -21,9 +21,12 @@ ONE_SEED, NOTHING = "one seed", "n/a"
 MANY_IMAGES = 10_000
 """From here on one test image is at most 0.01 points, so a second decimal means something."""
 
-_IMAGENET = {claim.data_name for claim in CLAIMS if not claim.four_layers}
+_IMAGENET = {c.data_name for c in CLAIMS if not c.four_layers and c.baseline == "baseline"}
 HEADINGS = ("idea", "published", "measured", "95 % interval", "verdict")
-_SUFFIXES = {Metric.top5: " (top-5)", Metric.epochs: " (epochs)", Metric.time: " (time)"}
+_SUFFIXES = {
+    Metric.top5: " (top-5)", Metric.epochs: " (epochs)", Metric.time: " (time)",
+    Metric.color: " (% color)",
+}  # fmt: skip
 _ANSWERS = {
     Verdict.helps: "{} help{}",
     Verdict.hurts: "{} hurt{}",
@@ -146,7 +149,8 @@ def _sides(finding: Finding) -> str:
         return f"from {finding.baseline:.1f} to {finding.changed:.1f} epochs"
     if finding.claim.metric is Metric.time:
         return f"from {finding.baseline:.3g} to {finding.changed:.3g} s per epoch"
-    return f"from {percent(finding.baseline)} to {percent(finding.changed)}"
+    sides = f"from {percent(finding.baseline)} to {percent(finding.changed)}"
+    return f"{sides} of conv1's energy is color" * (finding.claim.kind is Kind.towers) or sides
 
 
 def p_text(value: float) -> str:
@@ -187,7 +191,7 @@ def was_run(report: Report) -> dict[str, list[Finding]]:
 def _order(finding: Finding) -> tuple[bool, bool, bool, float]:
     claim, difference = finding.claim, finding.difference
     largest = float("-inf") if difference is None else difference
-    return claim.kind is Kind.level, claim.kind.is_ratio, claim.metric is Metric.top5, -largest
+    return claim.kind.is_alone, claim.kind.is_ratio, claim.metric is Metric.top5, -largest
 
 
 def was_not_run(report: Report) -> list[Finding]:
@@ -232,9 +236,9 @@ def answers(report: Report) -> list[str]:
 
 def _answer(findings: Sequence[Finding], how: str) -> str:
     """Of one data set and configuration; top-5 error is left to the table."""
-    ideas = [f for f in findings if f.claim.kind is not Kind.level]
+    ideas = [f for f in findings if not f.claim.kind.is_alone]
     ideas = [f for f in ideas if f.claim.metric is not Metric.top5] or ideas
-    said = [f"{claim_name(f.claim)}: {f.verdict}" for f in findings if f.claim.kind is Kind.level]
+    said = [f"{claim_name(f.claim)}: {f.verdict}" for f in findings if f.claim.kind.is_alone]
     if ideas:
         one = ideas[0]
         kind = "drawn images" if one.synthetic else "photos"
@@ -265,7 +269,7 @@ def margin(findings: Iterable[Finding]) -> str:
 
 def convention(report: Report) -> str:
     """Said once of all data but ImageNet, where AlexNet's differences are of other points."""
-    points = [f for f in report.findings if f.claim.kind in (Kind.experiment, Kind.views)]
+    points = [f for f in report.findings if f.claim.kind.in_points]
     other = [f.data for f in points if not f.claim.four_layers and f.data not in _IMAGENET]
     data = listed([*dict.fromkeys(other)])
     return SENTENCES["convention"].format(data=data) if data else ""

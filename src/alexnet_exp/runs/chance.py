@@ -8,6 +8,9 @@ from numpy.typing import NDArray
 CLEARLY = 2.0
 """Standard errors below chance from which on a network has learned something."""
 
+FEW_CLASSES = 5
+"""With so many classes or fewer the five best hold every class."""
+
 
 def chance_error(labels: NDArray[np.int64], named: int = 1) -> float:
     """Error of naming the most frequent class, or the ``named`` most frequent, for each of (I,).

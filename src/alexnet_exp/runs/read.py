@@ -4,6 +4,7 @@ A run may have been killed, and a disk may have lost bytes: whatever is not as a
 :class:`UnusableRunError`, which names the file.
 """
 
+import contextlib
 import csv
 import io
 import json
@@ -15,6 +16,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from alexnet_exp.config import completed, mistyped
 from alexnet_exp.errors import UserError
 
 _MOST_NODES = 10_000  # deeper ones overflow the loader's stack, and end the process
+_TOLD = re.compile(r"^(?:\w+:.*|  (?:name|fold|max_epochs):.*)$", re.M)  # as a run writes them
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C: a tenth of the time
 
 
@@ -71,7 +74,8 @@ _CONFIG: _Kinds = {
     "trainer": _GROUP, "strategy": _GROUP, "sweep": _GROUP, "data.name": _TEXT,
     "data.source": _TEXT, "data.fold": _FOLD, "data.folds": _FOLD, "data.val_fraction": _PART,
     "data.subset": _PART, "model.name": _TEXT, "optim.lr": _AMOUNT, "trainer.num_nodes": _COUNT,
-    "trainer.accelerator": _TEXT, "sweep.margin": _PART, "config_hash": _TEXT,
+    "trainer.accelerator": _TEXT, "trainer.max_epochs": _COUNT, "sweep.margin": _PART,
+    "config_hash": _TEXT,
 }  # fmt: skip
 _RESULT: _Kinds = {
     "metrics": _Kind(dict, inside=_Kind((int, float))), "experiment": _TEXT, "data": _TEXT,
@@ -90,7 +94,8 @@ _ENVIRONMENT: _Kinds = {
     "command": _Kind(list, inside=_TEXT), "platform": _TEXT,
     "cpu_cores": _Kind((int, _NONE), 1, 10**7), "cpu_threads": _COUNT,
 }  # fmt: skip
-_BEST, _FEW = 5, 10
+_BEST, FEW_CLASSES = 5, 10
+"""So many classes are recorded of every image, and up to so many with all probabilities."""
 _NEEDED = ("index", "label", "split", "top5")
 _COLUMNS = {  # kinds of NumPy, number of axes
     "index": ("iu", 1), "label": ("iu", 1), "split": ("U", 1), "name": ("U", 1),
@@ -140,6 +145,35 @@ def read_config(folder: Path) -> dict[str, Any] | None:
         way_out = "set hydra.run.dir=<another folder>"
         raise UnusableRunError(file, f"is not of a run ({problem})", way_out)
     return dict(completed(content))
+
+
+def read_told(folder: Path) -> dict[str, Any] | None:
+    """What a list shows of ``config.yaml``, in a tenth of the time of all of it: experiment and
+    seed, and in their groups names, fold and most epochs; None if there is none.
+    """
+    file = folder / "config.yaml"
+    if not file.exists():
+        return None
+    with _reading(file):
+        lines = _TOLD.findall(file.read_text(encoding="utf-8"))
+    with contextlib.suppress(yaml.YAMLError):
+        content = yaml.load("\n".join(lines), _Loader)
+        if not _problem(content, _CONFIG, "seed", "experiment"):
+            return dict(content)
+    return read_config(folder)  # which says what is wrong, and knows what others have written
+
+
+def finish_time(folder: Path, result: dict[str, Any]) -> float:
+    """When a run finished, seconds since 1970: as it says, or else as the file system does.
+
+    Raises:
+        UnusableRunError: It says what is no time.
+    """
+    file, said = folder / "result.json", result.get("finished_at")
+    try:
+        return datetime.fromisoformat(said).timestamp() if said else file.stat().st_mtime
+    except (ValueError, OverflowError) as error:
+        raise UnusableRunError(file, f"is damaged (finished_at={said!r})") from error
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
@@ -212,7 +246,7 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
         if column is None or column.dtype.kind not in kinds or column.ndim != axes:
             raise UnusableRunError(file, f"is damaged (column {name})")
         wide = max(column.shape[1:], default=1)
-        most = _FEW if name == "probabilities" else _BEST
+        most = FEW_CLASSES if name == "probabilities" else _BEST
         if len(column) != len(columns["index"]) or not 1 <= wide <= most:
             raise UnusableRunError(file, f"is damaged (length of column {name})")
         if "i" in kinds:
@@ -222,6 +256,23 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
     if len(np.unique(columns["index"])) < len(columns["index"]):
         raise UnusableRunError(file, "is damaged (an index twice)")
     return columns
+
+
+def read_kernels(folder: Path) -> np.ndarray | None:
+    """``kernels.npy``: of conv1, (kernels, channels, side, side) float; None if there is none.
+
+    Raises:
+        UnusableRunError: The file is damaged.
+    """
+    file = folder / "kernels.npy"
+    if not file.exists():
+        return None
+    with _reading(file):
+        kernels: np.ndarray = np.load(file)
+    is_whole = kernels.dtype.kind == "f" and kernels.ndim == 4 and kernels.size > 0
+    if not is_whole or not np.isfinite(kernels).all():
+        raise UnusableRunError(file, "is damaged (not kernels of finite numbers)")
+    return kernels
 
 
 def check_predictions(folder: Path) -> None:

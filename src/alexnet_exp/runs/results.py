@@ -16,12 +16,14 @@ from alexnet_exp.config import leaves
 from alexnet_exp.config.training import StrategyName
 from alexnet_exp.runs import read
 from alexnet_exp.runs.identity import bearing
+from alexnet_exp.runs.outcomes import wrong
 from alexnet_exp.runs.read import UnusableRunError
 
 Wrong = dict[str, NDArray[np.bool_]]
 """By ``top1`` and ``top5`` (I,): whether the label is not the best class, or of the five best."""
 
 _STRATEGIES = tuple(name.value for name in StrategyName)
+_ROUNDING = 0.01  # of a sum of probabilities that were computed in bf16
 _OPTIONS = ("--config-dir", "-cd", "--config-name", "-cn")
 
 
@@ -103,6 +105,9 @@ class Run(Identity):
         val_curve: The same of the validation error.
         environment: ``environment.json``.
         written: When it finished, seconds since 1970.
+        probabilities: Of all classes, (I, classes) float, with the views of the run; None where
+            they were not recorded.
+        kernels: Of conv1, (K, C, s, s) float16; None where they were not recorded.
     """
 
     path: Path
@@ -115,6 +120,8 @@ class Run(Identity):
     val_curve: tuple[float, ...]
     environment: dict[str, Any]
     written: float
+    probabilities: NDArray[Any] | None = None
+    kernels: NDArray[np.float16] | None = None
 
     @property
     def placement(self) -> Placement:
@@ -243,9 +250,15 @@ def read_run(folder: Path) -> Run | None:
         if (columns.get(name, labels) >= result["classes"]).any():
             reason = f"is damaged (column {name} goes beyond {result['classes']} classes)"
             raise UnusableRunError(folder / "predictions.npz", reason)
-    wrong = _wrong(columns["top5"][test], labels)
-    for name, own in wrong.items():
+    own_wrong = wrong(columns["top5"][test], labels)
+    for name, own in own_wrong.items():
         _agree(file, result["metrics"], f"test/{name}_error", float(own.mean()), len(own))
+    probabilities = columns.get("probabilities")
+    if probabilities is not None:
+        probabilities = probabilities[test]
+        if not (np.abs(probabilities.sum(1) - 1) < _ROUNDING).all():
+            reason = "is damaged (column probabilities does not add up to 1)"
+            raise UnusableRunError(folder / "predictions.npz", reason)
     train_curve, val_curve = _curves(folder)
     return Run(
         **vars(identity),
@@ -253,22 +266,23 @@ def read_run(folder: Path) -> Run | None:
         result=result,
         index=columns["index"][test],
         labels=labels,
-        wrong=wrong,
-        center_wrong=None if center is None else _wrong(center[test], labels),
+        wrong=own_wrong,
+        center_wrong=None if center is None else wrong(center[test], labels),
         train_curve=train_curve,
         val_curve=val_curve,
         environment=read.read_environment(folder) or {},
-        written=_moment(file, result),
+        written=read.finish_time(folder, result),
+        probabilities=probabilities,
+        kernels=_kernels(folder, int(identity.fields.get("model.towers", 1))),
     )
 
 
-def _moment(file: Path, result: dict[str, Any]) -> float:
-    """When the run finished: as it says, or else as the file system does."""
-    try:
-        said = result.get("finished_at")
-        return datetime.fromisoformat(said).timestamp() if said else file.stat().st_mtime
-    except (ValueError, OverflowError) as error:
-        raise UnusableRunError(file, f"is damaged (finished_at={said!r})") from error
+def _kernels(folder: Path, towers: int) -> NDArray[np.float16] | None:
+    kernels = read.read_kernels(folder)
+    if kernels is not None and len(kernels) % towers:
+        reason = f"is damaged ({len(kernels)} kernels of {towers} towers)"
+        raise UnusableRunError(folder / "kernels.npy", reason)
+    return kernels
 
 
 def _identity(folder: Path) -> Identity:
@@ -281,11 +295,6 @@ def _identity(folder: Path) -> Identity:
     replicate = Replicate(int(fields.pop("data.fold", None) or 0), int(fields.pop("seed")))
     margin = content.get("sweep", {}).get("margin")
     return Identity(str(fields.pop("experiment")), replicate, fields, int(nodes), margin)
-
-
-def _wrong(top5: NDArray[np.int64], labels: NDArray[np.int64]) -> Wrong:
-    hits = top5 == labels[:, None]
-    return {"top1": ~hits[:, 0], "top5": ~hits.any(1)}
 
 
 def _curves(folder: Path) -> list[tuple[float, ...]]:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from alexnet_exp.console import console, percent
+from alexnet_exp.console import console, duration, percent
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.read import read_metrics
 from alexnet_exp.sweep.jobs import LEFT_ALONE, Job, Outcome, State, counted, reasons_left_out
@@ -179,17 +179,6 @@ def last_epoch(folder: Path) -> dict[str, float] | None:
     named = [f"{split}/top1_error" for split in _SPLITS]
     whole = [row for row in rows if all(row.get(name, nan) >= 0 for name in named)]
     return whole[-1] if whole else None
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 def _line(text: str, style: str | None = None) -> None:

@@ -15,6 +15,7 @@ from alexnet_exp.config import Config, leaves, to_config, to_plain
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.identity import bearing
+from alexnet_exp.runs.read import run_folders
 
 SAFETENSORS_KEY, STATISTICS = "alexnet_exp", "statistics."
 """In a .safetensors file: what of its metadata is ours, and how names of statistics begin."""
@@ -28,10 +29,16 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: There is no such file, it is damaged, or another program wrote it.
     """
+    folder = path
     if path.is_dir():
         exported = path / "model.safetensors"
         path = exported if exported.exists() else path / "checkpoints" / "best.ckpt"
     if not path.is_file():
+        inside = [run for run in run_folders(folder) if run != folder]
+        if inside:
+            raise UserError(
+                f"{folder} is no run, it holds {len(inside)}: name one of them, such as {inside[0]}"
+            )
         raise UserError(
             f"checkpoint {path} does not exist: name a run folder that has one, or remove this one"
             " to train again"

@@ -23,6 +23,7 @@ from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.pretrained import Weights, load_weights
 from alexnet_exp.parallel.data_parallel import InParts
+from alexnet_exp.runs.read import FEW_CLASSES
 from alexnet_exp.training.checkpoint import (
     damaged,
     load_checkpoint,
@@ -35,8 +36,6 @@ from alexnet_exp.training.optim import PaperSchedule, build_optimizer
 from alexnet_exp.training.settle import precision_here, settle_hardware
 
 TEST_SPLITS = ("val", "test")
-FEW_CLASSES = 10
-"""Up to so many, a test records the probabilities of all."""
 
 
 class Classifier(L.LightningModule):
@@ -87,6 +86,8 @@ class Classifier(L.LightningModule):
         self.train_errors, self.val_errors = ErrorCounts(), ErrorCounts()
         self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
+        # Up to so many, a test records the probabilities of all.
+        self.recorded_classes = FEW_CLASSES
         self.kernels = np.empty(0)
         if self.config.trainer.precision.startswith("64"):
             self.double()  # now: Lightning does so after it has loaded a checkpoint
@@ -170,6 +171,12 @@ class Classifier(L.LightningModule):
                 self.config.data.upscale_to,
             )
         return self._augmentation
+
+    @property
+    def output_names(self) -> list[str]:
+        """The class of each output; of one that no class of the data has, its number."""
+        outputs = self.config.model.classes or len(self.class_names)
+        return self.class_names + [str(i) for i in range(len(self.class_names), outputs)]
 
     @property
     def batch_size(self) -> int:
@@ -285,7 +292,7 @@ class Classifier(L.LightningModule):
             "top5": top5,
             "center_top5": _five_best(by_view[:, 0]),
         }
-        if probabilities.shape[1] <= FEW_CLASSES:
+        if probabilities.shape[1] <= self.recorded_classes:
             found["probabilities"] = probabilities.float()
         else:
             found["top5_probability"] = probabilities.gather(1, top5).float()

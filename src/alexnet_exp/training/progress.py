@@ -206,7 +206,8 @@ class EpochProgress(ProgressBar):
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         if self.enabled and not console.is_terminal:
-            console.print("evaluating val and test images")
+            what = "photos" if len(trainer.num_test_batches) == 1 else "val and test images"
+            console.print(f"evaluating {what}")
         self._open("evaluating", sum(int(count) for count in trainer.num_test_batches))
 
     def on_test_batch_end(self, *_: Any, **__: Any) -> None:

@@ -1,7 +1,7 @@
 """The ImageNet layout, and the tables that say what its validation images show."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import PurePosixPath
 
@@ -13,6 +13,11 @@ _TABLES = (
     "LOC_val_solution.csv", "ILSVRC2012_val_labels.csv", "ILSVRC2012_val_labels.txt",
     "val_labels.csv", "val_labels.txt",
 )  # fmt: skip
+# Where some of the 1,000 classes of 2012 stand among them.
+_PLACES = {
+    0: "n01440764", 217: "n02102040", 482: "n02979186", 491: "n03000684", 497: "n03028079",
+    566: "n03394916", 574: "n03445777", 701: "n03888257", 999: "n15075141",
+}  # fmt: skip
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
@@ -64,6 +69,19 @@ def flat_val_labels(files: Files, names: list[str], classes: set[str]) -> dict[s
             )
         labels[name] = wnid
     return labels
+
+
+def readable(names: Sequence[str]) -> list[str]:
+    """Names of classes for people: of the 1,000 wnids of 2012 what they mean; others as they are.
+
+    As torchvision lists them, in the order of their wnids.
+    """
+    is_2012 = len(names) == 1000 and all(names[at] == wnid for at, wnid in _PLACES.items())
+    if not is_2012 or list(names) != sorted(names):
+        return list(names)
+    from torchvision.models import AlexNet_Weights  # takes seconds
+
+    return list(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
 
 
 def _wnid_by_name(files: Files, table: str) -> dict[str, str]:

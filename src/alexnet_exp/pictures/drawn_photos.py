@@ -1,0 +1,53 @@
+"""Test photos with their five best classes, drawn at random: figure 4 left."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from torch import Tensor
+
+from alexnet_exp.pictures.looking import Subject
+from alexnet_exp.pictures.sheet import Tile, sheet
+
+PHOTOS = 8
+_MOST, _AT_ONCE = 1024, 64
+
+
+def drawn_photos(subject: Subject, seed: int = 0) -> Figure:
+    """Eight test photos: four whose best class is right and four mistakes.
+
+    They are the first of either kind among at most 1,024 test photos in an order that ``seed``
+    draws, so nobody has picked them; where there are too few of one kind, there are more of the
+    other. The probabilities are those of evaluation, with its views.
+    """
+    right: list[tuple[int, Tensor]] = []
+    wrong: list[tuple[int, Tensor]] = []
+    for row, probabilities in _in_random_order(subject, seed):
+        is_right = int(probabilities.argmax()) == int(subject.store.labels[row])
+        (right if is_right else wrong).append((row, probabilities))
+        if min(len(right), len(wrong)) >= PHOTOS // 2:
+            break
+    wrong = wrong[: max(PHOTOS // 2, PHOTOS - len(right))]
+    right = right[: PHOTOS - len(wrong)]
+    title = (
+        f"Picked at random of the {subject.photos}:"
+        f" {len(right)} named rightly, {len(wrong)} wrongly"
+    )
+    return sheet([_tile(subject, row, found) for row, found in right + wrong], title=title)
+
+
+def _in_random_order(subject: Subject, seed: int) -> Iterator[tuple[int, Tensor]]:
+    """Rows of test photos with their probabilities (classes,)."""
+    order = np.random.default_rng(seed).permutation(subject.store.indices("test"))[:_MOST]
+    for start in range(0, len(order), _AT_ONCE):
+        rows: NDArray[np.int64] = order[start : start + _AT_ONCE]
+        views = subject.config.evaluation.views
+        seen = subject.look(rows, views, subject.classifier.probabilities)
+        yield from zip(rows.tolist(), torch.cat(seen).float().cpu(), strict=True)
+
+
+def _tile(subject: Subject, row: int, probabilities: Tensor) -> Tile:
+    [true] = subject.names_of([row])
+    return Tile(subject.store.images[row], true, subject.best(probabilities), true)
