@@ -92,13 +92,15 @@ def test_a_run_is_its_own_network(trained_run: SimpleNamespace, tmp_path: Path) 
     assert summarize(str(checkpoint), "model.classes=9")["layers"][-1]["output"] == [9]
     checkpoint.unlink()
     assert summarize(str(folder)) == found
-    with pytest.raises(UserError, match=r"best\.ckpt does not exist"):
+    with pytest.raises(UserError, match="is no run, it holds 1: name one of them"):
         summarize(str(tmp_path))
 
 
 def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(UserError, match="the least size for model=paper is 64"):
         summarize("model.input_size=20")
+    with pytest.raises(UserError, match="one and other: name one run"):
+        summarize("one", "other", "model.width=1")
     with pytest.raises(UserError, match="did you mean dropout"):
         summarize("model.droput=1")
 

@@ -51,6 +51,8 @@ def test_a_photo_of_the_networks_size_is_classified_as_always(classifier, tmp_pa
     expected = classifier.probabilities(centered).detach().numpy()
     np.testing.assert_allclose(found.probabilities[0], expected, atol=1e-6)
     assert np.array_equal(found.pixels, pixels)
+    same = predict_map(classifier, pixels, side=64)
+    assert np.array_equal(same.probabilities, found.probabilities)
 
 
 def test_a_larger_photo_is_resized_as_a_whole_to_twice_the_size(classifier, photo: Path) -> None:

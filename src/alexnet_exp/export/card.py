@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from alexnet_exp import __version__
 from alexnet_exp.config.training import Views
 from alexnet_exp.console import percent, visible
-from alexnet_exp.export.tensors import write_safetensors
 from alexnet_exp.export.portable import Trained
+from alexnet_exp.export.tensors import write_safetensors
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _LISTED = 20  # classes in the card; config.json has all

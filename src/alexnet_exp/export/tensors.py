@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
-from alexnet_exp.export.programs import MOST_APART
 from alexnet_exp.export.portable import Trained
+from alexnet_exp.export.programs import MOST_APART
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.presets import preset
 from alexnet_exp.network.pretrained import MEAN, STD, differing_fields, to_torchvision

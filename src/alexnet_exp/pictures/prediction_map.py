@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from alexnet_exp.console import percent
-from alexnet_exp.data.decode import DecodeError, Pixels
+from alexnet_exp.data.decode import DecodeError, Pixels, resize
 from alexnet_exp.data.photos import read_whole_photo
+from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.convolutional import FullyConvolutional
 from alexnet_exp.pictures.canvas import (
@@ -30,6 +31,7 @@ from alexnet_exp.pictures.canvas import (
 from alexnet_exp.report.drawing import BLUE
 from alexnet_exp.training.classifier import Classifier
 
+Photo = Path | str | bytes | Pixels
 LARGER = 2
 """How many times as large as in training a photo is shown, where nothing else is asked for."""
 
@@ -41,6 +43,10 @@ _GAP, _MARGIN, _HEADING, _KEY = 0.2, 0.1, 0.36, 0.2
 _FAINT = 0.3
 _DARK = (0.05, 0.15, 0.35)  # dark also in print without color
 _COLORS = LinearSegmentedColormap.from_list("share", [(*to_rgb(BLUE), 0), (*_DARK, 0.9)])
+
+
+class NoMapError(UserError):
+    """The network can't be slid over photos."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,7 @@ class PredictionMap:
     stride: int
 
 
-def predict_map(
-    classifier: Classifier, photo: Path | str | bytes, side: int | None = None
-) -> PredictionMap:
+def predict_map(classifier: Classifier, photo: Photo, side: int | None = None) -> PredictionMap:
     """Slide a classifier over a photo, in one pass of its network.
 
     The photo is decoded and resized as in training, but whole. The mean image, where one is
@@ -71,22 +75,24 @@ def predict_map(
 
     Args:
         classifier: From ``Classifier.load``.
-        photo: A file, or the bytes of one.
+        photo: A file, the bytes of one, or pixels (H, W, C) uint8.
         side: Shorter side in pixels to which the photo is resized; None: twice that of training.
 
     Raises:
-        UserError: The photo can't be read, is too small or too long, or the network has locally
-            connected layers.
+        NoMapError: The network has locally connected layers.
+        UserError: The photo can't be read, or is too small or too long.
     """
     data, augmentation = classifier.config.data, classifier.augmentation
     side = side or LARGER * augmentation.side
     try:
-        pixels = read_whole_photo(photo, data, side)
         slid = FullyConvolutional(classifier.network)
+    except ValueError as error:
+        raise NoMapError(f"there is no map of predictions: {error}") from error
+    try:
+        is_read = isinstance(photo, np.ndarray)
+        pixels = resize(photo, side) if is_read else read_whole_photo(photo, data, side)
     except (OSError, DecodeError) as error:
         raise UserError(f"can't read {error}: mend it or leave it out") from error
-    except ValueError as error:
-        raise UserError(f"there is no map of predictions: {error}") from error
     height, width = pixels.shape[:2]
     if max(height, width) > _MOST_ASPECT * side:
         raise UserError(
@@ -107,14 +113,15 @@ def predict_map(
 
 
 def prediction_map(
-    classifier: Classifier, photo: Path | str | bytes, side: int | None = None
+    classifier: Classifier, photo: Photo, side: int | None = None, title: str = ""
 ) -> Figure:
     """A photo, and where in it the three classes are that are most probable over all of it.
 
     A position is colored around the center of its window, so that the border has no color.
-    Arguments and errors are those of ``predict_map``.
+    Arguments and errors are those of ``predict_map``; ``title`` stands above the photo, by default
+    the file's name.
     """
-    found, names = predict_map(classifier, photo, side), classifier.class_names
+    found, names = predict_map(classifier, photo, side), readable(classifier.class_names)
     height, width, _ = found.pixels.shape
     wide = min(_WIDE, _TALLEST * width / height)
     size = wide, wide * height / width
@@ -124,7 +131,8 @@ def prediction_map(
         figure = new_figure(2 * across - _GAP + 2 * _MARGIN, 2 * down + _KEY + _MARGIN)
         rows, columns = found.probabilities.shape[:2]
         seen = f"{rows} x {columns} windows as large as the square"
-        _show_photo(_panel(figure, _MARGIN, _MARGIN, size, (_name(photo), seen)), found)
+        lines = title or _name(photo), seen
+        _show_photo(_panel(figure, _MARGIN, _MARGIN, size, lines), found)
         for number, label in enumerate(np.argsort(-means, kind="stable")[:_SHOWN], 1):
             share = found.probabilities[..., label]
             name = names[label] if label < len(names) else str(label)
@@ -136,8 +144,8 @@ def prediction_map(
     return figure
 
 
-def _name(photo: Path | str | bytes) -> str:
-    return "photo" if isinstance(photo, bytes) else Path(photo).name
+def _name(photo: Photo) -> str:
+    return Path(photo).name if isinstance(photo, str | Path) else "photo"
 
 
 def _panel(
