@@ -89,8 +89,10 @@ def predict_map(classifier: Classifier, photo: Photo, side: int | None = None) -
     except ValueError as error:
         raise NoMapError(f"there is no map of predictions: {error}") from error
     try:
-        is_read = isinstance(photo, np.ndarray)
-        pixels = resize(photo, side) if is_read else read_whole_photo(photo, data, side)
+        if isinstance(photo, np.ndarray):
+            pixels = resize(photo, side)
+        else:
+            pixels = read_whole_photo(photo, data, side)
     except (OSError, DecodeError) as error:
         raise UserError(f"can't read {error}: mend it or leave it out") from error
     height, width = pixels.shape[:2]
