@@ -22,13 +22,19 @@ from alexnet_exp.report.pairing import Cell, cells
 from alexnet_exp.report.power import LEVEL, power
 from alexnet_exp.report.statistics import against_baseline
 from alexnet_exp.report.verdicts import need
-from alexnet_exp.runs.read import run_folders
+from alexnet_exp.runs.read import read_result, run_folders
 from alexnet_exp.runs.results import read_runs
 
 RESULTS = Path("results")
 """As from the root of the repository, which reports name it by."""
 
 PLANTED = RESULTS / "instrument" / "runs"
+PLANNED = {
+    "flowers_rates/runs/recipe": "18", "flowers/runs/ablations": "190",
+    "flowers/runs/factorial": "80", "flowers_rates/runs/ideas": "10 for each verdict, and 10",
+    "instrument/runs": "20", "cifar10/runs": "15 + 15 + 3 + 10", "fashion_mnist/runs": "1",
+    "flowers_full/runs": "15",
+}  # fmt: skip
 RECIPE, RATES = (RESULTS / "flowers_rates" / "runs" / name for name in ("recipe", "ideas"))
 EPOCHS = "trainer.max_epochs"
 TRIALS = 1000
@@ -42,7 +48,7 @@ _LATER = re.compile(r"caffenet-benchmark[^:]*: ([-+][\d.]+)")
 
 def main(output: Path = Path()) -> None:
     """Write all of it below ``output``, laid out as in the repository."""
-    made: dict[str, str] = {}
+    made = state()
     for study, maker in STUDIES.items():
         runs, folder = RESULTS / study / "runs", output / RESULTS / study
         if runs.exists():
@@ -172,6 +178,16 @@ def instrument() -> dict[str, str]:
         ("nothing (A/A)", "0", f"at most {LEVEL}", f"{wrong / TRIALS:.3f}"),
     ]
     return {"instrument": table(("what is there", "points", "predicted", "found"), rows)}
+
+
+def state() -> dict[str, str]:
+    """How far the plan has come."""
+    rows = []
+    for runs, planned in PLANNED.items():
+        found = [read_result(folder) for folder in run_folders(RESULTS / runs)]
+        seconds = [done["train_seconds"] for done in found if done]
+        rows.append((runs, f"{len(seconds)} of {planned}", f"{sum(seconds) / 3600:.1f}"))
+    return {"state": table(("folder", "runs", "hours of training"), rows)}
 
 
 def recipe() -> dict[str, str]:

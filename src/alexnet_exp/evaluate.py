@@ -16,7 +16,6 @@ from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
 if TYPE_CHECKING:
-    from alexnet_exp.data.store.store import Store
     from alexnet_exp.training.classifier import Classifier
     from alexnet_exp.training.evaluation import Answers, Evaluation
 
@@ -138,7 +137,9 @@ def _test(
     classifier: "Classifier", path: Path | None, photos: Path | str | None, progress: bool
 ) -> "tuple[dict[str, Answers], dict[str, float]]":
     """Answers by split, and their metrics; on photos, or on images that it has not learned from."""
+    from alexnet_exp.data.store.store import prepare
     from alexnet_exp.training.evaluation import evaluate_photos, evaluate_store
+    from alexnet_exp.training.own_store import own_store
     from alexnet_exp.training.progress import EpochProgress
     from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
 
@@ -147,32 +148,16 @@ def _test(
     quiet = {"logger": False, "enable_checkpointing": False}
     trainer = make_trainer(config, **quiet, enable_progress_bar=progress, callbacks=shown)
     if photos is None:
-        store = _own_store(classifier, path, progress)
+        if path is None:
+            store = prepare(config.data, progress=progress)
+        else:
+            store = own_store(path, config, progress=progress)
         with ctrl_c_raises():
             return evaluate_store(trainer, classifier, store), classifier.test_results()
     with ctrl_c_raises():
         answers = {"photos": evaluate_photos(trainer, classifier, Path(photos))}
     results = classifier.test_results().items()
     return answers, {name.replace("test/", "photos/"): value for name, value in results}
-
-
-def _own_store(classifier: "Classifier", path: Path | None, progress: bool) -> "Store":
-    """The images that it was trained on, validated with, and is to be tested on."""
-    from alexnet_exp.data.store.store import prepare
-    from alexnet_exp.training.checkpoint import load_checkpoint
-
-    data = classifier.config.data
-    trained_on = fold, _ = data.fold, data.fingerprint
-    if path is not None:
-        fold = load_checkpoint(path)["hyper_parameters"]["config"]["data"].get("fold", fold)
-    store = prepare(data, progress=progress)
-    if trained_on != (fold, store.meta["fingerprint"]):
-        raise UserError(
-            f"checkpoint {path} was trained on other images or another split than those of"
-            f" {data.root or data.name}: its test images might be among those it learned from. Use"
-            " the data and data.* settings of its run, or --photos"
-        )
-    return store
 
 
 def main() -> None:

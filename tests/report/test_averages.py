@@ -11,6 +11,8 @@ from alexnet_exp.report.findings import Finding, Verdict
 from alexnet_exp.report.power import seeds_needed
 from alexnet_exp.report.prospects import plan
 from alexnet_exp.report.statistics import paired
+from alexnet_exp.report.verdicts import judge
+from tests.report import drawn_report
 
 IMAGES, CLASSES, SEEDS = 300, 10, 5
 
@@ -177,3 +179,14 @@ def test_the_interval_holds_the_truth() -> None:
         low, high = paired({0: influences(five(400, trial), "top1")}).ends
         inside += low <= truth <= high
     assert inside >= 0.95 * 150
+
+
+def test_averages_cost_changes_none_of_the_level() -> None:
+    """They change nothing in a network, so they are corrected by themselves."""
+    changes = [
+        drawn_report.finding(name, 0.03, p_value=p_value)
+        for name, p_value in (("no_lrn/top1", 0.02), ("one_gpu/top1", 0.04))
+    ]
+    average = drawn_report.finding("average_of_five/top1", 0.03, p_value=0.03)
+    assert [one.p_adjusted for one in judge(changes)] == [0.04, 0.04]
+    assert [one.p_adjusted for one in judge([average, *changes])] == [0.03, 0.04, 0.04]

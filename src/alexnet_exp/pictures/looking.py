@@ -44,7 +44,7 @@ class Subject:
         # Unfused, so that what every layer gives can be seen.
         self.classifier = Classifier.load(path, *overrides, "speed.fuse=false")
         self.path, self.config, self.progress = path, self.classifier.config, progress
-        self._names = readable(self.classifier.class_names)
+        self._names = readable(self.classifier.output_names)
 
     @cached_property
     def store(self) -> Store:
@@ -72,8 +72,8 @@ class Subject:
         return data.image_size / side, (side - self.config.model.input_size) // 2
 
     def name(self, label: int) -> str:
-        """Of a class; its number where the network has more outputs than the data classes."""
-        return self._names[label] if label < len(self._names) else str(label)
+        """Of a class."""
+        return self._names[label]
 
     def names_of(self, rows: Iterable[int]) -> list[str]:
         """The true classes of images of the store."""

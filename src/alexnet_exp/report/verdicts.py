@@ -21,8 +21,21 @@ def judge(findings: Sequence[Finding]) -> list[Finding]:
     A claim about top-5 error is tested where the one about top-1 error of the same change was
     resolved, with its share of the level: the others lose nothing by it. What was resolved is set
     beside its published size with an equal share each: with the shares of the tests a quarter of
-    reports on 14 effects would call some other than published that are just that.
+    reports on 14 effects would call some other than published that are just that. Averages, which
+    change nothing in a network, are corrected by themselves.
     """
+    families = [one.claim.kind is Kind.average for one in findings]
+    made = {
+        family: iter(
+            _judge([f for f, own in zip(findings, families, strict=True) if own is family])
+        )
+        for family in (False, True)
+    }
+    return [next(made[family]) for family in families]
+
+
+def _judge(findings: Sequence[Finding]) -> list[Finding]:
+    """Of one family."""
     tested = [one for one in findings if _is_tested(one)]
     is_top5 = [one.claim.metric is Metric.top5 for one in tested]
     top1 = {_change(one): place for place, one in enumerate(tested) if not is_top5[place]}

@@ -24,6 +24,7 @@ def own_store(path: Path, config: Config, *, progress: bool = True) -> Store:
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
             f" {config.data.root or config.data.name}: its test images might be among those it"
-            " learned from. Use the data and data.* settings of its run"
+            " learned from. Use the data and data.* settings of its run (evaluate --photos takes"
+            " any photos)"
         )
     return store
