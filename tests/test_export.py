@@ -234,7 +234,7 @@ def test_folder_has_a_card_with_the_measured_errors(
     assert (config["num_channels"], config["image_size"]) == (3, 64)
     # Its own snippet, and every command, take the folder for a run.
     stores = f"data.stores={trained_run.config.data.stores}"
-    assert evaluate(folder, [stores], progress=False)["metrics"] == metrics
+    assert evaluate(folder, [stores], progress=False).metrics == pytest.approx(metrics)
     lone = tmp_path / "some.ckpt"
     shutil.copy(trained_run.folder / "checkpoints" / "best.ckpt", lone)
     export(lone, tmp_path / "lone")
