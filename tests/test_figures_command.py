@@ -18,7 +18,15 @@ from alexnet_exp.figures import KINDS, Figures, named
 from alexnet_exp.network.first_layer import colorfulness
 from alexnet_exp.training.fit import train
 
-FILES = ["activations", "kernels", "neighbors-cosine", "neighbors-euclidean", "photos", "regions"]
+FILES = [
+    "activations",
+    "kernels",
+    "map",
+    "neighbors-cosine",
+    "neighbors-euclidean",
+    "photos",
+    "regions",
+]
 
 
 @pytest.fixture
@@ -81,17 +89,36 @@ def test_gray_images_and_one_tower(compose_config, stores, tmp_path, command) ->
         "trainer.accelerator=cpu", "trainer.progress=false", "evaluation.views=one",
     )  # fmt: skip
     train(config, tmp_path / "gray")
-    kinds = ("kernels", "photos", "activations", "regions")
+    kinds = ("kernels", "photos", "activations", "regions", "map")
     code, out, err = command(tmp_path / "gray", *kinds, "--output", tmp_path / "here")
-    assert (code, len([*(tmp_path / "here").iterdir()])) == (0, 8), err
+    assert (code, len([*(tmp_path / "here").iterdir()])) == (0, 10), err
     assert "All kernels: orientation" in out
     assert "color" not in out
+
+
+def test_a_network_without_a_map_has_the_other_pictures(
+    compose_config, stores, tmp_path, command
+) -> None:
+    config = compose_config(
+        "model=cifar_local", "model.width=.2", "data.image_size=32", "data.synthetic_images=60",
+        f"data.stores={stores}", "data.batch_size=16", "trainer.max_epochs=1",
+        "trainer.precision=32-true", "trainer.accelerator=cpu", "trainer.progress=false",
+        "evaluation.views=one",
+    )  # fmt: skip
+    train(config, tmp_path / "local")
+    code, out, err = command(tmp_path / "local")
+    assert code == 0
+    assert "no map of predictions: conv3 and conv4 are locally connected" in err
+    assert "regions.svg" in out
+    assert "map.svg" not in out
+    code, _, err = command(tmp_path / "local", "map")
+    assert (code, err.count("error:")) == (2, 1)
 
 
 def test_each_is_one_line_of_python(run: Path) -> None:
     own = Figures(run)
     for figure in (own.kernels(), own.photos(), own.neighbors("cosine", "train"),
-                   own.activations(), own.regions([1])):  # fmt: skip
+                   own.activations(), own.regions([1]), own.map()):  # fmt: skip
         assert isinstance(figure, matplotlib.figure.Figure)
     assert not (run / "figures").exists()
 
@@ -158,7 +185,10 @@ def test_a_checkpoint_alone_has_its_figures_in_the_run_folder(run: Path, command
         (["activations", "--photo", __file__], "not an image that can be recognized"),
         (["activations", "--photo", "none.jpg"], "none.jpg"),
         (["regions", "--channel", "999"], "there is no channel 999"),
-        (["photos", "--photo", "a.jpg"], "--photo is for activations: name activations too"),
+        (
+            ["photos", "--photo", "a.jpg"],
+            "--photo is for activations and map: name activations too",
+        ),
         (["photos", "--channel", "3"], "--channel is for regions"),
         (["kernels", "--output", __file__], "can't write"),
     ],

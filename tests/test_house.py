@@ -20,7 +20,17 @@ ORDER = [
     {"experiments"},
     {"sweep", "cli", "trained"},
     {"hydra_main"},
-    {"train", "evaluate", "predict", "figures", "prepare", "diagnose", "dashboard"},
+    {
+        "train",
+        "evaluate",
+        "predict",
+        "figures",
+        "summary",
+        "export",
+        "prepare",
+        "diagnose",
+        "dashboard",
+    },
     {"bench"},
 ]
 

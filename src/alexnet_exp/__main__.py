@@ -4,8 +4,8 @@ import ast
 from pathlib import Path
 
 COMMANDS = (
-    "train", "evaluate", "predict", "figures", "prepare", "diagnose", "report", "runs",
-    "bench", "dashboard",
+    "train", "evaluate", "predict", "figures", "summary", "export", "prepare", "diagnose", "report",
+    "runs", "bench", "dashboard",
 )  # fmt: skip
 
 

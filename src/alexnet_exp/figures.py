@@ -7,7 +7,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alexnet_exp.console import visible
+from alexnet_exp.console import say, visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from alexnet_exp.pictures.looking import Subject
 
-KINDS = ("kernels", "photos", "neighbors", "activations", "regions")
+KINDS = ("kernels", "photos", "neighbors", "activations", "regions", "map")
 
 _DESCRIPTION = """\
 Draws what a trained network has learned, each picture as PNG (200 dpi) and SVG."""
@@ -32,6 +32,7 @@ kinds (default: all):
   activations  what comes out of each layer for one photo
   regions      photos and regions that excite channels of the last convolution
                most
+  map          where in one photo the network sees what, window by window
 
 overrides change the configuration that the network was trained with, such as
 data.root=photos/ where its photos have moved.
@@ -120,6 +121,21 @@ class Figures:
 
         return regions(self.subject, channels)
 
+    def map(self, photo: Path | str | None = None) -> "Figure":
+        """Where in a photo, or in a test photo, the classes are: see ``pictures.prediction_map``.
+
+        Raises:
+            NoMapError: The network has locally connected layers.
+        """
+        from alexnet_exp.pictures.prediction_map import prediction_map
+
+        subject = self.subject
+        if photo is not None:
+            return prediction_map(subject.classifier, photo)
+        [row] = subject.draw(1, self.seed).tolist()
+        title = f"{subject.names_of([row])[0]}, one of the {subject.photos}"
+        return prediction_map(subject.classifier, subject.store.images[row], title=title)
+
 
 def named(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Kinds of pictures, all if none is named, and overrides, from the words after the run.
@@ -150,6 +166,7 @@ def pictures(
         "neighbors": distances,
         "activations": {"activations": partial(figures.activations, given.photo)},
         "regions": {"regions": partial(figures.regions, given.channel)},
+        "map": {"map": partial(figures.map, given.photo)},
     }
     for kind in kinds:
         yield from drawers[kind].items()
@@ -167,7 +184,7 @@ def main() -> None:
     parser.add_argument("words", metavar="KIND", nargs="*", default=[], help=words)
     output = "where pictures go (default: figures in the run folder)"
     parser.add_argument("--output", type=Path, metavar="FOLDER", help=output)
-    photo = "photo for activations (default: a test photo)"
+    photo = "photo for activations and map (default: a test photo)"
     parser.add_argument("--photo", type=Path, metavar="FILE", help=photo)
     among = "where neighbors are searched (default: test)"
     parser.add_argument("--among", choices=("test", "train"), default="test", help=among)
@@ -184,19 +201,30 @@ def main() -> None:
         keep_freed_memory()
         with importing():
             from alexnet_exp.pictures.kernel_grid import summary
+            from alexnet_exp.pictures.prediction_map import NoMapError
             from alexnet_exp.pictures.saving import save
         folder = given.output or _beside(given.run)
         for name, draw in pictures(figures, kinds, given):
-            files = save(draw(), folder / name)
+            try:
+                drawn = draw()
+            except NoMapError as error:
+                if "map" in given.words:
+                    raise
+                say(str(error))
+                continue
+            files = save(drawn, folder / name)
             print("\n".join(visible(f"written: {file}") for file in files), flush=True)
             if name == "kernels":
                 print("\n".join(summary(*figures.first_layer())))
 
 
 def _refuse_unused(given: argparse.Namespace, kinds: Sequence[str]) -> None:
-    for option, kind in (("photo", "activations"), ("channel", "regions")):
-        if getattr(given, option) and kind not in kinds:
-            raise UserError(f"--{option} is for {kind}: name {kind} too, or leave --{option} out")
+    for option, theirs in (("photo", ("activations", "map")), ("channel", ("regions",))):
+        if getattr(given, option) and not {*theirs} & {*kinds}:
+            raise UserError(
+                f"--{option} is for {' and '.join(theirs)}: name {theirs[0]} too, or leave"
+                f" --{option} out"
+            )
 
 
 def _beside(path: Path) -> Path:

@@ -58,7 +58,7 @@ def images_per_second(
     """
     # A third forward, two thirds backward, but nobody needs the gradient of the images.
     macs = 3 * sum(layer.macs for layer in layers) - layers[0].macs
-    activations = sum(layer.outputs * layer.size**2 for layer in layers if layer.kind != "fc")
+    activations = sum(layer.units for layer in layers if layer.kind != "fc")
     moved = activations * _PASSES_OVER_ACTIVATIONS * activation_dtype(precision).itemsize
     parameters = sum(layer.parameters for layer in layers)
     seconds = batch * (2 * macs / flops + moved / bandwidth)

@@ -136,7 +136,7 @@ class Augmentation:
         if views == Views.one:
             return self._finish(cut[0], dtype)
         stacked = self._finish(torch.stack(cut, 1).flatten(0, 1), dtype)
-        return stacked.unflatten(0, (len(images), len(cut)))
+        return stacked.unflatten(0, (-1, len(cut)))
 
     def view_count(self, views: Views) -> int:
         """Number of different views, V: 10, 2 where the crop is the whole image, or 1."""

@@ -58,21 +58,27 @@ def decode(data: bytes, name: str, channels: int = 3) -> Pixels:
         raise DecodeError(name, str(error)) from error
 
 
-def resize_and_crop(image: Pixels, size: int) -> Pixels:
-    """Resize the shorter side to ``size`` pixels (bilinear, antialiased), cut out the center.
-
-    Section 2 of the paper: "rescaled the image such that the shorter side was of length 256, and
-    then cropped out the central 256 x 256 patch". (H, W, C) uint8 to (size, size, C).
-    """
-    if image.shape[:2] == (size, size):
+def resize(image: Pixels, size: int) -> Pixels:
+    """Resize the shorter side to ``size`` pixels, bilinear, antialiased: (H, W, C) uint8."""
+    if min(image.shape[:2]) == size:
         return image
     from torchvision.transforms.v2 import functional as F  # takes seconds; only packing needs it
 
     # Planes of interleaved pixels (channels_last) are what the fast uint8 path works on.
     planes = torch.from_numpy(np.require(image, requirements="W")).permute(2, 0, 1)
-    planes = F.resize(planes, [size], antialias=True)
-    square: Pixels = F.center_crop(planes, [size, size]).permute(1, 2, 0).numpy()
-    return square
+    resized: Pixels = F.resize(planes, [size], antialias=True).permute(1, 2, 0).numpy()
+    return resized
+
+
+def resize_and_crop(image: Pixels, size: int) -> Pixels:
+    """Resize the shorter side to ``size`` pixels, cut out the center.
+
+    Section 2 of the paper: "rescaled the image such that the shorter side was of length 256, and
+    then cropped out the central 256 x 256 patch". (H, W, C) uint8 to (size, size, C).
+    """
+    resized = resize(image, size)
+    top, left = (round((side - size) / 2) for side in resized.shape[:2])  # as torchvision rounds
+    return resized[top : top + size, left : left + size]
 
 
 def encode_jpeg(image: Pixels) -> bytes:

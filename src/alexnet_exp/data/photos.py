@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data.decode import Pixels, decode, resize_and_crop
+from alexnet_exp.data.decode import Pixels, decode, resize, resize_and_crop
 from alexnet_exp.data.sources.files import Files, require_readable
 from alexnet_exp.data.sources.folders import list_classes
 
@@ -15,9 +15,18 @@ def read_photo(photo: Path | str | bytes, config: DataConfig) -> Pixels:
         DecodeError: no readable image.
         OSError: no such file.
     """
+    return resize_and_crop(_decoded(photo, config), config.image_size)
+
+
+def read_whole_photo(photo: Path | str | bytes, config: DataConfig, side: int) -> Pixels:
+    """The same with a shorter side of ``side`` pixels and nothing cut off: (H, W, C) uint8."""
+    return resize(_decoded(photo, config), side)
+
+
+def _decoded(photo: Path | str | bytes, config: DataConfig) -> Pixels:
     data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
     name = "a photo" if isinstance(photo, bytes) else str(photo)
-    return resize_and_crop(decode(data, name, config.channels), config.image_size)
+    return decode(data, name, config.channels)
 
 
 def labeled_photos(folder: Path | str) -> list[tuple[Path, str]]:

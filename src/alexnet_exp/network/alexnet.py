@@ -182,7 +182,7 @@ class LocallyConnected(nn.Module):
         """Product of the window at each position with the kernels that are there."""
         windows = F.unfold(x, self.kernel_size, padding=self.padding, stride=self.stride)
         products = torch.einsum("nip,oip->nop", windows, self.weight)
-        return (products.flatten(1) + self.bias).view(len(x), -1, self.size, self.size)
+        return (products.flatten(1) + self.bias).unflatten(1, (-1, self.size, self.size))
 
 
 class TowerLinear(nn.Module):

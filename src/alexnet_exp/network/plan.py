@@ -47,6 +47,16 @@ class LayerPlan:
             return 0
         return self.size**2 * self.outputs * self.inputs // self.groups * self.kernel**2
 
+    @property
+    def units(self) -> int:
+        """Numbers that come out for one image."""
+        return self.outputs * self.size**2
+
+    @property
+    def neurons(self) -> int:
+        """As section 3.5 counts them: units of convolutions and fully connected layers."""
+        return self.units if self.kind in ("conv", "fc") else 0
+
 
 def plan(config: ModelConfig) -> list[LayerPlan]:
     """Every layer with its shape, in order.

@@ -33,7 +33,7 @@ _ASIDE = {"name", "init", "classes", "input_channels", "weights", "weights_mean"
 _SHAPES, _DROPOUT = {"fc", "width", "input_size"}, {"dropout", "dropout_after"}
 
 # What torchvision's weights expect: of pixels over 255, RGB.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (123.0, 117.0, 104.0)  # RGB, of Caffe's examples
 
 
@@ -105,12 +105,8 @@ def load_weights(
                 f"model.weights={path}: {name.partition('.')[2]} has values that are not finite:"
                 " the file is damaged, or its training diverged"
             )
-    own = asdict(model)
-    others = []
-    for other in [weights.model] if weights.model else [asdict(preset(n)) for n in weights.presets]:
-        scaled = own["dropout_scaling"] == other.get("dropout_scaling") == DropoutScaling.train
-        binding = own.keys() - _ASIDE - _SHAPES - (_DROPOUT if scaled else set())
-        others.append([name for name in binding if own[name] != other.get(name)])
+    theirs_as = [weights.model] if weights.model else [asdict(preset(n)) for n in weights.presets]
+    others = [differing_fields(asdict(model), other) for other in theirs_as]
     if differing := min(others, key=len):
         raise UserError(
             f"model.weights={path} is of a network that computes otherwise than this one, by model."
@@ -141,6 +137,16 @@ def load_weights(
     lines = [f"weights: from {path}{weights.note}"]
     lines += [f"weights: {output} {kept}"] * (not same or not weights.class_names)
     return mean.contiguous(), lines
+
+
+def differing_fields(own: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Fields of ``ModelConfig`` by which two networks with the same shapes compute otherwise.
+
+    Both are as ``asdict`` or a checkpoint has them.
+    """
+    scaled = own["dropout_scaling"] == other.get("dropout_scaling") == DropoutScaling.train
+    binding = own.keys() - _ASIDE - _SHAPES - (_DROPOUT if scaled else set())
+    return [name for name in binding if own[name] != other.get(name)]
 
 
 def _way_out(weights: Weights, model: ModelConfig, recipe: str) -> str:
@@ -248,6 +254,24 @@ def from_torchvision(model: AlexNet, state: Mapping[str, Tensor]) -> AlexNet:
     return model
 
 
+def to_torchvision(state: Mapping[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """The state dict of ``torchvision.models.alexnet`` for weights of the preset ``torchvision``.
+
+    Its inputs are pixels over 255, less what ours are less, over 255, and over ``STD``.
+
+    Args:
+        state: Of our network.
+        scale: Factor of its pixels: ``augmentation.scale``.
+    """
+    keys = (f"{layer}.{part}" for layer in _LAYERS for part in _PARTS)
+    names = (f"{layer}.{part}" for layer in _OURS for part in _PARTS)
+    named = {key: state[name] for key, name in zip(keys, names, strict=True)}
+    std = 255 * torch.tensor(STD, dtype=torch.float64)
+    first = named["features.0.weight"]
+    named["features.0.weight"] = (first * (scale * std[:, None, None])).to(first.dtype)
+    return named
+
+
 def _by_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Torchvision's state dict by the names of our preset."""
     keys = [f"{layer}.{part}" for layer in _LAYERS for part in _PARTS]
@@ -269,7 +293,7 @@ def _of_torchvision(path: Path, state: Mapping[str, Tensor]) -> Weights:
         raise UserError(f"model.weights={path}: {error}") from error
     if not all(map(_is_weight, named.values())):
         raise _unreadable(path)
-    mean, std = (255 * torch.tensor(v, dtype=torch.float64) for v in (_MEAN, _STD))
+    mean, std = (255 * torch.tensor(v, dtype=torch.float64) for v in (MEAN, STD))
     first = named["features.conv1.weight"]
     if first.ndim == 4 and first.shape[1] == len(std):
         named["features.conv1.weight"] = first.double() / std[:, None, None]

@@ -1,5 +1,6 @@
 """Reading the checkpoints that training wrote."""
 
+import json
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,14 +17,22 @@ from alexnet_exp.errors import UserError
 from alexnet_exp.runs.identity import bearing
 from alexnet_exp.runs.read import run_folders
 
+SAFETENSORS_KEY, STATISTICS = "alexnet_exp", "statistics."
+"""In a .safetensors file: what of its metadata is ours, and how names of statistics begin."""
+
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
     """The content of a checkpoint, or of a run folder's best one, memory-mapped on the CPU.
 
+    Also of a .safetensors file that ``alexnet_exp.export`` wrote, or of a folder with one.
+
     Raises:
         UserError: There is no such file, it is damaged, or another program wrote it.
     """
-    folder, path = path, path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    folder = path
+    if path.is_dir():
+        exported = path / "model.safetensors"
+        path = exported if exported.exists() else path / "checkpoints" / "best.ckpt"
     if not path.is_file():
         inside = [run for run in run_folders(folder) if run != folder]
         if inside:
@@ -34,6 +43,8 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             f"checkpoint {path} does not exist: name a run folder that has one, or remove this one"
             " to train again"
         )
+    if path.suffix == ".safetensors":
+        return _exported(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         recorded = content["hyper_parameters"]["config"]
@@ -44,6 +55,28 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:  # fmt: skip
         raise damaged(path) from error
     return content
+
+
+def _exported(path: Path) -> dict[str, Any]:
+    """The content of a .safetensors file that ``alexnet_exp.export`` wrote, as a checkpoint's."""
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise UserError(
+            f"{path} needs the library safetensors: pip install 'alexnet-exp[export]'"
+        ) from error
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            recorded = json.loads(file.metadata()[SAFETENSORS_KEY])
+        _ = recorded["config"]["model"], recorded["config"]["data"], recorded["class_names"]
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError) as error:
+        raise damaged(path) from error
+    parts: dict[str, dict[str, Any]] = {"": {}, STATISTICS: {}}
+    for name, tensor in tensors.items():
+        prefix = STATISTICS if name.startswith(STATISTICS) else ""
+        parts[prefix][name.removeprefix(prefix)] = tensor
+    return {"hyper_parameters": recorded, "state_dict": parts[""], "statistics": parts[STATISTICS]}
 
 
 def damaged(path: Path) -> UserError:

@@ -131,6 +131,7 @@ class Classifier(L.LightningModule):
         self.statistics["mean"], lines = load_weights(
             self.network, weights, self.config, self.class_names
         )
+        self._augmentation = None
         return lines
 
     def read(self, photos: str | Path | Sequence[str | Path | bytes]) -> Tensor:
@@ -141,6 +142,22 @@ class Classifier(L.LightningModule):
 
         Raises:
             UserError: A photo can't be read, or the checkpoint has no mean image.
+        """
+        augmentation = self.augmentation
+        try:
+            several = [photos] if isinstance(photos, str | Path) else photos
+            pixels = [read_photo(photo, self.config.data) for photo in several]
+        except (OSError, DecodeError) as error:
+            raise UserError(f"can't read {error}: mend it or leave it out") from error
+        stacked = torch.from_numpy(np.stack(pixels))
+        return augmentation.views(stacked, self.config.evaluation.views)
+
+    @property
+    def augmentation(self) -> Augmentation:
+        """What prepares images for the network.
+
+        Raises:
+            UserError: The checkpoint has no mean image.
         """
         if self._augmentation is None:
             if len(self.statistics) < 2:
@@ -153,13 +170,7 @@ class Classifier(L.LightningModule):
                 self.config.seed,
                 self.config.data.upscale_to,
             )
-        try:
-            several = [photos] if isinstance(photos, str | Path) else photos
-            pixels = [read_photo(photo, self.config.data) for photo in several]
-        except (OSError, DecodeError) as error:
-            raise UserError(f"can't read {error}: mend it or leave it out") from error
-        stacked = torch.from_numpy(np.stack(pixels))
-        return self._augmentation.views(stacked, self.config.evaluation.views)
+        return self._augmentation
 
     @property
     def output_names(self) -> list[str]:
@@ -313,7 +324,7 @@ class Classifier(L.LightningModule):
         checkpoint["statistics"] = self.statistics
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self.statistics = checkpoint["statistics"]
+        self.statistics, self._augmentation = checkpoint["statistics"], None
 
     def _evaluate(self, errors: ErrorCounts, batch: Sequence[Tensor]) -> Tensor:
         """Count; gives softmax by view (N, V, classes)."""

@@ -17,26 +17,12 @@ from rich.table import Table
 from alexnet_exp.config import Config
 from alexnet_exp.config.training import OptimConfig, Schedule, StrategyName
 from alexnet_exp.console import console, percent
+from alexnet_exp.hardware import activation_dtype
+from alexnet_exp.network.layer_table import layer_table
 from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.parallel.placement import device_count
 from alexnet_exp.runs.chance import chance_error, clearly_below
 from alexnet_exp.training.compute import describe
-
-
-def model_table(config: Config, plan: list[LayerPlan]) -> Table:
-    """Every layer with its output shape, parameters and multiply-accumulates."""
-    table = Table(title=f"model={config.model.name}", title_justify="left", box=None)
-    for heading in ("layer", "output", "towers", "parameters", "M multiply-adds"):
-        table.add_column(heading, justify="left" if heading in ("layer", "output") else "right")
-    for layer in plan:
-        size = "" if layer.kind == "fc" else f" x {layer.size} x {layer.size}"
-        numbers = (f"{layer.parameters:,}", f"{layer.macs / 1e6:,.1f}")
-        shown = numbers if layer.kind in ("conv", "fc") else ("", "")
-        table.add_row(layer.name, f"{layer.outputs}{size}", str(layer.groups), *shown)
-    table.add_section()
-    parameters, macs = sum(la.parameters for la in plan), sum(la.macs for la in plan)
-    table.add_row("all", "", "", f"{parameters:,}", f"{macs / 1e6:,.1f}")
-    return table
 
 
 def announce(
@@ -56,7 +42,8 @@ def announce(
         machines = f" on each of {trainer.num_nodes} machines" if trainer.num_nodes > 1 else ""
         sent = ", gradients sent in bf16" if strategy.bf16_gradients else ""
         placement = [f"strategy={strategy.name}: {count}{machines}{sent}"]
-    console.print(model_table(config, layers))
+    size = activation_dtype(trainer.precision).itemsize
+    console.print(layer_table(config.model.name, layers, size))
     lines = (
         f"experiment={config.experiment}  data={data.name}{drawn}  seed={config.seed}{fold}",
         f"images: {counts['train']:,} train, {counts['val']:,} val, {counts['test']:,} test;"

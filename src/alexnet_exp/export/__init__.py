@@ -1,0 +1,1 @@
+"""A trained network for other programs: one file for each kind of format."""

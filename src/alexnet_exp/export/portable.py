@@ -1,0 +1,52 @@
+"""What is exported: a classifier that others' libraries can follow, and what its run recorded."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alexnet_exp.config import Config, to_plain
+from alexnet_exp.runs.identity import bearing
+from alexnet_exp.runs.read import read_result
+from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config
+from alexnet_exp.training.classifier import Classifier
+
+# As others' runtimes compute: fp32, by torch's own operations.
+_PLAIN = (
+    "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.channels_last=false",
+    "speed.kernels=false",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network.
+
+    Attributes:
+        classifier: In fp32, on a CPU, without compiled kernels of ours.
+        config: The configuration that the run recorded, with the changes that were asked for.
+        result: ``result.json`` of its run, which is about its best checkpoint; None without one.
+    """
+
+    classifier: Classifier
+    config: Config
+    result: dict[str, Any] | None
+
+    @classmethod
+    def load(cls, run: Path, overrides: tuple[str, ...]) -> "Trained":
+        """From a checkpoint or a run folder; raises as ``Classifier.load`` does."""
+        config = recorded_config(load_checkpoint(run)["hyper_parameters"]["config"], overrides)
+        classifier = Classifier.load(run, *overrides, *_PLAIN)
+        folder = run
+        if run.is_file():
+            folder = run.parents[1] if run.name == "best.ckpt" else run
+        return cls(classifier, config, read_result(folder))
+
+    def to_json(self) -> str:
+        """Configuration and class names, as ``training.checkpoint`` reads them back.
+
+        Without folders, loggers and whatever else has no bearing on the result.
+        """
+        config = bearing(to_plain(self.config))
+        config["model"] |= {"weights": None, "weights_mean": None}
+        return json.dumps({"config": config, "class_names": self.classifier.class_names})

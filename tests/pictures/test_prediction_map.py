@@ -1,0 +1,118 @@
+"""Predictions over a whole photo: the numbers, where they are drawn, and what can't be done."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from alexnet_exp.errors import UserError
+from alexnet_exp.network.convolutional import FullyConvolutional
+from alexnet_exp.pictures.prediction_map import predict_map, prediction_map
+from alexnet_exp.pictures.saving import save
+from alexnet_exp.training.classifier import Classifier
+from tests.conftest import ComposeConfig
+
+
+@pytest.fixture
+def classifier(trained_run: SimpleNamespace) -> Classifier:
+    """Its images are 72 pixels wide, its network sees 64."""
+    return Classifier.load(trained_run.folder)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """300 x 200 pixels (width, height) of noise that is coarser than a pixel."""
+    coarse = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    file = tmp_path / "noise.png"
+    Image.fromarray(coarse).resize((300, 200), Image.Resampling.BILINEAR).save(file)
+    return file
+
+
+def untrained(compose_config: ComposeConfig, *overrides: str) -> Classifier:
+    config = compose_config("model.width=0.1", *overrides)
+    channels, side = config.data.channels, config.data.image_size
+    mean = np.full((side, side, channels), 99.0, np.float32)
+    return Classifier(config, "abcdefghij", mean, np.eye(channels)).eval()
+
+
+def test_a_photo_of_the_networks_size_is_classified_as_always(classifier, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "small.png")
+    found = predict_map(classifier, tmp_path / "small.png", side=64)
+    mean = classifier.statistics["mean"].permute(2, 0, 1)[None]
+    centered = torch.from_numpy(pixels).permute(2, 0, 1)[None] - F.interpolate(
+        mean, (64, 64), mode="bilinear"
+    )
+    assert found.probabilities.shape == (1, 1, 5)
+    expected = classifier.probabilities(centered).detach().numpy()
+    np.testing.assert_allclose(found.probabilities[0], expected, atol=1e-6)
+    assert np.array_equal(found.pixels, pixels)
+    same = predict_map(classifier, pixels, side=64)
+    assert np.array_equal(same.probabilities, found.probabilities)
+
+
+def test_a_larger_photo_is_resized_as_a_whole_to_twice_the_size(classifier, photo: Path) -> None:
+    found = predict_map(classifier, photo)
+    assert found.pixels.shape == (144, 216, 3)
+    assert (found.window, found.stride) == (64, 32)
+    assert found.probabilities.shape == ((144 - 64) // 32 + 1, (216 - 64) // 32 + 1, 5)
+    np.testing.assert_allclose(found.probabilities.sum(2), 1, atol=1e-6)
+    mean = classifier.statistics["mean"].permute(2, 0, 1)[None]
+    planes = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1)[None]
+    centered = planes - F.interpolate(mean, (144, 216), mode="bilinear")
+    expected = FullyConvolutional(classifier.network)(centered)[0].softmax(0)
+    np.testing.assert_allclose(
+        found.probabilities.transpose(2, 0, 1), expected.detach().numpy(), atol=1e-6
+    )
+    assert predict_map(classifier, photo.read_bytes(), side=100).pixels.shape == (100, 150, 3)
+
+
+def test_scale_and_size_of_enlarged_gray_images_are_those_of_training(
+    compose_config: ComposeConfig, photo: Path
+) -> None:
+    gray = untrained(compose_config, "data=fashion_mnist", "model=d2l")
+    found = predict_map(gray, photo, side=250)
+    assert found.pixels.shape == (250, 375, 1)
+    assert not gray.config.augmentation.mean_image
+    planes = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1)[None] / 255
+    expected = FullyConvolutional(gray.network)(planes)[0].softmax(0)
+    np.testing.assert_allclose(
+        found.probabilities.transpose(2, 0, 1), expected.detach().numpy(), atol=1e-6
+    )
+    assert predict_map(gray, photo).pixels.shape[0] == 2 * gray.config.data.upscale_to
+
+
+def test_classes_are_drawn_where_their_windows_are(classifier, photo: Path, tmp_path) -> None:
+    found, figure = predict_map(classifier, photo), prediction_map(classifier, photo)
+    best = found.probabilities.mean((0, 1)).argmax()
+    shown = figure.axes[1].images[1]
+    assert np.array_equal(shown.get_array(), found.probabilities[..., best])
+    left, right, below, above = shown.get_extent()
+    rows, columns = found.probabilities.shape[:2]
+    assert (right - left, below - above) == (32 * columns, 32 * rows)
+    # The middle of the first cell is that of the first window, pixels 0 to 63.
+    assert (left + 16, above + 16) == (31.5, 31.5)
+    said = [text.get_text() for text in figure.texts]
+    assert "noise.png" in said
+    assert classifier.class_names[best] in said
+    assert len(figure.axes) == 1 + 3 + 1, "photo, three classes, key"
+    assert [file.suffix for file in save(figure, tmp_path / "map")] == [".png", ".svg"]
+
+
+def test_what_has_no_map_is_said(
+    classifier, photo: Path, compose_config: ComposeConfig, tmp_path: Path
+) -> None:
+    local = untrained(compose_config, "data=cifar10", "model=cifar_local")
+    with pytest.raises(UserError, match="no map of predictions: conv3 and conv4 are locally"):
+        predict_map(local, photo)
+    with pytest.raises(UserError, match=r"noise\.png, at 60 pixels: an image of 60 x 90 pixels"):
+        predict_map(classifier, photo, side=60)
+    Image.fromarray(np.zeros((10, 50, 3), np.uint8)).save(tmp_path / "long.png")
+    with pytest.raises(UserError, match=r"long\.png is more than 4 times as long"):
+        predict_map(classifier, tmp_path / "long.png")
+    with pytest.raises(UserError, match=r"can't read .*none\.png.*leave it out"):
+        predict_map(classifier, tmp_path / "none.png")
