@@ -15,8 +15,8 @@ _WEIGHTS = "model.weights"
 
 
 def parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Paths, and overrides such as ``evaluation.views=one``: with ``=``, and no file's name."""
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    """Paths, and overrides such as ``evaluation.views=one`` and ``~recipe``, which are no files."""
+    overrides = [w for w in words if ("=" in w or w.startswith("~")) and not Path(w).exists()]
     return [word for word in words if word not in overrides], overrides
 
 
