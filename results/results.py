@@ -33,8 +33,8 @@ PLANTED = RESULTS / "instrument" / "runs"
 PLANNED = {
     "flowers_rates/runs/recipe": "18", "flowers/runs/ablations": "190",
     "flowers/runs/factorial": "80", "flowers_rates/runs/ideas": "10 for each verdict, and 10",
-    "instrument/runs": "20", "cifar10/runs": "15 + 15 + 3 + 10", "fashion_mnist/runs": "1",
-    "flowers_full/runs": "15",
+    "flowers_rates/runs/shuffled": "9", "instrument/runs": "20", "cifar10/runs": "15 + 15 + 3 + 10",
+    "fashion_mnist/runs": "1", "flowers_full/runs": "15",
 }  # fmt: skip
 RECIPE, RATES = (RESULTS / "flowers_rates" / "runs" / name for name in ("recipe", "ideas"))
 EPOCHS = "trainer.max_epochs"
