@@ -208,6 +208,22 @@ def test_safetensors_are_read_back(trained_run: SimpleNamespace, tmp_path: Path)
             Classifier.load(broken)
 
 
+def test_a_card_has_no_errors_of_another_network(
+    trained_run: SimpleNamespace, tmp_path: Path
+) -> None:
+    export(trained_run.folder, tmp_path / "one", "evaluation.views=one")
+    (tmp_path / "runs").mkdir()
+    for name in ("result.json", "config.yaml"):
+        shutil.copy(trained_run.folder / name, tmp_path / name)
+    shutil.copy(trained_run.folder / "checkpoints" / "best.ckpt", tmp_path / "runs")
+    export(tmp_path / "runs" / "best.ckpt", tmp_path / "two")
+    error = f"{100 * trained_run.result['metrics']['test/top1_error']:.1f} %"
+    for card in ("one", "two"):
+        text = (tmp_path / card / "README.md").read_text()
+        assert error not in text
+        assert "None were recorded" in text
+
+
 def test_folder_has_a_card_with_the_measured_errors(
     trained_run: SimpleNamespace, tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ def test_files_folders_and_globs(photos: Path, monkeypatch: pytest.MonkeyPatch) 
     assert names == ["rose/deep.tif", "rose/plain.tiff", "odd[1].png", "daisy/lossless.webp",
                      "daisy/plain.jpg", "daisy/turned.jpg"]  # fmt: skip
     assert len(photo_files(["**/*.png"])) == 3
+    assert len(photo_files(["**", "**/*.png"])) == len(photo_files(["."])), "each once"
     odd.unlink()
 
 

@@ -104,7 +104,7 @@ def _predicted(
 
 
 def photo_files(photos: Sequence[Path | str]) -> list[Path]:
-    """Files as they are; of folders, at any depth, what data sets take for images.
+    """Files as they are; of folders, at any depth, what data sets take for images; each once.
 
     Raises:
         UserError: A path is not there, or there are no images.
@@ -123,7 +123,10 @@ def photo_files(photos: Sequence[Path | str]) -> list[Path]:
         raise UserError(
             "there are no photos to look at: name files, folders or globs behind the run"
         )
-    return found
+    once: dict[Path, Path] = {}
+    for file in found:
+        once.setdefault(file.resolve(), file)
+    return [*once.values()]
 
 
 def sheet_of(found: Sequence[dict[str, Any]], classifier: "Classifier") -> "Figure":

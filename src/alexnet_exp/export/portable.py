@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_exp.config import Config, to_plain
-from alexnet_exp.runs.identity import bearing
+from alexnet_exp.runs.identity import bearing, config_hash
 from alexnet_exp.runs.read import read_result
 from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config
 from alexnet_exp.training.classifier import Classifier
@@ -25,7 +25,8 @@ class Trained:
     Attributes:
         classifier: In fp32, on a CPU, without compiled kernels of ours.
         config: The configuration that the run recorded, with the changes that were asked for.
-        result: ``result.json`` of its run, which is about its best checkpoint; None without one.
+        result: ``result.json`` of its run, which is about its best checkpoint; None without one,
+            and where it is of another configuration: another run's, or with changes.
     """
 
     classifier: Classifier
@@ -37,10 +38,11 @@ class Trained:
         """From a checkpoint or a run folder; raises as ``Classifier.load`` does."""
         config = recorded_config(load_checkpoint(run)["hyper_parameters"]["config"], overrides)
         classifier = Classifier.load(run, *overrides, *_PLAIN)
-        folder = run
-        if run.is_file():
-            folder = run.parents[1] if run.name == "best.ckpt" else run
-        return cls(classifier, config, read_result(folder))
+        place = run.resolve()
+        folder = place.parent.parent if place.match("checkpoints/best.ckpt") else place
+        result = read_result(folder)
+        is_its_own = result is not None and result.get("config_hash") == config_hash(config)
+        return cls(classifier, config, result if is_its_own else None)
 
     def to_json(self) -> str:
         """Configuration and class names, as ``training.checkpoint`` reads them back.
