@@ -56,8 +56,10 @@ def main(output: Path = Path()) -> None:
             report = make_report(runs, progress=True)
             write(report, folder)
             made |= maker(report, folder)
-    for runs, blocks in ((RECIPE, recipe), (RATES, rates), (PLANTED, instrument)):
-        made |= blocks() if runs.exists() else {}
+    made |= recipe()
+    if is_whole("flowers"):
+        made |= rates() if RATES.exists() else {}
+        made |= instrument() if is_whole("instrument") else {}
     for page in (PAGE, FRONT):
         text = _BLOCK.sub(lambda block: block[1] + made.get(block[2], ""), page.read_text())
         (output / page).parent.mkdir(parents=True, exist_ok=True)
@@ -254,8 +256,8 @@ def _best(by_rate: dict[float, Cell]) -> float:
 def _difference(one: Cell, other: Cell) -> str:
     errors, changed = (errors_by_fold(cell.runs, Metric.top1) for cell in (one, other))
     (found,) = against_baseline(errors, [changed])
-    low, high = found.ends or (0.0, 0.0)
-    return f"{wording.points(found.estimate)} [{wording.points(low)}, {wording.points(high)}]"
+    ends = ", ".join(map(wording.points, found.ends or ()))
+    return f"{wording.points(found.estimate)} {ends and f'[{ends}]'}".strip()
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:

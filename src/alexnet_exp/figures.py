@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet_exp.console import say, visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
+from alexnet_exp.trained import parted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -143,8 +144,7 @@ def named(words: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         UserError: A word is neither.
     """
-    overrides = [word for word in words if "=" in word]
-    kinds = [word for word in words if word not in overrides]
+    kinds, overrides = parted(words)
     for word in kinds:
         if word not in KINDS:
             near = get_close_matches(word, KINDS, 1) or KINDS

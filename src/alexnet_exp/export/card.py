@@ -12,6 +12,7 @@ from alexnet_exp.config.training import Views
 from alexnet_exp.console import percent, visible
 from alexnet_exp.export.portable import Trained
 from alexnet_exp.export.tensors import write_safetensors
+from alexnet_exp.runs.chance import FEW_CLASSES
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _LISTED = 20  # classes in the card; config.json has all
@@ -105,7 +106,7 @@ def _errors(result: dict[str, Any]) -> list[tuple[str, str, str, str]]:
     for split in ("val", "test"):
         if f"{split}/top1_error" in metrics:
             top5 = percent(metrics[f"{split}/top5_error"])
-            if result["classes"] <= 5:
+            if result["classes"] <= FEW_CLASSES:
                 top5 = f"n/a with {result['classes']} classes"
             images = f"{result['images'][split]:,}"
             rows.append((split, images, percent(metrics[f"{split}/top1_error"]), top5))

@@ -20,7 +20,7 @@ from alexnet_exp.report.measures import (
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.report.statistics import paired
 from alexnet_exp.runs.outcomes import five_best, wrong
-from alexnet_exp.runs.read import FEW_CLASSES
+from alexnet_exp.runs.read import RECORDED_CLASSES
 from alexnet_exp.runs.results import Run
 
 
@@ -33,7 +33,7 @@ def measure_average(claim: Claim, cell: Cell) -> Finding | str:
     if not known:
         return (
             f"{cell.first.path} recorded no probabilities of all classes (of more than"
-            f" {FEW_CLASSES} no run does: python -m alexnet_exp.evaluate averages them)"
+            f" {RECORDED_CLASSES} no run does: python -m alexnet_exp.evaluate averages them)"
         )
     folds = grouped(known, lambda run: run.replicate.fold).values()
     starts = range(0, max(map(len, folds)) - AVERAGED + 1, AVERAGED)

@@ -11,7 +11,7 @@ from alexnet_exp.console import visible
 from alexnet_exp.report.claims import Claim, Kind
 from alexnet_exp.report.pairing import Cell
 from alexnet_exp.runs.identity import is_neutral
-from alexnet_exp.runs.read import FEW_CLASSES
+from alexnet_exp.runs.read import RECORDED_CLASSES
 from alexnet_exp.runs.results import Run
 
 ENOUGH_SEEDS, AVERAGED = 3, 5
@@ -93,7 +93,7 @@ def missing_command(claim: Claim, cells: Sequence[Cell]) -> str:
     if len(bases) != 1:
         return _train([], experiments, range(AVERAGED if averages else ENOUGH_SEEDS))
     runs = list(bases[0].runs.values())
-    if averages and runs[0].result["classes"] > FEW_CLASSES:
+    if averages and runs[0].result["classes"] > RECORDED_CLASSES:
         return ""  # of which no training records what is averaged
     overrides = _shared_overrides(runs)
     placed = [item for item in overrides if _is_placement(item)]

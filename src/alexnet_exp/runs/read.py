@@ -94,7 +94,7 @@ _ENVIRONMENT: _Kinds = {
     "command": _Kind(list, inside=_TEXT), "platform": _TEXT,
     "cpu_cores": _Kind((int, _NONE), 1, 10**7), "cpu_threads": _COUNT,
 }  # fmt: skip
-_BEST, FEW_CLASSES = 5, 10
+_BEST, RECORDED_CLASSES = 5, 10
 """So many classes are recorded of every image, and up to so many with all probabilities."""
 _NEEDED = ("index", "label", "split", "top5")
 _COLUMNS = {  # kinds of NumPy, number of axes
@@ -246,7 +246,7 @@ def read_predictions(folder: Path) -> dict[str, np.ndarray]:
         if column is None or column.dtype.kind not in kinds or column.ndim != axes:
             raise UnusableRunError(file, f"is damaged (column {name})")
         wide = max(column.shape[1:], default=1)
-        most = FEW_CLASSES if name == "probabilities" else _BEST
+        most = RECORDED_CLASSES if name == "probabilities" else _BEST
         if len(column) != len(columns["index"]) or not 1 <= wide <= most:
             raise UnusableRunError(file, f"is damaged (length of column {name})")
         if "i" in kinds:

@@ -23,7 +23,7 @@ from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.pretrained import Weights, load_weights
 from alexnet_exp.parallel.data_parallel import InParts
-from alexnet_exp.runs.read import FEW_CLASSES
+from alexnet_exp.runs.read import RECORDED_CLASSES
 from alexnet_exp.training.checkpoint import (
     damaged,
     load_checkpoint,
@@ -87,7 +87,7 @@ class Classifier(L.LightningModule):
         self.test_errors: Any = nn.ModuleDict({split: ErrorCounts() for split in TEST_SPLITS})
         self.predictions: dict[str, list[dict[str, np.ndarray]]] = {}
         # Up to so many, a test records the probabilities of all.
-        self.recorded_classes = FEW_CLASSES
+        self.recorded_classes = RECORDED_CLASSES
         self.kernels = np.empty(0)
         if self.config.trainer.precision.startswith("64"):
             self.double()  # now: Lightning does so after it has loaded a checkpoint

@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.console import console, percent, visible
+from alexnet_exp.runs.chance import FEW_CLASSES
 from alexnet_exp.runs.outcomes import CALIBRATION_BINS, Interval, wilson
 from alexnet_exp.training.evaluation import Evaluation
 
-_FIVE = 5
 _MATRIX, _WORST, _MISTAKES = 12, 10, 5
 """Classes up to which the confusion matrix is shown; so many of the worst classes where there are
 more; so many mistakes."""
@@ -73,7 +73,7 @@ def _errors(found: Evaluation) -> Table:
         for name in ("top1", "top5"):
             error = found.metrics[f"{split}/{name}_error"]
             cells += [percent(error), _ends(wilson(round(error * images), images))]
-        if len(found.class_names) <= _FIVE:
+        if len(found.class_names) <= FEW_CLASSES:
             cells[2:] = [f"n/a with {len(found.class_names)} classes", ""]
         table.add_row(split, f"{images:,}", *cells)
     return table
@@ -91,7 +91,7 @@ def _members(found: Evaluation) -> Table:
 
 
 def _metrics(found: Evaluation) -> dict[str, str]:
-    few = len(found.class_names) <= _FIVE
+    few = len(found.class_names) <= FEW_CLASSES
     return {"top1": "top-1"} if few else {"top1": "top-1", "top5": "top-5"}
 
 

@@ -21,7 +21,7 @@ from alexnet_exp.hardware import activation_dtype
 from alexnet_exp.network.layer_table import layer_table
 from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.parallel.placement import device_count
-from alexnet_exp.runs.chance import chance_error, clearly_below
+from alexnet_exp.runs.chance import FEW_CLASSES, chance_error, clearly_below
 from alexnet_exp.training.compute import describe
 
 
@@ -91,7 +91,7 @@ def show_errors(result: dict[str, Any], title: str) -> None:
     metrics = result["metrics"]
     for split in (split for split in result["images"] if f"{split}/top1_error" in metrics):
         top5 = percent(metrics[f"{split}/top5_error"])
-        if result["classes"] <= 5:
+        if result["classes"] <= FEW_CLASSES:
             top5 = f"n/a with {result['classes']} classes"
         images = f"{result['images'][split]:,}"
         table.add_row(split, images, percent(metrics[f"{split}/top1_error"]), top5)
