@@ -163,10 +163,15 @@ def test_damaged_checkpoint_is_named(tiny, tmp_path: Path) -> None:
         shutil.copytree(tmp_path / whole, tmp_path / name)
         file = tmp_path / name / "checkpoints" / f"{name}.ckpt"
         file.write_bytes(file.read_bytes()[:1000])
-        with pytest.raises(UserError, match=f"checkpoint {file} is damaged"):
+        with pytest.raises(
+            UserError, match=f"{file} is no checkpoint of alexnet_exp, or damaged.*, or remove"
+        ):
             train(config, tmp_path / name)
     file.unlink()
-    with pytest.raises(UserError, match=f"checkpoint {file} does not exist"):
+    with pytest.raises(
+        UserError,
+        match=f"{file} does not exist: name a run folder or another checkpoint, or remove",
+    ):
         train(config, tmp_path / name)
 
 

@@ -65,7 +65,9 @@ def test_networks_are_averaged_by_their_softmax(
     wrong = [own.argmax(1) != labels for own in each]
     average = mean.argmax(1) != labels
     assert len({own.tobytes() for own in wrong}) == 4, "networks that differ"
-    assert [one.error("top1").estimate for one in found.members] == [own.mean() for own in wrong]
+    assert [one.outcomes.error("top1").estimate for one in found.members] == [
+        own.mean() for own in wrong
+    ]
     assert found.metrics["test/top1_error"] == average.mean()
     loss = -np.log(mean[np.arange(len(labels)), labels]).mean()
     assert found.metrics["test/loss"] == pytest.approx(loss, rel=1e-5)
@@ -103,6 +105,11 @@ def test_the_command_takes_globs_and_prints_each_network_and_their_average(
         assert picture.format == "PNG"
     assert found["networks"] == list(map(str, runs[:3]))
     assert found["classes"] == 5
+    assert found["intervals"]["top5_error"] is found["metrics"]["test/top5_error"] is None
+    assert [one["network"] for one in found["members"]] == found["networks"]
+    assert [one["metrics"]["test/top1_error"] for one in found["members"]] == [
+        one["top1_error"]["estimate"] for one in found["members"]
+    ]
     assert sum(map(sum, found["confusion"])) == found["images"]["test"] == 25
     errors = [member["top1_error"]["estimate"] for member in found["members"]]
     expected = np.mean(errors) - found["metrics"]["test/top1_error"]
@@ -154,7 +161,9 @@ def test_networks_that_can_not_be_averaged(
     again = prepare(tiny("data.split_seed=1").data, progress=False).meta["fingerprint"]
     split = altered(trained_run, tmp_path / "split", 7, split_seed=1, fingerprint=again)
     assert evaluate(split, progress=False).images == {"val": 10, "test": 25}
-    refused("seed_0 and .*split have other val images: networks are averaged on the same", split)
+    refused(
+        r"of data\.split_seed=0 and .*split of data\.split_seed=1: networks are averaged", split
+    )
     refused(f"{runs[0]} is named twice", runs[0].parent / "seed_1" / ".." / "seed_0")
     center = altered(trained_run, tmp_path / "center", 8, views="one")
     refused(r"are evaluated with other views: set evaluation\.views=ten or one for all", center)
@@ -178,6 +187,10 @@ def test_bad_input_is_said_before_anything_is_evaluated_or_written(
     (tmp_path / "photos" / "rose" / "a.png").write_bytes(b"nothing")
     for words, message in (
         ([run, "--mistakes", str(tmp_path / "a.jpg")], "a.jpg: pictures are written as"),
+        ([run, "--mistakes", picture, "--confusion", picture], "is named for two pictures"),
+        ([run, "--photos", f"{tmp_path}/none"], "none does not exist: name a folder with one"),
+        ([run, "~recipe"], "~recipe: values of a recorded configuration can be changed"),
+        (["runs/seed=*"], "seed=* matches no file"),
         ([f"{tmp_path}/seed_*"], "seed_* matches no file: name one that is there"),
         ([run, f"{tmp_path}/nowhere"], "nowhere does not exist"),
         ([run, run], "is named twice"),
@@ -215,10 +228,9 @@ def test_no_mistakes_are_no_picture(
         Image.fromarray(pixels).save(tmp_path / "photos" / name / f"{place}.png")
     words = ["--photos", str(tmp_path / "photos"), "--mistakes", str(tmp_path / "a.png")]
     monkeypatch.setattr("sys.argv", ["evaluate", str(trained_run.folder), *words])
-    with pytest.raises(SystemExit):
-        command.main()
+    command.main()
     said, told = capsys.readouterr()
-    assert "none of 3 images is wrong: there are no mistakes" in told
+    assert "a.png is not written: there are no mistakes" in told
     assert "0.0 %" in said
     assert not (tmp_path / "a.png").exists()
     shutil.rmtree(tmp_path / "photos")

@@ -140,7 +140,7 @@ def test_kernels_need_neither_data_nor_a_checkpoint_and_the_rest_is_one_message(
     assert command(run, "kernels")[0] == 0
     code, _, err = command(run, "photos")
     assert code == 2
-    assert "best.ckpt does not exist" in err
+    assert "has no checkpoints/best.ckpt" in err
     file = run / "kernels.npy"
     file.write_bytes(b"no kernels")
     code, _, err = command(run, "kernels")
@@ -180,7 +180,7 @@ def test_a_checkpoint_alone_has_its_figures_in_the_run_folder(run: Path, command
     ("words", "message"),
     [
         (["kernel"], "kernel: there is no such picture; did you mean kernels?"),
-        (["photos", "optim=adam"], "optim=...: a checkpoint keeps its options"),
+        (["photos", "optim=adam"], "optim=...: that was chosen in training"),
         (["photos", "data.rot=x"], "data.rot"),
         (["activations", "--photo", __file__], "not an image that can be recognized"),
         (["activations", "--photo", "none.jpg"], "none.jpg"),
@@ -191,6 +191,10 @@ def test_a_checkpoint_alone_has_its_figures_in_the_run_folder(run: Path, command
         ),
         (["photos", "--channel", "3"], "--channel is for regions"),
         (["kernels", "--output", __file__], "can't write"),
+        (["kernels", "model.foo=1"], "model.foo: there is no such field"),
+        (["kernels", "activations", "--photo", "none.jpg"], "none.jpg (No such file or directory)"),
+        (["kernels", "regions", "--channel", "999"], "there is no channel 999"),
+        ([str(Path(__file__).parent)], "figures are drawn of one run: leave out the others"),
     ],
 )
 def test_a_mistake_is_one_message_and_nothing_is_written(run, command, words, message) -> None:

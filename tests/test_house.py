@@ -11,7 +11,7 @@ SOURCE = Path(alexnet_exp.__file__).parent
 
 # Each imports only from lines above its own; on one line nobody imports from a neighbor.
 ORDER = [
-    {"errors", "hardware", "console", "designs"},
+    {"errors", "hardware", "console", "designs", "words"},
     {"config"},
     {"network", "runs", "messages"},
     {"data", "parallel", "report"},

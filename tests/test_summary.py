@@ -67,7 +67,9 @@ def test_every_override_is_followed(tmp_path: Path) -> None:
     assert [layer["output"] for layer in summarize(*words)["layers"][-3:]] == [[64], [32], [1000]]
 
 
-def test_classes_are_those_of_packed_data(tiny, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classes_are_those_of_the_data(
+    tiny, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = tiny().data
     prepare(data, progress=False)
     words = [f"data.{name}={getattr(data, name)}" for name in ("stores", "image_size")]
@@ -76,8 +78,15 @@ def test_classes_are_those_of_packed_data(tiny, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err == ""
     assert summarize(*words)["classes"] == 1000
     assert "as no data= is named" in capsys.readouterr().err
-    assert summarize(*words, "data=cifar10", "model=cifar_small")["classes"] == 1000
-    assert "data=cifar10 is not packed yet: model.classes=" in capsys.readouterr().err
+    assert summarize(*words, "data=cifar10", "model=cifar_small")["classes"] == 10
+    assert summarize("+experiment=d2l")["classes"] == 10
+    for name in ("rose", "tulip", "oak"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    assert summarize("data=imagefolder", f"data.root={tmp_path}")["classes"] == 3
+    assert capsys.readouterr().err == ""
+    assert summarize(*words, "data=imagenet")["classes"] == 1000
+    assert "data=imagenet is not packed yet: model.classes=" in capsys.readouterr().err
 
 
 def test_a_run_is_its_own_network(trained_run: SimpleNamespace, tmp_path: Path) -> None:

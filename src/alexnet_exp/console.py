@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -44,6 +44,12 @@ def visible(text: str) -> str:
     return "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text
     )
+
+
+def some_of(names: Sequence[str]) -> str:
+    """Names in a message: all of six, else the first six and how many there are."""
+    shown = ", ".join(names[:6])
+    return f"{shown}, ... ({len(names):,})" if len(names) > 6 else shown
 
 
 Advance = Callable[[int], None]

@@ -8,14 +8,18 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alexnet_exp import trained
-from alexnet_exp.console import say
+from alexnet_exp.console import say, some_of
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
+from alexnet_exp.words import matching, parted
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from alexnet_exp.training.classifier import Classifier
     from alexnet_exp.training.evaluation import Answers, Evaluation
 
@@ -75,7 +79,8 @@ def evaluate(
             say(f"{number} of {len(paths)}: {path}")
         classifier = _load(path, overrides, progress)
         answers, metrics = _test(classifier, path, photos, progress)
-        average.add(str(path or " ".join(overrides)), answers, metrics)
+        learned = _learned(classifier, path, answers)
+        average.add(str(path or " ".join(overrides)), answers, metrics, learned)
     return average.evaluation(classifier)
 
 
@@ -88,11 +93,17 @@ def _refuse_unlike(paths: Sequence[Path], overrides: Sequence[str], on_photos: b
         raise UserError(f"{double[0]} is named twice: name each run of an average once")
     known = [load_checkpoint(path)["hyper_parameters"] for path in paths]
     for path, own in zip(paths, known, strict=True):
+        ours, theirs = (of["config"]["data"] for of in (known[0], own))
+        if (differing := _other_images(ours, theirs)) and not on_photos:
+            raise UserError(
+                f"{paths[0]} was tested on images of {differing[0]} and {path} of {differing[1]}:"
+                " networks are averaged on the same ones; evaluate photos with --photos"
+            )
         one, other = known[0]["class_names"], own["class_names"]
         if one != other:
             raise UserError(
-                f"{paths[0]} has the classes {_few(one)} and {path} {_few(other)}: networks are"
-                " averaged where their classes are the same, in the same order"
+                f"{paths[0]} has the classes {some_of(one)} and {path} {some_of(other)}: networks"
+                " are averaged where their classes are the same, in the same order"
             )
         views = {str(of["config"]["evaluation"]["views"]) for of in (known[0], own)}
         if len(views) > 1 and not any(word.startswith("evaluation.views=") for word in overrides):
@@ -100,17 +111,20 @@ def _refuse_unlike(paths: Sequence[Path], overrides: Sequence[str], on_photos: b
                 f"{paths[0]} and {path} are evaluated with other views: set evaluation.views=ten or"
                 " one for all"
             )
-        ours, theirs = (_fold(of["config"]["data"]) for of in (known[0], own))
-        if ours != theirs and not on_photos:
+        if _fold(ours) != _fold(theirs) and not on_photos:
             raise UserError(
-                f"{paths[0]} is of {ours} and {path} of {theirs}: each learned from test images of"
-                " the other. Average runs of one fold, or evaluate other photos with --photos"
+                f"{paths[0]} is of {_fold(ours)} and {path} of {_fold(theirs)}: each learned from"
+                " test images of the other. Average runs of one fold, or evaluate other photos with"
+                " --photos"
             )
 
 
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:6])
-    return f"{shown}, ... ({len(names)})" if len(names) > 6 else shown
+def _other_images(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """By what two data sets differ, such as ``data.subset=.1`` and ``data.subset=1``."""
+    for name in ("name", "source", "subset", "split_seed"):
+        if ours[name] != theirs[name]:
+            return [f"data.{name}={data[name]}" for data in (ours, theirs)]
+    return []
 
 
 def _fold(data: dict[str, object]) -> str:
@@ -160,6 +174,22 @@ def _test(
     return answers, {name.replace("test/", "photos/"): value for name, value in results}
 
 
+def _learned(
+    classifier: "Classifier", path: Path | None, answers: "dict[str, Answers]"
+) -> "NDArray[np.bool_] | None":
+    """Which of the images that are tested a run has learned from: of a test set none."""
+    import numpy as np
+
+    from alexnet_exp.training.own_store import learned_from
+
+    *_, tested = answers.values()
+    if "photos" not in answers:
+        return np.zeros(len(tested.labels), bool)
+    if path is None:
+        return None
+    return learned_from(classifier.config.data, tested.names, tested.pixels)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m alexnet_exp.evaluate",
@@ -184,26 +214,33 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     given = parser.parse_intermixed_args()
-    words, overrides = trained.parted(given.words)
+    words, overrides = parted(given.words)
     with answering("the evaluation has to be started again"):
-        runs = trained.matching(words)
+        runs = matching(words)
         keep_freed_memory()
         with importing():
             from alexnet_exp.pictures import evaluated, saving
             from alexnet_exp.training.evaluation_tables import show
-        for file in filter(None, (given.confusion, given.mistakes)):
-            saving.files_of(file)  # before what takes minutes
+        wanted = [
+            (draw, file)
+            for draw, file in (
+                (evaluated.confusion_matrix, given.confusion),
+                (evaluated.mistakes, given.mistakes),
+            )
+            if file is not None
+        ]
+        saving.check_places([file for _, file in wanted])  # before what takes minutes
         found = evaluate(runs, overrides, given.photos, not given.json)
         if given.json:
             print(json.dumps(found.plain(), indent=2))
         else:
             show(found)
-        for draw, place in (
-            (evaluated.confusion_matrix, given.confusion),
-            (evaluated.mistakes, given.mistakes),
-        ):
-            for file in saving.save(draw(found), place) if place is not None else ():
-                say(f"written: {file}")
+        for draw, file in wanted:
+            if draw is evaluated.mistakes and not found.outcomes.wrong["top1"].any():
+                say(f"{file} is not written: there are no mistakes")
+                continue
+            for written in saving.save(draw(found), file):
+                say(f"written: {written}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alexnet_exp.console import say, visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
-from alexnet_exp.trained import parted
+from alexnet_exp.words import parted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +69,7 @@ class Figures:
         self.path, self.overrides, self.seed = Path(path), overrides, seed
         self.progress = progress
         if not self.path.exists():
-            raise UserError(f"{path} does not exist: name a run folder or a checkpoint")
+            raise UserError(f"{path} does not exist: name one run folder or one checkpoint")
 
     @cached_property
     def subject(self) -> "Subject":
@@ -85,10 +85,14 @@ class Figures:
         return kernel_grid(*self.first_layer())
 
     def first_layer(self) -> tuple[Any, int]:
-        """Kernels (K, C, s, s) and the number of towers, of ``kernels.npy`` if it is there."""
+        """Kernels (K, C, s, s) and the number of towers, of ``kernels.npy`` if it is there.
+
+        With overrides of the checkpoint, to which they belong.
+        """
         from alexnet_exp.runs.read import read_config, read_kernels
 
-        config = read_config(self.path) if self.path.is_dir() else None
+        is_plain = self.path.is_dir() and not self.overrides
+        config = read_config(self.path) if is_plain else None
         kernels = read_kernels(self.path) if config is not None else None
         if config is None or kernels is None:
             network = self.subject.classifier.network
@@ -147,6 +151,8 @@ def named(words: Sequence[str]) -> tuple[list[str], list[str]]:
     kinds, overrides = parted(words)
     for word in kinds:
         if word not in KINDS:
+            if Path(word).exists():
+                raise UserError(f"{word}: figures are drawn of one run: leave out the others")
             near = get_close_matches(word, KINDS, 1) or KINDS
             raise UserError(f"{word}: there is no such picture; did you mean {' or '.join(near)}?")
     return [kind for kind in KINDS if kind in kinds or not kinds], overrides
@@ -203,7 +209,9 @@ def main() -> None:
             from alexnet_exp.pictures.kernel_grid import summary
             from alexnet_exp.pictures.prediction_map import NoMapError
             from alexnet_exp.pictures.saving import save
-        folder = given.output or _beside(given.run)
+            from alexnet_exp.training.checkpoint import run_of
+        _refuse_unfit(figures, given)  # before what is drawn first
+        folder = given.output or run_of(given.run) / "figures"
         for name, draw in pictures(figures, kinds, given):
             try:
                 drawn = draw()
@@ -227,11 +235,14 @@ def _refuse_unused(given: argparse.Namespace, kinds: Sequence[str]) -> None:
             )
 
 
-def _beside(path: Path) -> Path:
-    """``figures`` in the run folder that a path is, or is a checkpoint of."""
-    if path.is_dir():
-        return path / "figures"
-    return (path.parent.parent if path.parent.name == "checkpoints" else path.parent) / "figures"
+def _refuse_unfit(figures: Figures, given: argparse.Namespace) -> None:
+    """See that the photo can be read, and that there are such channels."""
+    if given.photo is not None:
+        figures.subject.photo(given.photo)
+    if given.channel:
+        from alexnet_exp.pictures.regions import check_channels
+
+        check_channels(figures.subject, given.channel)
 
 
 if __name__ == "__main__":

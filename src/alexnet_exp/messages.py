@@ -7,7 +7,7 @@ from hydra.errors import MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
 from alexnet_exp.config import conf_folder
-from alexnet_exp.config.arguments import nearest
+from alexnet_exp.config.arguments import meant
 
 # Lines of Hydra's messages that tell a user nothing.
 _INTERNALS = (
@@ -20,7 +20,7 @@ _INTERNALS = (
 def composition_error(error: BaseException) -> str:
     """One message for an error that Hydra raised while composing."""
     messages: list[str] = []
-    hints: list[str] = []
+    hint = ""
     current: BaseException | None = error
     while current is not None:
         for line in (line.strip() for line in str(current).splitlines()):
@@ -30,13 +30,15 @@ def composition_error(error: BaseException) -> str:
             current.object_type
         ):
             names = [field.name for field in fields(current.object_type)]
-            hints = nearest(str(current.key), names)
+            hint = meant(str(current.key), names)
         if isinstance(current, MissingConfigException) and current.missing_cfg_file:
             group, _, wanted = current.missing_cfg_file.rpartition("/")
             shipped = sorted(file.stem for file in (conf_folder() / group).glob("*.yaml"))
             options = list(current.options or shipped)  # Hydra has none for a list of them
             messages = [line for line in messages if line not in options]
-            hints = get_close_matches(wanted, options, 3) or options
+            close = get_close_matches(wanted, options, 3)
+            meant_one = f"did you mean {' or '.join(close)}?"
+            hint = meant_one if close else f"choose from {', '.join(options)}"
         if "convert 'DictConfig' to string" in str(current):
             messages.append("an experiment's file begins with the line # @package _global_")
         if isinstance(current, OverrideParseException):
@@ -45,9 +47,10 @@ def composition_error(error: BaseException) -> str:
             group = str(current).removeprefix("Multiple values for ").partition(".")[0]
             messages = [f"{group} is given twice: several at once are {group}=[one,other]"]
         current = current.__cause__
-    if hints:
-        messages.append(f"did you mean {' or '.join(hints)}?")
-    return "\n  ".join([*messages, "--help lists the groups, --cfg job every field"])
+    if hint:
+        messages.append(hint)
+    command = "python -m alexnet_exp.train"
+    return "\n  ".join([*messages, f"{command} --help lists the groups, --cfg job every field"])
 
 
 def _unreadable(override: str) -> str:

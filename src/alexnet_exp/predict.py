@@ -13,6 +13,7 @@ from alexnet_exp import trained
 from alexnet_exp.console import console, percent, progress_bar, say, visible
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing, keep_freed_memory
+from alexnet_exp.words import matching, parted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,17 +113,13 @@ def photo_files(photos: Sequence[Path | str]) -> list[Path]:
     from alexnet_exp.data.sources.files import Files
 
     found: list[Path] = []
-    for photo in trained.matching(list(map(str, photos))):
+    for photo in matching(list(map(str, photos))):
         of_folder = (
             [photo / name for name in Files(photo, photo).images()] if photo.is_dir() else []
         )
         if photo.is_dir() and not of_folder:
             raise UserError(f"folder {photo} holds no photos: name another, or photos themselves")
         found += of_folder or [photo]
-    if not found:
-        raise UserError(
-            "there are no photos to look at: name files, folders or globs behind the run"
-        )
     once: dict[Path, Path] = {}
     for file in found:
         once.setdefault(file.resolve(), file)
@@ -179,25 +176,41 @@ def main() -> None:
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print JSON")
     given = parser.parse_intermixed_args()
-    words, overrides = trained.parted(given.words)
+    words, overrides = parted(given.words)
     run = None if trained.names_weights(overrides) or not words else words.pop(0)
     with answering("the prediction has to be started again"):
+        _refuse_incomplete(run, words, overrides)
         keep_freed_memory()
         with importing():
             import alexnet_exp.training.classifier  # noqa: F401
             from alexnet_exp.pictures import saving
-        if given.sheet is not None:
-            saving.files_of(given.sheet)  # before what may take minutes
+            from alexnet_exp.pictures.sheet import check_count
         files = photo_files(words)
+        if given.sheet is not None:  # before what may take minutes
+            saving.check_places([given.sheet])
+            check_count(len(files))
         classifier = _load(run, overrides)
         found = _predicted(classifier, files, not given.json)
+        if given.json:
+            print(json.dumps(found, indent=2), flush=True)
+        else:
+            show(found)
         if given.sheet is not None:
             for file in saving.save(sheet_of(found, classifier), given.sheet):
                 say(f"written: {file}")
-    if given.json:
-        print(json.dumps(found, indent=2))
-    else:
-        show(found)
+
+
+def _refuse_incomplete(run: str | None, photos: Sequence[str], overrides: Sequence[str]) -> None:
+    """See that a command names something that looks, and something to look at."""
+    from alexnet_exp.data.sources.files import IMAGE_SUFFIXES
+
+    if run is not None and Path(run).suffix.lower() in IMAGE_SUFFIXES:
+        raise UserError(f"{run} is a photo: name a run before it, or model.weights=<file>")
+    if not photos:
+        taken = f" ({' '.join(overrides)} is taken for an override)" if overrides else ""
+        raise UserError(
+            f"there are no photos to look at{taken}: name files, folders or globs behind the run"
+        )
 
 
 if __name__ == "__main__":

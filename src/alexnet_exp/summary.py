@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from alexnet_exp.config import Config
+from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.console import console, say
 from alexnet_exp.errors import UserError, answering
 from alexnet_exp.hardware import importing
 from alexnet_exp.network.plan import LayerPlan, plan
-from alexnet_exp.trained import parted
+from alexnet_exp.words import parted
 
 PAPER = {"parameters": 60_000_000, "neurons": 650_000}
 """What the paper's abstract says of its network."""
@@ -34,9 +35,9 @@ def summarize(*words: str) -> dict[str, Any]:
 
     Returns:
         ``model``, ``input`` [C, S, S], ``classes``, ``precision``, ``batch_size``, ``layers`` with
-        ``name``, ``kind``, ``output`` ([C, S, S], or [units]), ``towers``, ``parameters``,
-        ``multiply_adds``, ``neurons`` and ``activation_bytes`` each, the sums of these four, and
-        the ``paper``'s.
+        ``name``, ``kind``, ``output`` ([C, S, S], or [units]), ``towers`` (that it keeps apart; 1:
+        it sees all), ``parameters``, ``multiply_adds``, ``neurons`` and ``activation_bytes`` each,
+        the sums of these four, and the ``paper``'s.
 
     Raises:
         UserError: An override is wrong, the layers do not fit each other, or there is no such run.
@@ -110,7 +111,6 @@ def _config(words: tuple[str, ...]) -> Config:
 
 def _classes(config: Config, words: tuple[str, ...]) -> int:
     """As many as the data that was asked for has; nothing is packed for it."""
-    from alexnet_exp.config.data import DataConfig
     from alexnet_exp.data.store.store import read_meta, store_path
 
     why = "no data= is named"
@@ -118,9 +118,25 @@ def _classes(config: Config, words: tuple[str, ...]) -> int:
         meta = read_meta(store_path(config.data))
         if meta is not None:
             return len(meta["classes"])
+        if known := _known_classes(config.data):
+            return known
         why = f"data={config.data.name} is not packed yet"
     say(f"{_IMAGENET} classes, as {why}: model.classes= sets their number")
     return _IMAGENET
+
+
+def _known_classes(data: DataConfig) -> int | None:
+    """As many as data sets of that name have, or as the folder has; None: to look takes long."""
+    if data.source in (Layout.cifar10, Layout.fashion_mnist):
+        return 10
+    if data.source == Layout.synthetic or (data.source == Layout.flowers and data.root is None):
+        return 5
+    if data.source == Layout.imagenet or not Path(data.root or "").expanduser().is_dir():
+        return None
+    from alexnet_exp.data.sources.source import open_source
+    from alexnet_exp.data.store.store import store_path
+
+    return len(open_source(data, store_path(data), progress=False).classes)
 
 
 def show(config: Config, layers: list[LayerPlan], itemsize: int) -> None:

@@ -1,7 +1,6 @@
 """What a command is to look at: a run or a checkpoint by its path, or weights of others."""
 
 from collections.abc import Sequence
-from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,31 +13,9 @@ if TYPE_CHECKING:
 _WEIGHTS = "model.weights"
 
 
-def parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Paths, and overrides such as ``evaluation.views=one`` and ``~recipe``, which are no files."""
-    overrides = [w for w in words if ("=" in w or w.startswith("~")) and not Path(w).exists()]
-    return [word for word in words if word not in overrides], overrides
-
-
 def names_weights(overrides: Sequence[str]) -> bool:
     """Whether one of them is ``model.weights=...``."""
-    return any(override.lstrip("+").startswith(_WEIGHTS) for override in overrides)
-
-
-def matching(words: Sequence[str]) -> list[Path]:
-    """The paths that each word names: itself, or what a quoted ``*``, ``?`` or ``**`` matches.
-
-    Raises:
-        UserError: There is none.
-    """
-    found: list[Path] = []
-    for word in words:
-        named = [word] if Path(word).exists() else sorted(glob(word, recursive=True))
-        if not named:
-            what = "matches no file" if set("*?[") & set(word) else "does not exist"
-            raise UserError(f"{word} {what}: name one that is there")
-        found += map(Path, named)
-    return found
+    return any(word.lstrip("+").partition("=")[0] == _WEIGHTS for word in overrides)
 
 
 def with_weights(config: "Config", classes: Sequence[str]) -> "Classifier":
@@ -81,6 +58,7 @@ def for_photos(overrides: Sequence[str]) -> "Classifier":
     Raises:
         UserError: An override is wrong, or the weights can't be used.
     """
+    from alexnet_exp.data.sources.imagenet import imagenet_classes
     from alexnet_exp.experiments import load_config
     from alexnet_exp.network.pretrained import read_weights
     from alexnet_exp.training.settle import settle_hardware
@@ -89,7 +67,7 @@ def for_photos(overrides: Sequence[str]) -> "Classifier":
     config = load_config(*overrides, *([] if has_data else ["data=imagenet"]))
     settle_hardware(config)
     names = read_weights(config.model).class_names
-    return with_weights(config, names or (_names_of(config) if has_data else _imagenet()))
+    return with_weights(config, names or (_names_of(config) if has_data else imagenet_classes()))
 
 
 def _names_of(config: "Config") -> list[str]:
@@ -99,10 +77,3 @@ def _names_of(config: "Config") -> list[str]:
     if config.data.root is None or not Path(config.data.root).expanduser().is_dir():
         return prepare(config.data).classes  # which cleans up what it had to unpack
     return open_source(config.data, store_path(config.data)).classes
-
-
-def _imagenet() -> list[str]:
-    """The 1,000 classes in the order of their wnids."""
-    from torchvision.models import AlexNet_Weights
-
-    return list(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])

@@ -40,6 +40,15 @@ def test_photos_of_class_folders(tmp_path: Path, around: str) -> None:
     ]
 
 
+def test_what_lies_in_no_class_folder_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder_of(tmp_path / "photos", {"rose": 1, "daisy": 1})
+    (root / "loose.png").write_bytes(encoded(picture(1, (30, 20))))
+    assert len(labeled_photos(root)) == 2
+    assert f"{root}: 1 images are left out" in capsys.readouterr().err
+
+
 def test_folders_without_photos_are_named(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name, expected in (("none", "does not exist"), ("photos", "no photos in class folders")):

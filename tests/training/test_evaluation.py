@@ -64,12 +64,45 @@ def test_an_average_is_of_the_same_images() -> None:
     average.add("b", {"test": answers([[0.2, 0.8], [0.1, 0.9]], "xy")}, {})
     found = average.outcomes()["test"]
     np.testing.assert_allclose(found.label_probability, [0.55, 0.65])
-    assert [one.wrong["top1"].tolist() for _, one in average.members] == [
+    assert [one.wrong["top1"].tolist() for _, _, one in average.members] == [
         [False, True], [True, False],
     ]  # fmt: skip
     for other in (answers([[0.5, 0.5]] * 2, "xz"), answers([[0.5, 0.5]] * 2, "xy", (1, 0))):
         with pytest.raises(UserError, match="a and c have other test images: networks are averag"):
             average.add("c", {"test": other}, {})
+
+
+def test_an_average_has_learned_what_any_of_its_networks_has(many: Classifier) -> None:
+    asked = answers([[0.9, 0.1], [0.6, 0.4]], "xy")
+    for learned, expected in (
+        (([True, False], [True, False]), 1),
+        (([True, False], [False, True]), 2),
+        (([True, False], None), 1),
+        (([False, False], None), None),
+        (([False, False], [False, False]), 0),
+        ((None, None), None),
+    ):
+        average = Average()
+        for name, own in zip("ab", learned, strict=True):
+            known = None if own is None else np.array(own)
+            average.add(name, {"photos": asked}, {}, known)
+        assert average.evaluation(many).learned == expected
+
+
+@pytest.mark.parametrize(
+    ("learned", "said"), [(3, "3 of these 300 photos are images"), (None, "can't be told"), (0, "")]
+)
+def test_photos_that_it_has_learned_from_are_said(
+    learned: int | None, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = made_up(NAMES[:3])
+    metrics = {name.replace("test", "photos"): value for name, value in found.metrics.items()}
+    show(replace(found, metrics=metrics, images={"photos": 300}, learned=learned))
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert ("photos are images" in printed, "can't be told" in printed) == (
+        learned == 3, learned is None
+    )  # fmt: skip
 
 
 def test_of_many_classes_the_worst_are_printed(

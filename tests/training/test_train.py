@@ -197,14 +197,14 @@ def test_evaluate_refuses_another_network_and_other_classes(
         ("model.activation=tanh", r"holds another network: model\.activation is tanh"),
         ("data.split_seed=1", "another split"),
         ("evaluation.viws=one", "viws"),
-        ("data=imagenet", r"^data=\.\.\.: a checkpoint keeps its options"),
+        ("data=imagenet", r"^data=\.\.\.: that was chosen in training"),
         ("data.root=[", r"^data\.root=\[: "),
     ):
         with pytest.raises(UserError, match=message):
             evaluate(trained_run.folder, [override])
     foreign = tmp_path / "foreign.ckpt"
     torch.save({"weights": torch.zeros(3)}, foreign)
-    with pytest.raises(UserError, match=r"foreign\.ckpt is damaged or not one of alexnet_exp's"):
+    with pytest.raises(UserError, match=r"foreign\.ckpt is no checkpoint of alexnet_exp"):
         evaluate(foreign, [])
     with pytest.raises(UserError, match="does not exist"):
         evaluate(tmp_path / "nowhere.ckpt", [])

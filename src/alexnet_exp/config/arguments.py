@@ -36,7 +36,7 @@ def fold_added(composed: DictConfig) -> DictConfig:
             for name in [str(name) for name in node if name not in known]:
                 node[below][name] = node.pop(name)
     for path, names in _added(folded, ""):
-        raise _no_field(f"+{path}", names)
+        raise no_field(f"+{path}", names)
     return folded
 
 
@@ -75,19 +75,19 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     known = own | inspect.signature(Trainer.__init__).parameters.keys() - {"self"}
     for name in trainer.arguments:
         if name not in known:
-            raise _no_field(f"trainer.{name}", sorted(known - REFUSED_ARGUMENTS.keys()))
+            raise no_field(f"trainer.{name}", sorted(known - REFUSED_ARGUMENTS.keys()))
 
 
 def _check_optimizer(optim: OptimConfig) -> None:
     own = [item.name for item in fields(OptimConfig)]
     if optim._target_ is None:
         for name in optim.arguments:
-            raise _no_field(f"optim.{name}", own)
+            raise no_field(f"optim.{name}", own)
         return
     known = inspect.signature(find(optim._target_, "optim")).parameters
     if not any(item.kind is item.VAR_KEYWORD for item in known.values()):
         for name in optim.arguments.keys() - known.keys():
-            raise _no_field(f"optim.{name}", sorted({*own, *known} - {"params", "arguments"}))
+            raise no_field(f"optim.{name}", sorted({*own, *known} - {"params", "arguments"}))
 
 
 def find(target: str, path: str) -> Any:
@@ -103,22 +103,25 @@ def find(target: str, path: str) -> Any:
         raise UserError(f"{path}._target_={target} can't be imported: {reason}") from error
 
 
-def nearest(name: str, own: Iterable[str]) -> list[str]:
-    """Names that may have been meant: of the same group, else with their group of another."""
+def meant(name: str, own: Iterable[str]) -> str:
+    """What may have been meant by a name that is none of ``own``, as a question or a list.
+
+    A name of the same group, or of another with that group, or else all of ``own``.
+    """
     own = list(own)
     close = get_close_matches(name, own, 3)
-    if close:
-        return close
-    paths = [path for path, _ in leaves(to_plain(Config(model=ModelConfig(conv={}))))]
-    ends = {path.rpartition(".")[2] for path in paths}
-    meant = [name] if name in ends else get_close_matches(name, ends, 2)
-    return [path for path in paths if path.rpartition(".")[2] in meant] or own
+    if not close:
+        paths = [path for path, _ in leaves(to_plain(Config(model=ModelConfig(conv={}))))]
+        ends = {path.rpartition(".")[2] for path in paths}
+        alike = [name] if name in ends else get_close_matches(name, ends, 2)
+        close = [path for path in paths if path.rpartition(".")[2] in alike]
+    return f"did you mean {' or '.join(close)}?" if close else f"choose from {', '.join(own)}"
 
 
-def _no_field(path: str, names: Iterable[str]) -> UserError:
-    hints = nearest(path.rpartition(".")[2].lstrip("+"), names)
-    meant = f"; did you mean {' or '.join(hints)}?" if hints else ""
-    return UserError(f"{path}: there is no such field{meant}")
+def no_field(path: str, names: Iterable[str]) -> UserError:
+    """That a dotted path names no field, and which of ``names`` of its group may be meant."""
+    hint = meant(path.rpartition(".")[2].lstrip("+"), names)
+    return UserError(f"{path}: there is no such field; {hint}")
 
 
 def _added(node: DictConfig, path: str) -> Iterator[tuple[str, list[str]]]:

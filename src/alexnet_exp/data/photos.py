@@ -4,8 +4,9 @@ from pathlib import Path
 
 from alexnet_exp.config.data import DataConfig
 from alexnet_exp.data.decode import Pixels, decode, resize, resize_and_crop
-from alexnet_exp.data.sources.files import Files, require_readable
+from alexnet_exp.data.sources.files import Files
 from alexnet_exp.data.sources.folders import list_classes
+from alexnet_exp.errors import UserError
 
 
 def read_photo(photo: Path | str | bytes, config: DataConfig) -> Pixels:
@@ -36,5 +37,7 @@ def labeled_photos(folder: Path | str) -> list[tuple[Path, str]]:
         UserError: no such folder, or no photos in class folders.
     """
     root = Path(folder).expanduser()
-    require_readable(root)
+    if not root.is_dir():
+        what = "is no folder" if root.exists() else "does not exist"
+        raise UserError(f"{root} {what}: name a folder with one of photos for each class")
     return [(root / name, label) for name, label in list_classes(Files(root, root))]

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from alexnet_exp.console import say
-from alexnet_exp.errors import answering
-from alexnet_exp.export.formats import export
+from alexnet_exp.errors import UserError, answering
+from alexnet_exp.export.formats import check_output, export
 from alexnet_exp.hardware import keep_freed_memory
-from alexnet_exp.trained import parted
+from alexnet_exp.words import parted
 
 _FORMATS = """\
 formats, by the ending of OUTPUT:
@@ -47,7 +47,12 @@ def main() -> None:
         parser.error("name an OUTPUT, such as flowers.onnx")
     with answering("what is written so far is whole"):
         keep_freed_memory()
-        for output in map(Path, outputs):
+        files = [*map(Path, outputs)]
+        for file in files:  # before what takes minutes
+            check_output(file)
+            if files.count(file) > 1:
+                raise UserError(f"{file} is named twice: give each output a name of its own")
+        for output in files:
             say(f"writing {output}")
             print(export(given.run, output, *overrides))
 

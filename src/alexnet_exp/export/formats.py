@@ -1,9 +1,9 @@
 """One format for each ending, written whole or not at all."""
 
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -40,9 +40,7 @@ def export(run: Path | str, output: Path | str, *overrides: str) -> str:
             or the output exists or can't be written.
     """
     run, output = Path(run), Path(output)
-    writer, libraries = _format(output)
-    for name in libraries:
-        _require(name, output)
+    writer = check_output(output)
     with importing():  # seconds, after what can be told without
         from alexnet_exp.export.portable import Trained
 
@@ -54,7 +52,12 @@ def export(run: Path | str, output: Path | str, *overrides: str) -> str:
     return f"{output}: {said}"
 
 
-def _format(output: Path) -> tuple[str, tuple[str, ...]]:
+def check_output(output: Path) -> str:
+    """What writes ``output``, a function by its module.
+
+    Raises:
+        UserError: There is no such format, a library is missing, or the output exists.
+    """
     if output.suffix.lower() not in _FORMATS:
         known = ", ".join(filter(None, _FORMATS))
         raise UserError(
@@ -62,7 +65,10 @@ def _format(output: Path) -> tuple[str, tuple[str, ...]]:
             " name has no dot"
         )
     _refuse_existing(output)
-    return _FORMATS[output.suffix.lower()]
+    writer, libraries = _FORMATS[output.suffix.lower()]
+    for name in libraries:
+        _require(name, output)
+    return writer
 
 
 def _refuse_existing(output: Path) -> None:
@@ -86,16 +92,23 @@ def _whole(output: Path) -> Iterator[Path]:
     Raises:
         UserError: It can't be written.
     """
+    partial = output.with_name(f".{output.name}.partial")
+    missing = [folder for folder in partial.parents if not folder.exists()]
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-            yield Path(folder) / output.name
-            made = {part: output.parent / part.name for part in sorted(Path(folder).iterdir())}
-            for place in made.values():
-                _refuse_existing(place)
-            for part, place in made.items():
-                os.replace(part, place)
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        partial.mkdir(parents=True)
+        yield partial / output.name
+        made = {part: output.parent / part.name for part in sorted(partial.iterdir())}
+        for place in made.values():
+            _refuse_existing(place)
+        for part, place in made.items():
+            os.replace(part, place)
     except OSError as error:
         raise UserError(
             f"can't write {output} ({error.strerror or error}): make room, or name another place"
         ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+        for folder in missing:  # those that were made for nothing are empty
+            with suppress(OSError):
+                folder.rmdir()

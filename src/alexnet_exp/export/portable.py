@@ -8,7 +8,7 @@ from typing import Any
 from alexnet_exp.config import Config, to_plain
 from alexnet_exp.runs.identity import bearing, config_hash
 from alexnet_exp.runs.read import read_result
-from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config
+from alexnet_exp.training.checkpoint import load_checkpoint, recorded_config, run_of
 from alexnet_exp.training.classifier import Classifier
 
 # As others' runtimes compute: fp32, by torch's own operations.
@@ -38,9 +38,8 @@ class Trained:
         """From a checkpoint or a run folder; raises as ``Classifier.load`` does."""
         config = recorded_config(load_checkpoint(run)["hyper_parameters"]["config"], overrides)
         classifier = Classifier.load(run, *overrides, *_PLAIN)
-        place = run.resolve()
-        folder = place.parent.parent if place.match("checkpoints/best.ckpt") else place
-        result = read_result(folder)
+        is_best = run.is_dir() or run.name == "best.ckpt"
+        result = read_result(run_of(run.resolve())) if is_best else None
         is_its_own = result is not None and result.get("config_hash") == config_hash(config)
         return cls(classifier, config, result if is_its_own else None)
 

@@ -3,6 +3,7 @@
 Section 6.1 and figure 3: one tower becomes largely color-agnostic, the other color-specific.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Towers(NamedTuple):
         return permutation_p(self.difference, self.by_chance)
 
 
-def compare_towers(kernels: NDArray[np.floating], seed: int = 0) -> Towers:
+def compare_towers(kernels: NDArray[np.floating], seed: int | Sequence[int] = 0) -> Towers:
     """How much more colorful one tower's kernels are than the other's.
 
     ``kernels`` are (K, C, s, s), the first half of one tower; ``seed`` is of the permutations.

@@ -49,11 +49,7 @@ def regions(subject: Subject, channels: Sequence[int] = ()) -> Figure:
     Raises:
         UserError: There is no such channel.
     """
-    layer = [one for one in subject.classifier.network.plan if one.kind == "conv"][-1]
-    if wrong := [channel for channel in channels if not 0 <= channel < layer.outputs]:
-        raise UserError(
-            f"there is no channel {wrong[0]}: {layer.name} has channels 0 to {layer.outputs - 1}"
-        )
+    layer = check_channels(subject, channels)
     rows = subject.store.indices("test")
     values, places = _strongest(subject, rows, layer)
     chosen = [*channels] or telling_channels(values, subject.config.model.towers)
@@ -84,6 +80,16 @@ def regions(subject: Subject, channels: Sequence[int] = ()) -> Figure:
                 [text] = shortened(figure, [name], side, SMALL)
                 write(figure, left, top + _HEADING + side + 0.03, text, SMALL)
     return figure
+
+
+def check_channels(subject: Subject, channels: Sequence[int]) -> LayerPlan:
+    """The last convolution; UserError if it lacks one of the channels."""
+    layer = [one for one in subject.classifier.network.plan if one.kind == "conv"][-1]
+    if wrong := [channel for channel in channels if not 0 <= channel < layer.outputs]:
+        raise UserError(
+            f"there is no channel {wrong[0]}: {layer.name} has channels 0 to {layer.outputs - 1}"
+        )
+    return layer
 
 
 def _strongest(

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -47,6 +48,20 @@ def files_of(path: Path) -> list[Path]:
     if files[0].suffix.lower() not in ENDINGS:
         raise UserError(f"{path}: pictures are written as {' or '.join(ENDINGS)}: name such a file")
     return files
+
+
+def check_places(paths: Sequence[Path]) -> None:
+    """See, before what takes minutes, that :func:`save` can write each, and none over another.
+
+    Raises:
+        UserError: Another ending, a folder, or one file for two pictures.
+    """
+    files = [file for path in paths for file in files_of(path)]
+    for file in files:
+        if file.is_dir():
+            raise UserError(f"{file} is a folder: name a file for the picture")
+        if files.count(file) > 1:
+            raise UserError(f"{file} is named for two pictures: give each a name of its own")
 
 
 def _write(figure: Figure, file: Path, kind: str) -> None:

@@ -27,6 +27,7 @@ from alexnet_exp.report.drawing import BLUE, GRAY, ORANGE
 MOST_ROWS = 50
 """Of a sheet; a picture of twice as many could not be drawn."""
 
+_COLUMNS = 4
 _SIDE, _GAP = 1.7, 0.17  # inches
 _TITLE, _HEADING, _CAPTION, _BAR = 0.3, 0.2, 0.16, 0.06
 ROW = 0.205
@@ -52,7 +53,13 @@ class Tile:
     caption: str = ""
 
 
-def sheet(tiles: Sequence[Tile], columns: int = 4, title: str = "") -> Figure:
+def check_count(photos: int, columns: int = _COLUMNS) -> None:
+    """See that so many fit on a sheet; UserError if not."""
+    if photos > (most := columns * MOST_ROWS):
+        raise UserError(f"{photos} photos don't fit on a sheet of at most {most}: name fewer")
+
+
+def sheet(tiles: Sequence[Tile], columns: int = _COLUMNS, title: str = "") -> Figure:
     """Photos with bars of their most probable classes below.
 
     The true class has another color, hatches and a check mark. Long names are shortened.
@@ -60,11 +67,7 @@ def sheet(tiles: Sequence[Tile], columns: int = 4, title: str = "") -> Figure:
     Raises:
         UserError: They make up more than ``MOST_ROWS`` rows.
     """
-    if len(tiles) > columns * MOST_ROWS:
-        most = columns * MOST_ROWS
-        raise UserError(
-            f"{len(tiles)} photos don't fit on a sheet of at most {most}: name fewer of them"
-        )
+    check_count(len(tiles), columns)
     columns = min(columns, len(tiles))
     captions = any(tile.caption for tile in tiles)
     head = _HEADING + _CAPTION * captions

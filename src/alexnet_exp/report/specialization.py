@@ -23,7 +23,8 @@ def measure_towers(claim: Claim, cell: Cell) -> Finding | str:
         return f"{cell.first.path} holds no kernels.npy"
     if any(own.shape[1] == 1 for own in kernels):
         return f"{cell.first.path} saw gray images"
-    found = [compare_towers(own, number) for number, own in enumerate(kernels)]
+    # Of the same permutations for each, chance would deal all networks alike.
+    found = [compare_towers(run.kernels, run.replicate) for run in runs if run.kernels is not None]
     each, chance = [one.difference for one in found], np.mean([one.by_chance for one in found], 0)
     mean, p_value = float(np.mean(each)), permutation_p(float(np.mean(each)), chance)
     many = len(each) > 1

@@ -12,14 +12,15 @@ from pathlib import Path
 from rich.cells import cell_len
 from rich.text import Text
 
-from alexnet_exp.console import console, duration, percent, visible
+from alexnet_exp.console import console, duration, percent, say, visible
 from alexnet_exp.errors import answering
-from alexnet_exp.runs.glance import COLUMNS, NUMBERS, Glance, chosen, glances, ordered
+from alexnet_exp.runs.glance import COLUMNS, NUMBERS, Glance, chosen, glances, ordered, unmatched
+from alexnet_exp.words import parted
 
 # From the most telling column to the least.
 _RANK = (
     "experiment", "test", "state", "seed", "val", "epochs", "time", "data", "fold", "test5",
-    "finished", "folder", "model", "val5", "views",
+    "finished", "folder", "model", "recipe", "val5", "views", "precision",
 )  # fmt: skip
 _GAP = "  "
 _COLORS = {"running": "green", "diverged": "yellow", "damaged": "red"}
@@ -31,7 +32,7 @@ another value, column=null those without one.
 
 columns:
 
-  experiment, data, model, seed, fold
+  experiment, data, model, recipe, precision, seed, fold
   state             finished, running, unfinished, diverged or damaged
   val, test         top-1 errors; val5, test5: top-5, of more than 5 classes
   views             that these errors are of: ten or one
@@ -142,12 +143,14 @@ def main() -> None:
     parser.add_argument("-r", "--reverse", action="store_true", help="from high to low")
     parser.add_argument("--csv", action="store_true", help="print CSV: fractions, all digits")
     given = parser.parse_intermixed_args()
-    filters = [word for word in given.words if "=" in word and not Path(word).exists()]
-    roots = [Path(word) for word in given.words if word not in filters] or [Path("runs")]
+    folders, filters = parted(given.words)
+    roots = list(map(Path, folders)) or [Path("runs")]
     with answering("nothing was changed"):
         ordered(chosen([], filters), given.sort)  # a mistake is told before all is read
         every = list(glances(roots))
         rows = ordered(chosen(every, filters), given.sort, given.reverse)
+        for line in unmatched(every, filters):
+            say(line)
         if not given.csv:
             show(rows, len(every))
             return

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from alexnet_exp.console import some_of
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs import read
 from alexnet_exp.runs.chance import FEW_CLASSES
@@ -18,7 +19,7 @@ class Glance:
     """One run; None is what it does not have, or not yet.
 
     Attributes:
-        experiment, data, model: What was chosen.
+        experiment, data, model, recipe, precision: What was chosen.
         seed, fold: Which of several like trainings it is.
         state: finished, running, unfinished, diverged or damaged.
         val, test: Top-1 errors of a finished run, fractions.
@@ -35,6 +36,8 @@ class Glance:
     experiment: str | None = None
     data: str | None = None
     model: str | None = None
+    recipe: str | None = None
+    precision: str | None = None
     seed: int | None = None
     fold: int | None = None
     state: str
@@ -95,6 +98,7 @@ def _chosen(told: dict[str, Any]) -> dict[str, Any]:
     data, model, trainer = (told.get(group, {}) for group in ("data", "model", "trainer"))
     return {
         "experiment": told.get("experiment"), "data": data.get("name"), "model": model.get("name"),
+        "recipe": told.get("recipe"), "precision": trainer.get("precision"),
         "seed": told.get("seed"), "fold": data.get("fold"),
         "most_epochs": trainer.get("max_epochs"),
     }  # fmt: skip
@@ -111,7 +115,8 @@ def _outcome(folder: Path, result: dict[str, Any]) -> dict[str, Any]:
     if result.get("classes", 0) <= FEW_CLASSES:
         errors |= {"val5": None, "test5": None}
     when = datetime.fromtimestamp(read.finish_time(folder, result), UTC)
-    own = {name: result[name] for name in ("experiment", "data", "seed") if name in result}
+    named = ("experiment", "data", "seed", "precision")
+    own = {name: result[name] for name in named if name in result}
     return own | errors | {
         "views": result.get("views"), "epochs": result.get("epochs"),
         "time": result.get("train_seconds"), "finished": when.isoformat(timespec="seconds"),
@@ -128,10 +133,25 @@ def chosen(rows: Sequence[Glance], words: Iterable[str]) -> list[Glance]:
     """
     kept = list(rows)
     for word in words:
-        name, _, value = word.partition("=")
-        allowed = {_value(_column(name), part, word) for part in value.split(",")}
+        name, allowed = _allowed(word)
         kept = [row for row in kept if getattr(row, name) in allowed]
     return kept
+
+
+def unmatched(rows: Sequence[Glance], words: Iterable[str]) -> Iterator[str]:
+    """Of words that no run matches, what there is instead."""
+    for word in words:
+        name, allowed = _allowed(word)
+        there = {getattr(row, name) for row in rows}
+        if not there & allowed:
+            known = sorted("null" if value is None else str(value) for value in there)
+            yield f"no run has {word}; there is {some_of(known)}"
+
+
+def _allowed(word: str) -> tuple[str, set[Any]]:
+    """The column that a word is about, and its values."""
+    name, _, value = word.partition("=")
+    return name, {_value(_column(name), part, word) for part in value.split(",")}
 
 
 def _value(name: str, text: str, word: str) -> Any:

@@ -3,19 +3,24 @@
 import json
 import pickle
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from alexnet_exp.config import Config, leaves, to_config, to_plain
+from alexnet_exp.config.arguments import no_field
 from alexnet_exp.config.model import ModelConfig
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.identity import bearing
 from alexnet_exp.runs.read import run_folders
+
+_CHANGED = {"data": "root", "evaluation": "views", "trainer": "precision", "speed": "kernels"}
+"""Of some groups a field that one would change in a run that is over."""
 
 SAFETENSORS_KEY, STATISTICS = "alexnet_exp", "statistics."
 """In a .safetensors file: what of its metadata is ours, and how names of statistics begin."""
@@ -39,10 +44,12 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise UserError(
                 f"{folder} is no run, it holds {len(inside)}: name one of them, such as {inside[0]}"
             )
-        raise UserError(
-            f"checkpoint {path} does not exist: name a run folder that has one, or remove this one"
-            " to train again"
-        )
+        if folder.is_dir():
+            raise UserError(
+                f"{folder} has no {path.relative_to(folder)}: name a run folder that has one, or"
+                " train this one to its end"
+            )
+        raise UserError(f"{path} does not exist: {_way_out(path)}")
     if path.suffix == ".safetensors":
         return _exported(path)
     try:
@@ -55,6 +62,13 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     ) as error:  # fmt: skip
         raise damaged(path) from error
     return content
+
+
+def run_of(path: Path) -> Path:
+    """The run folder that a path is, or is a checkpoint of; or the folder around the file."""
+    if path.is_dir():
+        return path
+    return path.parent.parent if path.parent.name == "checkpoints" else path.parent
 
 
 def _exported(path: Path) -> dict[str, Any]:
@@ -81,10 +95,12 @@ def _exported(path: Path) -> dict[str, Any]:
 
 def damaged(path: Path) -> UserError:
     """What a checkpoint is that can't be used."""
-    return UserError(
-        f"checkpoint {path} is damaged or not one of alexnet_exp's: choose another, or remove its"
-        " run folder to train again"
-    )
+    return UserError(f"{path} is no checkpoint of alexnet_exp, or damaged: {_way_out(path)}")
+
+
+def _way_out(path: Path) -> str:
+    again = f", or remove {run_of(path)} to train again" * path.match("checkpoints/*.ckpt")
+    return f"name a run folder or another checkpoint{again}"
 
 
 def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) -> Config:
@@ -97,15 +113,23 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
     composed = OmegaConf.structured(Config(model=ModelConfig(conv={})))  # the recorded ones alone
     named = [override.partition("=")[0] for override in overrides]
     for name in named:
-        if "." not in name and isinstance(composed.get(name), DictConfig):
+        if name.startswith(("~", "+")):
             raise UserError(
-                f"{name}=...: a checkpoint keeps its options; single fields can be changed, such as"
-                f" {name}.{next(field for field in composed[name] if field != 'name')}=..."
+                f"{name}: values of a recorded configuration can be changed, as in"
+                " evaluation.views=one; nothing is added or taken out"
+            )
+        if "." not in name and isinstance(composed.get(name), DictConfig):
+            such = f", such as {name}.{_CHANGED[name]}=..." if name in _CHANGED else ""
+            raise UserError(
+                f"{name}=...: that was chosen in training; single fields can be changed{such}"
             )
     try:
         changes = OmegaConf.from_dotlist(list(overrides))
         merged = OmegaConf.merge(composed, dict(recorded), changes)
     except (OmegaConfBaseException, YAMLError) as error:
+        if isinstance(error, ConfigKeyError) and is_dataclass(error.object_type):
+            names = [field.name for field in fields(error.object_type)]
+            raise no_field(str(error.full_key), names) from error
         reason = str(error).splitlines()[0]
         raise UserError(f"{' '.join(overrides)}: {reason}" if overrides else reason) from error
     assert isinstance(merged, DictConfig)

@@ -19,6 +19,7 @@ from alexnet_exp.config.training import StrategyConfig, Views
 from alexnet_exp.data.augmentation import Augmentation
 from alexnet_exp.data.decode import DecodeError
 from alexnet_exp.data.photos import read_photo
+from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.errors import DivergedError, UserError
 from alexnet_exp.network.alexnet import AlexNet
 from alexnet_exp.network.pretrained import Weights, load_weights
@@ -147,7 +148,11 @@ class Classifier(L.LightningModule):
         try:
             several = [photos] if isinstance(photos, str | Path) else photos
             pixels = [read_photo(photo, self.config.data) for photo in several]
-        except (OSError, DecodeError) as error:
+        except OSError as error:
+            raise UserError(
+                f"can't read {error.filename} ({error.strerror}): mend it or leave it out"
+            ) from error
+        except DecodeError as error:
             raise UserError(f"can't read {error}: mend it or leave it out") from error
         stacked = torch.from_numpy(np.stack(pixels))
         return augmentation.views(stacked, self.config.evaluation.views)
@@ -174,9 +179,9 @@ class Classifier(L.LightningModule):
 
     @property
     def output_names(self) -> list[str]:
-        """The class of each output; of one that no class of the data has, its number."""
+        """The class of each output, in words; of one that no class of the data has, its number."""
         outputs = self.config.model.classes or len(self.class_names)
-        return self.class_names + [str(i) for i in range(len(self.class_names), outputs)]
+        return readable(self.class_names) + [str(i) for i in range(len(self.class_names), outputs)]
 
     @property
     def batch_size(self) -> int:

@@ -12,12 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from alexnet_exp.console import some_of
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.decode import Pixels
 from alexnet_exp.data.photos import labeled_photos, read_photo
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import UserError
-from alexnet_exp.runs.outcomes import Interval, Outcomes, gain
+from alexnet_exp.runs.chance import FEW_CLASSES
+from alexnet_exp.runs.outcomes import Interval, Outcomes, gain, wilson
 from alexnet_exp.training.classifier import Classifier
 
 MISTAKES = 12
@@ -37,6 +39,17 @@ class Answers(NamedTuple):
     """The square (S, S, C) uint8 of one of them, as packing makes it."""
 
 
+class Member(NamedTuple):
+    """One of several networks, by itself."""
+
+    network: str
+    """In words."""
+    metrics: dict[str, float]
+    """Loss, top-1 and top-5 error (fractions) by ``<split>/<metric>``."""
+    outcomes: Outcomes
+    """Of what is tested."""
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What was found.
@@ -50,8 +63,10 @@ class Evaluation:
         class_names: By output of the network.
         synthetic: Whether the images are drawn.
         outcomes: Of the test images, or of the photos.
-        members: The same of each network by itself, where there are several.
+        members: Each network by itself, where there are several.
         pixels: The square (S, S, C) uint8 of an image by its position in ``outcomes``.
+        learned: How many of the photos are known to be images that a network was trained with;
+            None where that can't be told. 0 of test images.
     """
 
     networks: tuple[str, ...]
@@ -61,21 +76,43 @@ class Evaluation:
     class_names: list[str]
     synthetic: bool
     outcomes: Outcomes
-    members: tuple[Outcomes, ...]
+    members: tuple[Member, ...]
     pixels: Callable[[int], Pixels]
+    learned: int | None = 0
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """``top1``, and ``top5`` where there are more than five classes."""
+        return ("top1",) if len(self.class_names) <= FEW_CLASSES else ("top1", "top5")
+
+    def error(self, split: str, name: str) -> Interval:
+        """``top1`` or ``top5`` error in a split, with Wilson's interval."""
+        images = self.images[split]
+        return wilson(round(self.metrics[f"{split}/{name}_error"] * images), images)
 
     def gain(self, name: str) -> Interval:
         """What averaging takes off the mean ``top1`` or ``top5`` error of the members."""
-        return gain([member.wrong[name] for member in self.members], self.outcomes.wrong[name])
+        each = [member.outcomes.wrong[name] for member in self.members]
+        return gain(each, self.outcomes.wrong[name])
 
     def plain(self) -> dict[str, Any]:
-        """All that can be said in JSON; fractions, with 95 % intervals from ``low`` to ``high``."""
+        """All that can be said in JSON; fractions, with 95 % intervals from ``low`` to ``high``.
+
+        Of five classes or fewer there is no top-5 error: null.
+        """
         found, names = self.outcomes, self.class_names
-        errors = ("top1", "top5")
+
+        def errors(of: Callable[[str], Interval]) -> dict[str, dict[str, float] | None]:
+            return {
+                f"{name}_error": of(name)._asdict() if name in self.counted else None
+                for name in ("top1", "top5")
+            }
+
         return {
             "networks": list(self.networks),
-            "metrics": self.metrics,
-            "intervals": {f"{name}_error": found.error(name)._asdict() for name in errors},
+            "metrics": self._told(self.metrics),
+            "intervals": errors(found.error),
+            "learned_from": self.learned,
             "calibration_error": found.calibration_error,
             "views": self.views,
             "images": self.images,
@@ -97,15 +134,19 @@ class Evaluation:
             ],
             "members": [
                 {
-                    **{f"{name}_error": one.error(name)._asdict() for name in errors},
-                    "calibration_error": one.calibration_error,
+                    "network": network,
+                    "metrics": self._told(metrics),
+                    **errors(own.error),
+                    "calibration_error": own.calibration_error,
                 }
-                for one in self.members
+                for network, metrics, own in self.members
             ],
-            "gain": {f"{n}_error": self.gain(n)._asdict() for n in errors}
-            if self.members
-            else None,
+            "gain": errors(self.gain) if self.members else None,
         }
+
+    def _told(self, metrics: dict[str, float]) -> dict[str, float | None]:
+        is_none = "top5" not in self.counted
+        return {n: None if is_none and "top5" in n else value for n, value in metrics.items()}
 
 
 def evaluate_store(trainer: L.Trainer, classifier: Classifier, store: Store) -> dict[str, Answers]:
@@ -139,8 +180,8 @@ def evaluate_photos(trainer: L.Trainer, classifier: Classifier, folder: Path) ->
     others = sorted({name for _, name in photos} - known.keys())
     if others:
         raise UserError(
-            f"{folder} has folders that are no class of the checkpoint: {', '.join(others)}; its"
-            f" classes are {', '.join(known)}"
+            f"{folder} has folders that are no class of the network: {some_of(others)}; its classes"
+            f" are {some_of([*known])}"
         )
 
     def batch(items: list[tuple[Path, str]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,48 +208,61 @@ class Average:
 
     def __init__(self) -> None:
         self.first: dict[str, Answers] = {}
-        self.members: list[tuple[str, Outcomes]] = []
+        self.members: list[Member] = []
         self._sums: dict[str, NDArray[np.float32]] = {}
-        self._metrics: dict[str, float] = {}
+        self._learned: list[NDArray[np.bool_] | None] = []
 
-    def add(self, network: str, tested: dict[str, Answers], metrics: dict[str, float]) -> None:
-        """One more network, in words: its answers by split, the last of which is what is tested.
+    def add(
+        self,
+        network: str,
+        answers: dict[str, Answers],
+        metrics: dict[str, float],
+        learned: NDArray[np.bool_] | None = None,
+    ) -> None:
+        """One more network, in words.
 
-        ``metrics`` are its loss and errors by ``<split>/<metric>``.
+        Args:
+            network: What it is called.
+            answers: By split, the last of which is what is tested.
+            metrics: Its loss and errors by ``<split>/<metric>``.
+            learned: Which of the images that are tested it has learned from; None: that can't be
+                told.
 
         Raises:
             UserError: Its images are others than those of the first.
         """
-        for split, own in tested.items():
+        for split, own in answers.items():
             first = self.first.setdefault(split, own)
             if own.names != first.names or not np.array_equal(own.labels, first.labels):
                 raise UserError(
-                    f"{self.members[0][0]} and {network} have other {split} images: networks are"
-                    " averaged on the same ones; name runs of one split, or use --photos"
+                    f"{self.members[0].network} and {network} have other {split} images: networks"
+                    " are averaged on the same ones; name runs of one split, or use --photos"
                 )
             before = self._sums.get(split)
             self._sums[split] = own.probabilities if before is None else before + own.probabilities
-        self.members.append((network, Outcomes.of(own.probabilities, own.labels, own.names)))
-        self._metrics = metrics
+        *_, tested = answers.values()
+        outcomes = Outcomes.of(tested.probabilities, tested.labels, tested.names)
+        self.members.append(Member(network, metrics, outcomes))
+        self._learned.append(learned)
 
     def evaluation(self, classifier: Classifier) -> Evaluation:
         """What was found; ``classifier`` is any of the networks."""
         outcomes = self.outcomes()
-        names, members = zip(*self.members, strict=True)
-        several, (*_, tested) = len(members) > 1, outcomes
+        several, (*_, tested) = len(self.members) > 1, outcomes
         metrics = {f"{split}/{name}": value for split, found in outcomes.items()
                    for name, value in found.metrics.items()}  # fmt: skip
         config = classifier.config
         return Evaluation(
-            networks=names,
-            metrics=metrics if several else self._metrics,
+            networks=tuple(member.network for member in self.members),
+            metrics=metrics if several else self.members[0].metrics,
             views=str(config.evaluation.views),
             images={split: len(found.labels) for split, found in outcomes.items()},
             class_names=classifier.output_names,
             synthetic=tested != "photos" and config.data.source == "synthetic",
             outcomes=outcomes[tested],
-            members=members if several else (),
+            members=tuple(self.members) if several else (),
             pixels=self.first[tested].pixels,
+            learned=_known(self._learned),
         )
 
     def outcomes(self) -> dict[str, Outcomes]:
@@ -217,3 +271,10 @@ class Average:
             split: Outcomes.of(self._sums[split] / len(self.members), own.labels, own.names)
             for split, own in self.first.items()
         }
+
+
+def _known(learned: list[NDArray[np.bool_] | None]) -> int | None:
+    """How many images any network has learned from; None where none is known and some can't be."""
+    known = [own for own in learned if own is not None]
+    count = int(np.any(known, axis=0).sum()) if known else 0
+    return count if count or len(known) == len(learned) else None

@@ -1,6 +1,6 @@
 """What an evaluation shows on the screen."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,13 +8,14 @@ from rich.table import Table
 from rich.text import Text
 
 from alexnet_exp.console import console, percent, visible
-from alexnet_exp.runs.chance import FEW_CLASSES
-from alexnet_exp.runs.outcomes import CALIBRATION_BINS, Interval, wilson
+from alexnet_exp.runs.outcomes import CALIBRATION_BINS, Interval
 from alexnet_exp.training.evaluation import Evaluation
 
 _MATRIX, _WORST, _MISTAKES = 12, 10, 5
 """Classes up to which the confusion matrix is shown; so many of the worst classes where there are
 more; so many mistakes."""
+
+_TITLES = {"top1": "top-1", "top5": "top-5"}
 
 
 def show(found: Evaluation) -> None:
@@ -25,6 +26,8 @@ def show(found: Evaluation) -> None:
     drawn = ", drawn images" * found.synthetic
     console.print(f"\n{visible(of)}, {views}{drawn}", style="bold", soft_wrap=True)
     console.print(_errors(found))
+    if "photos" in found.images and found.learned != 0:
+        console.print(_learned(found), style="yellow")
     if many:
         console.print("\neach network and their average", style="bold")
         console.print(_members(found))
@@ -48,15 +51,25 @@ def _split(found: Evaluation) -> str:
     return "photos" if "photos" in found.images else "test images"
 
 
-_WORDS = ("split", "network", "class", "", "most often taken for", "is", "taken for", "file")
+def _learned(found: Evaluation) -> str:
+    photos = found.images["photos"]
+    if found.learned is None:
+        return (
+            "Whether it has learned from these photos can't be told: the packed images of its"
+            " training are not here."
+        )
+    return (
+        f"{found.learned:,} of these {photos:,} photos are images that it was trained or validated"
+        " with: the errors do not hold for new ones."
+    )
 
 
-def _table(*headings: str) -> Table:
-    """Columns of numbers have their words on the right."""
+def _table(words: Sequence[str], numbers: Sequence[str], more: Sequence[str] = ()) -> Table:
+    """Headings of columns: of words, then of numbers, then of ``more`` words."""
     table = Table(box=None, pad_edge=False, header_style="")
-    for heading in headings:
-        side = "left" if heading in _WORDS else "right"
-        table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]
+    for headings, side in ((words, "left"), (numbers, "right"), (more, "left")):
+        for heading in headings:
+            table.add_column(heading, justify=side, overflow="fold")  # type: ignore[arg-type]
     return table
 
 
@@ -65,41 +78,33 @@ def _ends(interval: Interval) -> str:
 
 
 def _errors(found: Evaluation) -> Table:
-    table = _table(
-        "split", "images", "top-1 error", "95 % interval", "top-5 error", "95 % interval"
-    )
+    numbers = ("images", "top-1 error", "95 % interval", "top-5 error", "95 % interval")
+    table = _table(["split"], numbers)
     for split, images in found.images.items():
-        cells = []
-        for name in ("top1", "top5"):
-            error = found.metrics[f"{split}/{name}_error"]
-            cells += [percent(error), _ends(wilson(round(error * images), images))]
-        if len(found.class_names) <= FEW_CLASSES:
-            cells[2:] = [f"n/a with {len(found.class_names)} classes", ""]
+        errors = [found.error(split, name) for name in found.counted]
+        cells = [cell for error in errors for cell in (percent(error.estimate), _ends(error))]
+        if "top5" not in found.counted:
+            cells.append(f"n/a with {len(found.class_names)} classes")
         table.add_row(split, f"{images:,}", *cells)
     return table
 
 
 def _members(found: Evaluation) -> Table:
     """With top-5 errors where there are more than five classes."""
-    names = _metrics(found)
-    table = _table("network", *(f"{words} error" for words in names.values()), "calibration error")
-    rows = (*found.networks, f"average of {len(found.members)}")
-    for row, one in zip(rows, (*found.members, found.outcomes), strict=True):
-        errors = [percent(one.error(name).estimate) for name in names]
-        table.add_row(Text(visible(row)), *errors, percent(one.calibration_error))
+    errors = [f"{_TITLES[name]} error" for name in found.counted]
+    table = _table(["network"], [*errors, "calibration error"])
+    every = [(one.network, one.outcomes) for one in found.members]
+    for network, own in (*every, (f"average of {len(every)}", found.outcomes)):
+        cells = [percent(own.error(name).estimate) for name in found.counted]
+        table.add_row(Text(visible(network)), *cells, percent(own.calibration_error))
     return table
-
-
-def _metrics(found: Evaluation) -> dict[str, str]:
-    few = len(found.class_names) <= FEW_CLASSES
-    return {"top1": "top-1"} if few else {"top1": "top-1", "top5": "top-5"}
 
 
 def _gains(found: Evaluation) -> Iterator[str]:
     yield "gain of averaging over the mean of its members:"
-    for name, words in _metrics(found).items():
+    for name in found.counted:
         gain = found.gain(name)
-        yield f"{100 * gain.estimate:.1f} points of {words} error {_ends(gain)}"
+        yield f"{100 * gain.estimate:.1f} points of {_TITLES[name]} error {_ends(gain)}"
     yield "(95 %, for new images of these very networks; paired image by image)"
 
 
@@ -113,7 +118,7 @@ def _calibration(found: Evaluation) -> str:
 
 
 def _classes(found: Evaluation) -> Table:
-    table = _table("class", "images", "error", "95 % interval", "most often taken for")
+    table = _table(["class"], ["images", "error", "95 % interval"], ["most often taken for"])
     names, counts = found.class_names, found.outcomes.confusion(len(found.class_names))
     errors = found.outcomes.by_class(len(names))
     there = [label for label, error in enumerate(errors) if error is not None]
@@ -134,7 +139,7 @@ def _classes(found: Evaluation) -> Table:
 def _confusion(found: Evaluation) -> Table:
     """Columns have the numbers of the rows: names are too long."""
     names = found.class_names
-    table = _table("", *(str(number) for number in range(1, len(names) + 1)))
+    table = _table([""], [str(number) for number in range(1, len(names) + 1)])
     counts = found.outcomes.confusion(len(names))
     for label, row in enumerate(counts):
         cells = [
@@ -146,7 +151,7 @@ def _confusion(found: Evaluation) -> Table:
 
 
 def _mistaken(found: Evaluation, places: NDArray[np.int64]) -> Table:
-    table = _table("is", "taken for", "probability", "file")
+    table = _table(["is", "taken for"], ["probability"], ["file"])
     names, outcomes = found.class_names, found.outcomes
     for place in places:
         table.add_row(

@@ -1,9 +1,16 @@
 """The images that a checkpoint was trained and is tested on."""
 
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
 
 from alexnet_exp.config import Config
-from alexnet_exp.data.store.store import Store, prepare
+from alexnet_exp.config.data import DataConfig
+from alexnet_exp.data.decode import Pixels, decode, encode_jpeg
+from alexnet_exp.data.store.store import Store, prepare, read_meta, store_path
 from alexnet_exp.errors import UserError
 from alexnet_exp.training.checkpoint import load_checkpoint
 
@@ -24,7 +31,47 @@ def own_store(path: Path, config: Config, *, progress: bool = True) -> Store:
         raise UserError(
             f"checkpoint {path} was trained on other images or another split than those of"
             f" {config.data.root or config.data.name}: its test images might be among those it"
-            " learned from. Use the data and data.* settings of its run (evaluate --photos takes"
-            " any photos)"
+            " learned from. Use the data and data.* settings of its run, or evaluate other photos"
+            " with evaluate --photos"
         )
     return store
+
+
+_ALIKE = 1
+"""Mean difference of two images, of 255, below which they are one: libraries round otherwise."""
+
+
+def learned_from(
+    data: DataConfig, names: Sequence[str], pixels: Callable[[int], Pixels]
+) -> NDArray[np.bool_] | None:
+    """Which photos are among those that a run was trained with or chose its best epoch by.
+
+    Those that have the name of such a file and look like it; one that was renamed is not found.
+
+    Args:
+        data: Of the run.
+        names: (I,) of files.
+        pixels: The square (S, S, C) uint8 of one of them, as packing makes it.
+
+    Returns:
+        (I,); None where the store of the run is gone.
+    """
+    path = store_path(data)
+    if read_meta(path) is None:
+        return None
+    store = Store.open(path, data.fold)
+    called = defaultdict(list)
+    for row in (*store.indices("train"), *store.indices("val")):
+        called[PurePath(store.names[row]).name].append(row)
+
+    def is_one(place: int) -> bool:
+        rows = called.get(PurePath(names[place]).name, ())
+        if not rows:
+            return False
+        own = pixels(place)
+        if store.images.is_encoded:
+            own = decode(encode_jpeg(own), names[place], own.shape[2])
+        apart = (np.abs(own.astype(np.float32) - store.images[int(row)]).mean() for row in rows)
+        return min(apart) < _ALIKE
+
+    return np.array([is_one(place) for place in range(len(names))])

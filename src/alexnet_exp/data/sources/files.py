@@ -49,7 +49,7 @@ class Files:
             if where != folder:
                 self.changed = {"": os.stat(where).st_ctime_ns}
         except OSError as error:
-            raise UserError(f"data.root={where} cannot be read: {error}") from error
+            raise UserError(f"{where} cannot be read: {error}") from error
 
     def images(self) -> list[str]:
         """Names of the files that end like an image, sorted."""

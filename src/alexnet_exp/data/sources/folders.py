@@ -50,8 +50,7 @@ def list_folders(files: Files) -> Listing:
             labeled.append((path, folders[1], pools[folders[0]]))
         elif not pools and folders:
             labeled.append((path, folders[0], "all"))
-    if left := len(paths) - len(labeled):
-        say(f"{files.where}: {left:,} images are left out, as they lie in no class folder")
+    _tell_left_out(files, len(paths) - len(labeled))
     return _listing(files, base, labeled, list(pools))
 
 
@@ -95,7 +94,13 @@ def list_classes(files: Files) -> list[tuple[str, str]]:
     inner = [path for path in images if "/" in path.removeprefix(base) and path.startswith(base)]
     if not inner:
         raise UserError(f"{files.where} holds no photos in class folders")
+    _tell_left_out(files, len(images) - len(inner))
     return [(path, path.removeprefix(base).split("/")[0]) for path in inner]
+
+
+def _tell_left_out(files: Files, images: int) -> None:
+    if images:
+        say(f"{files.where}: {images:,} images are left out, as they lie in no class folder")
 
 
 def _pass_through(images: list[str]) -> str:

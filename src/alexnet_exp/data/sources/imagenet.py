@@ -77,8 +77,11 @@ def readable(names: Sequence[str]) -> list[str]:
     As torchvision lists them, in the order of their wnids.
     """
     is_2012 = len(names) == 1000 and all(names[at] == wnid for at, wnid in _PLACES.items())
-    if not is_2012 or list(names) != sorted(names):
-        return list(names)
+    return imagenet_classes() if is_2012 and list(names) == sorted(names) else list(names)
+
+
+def imagenet_classes() -> list[str]:
+    """Names of the 1,000 classes of 2012 for people, in the order of their wnids."""
     from torchvision.models import AlexNet_Weights  # takes seconds
 
     return list(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
