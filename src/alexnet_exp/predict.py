@@ -134,11 +134,11 @@ def sheet_of(found: Sequence[dict[str, Any]], classifier: "Classifier") -> "Figu
     from alexnet_exp.data.photos import read_photo
     from alexnet_exp.pictures.sheet import Tile, sheet
 
+    called = dict(zip(classifier.class_names, classifier.output_names, strict=False))
     tiles = []
     for row in found:
         file, bars = Path(row["photo"]), [(c["name"], c["probability"]) for c in row["classes"]]
-        folder = file.absolute().parent.name
-        right = folder if folder in classifier.class_names else None
+        right = called.get(file.absolute().parent.name)
         pixels = read_photo(file, classifier.config.data)
         caption = file.name if right else ""
         tiles.append(Tile(pixels, right or file.name, bars, right, caption))

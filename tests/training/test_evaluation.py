@@ -16,6 +16,7 @@ from alexnet_exp.training.evaluation import Answers, Average, evaluate_photos
 from alexnet_exp.training.evaluation_tables import show
 from alexnet_exp.training.settle import make_trainer
 from tests.data.drawn import picture
+from tests.data.test_imagenet_names import wnids
 from tests.pictures.test_evaluated import made_up
 
 NAMES = [f"class_{i:02d}" for i in range(14)]
@@ -33,6 +34,14 @@ def many(compose_config: Any) -> Classifier:
         for weights in made.network.parameters():
             weights.normal_(0, 0.1)
     return made.eval()
+
+
+def test_classes_of_imagenet_are_called_by_their_names(compose_config: Any) -> None:
+    config = compose_config("model=cifar_small", "model.width=.2", "data.image_size=32")
+    classifier = Classifier(config, wnids(), np.zeros((32, 32, 3)), np.eye(3))
+    assert classifier.class_names == wnids(), "which tells data from other data"
+    assert classifier.output_names[0] == "tench"
+    assert len({*classifier.output_names}) == 1000
 
 
 def test_all_probabilities_of_many_classes_are_kept(many: Classifier, tmp_path: Path) -> None:

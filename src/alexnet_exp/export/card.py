@@ -33,7 +33,7 @@ def write_card(trained: Trained, folder: Path) -> str:
 
 def _config(trained: Trained) -> dict[str, Any]:
     """By Hugging Face's names where it has any, and our whole configuration."""
-    names, config = trained.classifier.class_names, trained.classifier.config
+    names, config = trained.classifier.output_names, trained.classifier.config
     recorded = json.loads(trained.to_json())
     return {
         "architectures": ["AlexNet"],
@@ -78,7 +78,7 @@ def _preprocessing(trained: Trained) -> list[str]:
 
 def _card(trained: Trained) -> str:
     config, result = trained.config, trained.result
-    names = [visible(name).replace("`", "'") for name in trained.classifier.class_names]
+    names = [visible(name).replace("`", "'") for name in trained.classifier.output_names]
     parameters = sum(parameter.numel() for parameter in trained.classifier.parameters())
     template = Environment(
         loader=FileSystemLoader(_TEMPLATES),
