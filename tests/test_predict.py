@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from alexnet_exp import Classifier, StoreDataModule, prepare
 from alexnet_exp import predict as command
 from alexnet_exp.console import console
+from alexnet_exp.data.sources.imagenet import wnids
 from alexnet_exp.errors import UserError
 from alexnet_exp.evaluate import evaluate
 from alexnet_exp.network.alexnet import AlexNet
@@ -163,12 +164,24 @@ def test_weights_of_others_have_the_classes_of_imagenet_or_of_data(
 
     categories = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
     classifier = command.trained.for_photos(save(1000))
-    assert classifier.class_names == categories
+    assert classifier.class_names == [*wnids()]
+    assert classifier.output_names == categories
     assert (categories[0], len(row["classes"])) == ("tench", 5)
     with torch.no_grad():
         probabilities = classifier.probabilities(classifier.read(photos / "rose/alpha.png"))[0]
     assert row["classes"][0]["name"] == categories[int(probabilities.argmax())]
     assert row["classes"][0]["probability"] == pytest.approx(float(probabilities.max()))
+    # Photos of some of the classes, in folders called by wnids or by what they mean.
+    some = tmp_path / "some"
+    for name in ("n02086240", "tench"):
+        (some / name).mkdir(parents=True)
+        shutil.copy(photos / "rose/alpha.png", some / name)
+    found = evaluate((), save(1000), some, progress=False)
+    assert found.outcomes.labels.tolist() == [155, 0]
+    assert found.class_names == categories
+    assert found.learned is None
+    np.testing.assert_allclose(found.outcomes.label_probability, probabilities[[155, 0]], rtol=1e-5)
+    shutil.rmtree(some)
     two = [*save(2), "data=imagefolder", f"data.root={photos}", f"data.stores={tmp_path}"]
     (row,) = predict(None, [photos / "rose/alpha.png"], [*two, "recipe=paper"])
     assert {item["name"] for item in row["classes"]} == {"daisy", "rose"}

@@ -157,18 +157,22 @@ def write_files(folder: Path) -> None:
 
 
 def write_weights(folder: Path) -> None:
-    """Of torchvision and of Caffe, for two classes and as narrow as SMALL makes our networks."""
+    """Of torchvision (also for 1,000 classes) and of Caffe, for two classes and as narrow as SMALL
+    makes our networks.
+    """
 
-    def layers(model: str) -> list[tuple[str, list[torch.Tensor]]]:
-        network = AlexNet.from_name(model, width=0.02, input_size=64, classes=2)
+    def layers(model: str, classes: int = 2) -> list[tuple[str, list[torch.Tensor]]]:
+        network = AlexNet.from_name(model, width=0.02, input_size=64, classes=classes)
         named = weighted_layers(network)
         return [(name, [p.detach() for p in layer.parameters()]) for name, layer in named]
 
     places = [f"features.{i}" for i in (0, 3, 6, 8, 10)] + [f"classifier.{i}" for i in (1, 4, 6)]
-    state = {}
-    for place, (_, (weight, bias)) in zip(places, layers("torchvision"), strict=True):
-        state |= {f"{place}.weight": weight, f"{place}.bias": bias}
-    torch.save(state, folder / "alexnet.pth")
+    for name, classes in (("alexnet.pth", 2), ("alexnet-owt-7be5be79.pth", 1000)):
+        state = {}
+        own = layers("torchvision", classes)
+        for place, (_, (weight, bias)) in zip(places, own, strict=True):
+            state |= {f"{place}.weight": weight, f"{place}.bias": bias}
+        torch.save(state, folder / name)
     (folder / "caffenet.caffemodel").write_bytes(caffemodel(layers("caffenet"), old=False))
 
 
@@ -189,6 +193,7 @@ def place(
         folder_of(folder / part, {FISH: 80, DOG: 80}, seed)
     for seed, part in enumerate(("cifar10/train", "cifar10/test"), 3):
         folder_of(folder / part, classes, seed)
+    folder_of(folder / "imagenette/val", {FISH: 2, DOG: 2}, 5)
     write_files(folder)
     write_weights(folder)
     run = folder / "runs" / "flowers" / "ablations" / "baseline" / "seed_99"  # of no line here

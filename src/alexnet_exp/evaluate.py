@@ -36,6 +36,8 @@ examples:
   python -m alexnet_exp.evaluate runs/mine --photos photos/ --mistakes bad.png
   python -m alexnet_exp.evaluate model=torchvision model.weights=alexnet.pth \\
     data=imagenet data.root=ILSVRC2012/
+  python -m alexnet_exp.evaluate model=torchvision model.weights=alexnet.pth \\
+    --photos imagenette/val/
 
 exit codes: 0 done, 1 failed, 2 a mistake in the command or the data,
 130 interrupted"""
@@ -54,7 +56,8 @@ def evaluate(
             ``model.weights=...`` name.
         overrides: Changes to the configuration that each was trained with, such as
             ``evaluation.views=one`` or ``data.root=...``; without a run a whole command line.
-            Weights of others have no names of classes: theirs are those of ``data``, in order.
+            Weights of others have no names of classes: theirs are those of ``data``, in order; on
+            photos, where no ``data=...`` is named, the 1,000 of ImageNet.
         photos: Evaluate the photos of these class folders; None: the validation and test images of
             the runs' data, which are packed again if their store is gone.
         progress: Show bars while packing and evaluating.
@@ -77,7 +80,7 @@ def evaluate(
     for number, path in enumerate(paths or [None], start=1):
         if several and progress:
             say(f"{number} of {len(paths)}: {path}")
-        classifier = _load(path, overrides, progress)
+        classifier = _load(path, overrides, photos is not None, progress)
         answers, metrics = _test(classifier, path, photos, progress)
         learned = _learned(classifier, path, answers)
         average.add(str(path or " ".join(overrides)), answers, metrics, learned)
@@ -131,7 +134,9 @@ def _fold(data: dict[str, object]) -> str:
     return f"fold {data.get('fold')} of {data['folds']}" if data.get("folds") else "no fold"
 
 
-def _load(path: Path | None, overrides: Sequence[str], progress: bool) -> "Classifier":
+def _load(
+    path: Path | None, overrides: Sequence[str], on_photos: bool, progress: bool
+) -> "Classifier":
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.experiments import load_config
     from alexnet_exp.training.classifier import Classifier
@@ -139,6 +144,8 @@ def _load(path: Path | None, overrides: Sequence[str], progress: bool) -> "Class
 
     if path is not None:
         return Classifier.load(path, *overrides)
+    if on_photos and trained.names_weights(overrides):
+        return trained.for_photos(overrides)
     config = load_config(*overrides)
     if config.model.weights is None:
         raise UserError("there is nothing to evaluate: name a run, or model.weights=<file>")

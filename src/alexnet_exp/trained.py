@@ -35,8 +35,9 @@ def with_weights(config: "Config", classes: Sequence[str]) -> "Classifier":
         others = " of other names" * (weights.classes == len(classes))
         raise UserError(
             f"model.weights={weights.path} has {weights.classes} classes and data={data.name} has"
-            f" {len(classes)}{others}: choose other data, or train a new output layer with"
-            " python -m alexnet_exp.train +experiment=finetune"
+            f" {len(classes)}{others}: choose other data, evaluate photos of some of the classes"
+            " with --photos, or train a new output layer with python -m alexnet_exp.train"
+            " +experiment=finetune"
         )
     # The mean image is in the weights, and color noise is for training alone.
     mean = np.zeros((data.image_size, data.image_size, data.channels), np.float32)
@@ -52,13 +53,13 @@ def with_weights(config: "Config", classes: Sequence[str]) -> "Classifier":
 def for_photos(overrides: Sequence[str]) -> "Classifier":
     """A classifier with ``model.weights``, of which only the names of the classes are asked.
 
-    They are those of a run of ours, of ``data=...`` if that is among the overrides, or else of
-    ImageNet (2012), as torchvision lists them.
+    They are those of a run of ours, of ``data=...`` if that is among the overrides, or else the
+    1,000 of ImageNet (2012).
 
     Raises:
         UserError: An override is wrong, or the weights can't be used.
     """
-    from alexnet_exp.data.sources.imagenet import imagenet_classes
+    from alexnet_exp.data.sources.imagenet import wnids
     from alexnet_exp.experiments import load_config
     from alexnet_exp.network.pretrained import read_weights
     from alexnet_exp.training.settle import settle_hardware
@@ -67,7 +68,7 @@ def for_photos(overrides: Sequence[str]) -> "Classifier":
     config = load_config(*overrides, *([] if has_data else ["data=imagenet"]))
     settle_hardware(config)
     names = read_weights(config.model).class_names
-    return with_weights(config, names or (_names_of(config) if has_data else imagenet_classes()))
+    return with_weights(config, names or (_names_of(config) if has_data else wnids()))
 
 
 def _names_of(config: "Config") -> list[str]:

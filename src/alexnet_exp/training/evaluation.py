@@ -175,13 +175,17 @@ def evaluate_photos(trainer: L.Trainer, classifier: Classifier, folder: Path) ->
     Raises:
         UserError: There are none, a folder is called otherwise, or a photo can't be read.
     """
-    known = {name: label for label, name in enumerate(classifier.class_names)}
+    known = {  # wnids, or what they mean
+        name: label
+        for names in (classifier.output_names, classifier.class_names)
+        for label, name in enumerate(names)
+    }
     photos = labeled_photos(folder)
     others = sorted({name for _, name in photos} - known.keys())
     if others:
         raise UserError(
             f"{folder} has folders that are no class of the network: {some_of(others)}; its classes"
-            f" are {some_of([*known])}"
+            f" are {some_of(classifier.class_names)}"
         )
 
     def batch(items: list[tuple[Path, str]]) -> tuple[torch.Tensor, torch.Tensor]:

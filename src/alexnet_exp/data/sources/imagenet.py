@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from alexnet_exp.data.sources.files import Files
 from alexnet_exp.errors import UserError
@@ -13,11 +14,6 @@ _TABLES = (
     "LOC_val_solution.csv", "ILSVRC2012_val_labels.csv", "ILSVRC2012_val_labels.txt",
     "val_labels.csv", "val_labels.txt",
 )  # fmt: skip
-# Where some of the 1,000 classes of 2012 stand among them.
-_PLACES = {
-    0: "n01440764", 217: "n02102040", 482: "n02979186", 491: "n03000684", 497: "n03028079",
-    566: "n03394916", 574: "n03445777", 701: "n03888257", 999: "n15075141",
-}  # fmt: skip
 _GROUND_TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 
 
@@ -71,20 +67,23 @@ def flat_val_labels(files: Files, names: list[str], classes: set[str]) -> dict[s
     return labels
 
 
+@cache
+def wnids() -> tuple[str, ...]:
+    """The 1,000 classes of 2012, sorted: the order of the outputs of released networks."""
+    return tuple(Path(__file__).with_name("imagenet_wnids.txt").read_text().split())
+
+
 def readable(names: Sequence[str]) -> list[str]:
-    """Names of classes for people: of the 1,000 wnids of 2012 what they mean; others as they are.
+    """Names of classes for people: of wnids of 2012 what they mean, by torchvision's names.
 
-    As torchvision lists them, in the order of their wnids.
+    Where any is another name, all are left as they are.
     """
-    is_2012 = len(names) == 1000 and all(names[at] == wnid for at, wnid in _PLACES.items())
-    return imagenet_classes() if is_2012 and list(names) == sorted(names) else list(names)
-
-
-def imagenet_classes() -> list[str]:
-    """Names of the 1,000 classes of 2012 for people, in the order of their wnids."""
+    if not names or not {*names} <= {*wnids()}:
+        return list(names)
     from torchvision.models import AlexNet_Weights  # takes seconds
 
-    return list(AlexNet_Weights.IMAGENET1K_V1.meta["categories"])
+    meanings = dict(zip(wnids(), AlexNet_Weights.IMAGENET1K_V1.meta["categories"], strict=True))
+    return [meanings[name] for name in names]
 
 
 def _wnid_by_name(files: Files, table: str) -> dict[str, str]:
