@@ -62,7 +62,7 @@ def learned_from(
     store = Store.open(path, data.fold)
     called = defaultdict(list)
     for row in (*store.indices("train"), *store.indices("val")):
-        called[PurePath(store.names[row]).name].append(row)
+        called[store.names[row].rpartition("/")[2]].append(row)
 
     def is_one(place: int) -> bool:
         rows = called.get(PurePath(names[place]).name, ())
