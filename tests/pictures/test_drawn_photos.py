@@ -14,15 +14,17 @@ from alexnet_exp.pictures.sheet import Tile
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch):
-    """``drawn(subject, seed)``: the tiles, and the title."""
+    """``drawn(subject, seed)``: the tiles, and what is said above them."""
 
     def look(subject: Subject, seed: int) -> tuple[list[Tile], str]:
         found: dict = {}
         monkeypatch.setattr(
-            module, "sheet", lambda tiles, title: found.update(t=tiles, title=title)
+            module,
+            "sheet",
+            lambda tiles, columns, title, *notes: found.update(t=tiles, title=title, notes=notes),
         )
         drawn_photos(subject, seed)
-        return found["t"], found["title"]
+        return found["t"], " ".join((found["title"], *found["notes"]))
 
     return look
 
@@ -39,12 +41,13 @@ def test_bars_are_what_evaluation_recorded_and_photos_are_the_first_of_a_random_
     wrong = [row for row in order if row not in right]
     assert min(len(right), len(wrong)) >= 4
     tiles, title = drawn(subject, 5)
-    assert "4 named rightly, 4 wrongly" in title
+    assert "drawn test images of synthetic: 4 named rightly, 4 wrongly" in title
+    assert "Trained on drawn images" in title
     rows = right[:4] + wrong[:4]
     assert len(tiles) == len(rows)
     for tile, row in zip(tiles, rows, strict=True):
         true = store.classes[store.labels[row]]
-        assert (tile.title, tile.right) == (true, true)
+        assert (tile.title, tile.right, tile.caption) == (true, true, store.names[row])
         assert np.array_equal(tile.pixels, store.images[row])
         expected = sorted(by_row[row], reverse=True)
         assert [p for _, p in tile.bars] == pytest.approx(expected, abs=1e-5)

@@ -1,16 +1,22 @@
 """What the pictures of an evaluation show."""
 
+import re
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from torchvision.models import AlexNet_Weights
 
+from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.errors import UserError
 from alexnet_exp.pictures.evaluated import MOST_CLASSES, confusion_matrix, mistakes
 from alexnet_exp.runs.outcomes import Outcomes
 from alexnet_exp.training.evaluation import MISTAKES, Evaluation
+from tests.data.test_imagenet_names import wnids
 
 
 def made_up(names: list[str], images: int = 300, spread: float = 2.0) -> Evaluation:
@@ -26,7 +32,13 @@ def made_up(names: list[str], images: int = 300, spread: float = 2.0) -> Evaluat
         return np.full((16, 16, 3), place % 256, np.uint8)
 
     metrics = {f"test/{name}": value for name, value in found.metrics.items()}
-    return Evaluation(("a",), metrics, "one", {"test": images}, names, False, found, (), pixels)
+    counts, data = {"test": images}, DataConfig("flowers", Layout.flowers)
+    return Evaluation(("runs/a",), metrics, "ten", counts, data, names, False, found, (), pixels)
+
+
+def said(figure: Figure) -> str:
+    """The head, and all other text after it."""
+    return " ".join(words(figure))
 
 
 def words(figure: Figure) -> list[str]:
@@ -51,7 +63,7 @@ def test_the_matrix_has_every_count_in_its_place() -> None:
     shares = np.asarray(image.get_array(), float)
     assert np.allclose(shares, expected / expected.sum(1, keepdims=True))
     error = 1 - expected.trace() / 300
-    assert f"300 images, {100 * error:.1f} % wrong" in words(figure)
+    assert f"300 test photos of flowers, {100 * error:.1f} % wrong" in words(figure)
     assert all(words(figure).count(name) == 2 for name in names)
 
 
@@ -67,7 +79,60 @@ def test_of_many_classes_those_most_often_confused_are_drawn() -> None:
     missing = counts[~np.outer(inside, inside)].max()
     assert all(max(counts[i].max(), counts[:, i].max()) >= missing for i in np.flatnonzero(inside))
     assert counts[np.ix_(inside, inside)].max() == counts.max()
-    assert any("the 40 classes most often confused" in text for text in words(figure))
+    assert "the 40 classes most often confused" in said(figure)
+
+
+@pytest.mark.parametrize("draw", [confusion_matrix, mistakes])
+def test_network_images_and_views_stand_above(draw: Callable[[Evaluation], Figure]) -> None:
+    found = made_up(["daisy", "rose", "tulip"])
+    head = said(draw(found))
+    assert "300 test photos of flowers, " in head
+    assert "Network: runs/a, ten views." in head
+    assert "drawn" not in head
+    drawn = replace(found, networks=tuple("abcde"), views="one", data=DataConfig(), synthetic=True)
+    head = said(draw(drawn))
+    assert "300 drawn test images of synthetic, " in head
+    assert "Average of 5 networks, one view." in head
+    assert "Trained on drawn images, not on photos." in head
+    head = said(draw(replace(drawn, images={"photos": 300}, synthetic=False)))
+    assert "300 photos, " in head
+    assert "Trained on drawn images, not on photos." in head
+
+
+@pytest.mark.parametrize("classes", [2, 5, 10, 102, 1000])
+@pytest.mark.parametrize("images", [20, 9000])
+def test_a_matrix_is_laid_out_tightly_and_nothing_overlaps(classes: int, images: int) -> None:
+    synonyms = ["tench, Tinca tinca", "great white shark, white shark, Carcharodon carcharias"]
+    names = [f"{synonyms[i % 2][: 9 + i % 40]}, {i}" for i in range(classes)]
+    figure = confusion_matrix(made_up(names, images, 3.0))
+    figure.canvas.draw()
+    [axes] = figure.axes
+    across, down = figure.get_size_inches()
+    field, dpi = axes.get_window_extent(), figure.dpi
+    around = [text.get_window_extent() for text in figure.texts]
+    assert min(box.x0 for box in around) / dpi == pytest.approx(0.1, abs=0.02)
+    assert min(box.y0 for box in around) / dpi == pytest.approx(0.1, abs=0.03)
+    assert across - field.x1 / dpi == pytest.approx(0.1, abs=0.001)
+    assert all(box.x1 <= across * dpi and box.y1 <= down * dpi for box in around)
+    assert all(size >= 6 for size in [text.get_fontsize() for text in axes.texts])
+    if images == 20 or classes == 1000:
+        assert across <= 7.41, "the width of a page"
+    boxes = [*around, *(text.get_window_extent() for text in axes.texts)]
+    ends = np.array([box.extents for box in boxes])
+    shrunk = ends + np.array([1, 1, -1, -1]) * 0.02 * dpi  # of letters without ascenders
+    for box in shrunk:
+        apart = (shrunk[:, :2] >= box[2:]).any(1) | (shrunk[:, 2:] <= box[:2]).any(1)
+        assert apart.sum() == len(boxes) - 1
+
+
+def test_wnids_are_shown_as_what_they_mean() -> None:
+    found = made_up(wnids(), 3000, 3.0)
+    names = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
+    place = int(found.outcomes.mistakes(1)[0])
+    matrix, sheet = words(confusion_matrix(found)), words(mistakes(found))
+    assert names[found.outcomes.labels[place]] in sheet
+    assert names[found.outcomes.top5[place, 0]] in sheet
+    assert not any(re.fullmatch(r"n\d{8}", word) for word in (*matrix, *sheet))
 
 
 def test_mistakes_are_drawn_with_the_names_of_their_files() -> None:

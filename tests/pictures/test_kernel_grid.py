@@ -49,13 +49,30 @@ def test_the_measures_stand_above_each_tower_and_below_how_the_towers_differ() -
         assert f"{100 * color:.0f} % color, orientation {direction:.2f}" in lines[number]
     assert lines[0].startswith("Tower 1: 0 % color")
     found = compare_towers(kernels)
-    assert f"differ by {100 * (found.more - found.less):.1f} points" in lines[2]
-    assert "(p = 0.0001)" in lines[2]
-    assert [text.get_text() for text in kernel_grid(kernels, 2).texts] == lines
+    assert f"differ by {100 * (found.more - found.less):.1f} points" in lines[3]
+    assert "(p = 0.0001)" in lines[3]
+    said = " ".join(text.get_text() for text in kernel_grid(kernels, 2, "And a note.").texts)
+    below = (
+        "Each kernel is scaled by its own largest weight: middle gray is 0, lighter is positive."
+    )
+    assert sorted(said.split()) == sorted(" ".join((*lines, below, "And a note.")).split())
+
+
+def test_what_random_weights_have_is_said_of_kernels_of_the_same_shape() -> None:
+    weights = np.random.default_rng(7).uniform(-1, 1, (4000, 3, 11, 11))
+    assert colorfulness(weights).mean() == pytest.approx(2 / 3, abs=0.002)
+    assert f"{orientation(weights).mean():.2f}" == "0.07"
+    chance = "Random weights have 67 % of their squared weights in color and orientation 0.07."
+    assert summary(drawn(8, 3, 11), 1)[1] == chance
+    gray = orientation(weights[:, :1, :5, :5]).mean()
+    found = float(
+        summary(drawn(8, 1, 5), 1)[1].removeprefix("Random weights have orientation ")[:-1]
+    )
+    assert found == pytest.approx(gray, abs=0.02)
 
 
 def test_of_one_tower_or_gray_kernels_nothing_is_compared_and_dead_ones_are_gray() -> None:
-    assert len(summary(drawn(8), 1)) == 1
+    assert len(summary(drawn(8), 1)) == 2
     assert not any("color" in line for line in summary(drawn(8, 1), 2))
     dead = kernel_grid(np.zeros((4, 3, 5, 5)), 1).axes[0].images[0].get_array()
     assert set(np.unique(dead)) == {0.5, 1.0}

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.config.training import Views
-from alexnet_exp.pictures.looking import Subject, best_by_tower, layers_of
+from alexnet_exp.pictures.looking import Subject, best_by_tower, layers_of, photos_tested
 
 
 def test_outputs_and_features_are_those_of_the_layers_one_after_the_other(
@@ -73,6 +74,18 @@ def test_names_of_classes(subject: Subject) -> None:
     assert [name for name, _ in best] == [subject.name(label) for label in (3, 4, 1, 0, 2)]
     assert [p for _, p in best] == pytest.approx([0.4, 0.25, 0.2, 0.1, 0.05])
     assert subject.photos == "drawn test images of synthetic"
+    flowers = DataConfig("flowers", Layout.flowers)
+    assert photos_tested(flowers) == "test photos of flowers"
+
+
+def test_names_of_files_have_no_folders(
+    subject: Subject, trained_run: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = trained_run.store
+    assert subject.files_of([3, 1]) == [store.names[3], store.names[1]]
+    names = [f"rose/{number}.jpg" for number in range(len(store.names))]
+    monkeypatch.setitem(subject.store.__dict__, "names", names)
+    assert subject.files_of(np.array([3, 1])) == ["3.jpg", "1.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -45,12 +45,17 @@ def test_a_row_shows_the_photo_its_neighbors_and_which_are_of_its_class(
     asked = subject.draw(5, 1)
     rows = nearest_rows(subject, asked, store.indices("test"))[Distance.cosine]
     shown = [axes.images[0].get_array() for axes in figure.axes]
-    names = [text.get_text() for text in figure.texts][2:]
+    title, note, *said = [text.get_text() for text in figure.texts]
+    assert title == "Some drawn test images of synthetic, and the nearest others"
+    assert note.startswith("By cosine distance")
+    assert note.endswith("Trained on drawn images, not on photos.")
+    names, files = said[::2], said[1::2]
     place = 0
     for query, nearest in zip(asked.tolist(), rows, strict=True):
         for number, row in enumerate([query, *nearest]):
             assert np.array_equal(shown[place], store.images[row])
             same = number > 0 and bool(store.labels[row] == store.labels[query])
+            assert files[place] == store.names[row]
             assert names[place] == "✓ " * same + store.classes[store.labels[row]]
             place += 1
     assert place == len(shown) == len(names)

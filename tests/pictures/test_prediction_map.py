@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.convolutional import FullyConvolutional
-from alexnet_exp.pictures.prediction_map import predict_map, prediction_map
+from alexnet_exp.pictures import prediction_map as module
+from alexnet_exp.pictures.prediction_map import PredictionMap, predict_map, prediction_map
 from alexnet_exp.pictures.saving import save
 from alexnet_exp.training.classifier import Classifier
 from tests.conftest import ComposeConfig
@@ -98,9 +99,42 @@ def test_classes_are_drawn_where_their_windows_are(classifier, photo: Path, tmp_
     assert (left + 16, above + 16) == (31.5, 31.5)
     said = [text.get_text() for text in figure.texts]
     assert "noise.png" in said
+    note = "The network sees 216 x 144 pixels; in training, images have 72 x 72."
+    assert said[1].startswith(note)
+    assert " ".join(said).count("Trained on drawn images") == 1
     assert classifier.class_names[best] in said
     assert len(figure.axes) == 1 + 3 + 1, "photo, three classes, key"
     assert [file.suffix for file in save(figure, tmp_path / "map")] == [".png", ".svg"]
+
+
+def test_a_stored_square_is_said_to_be_enlarged(classifier) -> None:
+    figure = prediction_map(classifier, np.full((72, 72, 3), 50, np.uint8), title="rose, tulips")
+    said = [text.get_text() for text in figure.texts]
+    assert said[0] == "rose, tulips"
+    assert said[1].startswith(
+        "The network sees 144 x 144 pixels, enlarged from 72 x 72; in training"
+    )
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_a_photo_stays_readable_under_any_probability(
+    classifier, monkeypatch: pytest.MonkeyPatch, probability: float
+) -> None:
+    """In gray, as a printer may have it: stripes of black and white differ by 35 of 255 levels."""
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255
+    shares = np.zeros((3, 3, 5), np.float32)
+    shares[..., 0] = probability
+    found = PredictionMap(stripes.repeat(2, 1)[:, :128], shares, 64, 32)
+    monkeypatch.setattr(module, "predict_map", lambda *given: found)
+    figure = prediction_map(classifier, stripes)
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].mean(2)
+    box = figure.axes[1].get_window_extent()
+    middle = drawn[round(len(drawn) - (box.y0 + box.y1) / 2), round(box.x0) : round(box.x1)]
+    inside = middle[len(middle) // 3 : len(middle) // 2]
+    assert inside.max() - inside.min() > 35
+    assert (inside.max() < 140) == bool(probability), "what is probable is dark"
 
 
 def test_what_has_no_map_is_said(

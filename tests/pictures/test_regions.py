@@ -1,5 +1,6 @@
 """What excites a channel: the photos, and that nothing outside of the frame counts."""
 
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,7 +12,7 @@ from alexnet_exp.config.training import Views
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.receptive_field import ReceptiveField
 from alexnet_exp.pictures.looking import Subject
-from alexnet_exp.pictures.regions import regions, seen_box, telling_channels
+from alexnet_exp.pictures.regions import _note, regions, seen_box, telling_channels
 from alexnet_exp.training.fit import train
 
 
@@ -90,6 +91,32 @@ def test_a_frame_is_in_pixels_of_the_stored_photo_also_where_the_network_sees_la
     # Rows 0 to 16 and columns 12 to 32 of the input, which begins at pixel 4 of 64.
     assert seen_box(subject, field, (0, 2)) == pytest.approx((8, 2, 10, 8))
     assert seen_box(subject, field, (6, 6)) == pytest.approx((24, 24, 6, 6))
+
+
+def test_a_frame_that_is_the_whole_input_is_said_to_be_it(small: Subject, subject: Subject) -> None:
+    """By hand, from conv5 back: 3, 5, 7, 15 (pool2), 19, 39 (pool1), 163."""
+    for which, sees in (
+        (subject, "field, 163 pixels wide, is larger than the network's input (64)"),
+        (small, "47 pixels wide, is larger than the network's input (32)"),
+    ):
+        notes = " ".join(text.get_text() for text in regions(which).texts)
+        assert sees in notes
+        assert "the frame is the whole input" in notes
+        assert "Trained on drawn images" in notes
+    frames = {patch.get_bbox().bounds for axes in regions(subject, [0]).axes
+              for patch in axes.patches}  # fmt: skip
+    assert frames == {(3.5, 3.5, 64, 64)}
+
+
+def test_the_note_of_a_field_within_the_input_and_names_of_files(small: Subject) -> None:
+    whole = ReceptiveField(small.classifier.network.features, "conv2", 32)
+    assert _note(whole, 32).endswith(f"at most {whole.size} x {whole.size} pixels of the network's"
+                                     " input.")  # fmt: skip
+    rows = small.store.indices("test")
+    said = [text.get_text() for text in regions(small, [7]).texts]
+    shown = [int(name) for name in said if re.fullmatch(r"\d{6}", name)]
+    assert len(shown) == 7
+    assert {*shown} <= {int(small.store.names[row]) for row in rows}
 
 
 def test_a_channel_that_is_not_there_is_named(subject: Subject) -> None:

@@ -77,6 +77,26 @@ def test_long_names_are_shortened_to_what_tells_them_apart_and_stay_within_their
         assert name.x1 < percent.x0
 
 
+def test_names_of_files_are_no_synonyms_and_their_ends_stay() -> None:
+    name = "holiday, the second day, roses of the garden behind the house 0123.jpg"
+    for one in (
+        Tile(tile().pixels, name, FIVE, None),
+        Tile(tile().pixels, "rose", FIVE, "rose", name),
+    ):
+        [shown] = [word for word in words(sheet([one])) if word.endswith(" 0123.jpg")]
+        first, last = shown.split("…")
+        assert name.startswith(first)
+        assert name.endswith(last)
+    short = Tile(tile().pixels, "a, b.jpg", FIVE, None)
+    assert "a, b.jpg" in words(sheet([short]))
+
+
+def test_notes_stand_below_the_title() -> None:
+    figure = sheet([tile()] * 4, 4, "Four", "One note.", "", "Another.")
+    said = [text.get_text() for text in figure.texts]
+    assert said[:2] == ["Four", "One note. Another."]
+
+
 def test_four_photos_stand_in_a_row_and_do_not_touch() -> None:
     figure = sheet([tile(channels=1 + 2 * (n % 2)) for n in range(6)], title="Six photos")
     photos = [axes.get_position() for axes in figure.axes if axes.images]

@@ -1,32 +1,36 @@
 """What every stage of a network makes of one photo."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from alexnet_exp.config.training import Views
 from alexnet_exp.data.decode import Pixels
 from alexnet_exp.pictures.canvas import (
-    HEAD,
     MARGIN,
     NORMAL,
     SMALL,
+    TINY,
+    Head,
     new_figure,
     place,
     show_image,
     styled,
     write,
-    write_head,
 )
 from alexnet_exp.pictures.looking import Subject, best_by_tower, layers_of
 from alexnet_exp.pictures.sheet import ROW, draw_bars
 from alexnet_exp.report.drawing import GRAY, WIDE
 
 _MAPS = 8
+_NEUTRAL = "#d8d8d8"
 _LABEL, _MAP, _GAP, _PHOTO, _STRIP = 1.15, 0.62, 0.05, 1.3, 0.36  # inches
 _NONLINEAR = ("relu", "tanh", "sigmoid")
 _LONG = 16  # a strip of units is so many times as wide as high
@@ -47,15 +51,17 @@ def activations(subject: Subject, photo: Path | None = None, seed: int = 0) -> F
     """
     if photo is None:
         [row] = subject.draw(1, seed).tolist()
-        [true] = subject.names_of([row])
-        title, pixels = f"{true}, one of the {subject.photos}", subject.store.images[row]
+        [true], [file] = subject.names_of([row]), subject.files_of([row])
+        title, pixels = f"{true}, one of the {subject.photos}: {file}", subject.store.images[row]
         [(outputs, best)] = subject.look(np.array([row]), Views.one, lambda x: _see(subject, x))
     else:
         true, title = None, str(photo.name)
         pixels, images = subject.photo(photo)
         outputs, best = subject.look_at(images, lambda x: _see(subject, x))
     shown, bars = subject.center(pixels), subject.best(best)
-    return _draw(title, shown, true, outputs, bars, subject.config.model.towers)
+    towers = subject.config.model.towers
+    stages_shown = [*_chosen(outputs, towers)]
+    return _draw((title, subject.note), shown, true, stages_shown, bars, towers)
 
 
 def stages(network: nn.Module) -> dict[str, str]:
@@ -84,38 +90,33 @@ def _see(subject: Subject, images: Tensor) -> tuple[dict[str, NDArray[np.float32
     return outputs, probabilities.float().cpu()
 
 
-def _draw(
-    title: str,
-    pixels: Pixels,
-    true: str | None,
-    outputs: dict[str, NDArray[np.float32]],
-    bars: Sequence[tuple[str, float]],
-    towers: int,
-) -> Figure:
-    below = MARGIN + HEAD + max(_PHOTO, ROW * len(bars)) + 0.15
-    heights = [_GAP + (_MAP if out.ndim == 3 else _STRIP) for out in outputs.values()]
-    with styled():
-        figure = new_figure(WIDE, below + sum(heights) + MARGIN)
-        note = "Each map and strip from its least (black) to its largest (white)."
-        write_head(figure, title, note)
-        show_image(place(figure, MARGIN, MARGIN + HEAD, _PHOTO, _PHOTO), pixels)
-        draw_bars(figure, MARGIN + _PHOTO + 0.4, MARGIN + HEAD, 2.6, bars, true)
-        channels: list[int] = []
-        block = ""
-        for number, (name, out) in enumerate(outputs.items()):
-            top = below + sum(heights[:number])
-            write(figure, MARGIN, top, name, NORMAL, weight="bold")
-            if out.ndim == 1:
-                write(figure, MARGIN, top + 0.17, f"{len(out):,} units", SMALL, color=GRAY)
-                _draw_units(figure, top, out, towers)
-                continue
-            count, rows, columns = out.shape
-            shape = f"{count} maps, {rows} x {columns}"
-            write(figure, MARGIN, top + 0.17, shape, SMALL, color=GRAY)
-            if _number(name) not in ("", block):
-                channels, block = best_by_tower(out.max((1, 2)), towers, _MAPS), _number(name)
-            _draw_maps(figure, top, out[channels], towers)
-    return figure
+class _Stage(NamedTuple):
+    name: str
+    size: str
+    shown: NDArray[np.float32]
+    """Some of its maps (K, H, W), or all of its units (units,)."""
+
+    @property
+    def height(self) -> float:
+        return _MAP if self.shown.ndim == 3 else _STRIP
+
+    @property
+    def has_constants(self) -> bool:
+        parts = self.shown if self.shown.ndim == 3 else self.shown[None]
+        return any(_is_constant(part) for part in parts)
+
+
+def _chosen(outputs: dict[str, NDArray[np.float32]], towers: int) -> Iterator[_Stage]:
+    channels: list[int] = []
+    block = ""
+    for name, out in outputs.items():
+        if out.ndim == 1:
+            yield _Stage(name, f"{len(out):,} units", out)
+            continue
+        if _number(name) not in ("", block):
+            channels, block = best_by_tower(out.max((1, 2)), towers, _MAPS), _number(name)
+        count, rows, columns = out.shape
+        yield _Stage(name, f"{count} maps, {rows} x {columns}", out[channels])
 
 
 def _number(name: str) -> str:
@@ -123,12 +124,43 @@ def _number(name: str) -> str:
     return "".join(sign for sign in name if sign.isdigit())
 
 
+def _draw(
+    said: tuple[str, str],
+    pixels: Pixels,
+    true: str | None,
+    shown: Sequence[_Stage],
+    bars: Sequence[tuple[str, float]],
+    towers: int,
+) -> Figure:
+    title, trained = said
+    scale = "Each map and strip from its least value (black) to its largest (white)."
+    constant = "Gray: the same value everywhere." * any(stage.has_constants for stage in shown)
+    with styled():
+        head = Head(WIDE, title, scale, constant, trained)
+        top = MARGIN + head.height
+        below = top + max(_PHOTO, ROW * len(bars)) + 0.15
+        figure = new_figure(WIDE, below + sum(_GAP + stage.height for stage in shown) + MARGIN)
+        head.write(figure)
+        show_image(place(figure, MARGIN, top, _PHOTO, _PHOTO), pixels)
+        draw_bars(figure, MARGIN + _PHOTO + 0.4, top, 2.6, bars, true)
+        for stage in shown:
+            write(figure, MARGIN, below, stage.name, NORMAL, weight="bold")
+            write(figure, MARGIN, below + 0.17, stage.size, SMALL, color=GRAY)
+            draw = _draw_maps if stage.shown.ndim == 3 else _draw_units
+            draw(figure, below, stage.shown, towers)
+            below += _GAP + stage.height
+    return figure
+
+
 def _draw_maps(figure: Figure, top: float, maps: NDArray[np.float32], towers: int) -> None:
     for column, one in enumerate(maps):
         apart = 2 * _GAP * (column * towers // len(maps))
         left = MARGIN + _LABEL + column * (_MAP + _GAP) + apart
         axes = place(figure, left, top, _MAP, _MAP)
-        axes.imshow(one, cmap="gray", interpolation="nearest")
+        if _is_constant(one):
+            _mark_constant(axes, one[0, 0], "\n")
+        else:
+            axes.imshow(one, cmap="gray", interpolation="nearest")
 
 
 def _draw_units(figure: Figure, top: float, units: NDArray[np.float32], towers: int) -> None:
@@ -138,4 +170,18 @@ def _draw_units(figure: Figure, top: float, units: NDArray[np.float32], towers: 
     field[: len(units)] = units
     width = _MAPS * (_MAP + _GAP) - _GAP + 2 * _GAP * (towers - 1)
     axes = place(figure, MARGIN + _LABEL, top, width, _STRIP)
-    axes.imshow(field.reshape(rows, -1), cmap="gray", interpolation="nearest", aspect="auto")
+    if _is_constant(units):
+        _mark_constant(axes, units[0], " ")
+    else:
+        axes.imshow(field.reshape(rows, -1), cmap="gray", interpolation="nearest", aspect="auto")
+
+
+def _is_constant(values: NDArray[np.float32]) -> bool:
+    return bool(values.min() == values.max())
+
+
+def _mark_constant(axes: Axes, value: np.float32, between: str) -> None:
+    """Gray, which says neither little nor much, with the value."""
+    axes.add_patch(Rectangle((0, 0), 1, 1, facecolor=_NEUTRAL, transform=axes.transAxes))
+    text = f"constant{between}{value:.2g}"
+    axes.text(0.5, 0.5, text, fontsize=TINY, ha="center", va="center", transform=axes.transAxes)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet_exp.pictures.canvas import CHECK
 from alexnet_exp.pictures.looking import Subject
 from alexnet_exp.pictures.sheet import Tile, sheet
 
@@ -35,7 +36,8 @@ def drawn_photos(subject: Subject, seed: int = 0) -> Figure:
         f"Picked at random of the {subject.photos}:"
         f" {len(right)} named rightly, {len(wrong)} wrongly"
     )
-    return sheet([_tile(subject, row, found) for row, found in right + wrong], title=title)
+    tiles = [_tile(subject, row, found) for row, found in right + wrong]
+    return sheet(tiles, 4, title, f"{CHECK}The true class.", subject.note)
 
 
 def _in_random_order(subject: Subject, seed: int) -> Iterator[tuple[int, Tensor]]:
@@ -49,5 +51,5 @@ def _in_random_order(subject: Subject, seed: int) -> Iterator[tuple[int, Tensor]
 
 
 def _tile(subject: Subject, row: int, probabilities: Tensor) -> Tile:
-    [true] = subject.names_of([row])
-    return Tile(subject.store.images[row], true, subject.best(probabilities), true)
+    [true], [file] = subject.names_of([row]), subject.files_of([row])
+    return Tile(subject.store.images[row], true, subject.best(probabilities), true, file)

@@ -8,16 +8,32 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet_exp.console import percent
+from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.errors import UserError
-from alexnet_exp.pictures.canvas import NORMAL, SMALL, new_figure, place, shortened, styled, write
+from alexnet_exp.pictures.canvas import (
+    CHECK,
+    MARGIN,
+    SMALL,
+    TINY,
+    Head,
+    new_figure,
+    place,
+    shortened,
+    styled,
+    trained_on,
+    width_of,
+    write,
+)
+from alexnet_exp.pictures.looking import photos_tested
 from alexnet_exp.pictures.sheet import Tile, sheet
-from alexnet_exp.report.drawing import BLUE, GRAY
+from alexnet_exp.report.drawing import BLUE, GRAY, WIDE
 from alexnet_exp.training.evaluation import MISTAKES, Evaluation
 
 MOST_CLASSES = 40
 """Where there are more, those most often confused are drawn: a name has to be legible."""
 
-_NAMES, _SIGN, _CELL, _MARGIN, _HEAD, _LEAST = 1.5, 0.065, 0.36, 0.1, 0.5, 2.5  # inches
+_NAMES, _BESIDE, _CELL, _AROUND, _LEAST = 1.35, 0.06, 0.36, 0.04, 3.2  # inches
+_VIEWS = {"one": "one view", "ten": "ten views"}
 _SHARES = LinearSegmentedColormap.from_list("shares", ["white", BLUE])
 
 
@@ -28,37 +44,62 @@ def confusion_matrix(found: Evaluation) -> Figure:
     right ones lie on the diagonal. Of more than ``MOST_CLASSES`` those are drawn between which
     there are most errors.
     """
-    names = found.class_names
+    names = readable(found.class_names)
     counts = found.outcomes.confusion(len(names))
     chosen = _most_confused(counts)
     counts, shares = counts[:, chosen][chosen], counts / np.maximum(counts.sum(1, keepdims=True), 1)
     some = "" if len(chosen) == len(names) else f"; the {len(chosen)} classes most often confused"
-    error = percent(found.outcomes.error("top1").estimate)
-    title = f"{len(found.outcomes.labels):,} images, {error} wrong{some}"
-    side = _CELL * len(chosen)
-    room = min(_NAMES, _SIGN * max(len(names[i]) for i in chosen) + 0.15)
     with styled():
-        figure = new_figure(
-            2 * _MARGIN + max(room + side, _LEAST), _HEAD + side + room + 2 * _MARGIN
-        )
-        write(figure, _MARGIN, _MARGIN, title, NORMAL)
-        write(figure, _MARGIN, _MARGIN + 0.2, "rows: what it is; columns: what was seen", SMALL)
-        labels = shortened(figure, [names[i] for i in chosen], room - 0.15, SMALL)
-        left, below = _MARGIN + room, _HEAD + side
-        axes = place(figure, left, _HEAD, side, side)
+        labels = shortened([names[i] for i in chosen], _NAMES, SMALL)
+        left = MARGIN + width_of(labels, SMALL) + _BESIDE
+        cell, size = _cells(counts, left)
+        side = cell * len(chosen)
+        head = Head(
+            left + side + MARGIN, f"{_tested(found)}{some}",
+            "Rows: what it is; columns: what was seen.", *_notes(found),
+        )  # fmt: skip
+        top = MARGIN + head.height
+        below = top + side
+        figure = new_figure(left + side + MARGIN, below + left)
+        head.write(figure)
+        axes = place(figure, left, top, side, side)
         axes.imshow(shares[:, chosen][chosen], _SHARES, vmin=0, vmax=1)
         for at in range(len(chosen) + 1):
             for line in (axes.axhline, axes.axvline):
                 line(at - 0.5, color=GRAY, alpha=0.4, linewidth=0.4)
         for (row, column), count in np.ndenumerate(counts):
             if count:
-                size = SMALL if count < 10_000 else SMALL - 2
                 axes.text(column, row, str(count), fontsize=size, ha="center", va="center_baseline")
         for at, name in enumerate(labels):
-            along = _CELL * (at + 0.5)
-            write(figure, left - 0.06, _HEAD + along, name, SMALL, ha="right", va="center")
-            write(figure, left + along, below + 0.06, name, SMALL, ha="center", rotation=90)
+            along = cell * (at + 0.5)
+            write(figure, left - _BESIDE, top + along, name, SMALL, ha="right", va="center")
+            write(figure, left + along, below + _BESIDE, name, SMALL, ha="center", rotation=90)
     return figure
+
+
+def _cells(counts: NDArray[np.int64], left: float) -> tuple[float, float]:
+    """Side of a cell in inches and the size of its number: as large as a page has room for, but
+    each number fits.
+    """
+    numbers = [str(count) for count in np.unique(counts)]
+    around = left + MARGIN
+    wanted = min(_CELL, (WIDE - around) / len(counts))
+    cell = max(wanted, (_LEAST - around) / len(counts), width_of(numbers, TINY) + _AROUND)
+    return cell, SMALL if width_of(numbers, SMALL) + _AROUND <= cell else TINY
+
+
+def _tested(found: Evaluation) -> str:
+    """Which images, and how many of them are wrong."""
+    which = "photos" if "photos" in found.images else photos_tested(found.data)
+    error = percent(found.outcomes.error("top1").estimate)
+    return f"{len(found.outcomes.labels):,} {which}, {error} wrong"
+
+
+def _notes(found: Evaluation) -> tuple[str, str]:
+    """What was tested and how, and whether it has never seen a photo."""
+    many = len(found.networks)
+    network = f"Average of {many} networks" if many > 1 else f"Network: {found.networks[0]}"
+    return f"{network}, {_VIEWS[found.views]}.", trained_on(found.data.source)
 
 
 def _most_confused(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -78,7 +119,7 @@ def mistakes(found: Evaluation) -> Figure:
     Raises:
         UserError: No image is wrong.
     """
-    outcomes, names = found.outcomes, found.class_names
+    outcomes, names = found.outcomes, readable(found.class_names)
     places = outcomes.mistakes(MISTAKES)
     if not len(places):
         raise UserError(f"none of {len(outcomes.labels):,} images is wrong: there are no mistakes")
@@ -88,4 +129,5 @@ def mistakes(found: Evaluation) -> Figure:
         best = zip(outcomes.top5[at], outcomes.top5_probability[at], strict=True)
         bars = [(names[label], float(probability)) for label, probability in best]
         tiles.append(Tile(found.pixels(at), own, bars, own, Path(outcomes.names[at]).name))
-    return sheet(tiles, title="the most confident mistakes")
+    title = f"The most confident mistakes among {_tested(found)}"
+    return sheet(tiles, 4, title, f"{CHECK}The true class.", *_notes(found))

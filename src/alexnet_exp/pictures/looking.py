@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import lightning as L
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.config.training import Views
 from alexnet_exp.console import Advance, progress_bar
 from alexnet_exp.data.datamodule import StoreDataModule
@@ -21,6 +22,7 @@ from alexnet_exp.data.decode import Pixels
 from alexnet_exp.data.photos import read_photo
 from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.data.store.store import Store
+from alexnet_exp.pictures.canvas import trained_on
 from alexnet_exp.training.classifier import Classifier
 from alexnet_exp.training.own_store import own_store
 from alexnet_exp.training.settle import ctrl_c_raises, make_trainer
@@ -55,8 +57,12 @@ class Subject:
     @property
     def photos(self) -> str:
         """``test photos of flowers``; of images that the program drew, that they are drawn."""
-        is_drawn = self.config.data.source == "synthetic"
-        return f"{'drawn test images' if is_drawn else 'test photos'} of {self.config.data.name}"
+        return photos_tested(self.config.data)
+
+    @property
+    def note(self) -> str:
+        """A sentence for below each picture, if the network was trained on drawn images."""
+        return trained_on(self.config.data.source)
 
     def center(self, pixels: Pixels) -> Pixels:
         """What the network sees of a stored photo (S, S, C) by its center view."""
@@ -78,6 +84,10 @@ class Subject:
     def names_of(self, rows: Iterable[int]) -> list[str]:
         """The true classes of images of the store."""
         return [self.name(int(self.store.labels[row])) for row in rows]
+
+    def files_of(self, rows: Iterable[int]) -> list[str]:
+        """The names of images of the store, without folders; of drawn ones their numbers."""
+        return [PurePosixPath(self.store.names[row]).name for row in rows]
 
     def draw(self, count: int, seed: int = 0) -> NDArray[np.int64]:
         """Rows of test photos in a random order, of another class each as far as there are."""
@@ -159,6 +169,12 @@ class Subject:
         with progress_bar(doing, images, unit="images", show=show) as advance, ctrl_c_raises():
             seen: Any = trainer.predict(_Looking(self.classifier, see, advance), loader)
         return list(seen)
+
+
+def photos_tested(data: DataConfig) -> str:
+    """``test photos of flowers``, or ``drawn test images of synthetic``."""
+    is_drawn = data.source == Layout.synthetic
+    return f"{'drawn test images' if is_drawn else 'test photos'} of {data.name}"
 
 
 def layers_of(network: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -14,19 +14,20 @@ from torch.nn import functional as F
 from alexnet_exp.config.training import Views
 from alexnet_exp.pictures.canvas import (
     CHECK,
-    HEAD,
     MARGIN,
     SMALL,
+    TINY,
+    Head,
+    cut_name,
     new_figure,
     place,
     shortened,
     show_image,
     styled,
     write,
-    write_head,
 )
 from alexnet_exp.pictures.looking import Subject
-from alexnet_exp.report.drawing import WIDE
+from alexnet_exp.report.drawing import GRAY, WIDE
 
 Distance = StrEnum("Distance", ["euclidean", "cosine"])
 """The paper's, and one less the cosine of the angle between features."""
@@ -35,7 +36,7 @@ Among = StrEnum("Among", ["test", "train"])
 """Which photos are searched: other test photos, or as in the paper training photos."""
 
 _QUERIES, _NEAREST = 5, 6
-_GAP, _APART, _NAME = 0.06, 0.2, 0.2  # inches
+_GAP, _APART, _NAME, _FILE = 0.06, 0.2, 0.17, 0.14  # inches
 
 _HOW = {Distance.euclidean: "Euclidean distance", Distance.cosine: "cosine distance"}
 _WHICH = {Among.test: "others", Among.train: "training images"}
@@ -55,25 +56,26 @@ def neighbors(
     asked, found = _search(subject, among, seed)
     nearest = found[distance]
     side = (WIDE - 2 * MARGIN - _APART - (_NEAREST - 1) * _GAP) / (_NEAREST + 1)
-    row_height = side + _NAME + _GAP
+    row_height = side + _NAME + _FILE + _GAP
+    title = f"Some {subject.photos}, and the nearest {_WHICH[among]}"
+    note = f"By {_HOW[distance]} of what the output layer is given. {CHECK}Of the same class."
     with styled():
-        figure = new_figure(WIDE, 2 * MARGIN + HEAD + len(asked) * row_height - _GAP)
-        write_head(
-            figure,
-            f"Some {subject.photos}, and the nearest {_WHICH[among]}",
-            f"By {_HOW[distance]} of what the output layer is given. {CHECK}Of the same class.",
-        )
+        head = Head(WIDE, title, note, subject.note)
+        figure = new_figure(WIDE, 2 * MARGIN + head.height + len(asked) * row_height - _GAP)
+        head.write(figure)
         for number, query in enumerate(asked.tolist()):
-            top = MARGIN + HEAD + number * row_height
+            top = MARGIN + head.height + number * row_height
             rows = [query, *nearest[number]]
-            names = subject.names_of(rows)
-            for column, (row, name) in enumerate(zip(rows, names, strict=True)):
+            names, files = subject.names_of(rows), subject.files_of(rows)
+            for column, (row, name, file) in enumerate(zip(rows, names, files, strict=True)):
                 left = MARGIN + column * (side + _GAP) + (_APART - _GAP) * (column > 0)
                 show_image(place(figure, left, top, side, side), subject.store.images[row])
                 mark = CHECK * (column > 0 and name == names[0])
                 weight = "normal" if column else "bold"
-                [text] = shortened(figure, [name], side - 0.14 * bool(mark), SMALL, weight)
+                [text] = shortened([name], side - 0.14 * bool(mark), SMALL, weight)
                 write(figure, left, top + side + 0.03, mark + text, SMALL, weight=weight)
+                file = cut_name(file, side, TINY)
+                write(figure, left, top + side + _NAME, file, TINY, color=GRAY)
     return figure
 
 

@@ -19,13 +19,16 @@ from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.convolutional import FullyConvolutional
 from alexnet_exp.pictures.canvas import (
+    MARGIN,
     NORMAL,
     SMALL,
+    Head,
     new_figure,
     place,
     shortened,
     show_image,
     styled,
+    trained_on,
     write,
 )
 from alexnet_exp.report.drawing import BLUE
@@ -39,10 +42,10 @@ _SHOWN = 3  # classes
 _MOST_ASPECT = 4
 # Inches.
 _WIDE, _NARROWEST, _TALLEST = 3.5, 2.4, 4.2
-_GAP, _MARGIN, _HEADING, _KEY = 0.2, 0.1, 0.36, 0.2
-_FAINT = 0.3
+_GAP, _HEADING, _KEY = 0.2, 0.36, 0.2
+_FAINT, _MOST_COVER = 0.5, 0.65  # the photo stays readable under what lies on it
 _DARK = (0.05, 0.15, 0.35)  # dark also in print without color
-_COLORS = LinearSegmentedColormap.from_list("share", [(*to_rgb(BLUE), 0), (*_DARK, 0.9)])
+_COLORS = LinearSegmentedColormap.from_list("share", [(*to_rgb(BLUE), 0), (*_DARK, _MOST_COVER)])
 
 
 class NoMapError(UserError):
@@ -120,8 +123,8 @@ def prediction_map(
     """A photo, and where in it the three classes are that are most probable over all of it.
 
     A position is colored around the center of its window, so that the border has no color.
-    Arguments and errors are those of ``predict_map``; ``title`` stands above the photo, by default
-    the file's name.
+    Arguments and errors are those of ``predict_map``; ``title`` stands above all, by default the
+    file's name.
     """
     found, names = predict_map(classifier, photo, side), readable(classifier.class_names)
     height, width, _ = found.pixels.shape
@@ -129,20 +132,27 @@ def prediction_map(
     size = wide, wide * height / width
     across, down = max(wide, _NARROWEST) + _GAP, _HEADING + size[1] + _GAP
     means = found.probabilities.mean((0, 1))
+    whole = 2 * across - _GAP + 2 * MARGIN
+    sizes = _sizes(found, photo, classifier.augmentation.side)
     with styled():
-        figure = new_figure(2 * across - _GAP + 2 * _MARGIN, 2 * down + _KEY + _MARGIN)
+        head = Head(whole, title or _name(photo), sizes, trained_on(classifier.config.data.source))
+        first = MARGIN + head.height
+        figure = new_figure(whole, first + 2 * down + _KEY + MARGIN)
+        head.write(figure)
         rows, columns = found.probabilities.shape[:2]
-        seen = f"{rows} x {columns} windows as large as the square"
-        lines = title or _name(photo), seen
-        _show_photo(_panel(figure, _MARGIN, _MARGIN, size, lines), found)
+        lines = (
+            f"{rows} x {columns} windows",
+            f"as large as the square, {found.stride} pixels apart",
+        )
+        _show_photo(_panel(figure, MARGIN, first, size, lines), found)
         for number, label in enumerate(np.argsort(-means, kind="stable")[:_SHOWN], 1):
             share = found.probabilities[..., label]
             name = names[label] if label < len(names) else str(label)
             said = f"{percent(share.mean())} on average, at most {percent(share.max())}"
             row, column = divmod(number, 2)
-            left, top = _MARGIN + column * across, _MARGIN + row * down
+            left, top = MARGIN + column * across, first + row * down
             _show_share(_panel(figure, left, top, size, (name, said)), found, share)
-        _write_key(figure, 2 * down)
+        _write_key(figure, first + 2 * down)
     return figure
 
 
@@ -150,11 +160,20 @@ def _name(photo: Photo) -> str:
     return Path(photo).name if isinstance(photo, str | Path) else "photo"
 
 
+def _sizes(found: PredictionMap, photo: Photo, side: int) -> str:
+    """A sentence on what the network sees, beside the ``side`` of squares in training."""
+    height, width, _ = found.pixels.shape
+    seen = f"The network sees {width} x {height} pixels"
+    if isinstance(photo, np.ndarray) and photo.shape[0] < height:
+        seen += f", enlarged from {photo.shape[1]} x {photo.shape[0]}"
+    return f"{seen}; in training, images have {side} x {side}."
+
+
 def _panel(
     figure: Figure, left: float, top: float, size: tuple[float, float], lines: tuple[str, str]
 ) -> Axes:
     """Axes of (width, height) inches below two lines."""
-    [name] = shortened(figure, lines[:1], max(size[0], _NARROWEST), NORMAL, "bold")
+    [name] = shortened(lines[:1], max(size[0], _NARROWEST), NORMAL, "bold")
     write(figure, left, top, name, weight="bold")
     write(figure, left, top + 0.17, lines[1], SMALL)
     return place(figure, left, top + _HEADING, *size)
@@ -185,7 +204,7 @@ def _show_share(axes: Axes, found: PredictionMap, share: NDArray[np.float32]) ->
 
 def _write_key(figure: Figure, top: float) -> None:
     """Which color is which probability."""
-    axes = place(figure, _MARGIN + 0.3, top, 1.2, 0.12)
+    axes = place(figure, MARGIN + 0.3, top, 1.2, 0.12)
     axes.imshow(np.linspace(0, 1, 64)[None], cmap=_COLORS, vmin=0, vmax=1, aspect="auto")
-    write(figure, _MARGIN, top, "0 %", SMALL)
-    write(figure, _MARGIN + 1.55, top, "100 % probability of the class", SMALL)
+    write(figure, MARGIN, top, "0 %", SMALL)
+    write(figure, MARGIN + 1.55, top, "100 % probability of the class", SMALL)

@@ -14,22 +14,23 @@ from alexnet_exp.errors import UserError
 from alexnet_exp.network.plan import LayerPlan
 from alexnet_exp.network.receptive_field import ReceptiveField
 from alexnet_exp.pictures.canvas import (
-    HEAD,
     MARGIN,
     SMALL,
+    TINY,
+    Head,
+    cut_name,
     new_figure,
     place,
     shortened,
     show_image,
     styled,
     write,
-    write_head,
 )
 from alexnet_exp.pictures.looking import Subject, best_by_tower
-from alexnet_exp.report.drawing import ORANGE, WIDE
+from alexnet_exp.report.drawing import GRAY, ORANGE, WIDE
 
 _CHANNELS, _PHOTOS = 6, 7
-_GAP, _HEADING, _NAME = 0.06, 0.2, 0.2  # inches
+_GAP, _HEADING, _NAME, _FILE = 0.06, 0.2, 0.17, 0.14  # inches
 
 Box = tuple[float, float, float, float]
 """Left, top, width and height in pixels of a stored photo."""
@@ -54,31 +55,29 @@ def regions(subject: Subject, channels: Sequence[int] = ()) -> Figure:
     values, places = _strongest(subject, rows, layer)
     chosen = [*channels] or telling_channels(values, subject.config.model.towers)
     side = (WIDE - 2 * MARGIN - (_PHOTOS - 1) * _GAP) / _PHOTOS
-    height = _HEADING + side + _NAME + _GAP
+    height = _HEADING + side + _NAME + _FILE + _GAP
     network, seen = subject.classifier.network, subject.config.model.input_size
     field = ReceptiveField(network.features, layer.name, seen)
     with styled():
-        figure = new_figure(WIDE, 2 * MARGIN + HEAD + len(chosen) * height - _GAP)
-        write_head(
-            figure,
-            f"Those {subject.photos} that excite channels of {layer.name} most",
-            f"In the frame: what the largest output of the channel sees, at most {field.size} x"
-            f" {field.size} pixels of the network's input.",
-        )
+        title = f"Those {subject.photos} that excite channels of {layer.name} most"
+        head = Head(WIDE, title, _note(field, seen), subject.note)
+        figure = new_figure(WIDE, 2 * MARGIN + head.height + len(chosen) * height - _GAP)
+        head.write(figure)
         for number, channel in enumerate(chosen):
-            top = MARGIN + HEAD + number * height
+            top = MARGIN + head.height + number * height
             tower = channel * subject.config.model.towers // layer.outputs + 1
             which = f", tower {tower}" * (subject.config.model.towers > 1)
             write(figure, MARGIN, top, f"Channel {channel}{which}", SMALL, weight="bold")
             best = np.argsort(-values[:, channel], kind="stable")[:_PHOTOS]
-            for column, (at, name) in enumerate(
-                zip(best, subject.names_of(rows[best]), strict=True)
-            ):
+            said = subject.names_of(rows[best]), subject.files_of(rows[best])
+            for column, (at, name, file) in enumerate(zip(best, *said, strict=True)):
                 left = MARGIN + column * (side + _GAP)
                 box = seen_box(subject, field, divmod(int(places[at, channel]), layer.size))
                 _draw(figure, left, top + _HEADING, side, subject.store.images[int(rows[at])], box)
-                [text] = shortened(figure, [name], side, SMALL)
-                write(figure, left, top + _HEADING + side + 0.03, text, SMALL)
+                below = top + _HEADING + side
+                [text] = shortened([name], side, SMALL)
+                write(figure, left, below + 0.03, text, SMALL)
+                write(figure, left, below + _NAME, cut_name(file, side, TINY), TINY, color=GRAY)
     return figure
 
 
@@ -90,6 +89,17 @@ def check_channels(subject: Subject, channels: Sequence[int]) -> LayerPlan:
             f"there is no channel {wrong[0]}: {layer.name} has channels 0 to {layer.outputs - 1}"
         )
     return layer
+
+
+def _note(field: ReceptiveField, seen: int) -> str:
+    """How to read the frames of a layer, of a network whose input is ``seen`` pixels wide."""
+    note = "In the frame: what the largest output of the channel sees"
+    if field.size <= seen:
+        return f"{note}, at most {field.size} x {field.size} pixels of the network's input."
+    return (
+        f"{note}. Its field, {field.size} pixels wide, is larger than the network's input ({seen}):"
+        " the frame is the whole input, or near the border a little less."
+    )
 
 
 def _strongest(

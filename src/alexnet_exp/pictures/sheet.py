@@ -14,13 +14,14 @@ from alexnet_exp.pictures.canvas import (
     MARGIN,
     NORMAL,
     SMALL,
+    Head,
+    cut_name,
     new_figure,
     place,
     shortened,
     show_image,
     styled,
     write,
-    write_head,
 )
 from alexnet_exp.report.drawing import BLUE, GRAY, ORANGE
 
@@ -29,7 +30,7 @@ MOST_ROWS = 50
 
 _COLUMNS = 4
 _SIDE, _GAP = 1.7, 0.17  # inches
-_TITLE, _HEADING, _CAPTION, _BAR = 0.3, 0.2, 0.16, 0.06
+_HEADING, _CAPTION, _BAR = 0.2, 0.16, 0.06
 ROW = 0.205
 """Height of the bar of one class with its name, inches."""
 
@@ -40,7 +41,7 @@ class Tile:
 
     Attributes:
         pixels: (H, W, C) uint8, gray or RGB.
-        title: Stands above it: its true class, if that is known.
+        title: Stands above it: its true class if that is known, else the file's name.
         bars: Names and probabilities of the most probable classes, from best to worst.
         right: Name of the true class, which is marked among the bars; None: nobody knows.
         caption: Stands small below the title: the file's name.
@@ -59,10 +60,13 @@ def check_count(photos: int, columns: int = _COLUMNS) -> None:
         raise UserError(f"{photos} photos don't fit on a sheet of at most {most}: name fewer")
 
 
-def sheet(tiles: Sequence[Tile], columns: int = _COLUMNS, title: str = "") -> Figure:
+def sheet(
+    tiles: Sequence[Tile], columns: int = _COLUMNS, title: str = "", *notes: str
+) -> Figure:
     """Photos with bars of their most probable classes below.
 
-    The true class has another color, hatches and a check mark. Long names are shortened.
+    The true class has another color, hatches and a check mark. Long names are shortened. Notes are
+    sentences that stand below the title; empty ones are left out.
 
     Raises:
         UserError: They make up more than ``MOST_ROWS`` rows.
@@ -72,14 +76,13 @@ def sheet(tiles: Sequence[Tile], columns: int = _COLUMNS, title: str = "") -> Fi
     captions = any(tile.caption for tile in tiles)
     head = _HEADING + _CAPTION * captions
     height = head + _SIDE + 0.06 + ROW * max(len(tile.bars) for tile in tiles)
-    top = MARGIN + _TITLE * bool(title)
+    width = 2 * MARGIN + columns * (_SIDE + _GAP) - _GAP
     rows = -(-len(tiles) // columns)
     with styled():
-        figure = new_figure(
-            2 * MARGIN + columns * (_SIDE + _GAP) - _GAP,
-            top + rows * (height + _GAP) - _GAP + MARGIN,
-        )
-        write_head(figure, title)
+        above_all = Head(width, title, *notes)
+        top = MARGIN + above_all.height
+        figure = new_figure(width, top + rows * (height + _GAP) - _GAP + MARGIN)
+        above_all.write(figure)
         for number, tile in enumerate(tiles):
             row, column = divmod(number, columns)
             left, above = MARGIN + column * (_SIDE + _GAP), top + row * (height + _GAP)
@@ -89,9 +92,12 @@ def sheet(tiles: Sequence[Tile], columns: int = _COLUMNS, title: str = "") -> Fi
 
 def _draw(figure: Figure, tile: Tile, left: float, top: float, head: float) -> None:
     """One tile: the photo ``head`` inches below its upper border."""
-    [heading] = shortened(figure, [tile.title], _SIDE, NORMAL, "bold")
+    if tile.right is None:
+        heading = cut_name(tile.title, _SIDE, NORMAL, "bold")
+    else:
+        [heading] = shortened([tile.title], _SIDE, NORMAL, "bold")
     write(figure, left, top, heading, NORMAL, weight="bold")
-    [caption] = shortened(figure, [tile.caption], _SIDE, SMALL)
+    caption = cut_name(tile.caption, _SIDE, SMALL)
     write(figure, left, top + _HEADING - 0.02, caption, SMALL, color=GRAY)
     show_image(place(figure, left, top + head, _SIDE, _SIDE), tile.pixels)
     draw_bars(figure, left, top + head + _SIDE + 0.06, _SIDE, tile.bars, tile.right)
@@ -112,8 +118,8 @@ def draw_bars(
     axes.set(xlim=(0, width), ylim=(ROW * len(bars), 0))
     room = width - 0.42  # for "100 %"
     names = [name for name, _ in bars]
-    plain = shortened(figure, names, room, SMALL)
-    marked = [CHECK + name for name in shortened(figure, names, room - 0.14, SMALL, "bold")]
+    plain = shortened(names, room, SMALL)
+    marked = [CHECK + name for name in shortened(names, room - 0.14, SMALL, "bold")]
     for row, (name, probability) in enumerate(bars):
         is_right = name == right
         weight = "bold" if is_right else "normal"

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
+from alexnet_exp.config.data import DataConfig
 from alexnet_exp.console import some_of
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.decode import Pixels
@@ -60,6 +61,7 @@ class Evaluation:
             networks those of their averaged probabilities.
         views: ``one`` or ``ten``.
         images: Their number by split.
+        data: What the networks were trained on.
         class_names: By output of the network.
         synthetic: Whether the images are drawn.
         outcomes: Of the test images, or of the photos.
@@ -73,6 +75,7 @@ class Evaluation:
     metrics: dict[str, float]
     views: str
     images: dict[str, int]
+    data: DataConfig
     class_names: list[str]
     synthetic: bool
     outcomes: Outcomes
@@ -261,6 +264,7 @@ class Average:
             metrics=metrics if several else self.members[0].metrics,
             views=str(config.evaluation.views),
             images={split: len(found.labels) for split, found in outcomes.items()},
+            data=config.data,
             class_names=classifier.output_names,
             synthetic=tested != "photos" and config.data.source == "synthetic",
             outcomes=outcomes[tested],
