@@ -192,7 +192,7 @@ def test_a_checkpoint_alone_has_its_figures_in_the_run_folder(run: Path, command
         (["photos", "--channel", "3"], "--channel is for regions"),
         (["kernels", "--output", __file__], "can't write"),
         (["kernels", "model.foo=1"], "model.foo: there is no such field"),
-        (["kernels", "activations", "--photo", "none.jpg"], "none.jpg (No such file or directory)"),
+        (["kernels", "activations", "--photo", "none.jpg"], "none.jpg: No such file or directory"),
         (["kernels", "regions", "--channel", "999"], "there is no channel 999"),
         ([str(Path(__file__).parent)], "figures are drawn of one run: leave out the others"),
     ],

@@ -84,21 +84,23 @@ class Figures:
 
         return kernel_grid(*self.first_layer())
 
-    def first_layer(self) -> tuple[Any, int]:
-        """Kernels (K, C, s, s) and the number of towers, of ``kernels.npy`` if it is there.
+    def first_layer(self) -> tuple[Any, int, str]:
+        """Kernels (K, C, s, s), the number of towers, and a note on what they were trained on.
 
-        With overrides of the checkpoint, to which they belong.
+        Of ``kernels.npy`` if it is there; with overrides of the checkpoint, to which they belong.
         """
+        from alexnet_exp.pictures.canvas import trained_on
         from alexnet_exp.runs.read import read_config, read_kernels
 
         is_plain = self.path.is_dir() and not self.overrides
         config = read_config(self.path) if is_plain else None
         kernels = read_kernels(self.path) if config is not None else None
         if config is None or kernels is None:
-            network = self.subject.classifier.network
-            weight = network.get_parameter("features.conv1.weight")
-            return weight.detach().float().cpu().numpy(), self.subject.config.model.towers
-        return kernels, int(config["model"]["towers"])
+            own = self.subject.config
+            weight = self.subject.classifier.network.get_parameter("features.conv1.weight")
+            whole = weight.detach().float().cpu().numpy()
+            return whole, own.model.towers, trained_on(own.data.source)
+        return kernels, int(config["model"]["towers"]), trained_on(config["data"]["source"])
 
     def photos(self) -> "Figure":
         """Eight test photos, four right and four wrong: see ``pictures.drawn_photos``."""
@@ -138,7 +140,8 @@ class Figures:
         if photo is not None:
             return prediction_map(subject.classifier, photo)
         [row] = subject.draw(1, self.seed).tolist()
-        title = f"{subject.names_of([row])[0]}, one of the {subject.photos}"
+        [name], [file] = subject.names_of([row]), subject.files_of([row])
+        title = f"{name}, {file}, one of the {subject.photos}"
         return prediction_map(subject.classifier, subject.store.images[row], title=title)
 
 
@@ -223,7 +226,7 @@ def main() -> None:
             files = save(drawn, folder / name)
             print("\n".join(visible(f"written: {file}") for file in files), flush=True)
             if name == "kernels":
-                print("\n".join(summary(*figures.first_layer())))
+                print("\n".join(summary(*figures.first_layer()[:2])))
 
 
 def _refuse_unused(given: argparse.Namespace, kinds: Sequence[str]) -> None:

@@ -132,6 +132,7 @@ def sheet_of(found: Sequence[dict[str, Any]], classifier: "Classifier") -> "Figu
     The class that a photo's folder is called after, if it is one, is marked as the right one.
     """
     from alexnet_exp.data.photos import read_photo
+    from alexnet_exp.pictures.canvas import trained_on
     from alexnet_exp.pictures.sheet import Tile, sheet
 
     called = dict(zip(classifier.class_names, classifier.output_names, strict=False))
@@ -142,7 +143,7 @@ def sheet_of(found: Sequence[dict[str, Any]], classifier: "Classifier") -> "Figu
         pixels = read_photo(file, classifier.config.data)
         caption = file.name if right else ""
         tiles.append(Tile(pixels, right or file.name, bars, right, caption))
-    return sheet(tiles)
+    return sheet(tiles, notes=[trained_on(classifier.config.data.source)])
 
 
 def show(found: Sequence[dict[str, Any]]) -> None:

@@ -21,7 +21,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(
             module,
             "sheet",
-            lambda tiles, columns, title, *notes: found.update(t=tiles, title=title, notes=notes),
+            lambda tiles, title, notes: found.update(t=tiles, title=title, notes=notes),
         )
         drawn_photos(subject, seed)
         return found["t"], " ".join((found["title"], *found["notes"]))

@@ -1,6 +1,5 @@
 """What the pictures of an evaluation show."""
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,14 +8,12 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from torchvision.models import AlexNet_Weights
 
 from alexnet_exp.config.data import DataConfig, Layout
 from alexnet_exp.errors import UserError
 from alexnet_exp.pictures.evaluated import MOST_CLASSES, confusion_matrix, mistakes
 from alexnet_exp.runs.outcomes import Outcomes
 from alexnet_exp.training.evaluation import MISTAKES, Evaluation
-from tests.data.test_imagenet_names import wnids
 
 
 def made_up(names: list[str], images: int = 300, spread: float = 2.0) -> Evaluation:
@@ -123,16 +120,6 @@ def test_a_matrix_is_laid_out_tightly_and_nothing_overlaps(classes: int, images:
     for box in shrunk:
         apart = (shrunk[:, :2] >= box[2:]).any(1) | (shrunk[:, 2:] <= box[:2]).any(1)
         assert apart.sum() == len(boxes) - 1
-
-
-def test_wnids_are_shown_as_what_they_mean() -> None:
-    found = made_up(wnids(), 3000, 3.0)
-    names = AlexNet_Weights.IMAGENET1K_V1.meta["categories"]
-    place = int(found.outcomes.mistakes(1)[0])
-    matrix, sheet = words(confusion_matrix(found)), words(mistakes(found))
-    assert names[found.outcomes.labels[place]] in sheet
-    assert names[found.outcomes.top5[place, 0]] in sheet
-    assert not any(re.fullmatch(r"n\d{8}", word) for word in (*matrix, *sheet))
 
 
 def test_mistakes_are_drawn_with_the_names_of_their_files() -> None:

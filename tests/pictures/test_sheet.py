@@ -92,7 +92,7 @@ def test_names_of_files_are_no_synonyms_and_their_ends_stay() -> None:
 
 
 def test_notes_stand_below_the_title() -> None:
-    figure = sheet([tile()] * 4, 4, "Four", "One note.", "", "Another.")
+    figure = sheet([tile()] * 4, "Four", ["One note.", "", "Another."])
     said = [text.get_text() for text in figure.texts]
     assert said[:2] == ["Four", "One note. Another."]
 
@@ -109,7 +109,7 @@ def test_four_photos_stand_in_a_row_and_do_not_touch() -> None:
 
 def test_the_largest_sheet_can_be_drawn_and_a_larger_one_is_refused(tmp_path: Path) -> None:
     named = Tile(tile().pixels, "", FIVE, None, "photo.jpg")
-    [file] = save(sheet([named] * MOST_ROWS, 1, "title"), tmp_path / "large.png")
+    [file] = save(sheet([named] * MOST_ROWS, "title", columns=1), tmp_path / "large.png")
     assert Image.open(file).size[1] > MOST_ROWS * 3 * 200
     with pytest.raises(UserError, match=f"{4 * MOST_ROWS + 1} photos don't fit .*{4 * MOST_ROWS}:"):
         sheet([tile()] * (4 * MOST_ROWS + 1))

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from alexnet_exp.config.data import DataConfig
-from alexnet_exp.data.decode import Pixels, decode, resize, resize_and_crop
+from alexnet_exp.data.decode import DecodeError, Pixels, decode, resize, resize_and_crop
 from alexnet_exp.data.sources.files import Files
 from alexnet_exp.data.sources.folders import list_classes
 from alexnet_exp.errors import UserError
@@ -13,8 +13,7 @@ def read_photo(photo: Path | str | bytes, config: DataConfig) -> Pixels:
     """What packing makes of one photo, a file or the bytes of one: (S, S, C) uint8.
 
     Raises:
-        DecodeError: no readable image.
-        OSError: no such file.
+        DecodeError: no such file, or no readable image.
     """
     return resize_and_crop(_decoded(photo, config), config.image_size)
 
@@ -25,9 +24,13 @@ def read_whole_photo(photo: Path | str | bytes, config: DataConfig, side: int) -
 
 
 def _decoded(photo: Path | str | bytes, config: DataConfig) -> Pixels:
-    data = photo if isinstance(photo, bytes) else Path(photo).read_bytes()
-    name = "a photo" if isinstance(photo, bytes) else str(photo)
-    return decode(data, name, config.channels)
+    if isinstance(photo, bytes):
+        return decode(photo, "a photo", config.channels)
+    try:
+        data = Path(photo).read_bytes()
+    except OSError as error:
+        raise DecodeError(str(photo), error.strerror or str(error)) from error
+    return decode(data, str(photo), config.channels)
 
 
 def labeled_photos(folder: Path | str) -> list[tuple[Path, str]]:

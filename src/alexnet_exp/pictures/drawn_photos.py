@@ -37,7 +37,7 @@ def drawn_photos(subject: Subject, seed: int = 0) -> Figure:
         f" {len(right)} named rightly, {len(wrong)} wrongly"
     )
     tiles = [_tile(subject, row, found) for row, found in right + wrong]
-    return sheet(tiles, 4, title, f"{CHECK}The true class.", subject.note)
+    return sheet(tiles, title, [f"{CHECK}The true class.", subject.note])
 
 
 def _in_random_order(subject: Subject, seed: int) -> Iterator[tuple[int, Tensor]]:

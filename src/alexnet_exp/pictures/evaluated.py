@@ -8,7 +8,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from alexnet_exp.console import percent
-from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.errors import UserError
 from alexnet_exp.pictures.canvas import (
     CHECK,
@@ -44,7 +43,7 @@ def confusion_matrix(found: Evaluation) -> Figure:
     right ones lie on the diagonal. Of more than ``MOST_CLASSES`` those are drawn between which
     there are most errors.
     """
-    names = readable(found.class_names)
+    names = found.class_names
     counts = found.outcomes.confusion(len(names))
     chosen = _most_confused(counts)
     counts, shares = counts[:, chosen][chosen], counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -95,11 +94,12 @@ def _tested(found: Evaluation) -> str:
     return f"{len(found.outcomes.labels):,} {which}, {error} wrong"
 
 
-def _notes(found: Evaluation) -> tuple[str, str]:
-    """What was tested and how, and whether it has never seen a photo."""
+def _notes(found: Evaluation) -> tuple[str, ...]:
+    """What was tested and how, and what it has seen before."""
     many = len(found.networks)
     network = f"Average of {many} networks" if many > 1 else f"Network: {found.networks[0]}"
-    return f"{network}, {_VIEWS[found.views]}.", trained_on(found.data.source)
+    known = f"{found.learned:,} of the photos are of its training." if found.learned else ""
+    return f"{network}, {_VIEWS[found.views]}.", known, trained_on(found.data.source)
 
 
 def _most_confused(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -119,7 +119,7 @@ def mistakes(found: Evaluation) -> Figure:
     Raises:
         UserError: No image is wrong.
     """
-    outcomes, names = found.outcomes, readable(found.class_names)
+    outcomes, names = found.outcomes, found.class_names
     places = outcomes.mistakes(MISTAKES)
     if not len(places):
         raise UserError(f"none of {len(outcomes.labels):,} images is wrong: there are no mistakes")
@@ -130,4 +130,4 @@ def mistakes(found: Evaluation) -> Figure:
         bars = [(names[label], float(probability)) for label, probability in best]
         tiles.append(Tile(found.pixels(at), own, bars, own, Path(outcomes.names[at]).name))
     title = f"The most confident mistakes among {_tested(found)}"
-    return sheet(tiles, 4, title, f"{CHECK}The true class.", *_notes(found))
+    return sheet(tiles, title, [f"{CHECK}The true class.", *_notes(found)])

@@ -20,7 +20,6 @@ from alexnet_exp.console import Advance, progress_bar
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.decode import Pixels
 from alexnet_exp.data.photos import read_photo
-from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.pictures.canvas import trained_on
 from alexnet_exp.training.classifier import Classifier
@@ -46,7 +45,7 @@ class Subject:
         # Unfused, so that what every layer gives can be seen.
         self.classifier = Classifier.load(path, *overrides, "speed.fuse=false")
         self.path, self.config, self.progress = path, self.classifier.config, progress
-        self._names = readable(self.classifier.output_names)
+        self._names = self.classifier.output_names
 
     @cached_property
     def store(self) -> Store:

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from alexnet_exp.console import percent
 from alexnet_exp.data.decode import DecodeError, Pixels, resize
 from alexnet_exp.data.photos import read_whole_photo
-from alexnet_exp.data.sources.imagenet import readable
 from alexnet_exp.errors import UserError
 from alexnet_exp.network.convolutional import FullyConvolutional
 from alexnet_exp.pictures.canvas import (
@@ -96,7 +95,7 @@ def predict_map(classifier: Classifier, photo: Photo, side: int | None = None) -
             pixels = resize(photo, side)
         else:
             pixels = read_whole_photo(photo, data, side)
-    except (OSError, DecodeError) as error:
+    except DecodeError as error:
         raise UserError(f"can't read {error}: mend it or leave it out") from error
     height, width = pixels.shape[:2]
     if max(height, width) > _MOST_ASPECT * side:
@@ -126,7 +125,7 @@ def prediction_map(
     Arguments and errors are those of ``predict_map``; ``title`` stands above all, by default the
     file's name.
     """
-    found, names = predict_map(classifier, photo, side), readable(classifier.class_names)
+    found, names = predict_map(classifier, photo, side), classifier.output_names
     height, width, _ = found.pixels.shape
     wide = min(_WIDE, _TALLEST * width / height)
     size = wide, wide * height / width
@@ -147,11 +146,10 @@ def prediction_map(
         _show_photo(_panel(figure, MARGIN, first, size, lines), found)
         for number, label in enumerate(np.argsort(-means, kind="stable")[:_SHOWN], 1):
             share = found.probabilities[..., label]
-            name = names[label] if label < len(names) else str(label)
             said = f"{percent(share.mean())} on average, at most {percent(share.max())}"
             row, column = divmod(number, 2)
             left, top = MARGIN + column * across, first + row * down
-            _show_share(_panel(figure, left, top, size, (name, said)), found, share)
+            _show_share(_panel(figure, left, top, size, (names[label], said)), found, share)
         _write_key(figure, first + 2 * down)
     return figure
 

@@ -61,7 +61,10 @@ def check_count(photos: int, columns: int = _COLUMNS) -> None:
 
 
 def sheet(
-    tiles: Sequence[Tile], columns: int = _COLUMNS, title: str = "", *notes: str
+    tiles: Sequence[Tile],
+    title: str = "",
+    notes: Sequence[str] = (),
+    columns: int = _COLUMNS,
 ) -> Figure:
     """Photos with bars of their most probable classes below.
 

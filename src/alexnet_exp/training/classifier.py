@@ -148,10 +148,6 @@ class Classifier(L.LightningModule):
         try:
             several = [photos] if isinstance(photos, str | Path) else photos
             pixels = [read_photo(photo, self.config.data) for photo in several]
-        except OSError as error:
-            raise UserError(
-                f"can't read {error.filename} ({error.strerror}): mend it or leave it out"
-            ) from error
         except DecodeError as error:
             raise UserError(f"can't read {error}: mend it or leave it out") from error
         stacked = torch.from_numpy(np.stack(pixels))
