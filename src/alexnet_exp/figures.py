@@ -141,7 +141,7 @@ class Figures:
             return prediction_map(subject.classifier, photo)
         [row] = subject.draw(1, self.seed).tolist()
         [name], [file] = subject.names_of([row]), subject.files_of([row])
-        title = f"{name}, {file}, one of the {subject.photos}"
+        title = f"{name}, one of the {subject.photos}: {file}"
         return prediction_map(subject.classifier, subject.store.images[row], title=title)
 
 
