@@ -136,7 +136,9 @@ def test_other_photos_are_evaluated_by_the_names_of_their_folders(
     assert two.images == {"photos": mine.sum()}
     assert two.metrics["photos/top1_error"] == pytest.approx(wrong.mean(), abs=1e-6)
     (tmp_path / "two" / "tulip").rename(tmp_path / "two" / "cactus")
-    with pytest.raises(UserError, match="no class of the checkpoint: cactus; its classes are dais"):
+    with pytest.raises(
+        UserError, match="called as no class of the network is: cactus; its classes are dais"
+    ):
         evaluate(moved, [], tmp_path / "two", progress=False)
     (tmp_path / "two" / "rose" / "broken.png").write_bytes(b"nothing")
     (tmp_path / "two" / "cactus").rename(tmp_path / "two" / "tulip")

@@ -122,8 +122,11 @@ def test_the_command_takes_globs_and_prints_each_network_and_their_average(
     assert found["by_class"].keys() == {"daisy", "dandelion", "rose", "sunflower", "tulip"}
     monkeypatch.setattr("sys.argv", given)
     monkeypatch.setattr(console, "width", 200)
+    (runs[0] / "config.yaml").touch()  # of a run without its result
     command.main()
-    said = capsys.readouterr().out
+    said, told = capsys.readouterr()
+    assert told.count("has not finished its training") == 1
+    (runs[0] / "config.yaml").unlink()
     assert "the average of 3 networks, 1 view, drawn images" in said
     average = {"average of 3": found["metrics"]["test/top1_error"]}
     for name, error in (dict(zip(found["networks"], errors, strict=True)) | average).items():
@@ -132,8 +135,13 @@ def test_the_command_takes_globs_and_prints_each_network_and_their_average(
     assert f"{100 * found['gain']['top1_error']['estimate']:.1f} points of top-1 error [" in said
 
 
-def test_one_network_has_no_average(trained_run: SimpleNamespace) -> None:
+def test_one_network_has_no_average(
+    trained_run: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = evaluate([trained_run.folder], progress=False)
+    said = capsys.readouterr().err
+    assert "was trained on drawn images, not on photos" in said
+    assert "has not finished" not in said
     assert (found.members, found.plain()["gain"], found.plain()["members"]) == ((), None, [])
     assert found.metrics == trained_run.result["metrics"]
     assert found.outcomes.metrics["top1_error"] == found.metrics["test/top1_error"]
@@ -151,7 +159,7 @@ def test_networks_that_can_not_be_averaged(
     other = altered(trained_run, tmp_path / "cactus", 5, names=names)
     refused(r"seed_0 has the classes daisy.*tulip and .*cactus daisy.*sunflower, cactus: ", other)
     folded = [
-        altered(trained_run, tmp_path / f"fold_{fold}", 6, folds=2, fold=fold,
+        altered(trained_run, tmp_path / f"fold_{fold}", 10 + fold, folds=2, fold=fold,
                 fingerprint=prepare(tiny("data.folds=2").data, progress=False).meta["fingerprint"])
         for fold in range(2)
     ]  # fmt: skip
@@ -165,6 +173,8 @@ def test_networks_that_can_not_be_averaged(
         r"of data\.split_seed=0 and .*split of data\.split_seed=1: networks are averaged", split
     )
     refused(f"{runs[0]} is named twice", runs[0].parent / "seed_1" / ".." / "seed_0")
+    copy = shutil.copytree(runs[0], tmp_path / "copy")
+    refused(f"{runs[0]} and {copy} are one network: name each of an average once", copy)
     center = altered(trained_run, tmp_path / "center", 8, views="one")
     refused(r"are evaluated with other views: set evaluation\.views=ten or one for all", center)
     assert len(evaluate([runs[0], center], ["evaluation.views=one"], progress=False).members) == 2
@@ -189,6 +199,10 @@ def test_bad_input_is_said_before_anything_is_evaluated_or_written(
         ([run, "--mistakes", str(tmp_path / "a.jpg")], "a.jpg: pictures are written as"),
         ([run, "--mistakes", picture, "--confusion", picture], "is named for two pictures"),
         ([run, "--photos", f"{tmp_path}/none"], "none does not exist: name a folder with one"),
+        (
+            ["model=torchvision", f"model.weights={run}/checkpoints/best.ckpt"],
+            "is to be tested on: data=imagenet data.root=<folder>, or --photos <folder>",
+        ),
         ([run, "~recipe"], "~recipe: values of a recorded configuration can be changed"),
         (["runs/seed=*"], "seed=* matches no file"),
         ([f"{tmp_path}/seed_*"], "seed_* matches no file: name one that is there"),

@@ -242,6 +242,7 @@ def test_folder_has_a_card_with_the_measured_errors(
     assert "drawn by the program" in body
     assert "0. `daisy`" in body
     (model,) = yaml.safe_load(head)["model-index"]
+    assert model["results"][0]["dataset"]["name"] == "drawn images"
     accuracy = model["results"][0]["metrics"][0]
     assert accuracy["value"] == pytest.approx(1 - metrics["test/top1_error"], abs=1e-6)
     config = json.loads((folder / "config.json").read_text())
@@ -255,6 +256,16 @@ def test_folder_has_a_card_with_the_measured_errors(
     shutil.copy(trained_run.folder / "checkpoints" / "best.ckpt", lone)
     export(lone, tmp_path / "lone")
     assert "None were recorded with this checkpoint" in (tmp_path / "lone/README.md").read_text()
+    # Of a run that was stopped; and only a card asks for what its run recorded.
+    stopped = shutil.copytree(trained_run.folder, tmp_path / "stopped")
+    (stopped / "result.json").write_text("{")
+    export(stopped, tmp_path / "weights.safetensors")
+    with pytest.raises(UserError, match=r"result\.json is damaged"):
+        export(stopped, tmp_path / "damaged")
+    (stopped / "result.json").unlink()
+    export(stopped, tmp_path / "early")
+    assert "Its training has not finished" in (tmp_path / "early/README.md").read_text()
+    assert "not finished" not in text
 
 
 def torchvisions(compose_config: ComposeConfig, *overrides: str) -> Trained:

@@ -66,6 +66,8 @@ def evaluate(
         UserError: A run, the weights, the data or the photos can't be used, or runs can't be
             averaged: they have other classes, folds, test images or views.
     """
+    from alexnet_exp.data.photos import labeled_photos
+    from alexnet_exp.training.checkpoint import digest
     from alexnet_exp.training.evaluation import Average
 
     paths = [Path(run) for run in ([runs] if isinstance(runs, str | Path) else runs)]
@@ -76,14 +78,17 @@ def evaluate(
     several = len(paths) > 1
     if several:
         _refuse_unlike(paths, overrides, photos is not None)
-    average = Average()
+    labeled = None if photos is None else labeled_photos(photos)
+    average, seen = Average(), dict[bytes, str]()
     for number, path in enumerate(paths or [None], start=1):
         if several and progress:
             say(f"{number} of {len(paths)}: {path}")
         classifier = _load(path, overrides, photos is not None, progress)
-        answers, metrics = _test(classifier, path, photos, progress)
-        learned = _learned(classifier, path, answers)
-        average.add(str(path or " ".join(overrides)), answers, metrics, learned)
+        name = str(path or " ".join(overrides))
+        if (same := seen.setdefault(digest(classifier), name)) != name:
+            raise UserError(f"{same} and {name} are one network: name each of an average once")
+        answers, metrics = _test(classifier, path, labeled, progress)
+        average.add(name, answers, metrics, _learned(classifier, path, answers))
     return average.evaluation(classifier)
 
 
@@ -139,23 +144,30 @@ def _load(
 ) -> "Classifier":
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.experiments import load_config
-    from alexnet_exp.training.classifier import Classifier
     from alexnet_exp.training.settle import settle
 
     if path is not None:
-        return Classifier.load(path, *overrides)
+        return trained.load(path, *overrides)
     if on_photos and trained.names_weights(overrides):
         return trained.for_photos(overrides)
     config = load_config(*overrides)
     if config.model.weights is None:
         raise UserError("there is nothing to evaluate: name a run, or model.weights=<file>")
+    if not any(word.startswith(("data=", "+experiment=")) for word in overrides):
+        raise UserError(
+            f"name what model.weights={config.model.weights} is to be tested on: data=imagenet"
+            " data.root=<folder>, or --photos <folder>"
+        )
     store = prepare(config.data, progress=progress)
     settle(config, store)
     return trained.with_weights(config, store.classes)
 
 
 def _test(
-    classifier: "Classifier", path: Path | None, photos: Path | str | None, progress: bool
+    classifier: "Classifier",
+    path: Path | None,
+    photos: Sequence[tuple[Path, str]] | None,
+    progress: bool,
 ) -> "tuple[dict[str, Answers], dict[str, float]]":
     """Answers by split, and their metrics; on photos, or on images that it has not learned from."""
     from alexnet_exp.data.store.store import prepare
@@ -176,7 +188,7 @@ def _test(
         with ctrl_c_raises():
             return evaluate_store(trainer, classifier, store), classifier.test_results()
     with ctrl_c_raises():
-        answers = {"photos": evaluate_photos(trainer, classifier, Path(photos))}
+        answers = {"photos": evaluate_photos(trainer, classifier, photos)}
     results = classifier.test_results().items()
     return answers, {name.replace("test/", "photos/"): value for name, value in results}
 

@@ -62,13 +62,11 @@ def predict(
 
 
 def _load(run: Path | str | None, overrides: Sequence[str]) -> "Classifier":
-    from alexnet_exp.training.classifier import Classifier
-
     if run is None:
         return trained.for_photos(overrides)
     if trained.names_weights(overrides):
         raise UserError(f"model.weights=... and {run}: use one of the two, leave out the other")
-    return Classifier.load(run, *overrides)
+    return trained.load(Path(run), *overrides)
 
 
 def _predicted(

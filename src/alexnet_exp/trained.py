@@ -18,6 +18,20 @@ def names_weights(overrides: Sequence[str]) -> bool:
     return any(word.lstrip("+").partition("=")[0] == _WEIGHTS for word in overrides)
 
 
+def load(path: Path, *overrides: str) -> "Classifier":
+    """``Classifier.load``, with a line for the user where it is not what it may be taken for."""
+    from alexnet_exp.console import say
+    from alexnet_exp.training.checkpoint import is_unfinished
+    from alexnet_exp.training.classifier import Classifier
+
+    classifier = Classifier.load(path, *overrides)
+    if is_unfinished(path):
+        say(f"{path} has not finished its training: this is its best epoch so far")
+    if classifier.config.data.source == "synthetic":
+        say(f"{path} was trained on drawn images, not on photos")
+    return classifier
+
+
 def with_weights(config: "Config", classes: Sequence[str]) -> "Classifier":
     """A classifier of these classes with ``model.weights``; ``config`` is settled.
 

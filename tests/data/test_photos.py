@@ -49,6 +49,16 @@ def test_what_lies_in_no_class_folder_is_said(
     assert f"{root}: 1 images are left out" in capsys.readouterr().err
 
 
+def test_copies_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder_of(tmp_path / "photos", {"rose": 2, "daisy": 2})
+    assert len(labeled_photos(root)) == 4
+    assert "copies" not in capsys.readouterr().err
+    for name in ("a.png", "b.png"):
+        (root / "rose" / name).write_bytes((root / "rose" / "000.png").read_bytes())
+    assert len(labeled_photos(root)) == 6
+    assert f"{root}: 2 photos are copies of others" in capsys.readouterr().err
+
+
 def test_folders_without_photos_are_named(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for name, expected in (("none", "does not exist"), ("photos", "no photos in class folders")):

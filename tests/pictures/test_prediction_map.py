@@ -72,6 +72,31 @@ def test_a_larger_photo_is_resized_as_a_whole_to_twice_the_size(classifier, phot
     assert predict_map(classifier, photo.read_bytes(), side=100).pixels.shape == (100, 150, 3)
 
 
+def test_windows_alone_are_cut_out(classifier, photo: Path) -> None:
+    found = predict_map(classifier, photo)
+    mean = classifier.statistics["mean"].permute(2, 0, 1)[None]
+    planes = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1)[None]
+    centered = planes - F.interpolate(mean, (144, 216), mode="bilinear")
+    for i, j in ((0, 0), (1, 3), (2, 4)):
+        window = centered[:, :, 32 * i : 32 * i + 64, 32 * j : 32 * j + 64]
+        expected = classifier.probabilities(window)[0].detach().numpy()
+        np.testing.assert_allclose(found.alone[i, j], expected, atol=1e-6)
+
+
+def test_the_picture_says_how_many_windows_are_another_class_alone(
+    classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = np.zeros((128, 128, 3), np.uint8)
+    within = np.tile(np.float32([0.6, 0.4, 0, 0, 0]), (3, 3, 1))
+    alone = within.copy()
+    alone[0, :2] = alone[0, :2, ::-1]
+    for own, said in ((alone, "alone, 2 of 9 windows have another"), (within, "alone, 0 of 9")):
+        found = PredictionMap(pixels, within, own, 64, 32)
+        monkeypatch.setattr(module, "predict_map", lambda *given, found=found: found)
+        texts = [text.get_text() for text in prediction_map(classifier, pixels).texts]
+        assert said in " ".join(texts)
+
+
 def test_scale_and_size_of_enlarged_gray_images_are_those_of_training(
     compose_config: ComposeConfig, photo: Path
 ) -> None:
@@ -125,7 +150,7 @@ def test_a_photo_stays_readable_under_any_probability(
     stripes[:, ::2] = 255
     shares = np.zeros((3, 3, 5), np.float32)
     shares[..., 0] = probability
-    found = PredictionMap(stripes.repeat(2, 1)[:, :128], shares, 64, 32)
+    found = PredictionMap(stripes.repeat(2, 1)[:, :128], shares, shares, 64, 32)
     monkeypatch.setattr(module, "predict_map", lambda *given: found)
     figure = prediction_map(classifier, stripes)
     figure.canvas.draw()

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from alexnet_exp.errors import UserError
-from alexnet_exp.pictures.saving import save
+from alexnet_exp.pictures.saving import check_places, save
 from alexnet_exp.pictures.sheet import MOST_ROWS, Tile, sheet
 from alexnet_exp.report.drawing import BLUE, ORANGE
 
@@ -138,6 +138,29 @@ def test_what_cannot_be_written_is_one_message_and_leaves_nothing(tmp_path: Path
     with pytest.raises(UserError, match=r"can't write .*file/sheet\.png"):
         save(sheet([tile()]), tmp_path / "file" / "sheet.png")
     (tmp_path / "taken.png").mkdir()
-    with pytest.raises(UserError, match=r"can't write .*taken\.png"):
+    with pytest.raises(UserError, match=r"taken\.png is a folder"):
         save(sheet([tile()]), tmp_path / "taken.png")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "taken.png"]
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_a_picture_is_written_over_and_a_photo_never(tmp_path: Path, ending: str) -> None:
+    own, photo = tmp_path / f"own{ending}", tmp_path / f"photo{ending}"
+    save(sheet([tile()]), own)
+    check_places([own])
+    save(sheet([tile()]), own)
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(photo, "PNG")
+    before = photo.read_bytes()
+    for write in (lambda: check_places([photo]), lambda: save(sheet([tile()]), photo)):
+        with pytest.raises(UserError, match="is there, and no picture of alexnet_exp"):
+            write()
+    assert photo.read_bytes() == before
+
+
+def test_a_place_that_cannot_be_written_is_said_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place in (tmp_path / "file" / "new" / "a.png", Path("/proc/a.png")):
+        with pytest.raises(UserError, match=r"can't write .*a\.png"):
+            check_places([place])
+    check_places([tmp_path / "new" / "folder" / "a.png"])
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -60,7 +60,7 @@ def test_a_row_is_what_the_files_of_a_run_say(root: Path) -> None:
         experiment="no_lrn", data="synthetic", model="paper", seed=3, state="finished",
         val=0.31, test=1 / 3, val5=0.12, test5=0.1375, views="ten", epochs=3, time=75.25,
         finished="2026-03-01T12:30:05+00:00", folder=str(root / "a/seed_3"), most_epochs=16,
-        recipe="synthetic", precision="32-true",
+        recipe="synthetic", precision="32-true", source="synthetic",
     )  # fmt: skip
     five = rows["b/seed_1"]
     assert (five.experiment, five.data, five.model) == ("baseline", "flowers", "caffenet")
@@ -220,7 +220,8 @@ def test_what_is_alike_in_all_runs_gives_way_first(root: Path, monkeypatch, caps
     listed_by(monkeypatch, str(root), "seed=7")
     out = capsys.readouterr().out
     assert out.split()[:4] == ["experiment", "seed", "state", "epochs"]
-    assert "in common: data=synthetic, model=paper, recipe=synthetic, precision=auto\n" in out
+    alike = "data=synthetic, source=synthetic, model=paper, recipe=synthetic, precision=auto"
+    assert f"in common: {alike}\n" in out
     assert "/9" in out, "epochs of those that it was told"
     assert out.endswith("3 of 6 runs: 1 diverged, 1 running, 1 unfinished\n")
     listed_by(monkeypatch, str(root), "seed=8")

@@ -11,6 +11,7 @@ from PIL import Image
 
 from alexnet_exp import Classifier
 from alexnet_exp.console import console
+from alexnet_exp.data.photos import labeled_photos
 from alexnet_exp.data.sources.imagenet import wnids
 from alexnet_exp.errors import UserError
 from alexnet_exp.training.evaluation import Answers, Average, evaluate_photos
@@ -52,7 +53,7 @@ def test_all_probabilities_of_many_classes_are_kept(many: Classifier, tmp_path: 
             files.append(tmp_path / NAMES[label] / f"{number}.png")
             Image.fromarray(picture(10 * label + number, (32, 40, 3))).save(files[-1])
     quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    found = evaluate_photos(make_trainer(many.config, **quiet), many, tmp_path)
+    found = evaluate_photos(make_trainer(many.config, **quiet), many, labeled_photos(tmp_path))
     with torch.no_grad():
         expected = many.probabilities(many.read(files)).numpy()
     assert found.probabilities.shape == (6, 16)

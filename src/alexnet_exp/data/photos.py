@@ -3,9 +3,11 @@
 from pathlib import Path
 
 from alexnet_exp.config.data import DataConfig
+from alexnet_exp.console import say
 from alexnet_exp.data.decode import DecodeError, Pixels, decode, resize, resize_and_crop
 from alexnet_exp.data.sources.files import Files
 from alexnet_exp.data.sources.folders import list_classes
+from alexnet_exp.data.sources.split import Entry, find_doubles
 from alexnet_exp.errors import UserError
 
 
@@ -43,4 +45,12 @@ def labeled_photos(folder: Path | str) -> list[tuple[Path, str]]:
     if not root.is_dir():
         what = "is no folder" if root.exists() else "does not exist"
         raise UserError(f"{root} {what}: name a folder with one of photos for each class")
-    return [(root / name, label) for name, label in list_classes(Files(root, root))]
+    files = Files(root, root)
+    listed = list_classes(files)
+    entries = [Entry(name, 0, "all", files.sizes[name]) for name, _ in listed]
+    if copies := len(entries) - len(set(find_doubles(entries, files.read, lambda step: None))):
+        say(
+            f"{root}: {copies:,} photos are copies of others, byte for byte; all count, and"
+            " intervals over images are narrower than they should be"
+        )
+    return [(root / name, label) for name, label in listed]

@@ -13,6 +13,7 @@ from alexnet_exp.console import percent, visible
 from alexnet_exp.export.portable import Trained
 from alexnet_exp.export.tensors import write_safetensors
 from alexnet_exp.runs.chance import FEW_CLASSES
+from alexnet_exp.training.checkpoint import is_unfinished
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _LISTED = 20  # classes in the card; config.json has all
@@ -97,6 +98,7 @@ def _card(trained: Trained) -> str:
         parameters=f"{parameters:,}",
         steps=_preprocessing(trained),
         synthetic=config.data.source == "synthetic",
+        unfinished=is_unfinished(trained.path),
     )
 
 
@@ -122,10 +124,11 @@ def _head(trained: Trained) -> dict[str, Any]:
         "tags": ["alexnet", "image-classification"],
     }
     if result and "test/top1_error" in result["metrics"]:
+        data = "drawn images" if config.data.source == "synthetic" else config.data.name
         accuracy = 1 - result["metrics"]["test/top1_error"]
         found = {
             "task": {"type": "image-classification"},
-            "dataset": {"name": config.data.name, "type": config.data.name, "split": "test"},
+            "dataset": {"name": data, "type": config.data.name, "split": "test"},
             "metrics": [{"type": "accuracy", "value": round(accuracy, 6)}],
         }
         head["model-index"] = [{"name": f"{config.model.name}-{config.data.name}",

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +26,31 @@ class Trained:
     Attributes:
         classifier: In fp32, on a CPU, without compiled kernels of ours.
         config: The configuration that the run recorded, with the changes that were asked for.
-        result: ``result.json`` of its run, which is about its best checkpoint; None without one,
-            and where it is of another configuration: another run's, or with changes.
+        path: The run, or checkpoint.
     """
 
     classifier: Classifier
     config: Config
-    result: dict[str, Any] | None
+    path: Path
 
     @classmethod
     def load(cls, run: Path, overrides: tuple[str, ...]) -> "Trained":
         """From a checkpoint or a run folder; raises as ``Classifier.load`` does."""
         config = recorded_config(load_checkpoint(run)["hyper_parameters"]["config"], overrides)
         classifier = Classifier.load(run, *overrides, *_PLAIN)
-        is_best = run.is_dir() or run.name == "best.ckpt"
-        result = read_result(run_of(run.resolve())) if is_best else None
-        is_its_own = result is not None and result.get("config_hash") == config_hash(config)
-        return cls(classifier, config, result if is_its_own else None)
+        return cls(classifier, config, run)
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """``result.json`` of its run, which is about its best checkpoint.
+
+        None without one, and where it is of another configuration: another run's, or with changes.
+        """
+        if not self.path.is_dir() and self.path.name != "best.ckpt":
+            return None
+        result = read_result(run_of(self.path.resolve()))
+        is_its_own = result is not None and result.get("config_hash") == config_hash(self.config)
+        return result if is_its_own else None
 
     def to_json(self) -> str:
         """Configuration and class names, as ``training.checkpoint`` reads them back.

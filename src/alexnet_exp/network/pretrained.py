@@ -152,9 +152,10 @@ def differing_fields(own: Mapping[str, Any], other: Mapping[str, Any]) -> list[s
 def _way_out(weights: Weights, model: ModelConfig, recipe: str) -> str:
     """What to set so that the network is that of the weights."""
     if weights.model is None:
+        changed = model.name in weights.presets and recipe != "paper"
         return (
             f"use model={' or model='.join(weights.presets)} as it is, or weights of this one"
-        ) + f" (recipe={recipe} may change it, recipe=paper does not)" * (recipe != "paper")
+        ) + f" (recipe={recipe} may change it, recipe=paper does not)" * changed
     theirs, ours = (dict(leaves(dict(one))) for one in (weights.model, asdict(model)))
     binding = {name for name in theirs if name.partition(".")[0] not in _ASIDE}
     differing = [name for name in theirs if name in binding and theirs[name] != ours.get(name)]

@@ -1,5 +1,6 @@
 """Where in a photo a network sees what: one prediction for every window of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +39,7 @@ LARGER = 2
 """How many times as large as in training a photo is shown, where nothing else is asked for."""
 
 _SHOWN = 3  # classes
-_MOST_ASPECT = 4
+_MOST_ASPECT, _AT_ONCE = 4, 64
 # Inches.
 _WIDE, _NARROWEST, _TALLEST = 3.5, 2.4, 4.2
 _GAP, _HEADING, _KEY = 0.2, 0.36, 0.2
@@ -59,12 +60,15 @@ class PredictionMap:
         pixels: The photo as the network saw it, (H, W, C) uint8.
         probabilities: (h, w, classes) float32; the window of (i, j) begins at pixel
             (i * stride, j * stride).
+        alone: The same of each window cut out. Where layers pad with zeros, a window within a photo
+            sees a little of what lies around it instead.
         window: Side of a window in pixels.
         stride: Pixels between windows.
     """
 
     pixels: Pixels
     probabilities: NDArray[np.float32]
+    alone: NDArray[np.float32]
     window: int
     stride: int
 
@@ -102,18 +106,37 @@ def predict_map(classifier: Classifier, photo: Photo, side: int | None = None) -
         raise UserError(
             f"{_name(photo)} is more than {_MOST_ASPECT} times as long as it is wide: cut it"
         )
-    parameter = next(slid.parameters())
     mean = augmentation.mean.permute(2, 0, 1)[None]
     whole_mean = F.interpolate(mean, (height, width), mode="bilinear")
     planes = torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None]
     images = (planes - whole_mean) * augmentation.config.scale
+    images = images.to(next(slid.parameters()))
     with torch.inference_mode():
         try:
-            logits = slid(images.to(parameter))
+            logits = slid(images)
         except ValueError as error:
             raise UserError(f"{_name(photo)}, at {side} pixels: {error}") from error
-    probabilities = logits.softmax(1)[0].permute(1, 2, 0).float().cpu().numpy()
-    return PredictionMap(pixels, probabilities, slid.window, slid.stride)
+        apart = _windows(images, slid, logits.shape[2:], classifier.config.model.input_size)
+        each = torch.cat([classifier.network(some) for some in apart.split(_AT_ONCE)])
+    found = logits.softmax(1)[0].permute(1, 2, 0).float().cpu().numpy()
+    alone = each.softmax(1).float().cpu().numpy().reshape(found.shape)
+    return PredictionMap(pixels, found, alone, slid.window, slid.stride)
+
+
+def _windows(
+    images: torch.Tensor, slid: FullyConvolutional, grid: Sequence[int], side: int
+) -> torch.Tensor:
+    """The ``grid`` of windows of (1, C, H, W), row by row: (N, C, side, side).
+
+    The last ones may reach beyond the photo, as where a pooling rounds up: there are zeros.
+    """
+    ends = [(count - 1) * slid.stride + slid.window for count in grid]
+    below, right = (max(0, end - own) for end, own in zip(ends, images.shape[2:], strict=True))
+    images = F.pad(images, (0, right, 0, below))
+    found = images.unfold(2, slid.window, slid.stride).unfold(3, slid.window, slid.stride)
+    cut = found[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
+    rest = side - slid.window  # what conv1 drops of an image
+    return F.pad(cut, (0, rest, 0, rest))
 
 
 def prediction_map(
@@ -134,7 +157,8 @@ def prediction_map(
     whole = 2 * across - _GAP + 2 * MARGIN
     sizes = _sizes(found, photo, classifier.augmentation.side)
     with styled():
-        head = Head(whole, title or _name(photo), sizes, trained_on(classifier.config.data.source))
+        drawn = trained_on(classifier.config.data.source)
+        head = Head(whole, title or _name(photo), sizes, _apart(found), drawn)
         first = MARGIN + head.height
         figure = new_figure(whole, first + 2 * down + _KEY + MARGIN)
         head.write(figure)
@@ -165,6 +189,14 @@ def _sizes(found: PredictionMap, photo: Photo, side: int) -> str:
     if isinstance(photo, np.ndarray) and photo.shape[0] < height:
         seen += f", enlarged from {photo.shape[1]} x {photo.shape[0]}"
     return f"{seen}; in training, images have {side} x {side}."
+
+
+def _apart(found: PredictionMap) -> str:
+    """A sentence on how far windows within the photo are what they are alone."""
+    other = found.alone.argmax(2) != found.probabilities.argmax(2)
+    if other.size == 1:
+        return ""
+    return f"Cut out and seen alone, {other.sum()} of {other.size} windows have another best class."
 
 
 def _panel(

@@ -1,6 +1,7 @@
 """Writing a figure, whole or not at all."""
 
 import os
+import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,29 +14,30 @@ from alexnet_exp.pictures.canvas import DPI, styled
 
 ENDINGS = (".png", ".svg")
 
+_SIGN = "alexnet_exp"  # in each picture, within its first bytes
+
 
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write ``path``, which ends in .png (200 dpi) or .svg; without an ending both, beside it.
 
-    Folders that are missing are made.
+    Folders that are missing are made. A file that is there is written over if it is such a picture.
 
     Returns:
         The files that were written.
 
     Raises:
-        UserError: Another ending, or the file can't be written.
+        UserError: Another ending, another file of that name, or the file can't be written.
     """
     files = files_of(path)
     for file in files:
+        _refuse_others(file)
         partial = file.with_name(f".{file.name}.partial")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             _write(figure, partial, file.suffix[1:].lower())
             os.replace(partial, file)
         except OSError as error:
-            raise UserError(
-                f"can't write {file} ({error.strerror or error}): name a file in another folder"
-            ) from error
+            raise _cannot_write(file, error) from error
         finally:
             with suppress(OSError):
                 partial.unlink()
@@ -54,21 +56,43 @@ def check_places(paths: Sequence[Path]) -> None:
     """See, before what takes minutes, that :func:`save` can write each, and none over another.
 
     Raises:
-        UserError: Another ending, a folder, or one file for two pictures.
+        UserError: As :func:`save`, or one file is named for two pictures.
     """
     files = [file for path in paths for file in files_of(path)]
     for file in files:
-        if file.is_dir():
-            raise UserError(f"{file} is a folder: name a file for the picture")
         if files.count(file) > 1:
             raise UserError(f"{file} is named for two pictures: give each a name of its own")
+        _refuse_others(file)
+        there = next(folder for folder in file.absolute().parents if folder.exists())
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            raise _cannot_write(file, error) from error
+
+
+def _refuse_others(file: Path) -> None:
+    """Let no photo be written over, such as one that was named in the place of the picture."""
+    if file.is_dir():
+        raise UserError(f"{file} is a folder: name a file for the picture")
+    if file.exists():
+        with file.open("rb") as content:
+            is_ours = _SIGN.encode() in content.read(4096)
+        if not is_ours:
+            raise UserError(f"{file} is there, and no picture of {_SIGN}: name a new file")
+
+
+def _cannot_write(file: Path, error: OSError) -> UserError:
+    return UserError(
+        f"can't write {file} ({error.strerror or error}): name a file in another folder"
+    )
 
 
 def _write(figure: Figure, file: Path, kind: str) -> None:
     """The same bytes each time."""
-    nothing = dict.fromkeys(
-        ("Creator", "Date", "Format", "Type") if kind == "svg" else ("Software",)
-    )
+    told: dict[str, str | None] = {"Software": _SIGN}
+    if kind == "svg":
+        told = {"Creator": _SIGN, **dict.fromkeys(("Date", "Format", "Type"))}
     with styled(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # of an SVG the reader's font draws it
-        figure.savefig(file, format=kind, dpi=DPI, metadata=nothing)
+        figure.savefig(file, format=kind, dpi=DPI, metadata=told)

@@ -20,7 +20,7 @@ from alexnet_exp.words import parted
 # From the most telling column to the least.
 _RANK = (
     "experiment", "test", "state", "seed", "val", "epochs", "time", "data", "fold", "test5",
-    "finished", "folder", "model", "recipe", "val5", "views", "precision",
+    "finished", "source", "folder", "model", "recipe", "val5", "views", "precision",
 )  # fmt: skip
 _GAP = "  "
 _COLORS = {"running": "green", "diverged": "yellow", "damaged": "red"}
@@ -33,6 +33,7 @@ another value, column=null those without one.
 columns:
 
   experiment, data, model, recipe, precision, seed, fold
+  source            of the data; synthetic: drawn by the program
   state             finished, running, unfinished, diverged or damaged
   val, test         top-1 errors; val5, test5: top-5, of more than 5 classes
   views             that these errors are of: ten or one

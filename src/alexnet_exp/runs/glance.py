@@ -19,7 +19,8 @@ class Glance:
     """One run; None is what it does not have, or not yet.
 
     Attributes:
-        experiment, data, model, recipe, precision: What was chosen.
+        experiment, data, source, model, recipe, precision: What was chosen; of the source
+            synthetic are images that the program draws.
         seed, fold: Which of several like trainings it is.
         state: finished, running, unfinished, diverged or damaged.
         val, test: Top-1 errors of a finished run, fractions.
@@ -35,6 +36,7 @@ class Glance:
 
     experiment: str | None = None
     data: str | None = None
+    source: str | None = None
     model: str | None = None
     recipe: str | None = None
     precision: str | None = None
@@ -97,7 +99,8 @@ def _glance(folder: Path) -> Glance:
 def _chosen(told: dict[str, Any]) -> dict[str, Any]:
     data, model, trainer = (told.get(group, {}) for group in ("data", "model", "trainer"))
     return {
-        "experiment": told.get("experiment"), "data": data.get("name"), "model": model.get("name"),
+        "experiment": told.get("experiment"), "data": data.get("name"),
+        "source": data.get("source"), "model": model.get("name"),
         "recipe": told.get("recipe"), "precision": trainer.get("precision"),
         "seed": told.get("seed"), "fold": data.get("fold"),
         "most_epochs": trainer.get("max_epochs"),

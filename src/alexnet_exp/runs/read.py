@@ -28,7 +28,7 @@ from alexnet_exp.errors import UserError
 
 _MOST_NODES = 10_000  # deeper ones overflow the loader's stack, and end the process
 _TOLD = re.compile(
-    r"^(?:\w+:.*|  (?:name|fold|max_epochs|precision):.*)$", re.M
+    r"^(?:\w+:.*|  (?:name|source|fold|max_epochs|precision):.*)$", re.M
 )  # as a run writes them
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C: a tenth of the time
 
@@ -151,7 +151,7 @@ def read_config(folder: Path) -> dict[str, Any] | None:
 
 def read_told(folder: Path) -> dict[str, Any] | None:
     """What a list shows of ``config.yaml``, in a tenth of the time of all of it: experiment and
-    seed, and in their groups names, fold, most epochs and precision; None if there is none.
+    seed, and in their groups names, source, fold, most epochs and precision; None if there is none.
     """
     file = folder / "config.yaml"
     if not file.exists():

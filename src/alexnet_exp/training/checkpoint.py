@@ -1,5 +1,6 @@
 """Reading the checkpoints that training wrote."""
 
+import hashlib
 import json
 import pickle
 from collections.abc import Mapping, Sequence
@@ -64,11 +65,25 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def digest(module: torch.nn.Module) -> bytes:
+    """Of all weights of a network: the same for the same ones."""
+    found = hashlib.blake2b()
+    for tensor in module.state_dict().values():
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return found.digest()
+
+
 def run_of(path: Path) -> Path:
     """The run folder that a path is, or is a checkpoint of; or the folder around the file."""
     if path.is_dir():
         return path
     return path.parent.parent if path.parent.name == "checkpoints" else path.parent
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a path is, or is a checkpoint of, a run that has not finished."""
+    run = run_of(path)
+    return (run / "config.yaml").exists() and not (run / "result.json").exists()
 
 
 def _exported(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What trained networks make of images that they have not learned from: each, and their average."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from alexnet_exp.config.data import DataConfig
 from alexnet_exp.console import some_of
 from alexnet_exp.data.datamodule import StoreDataModule
 from alexnet_exp.data.decode import Pixels
-from alexnet_exp.data.photos import labeled_photos, read_photo
+from alexnet_exp.data.photos import read_photo
 from alexnet_exp.data.store.store import Store
 from alexnet_exp.errors import UserError
 from alexnet_exp.runs.chance import FEW_CLASSES
@@ -172,23 +172,24 @@ def _stored(store: Store, rows: NDArray[np.int64], place: int) -> Pixels:
     return store.images[rows[[place]]][0]
 
 
-def evaluate_photos(trainer: L.Trainer, classifier: Classifier, folder: Path) -> Answers:
-    """Test on the photos of class folders, which are called as the classes are.
+def evaluate_photos(
+    trainer: L.Trainer, classifier: Classifier, photos: Sequence[tuple[Path, str]]
+) -> Answers:
+    """Test on photos with the names of their classes.
 
     Raises:
-        UserError: There are none, a folder is called otherwise, or a photo can't be read.
+        UserError: A name is none of the network's classes, or a photo can't be read.
     """
     known = {  # wnids, or what they mean
         name: label
         for names in (classifier.output_names, classifier.class_names)
         for label, name in enumerate(names)
     }
-    photos = labeled_photos(folder)
     others = sorted({name for _, name in photos} - known.keys())
     if others:
         raise UserError(
-            f"{folder} has folders that are no class of the network: {some_of(others)}; its classes"
-            f" are {some_of(classifier.class_names)}"
+            f"folders of photos that are called as no class of the network is: {some_of(others)};"
+            f" its classes are {some_of(classifier.class_names)}"
         )
 
     def batch(items: list[tuple[Path, str]]) -> tuple[torch.Tensor, torch.Tensor]:

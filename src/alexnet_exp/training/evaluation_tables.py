@@ -56,7 +56,7 @@ def _learned(found: Evaluation) -> str:
     if found.learned is None:
         return (
             "Whether it has learned from these photos can't be told: the packed images of its"
-            " training are not here."
+            " training are not here (data.stores=... says where they are)."
         )
     return (
         f"{found.learned:,} of these {photos:,} photos are images that it was trained or validated"

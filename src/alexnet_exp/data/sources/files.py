@@ -97,8 +97,10 @@ def require_readable(root: Path) -> None:
     try:
         root.stat()
     except FileNotFoundError as error:
+        where = "" if root.is_absolute() else f" in {Path.cwd()}"
         raise UserError(
-            f"data.root={root} does not exist: pass the folder or archive that holds the images"
+            f"data.root={root} does not exist{where}: pass the folder or archive that holds the"
+            " images"
         ) from error
     except OSError as error:
         raise UserError(f"data.root={root} cannot be read: {error}") from error
