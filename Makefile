@@ -21,7 +21,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
 BENCH ?= runs/bench
 
-.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead error-rates results lint format wheel clean
+.PHONY: help install train ablations report dashboard bench test test-long store-scale overhead error-rates results pictures lint format wheel clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -67,6 +67,13 @@ store-scale: install  ## Measure how memory and time per batch grow up to 160,00
 
 results: install  ## Make every table and figure of results/ again from the runs that lie there
 	$(PYTHON) results/results.py
+
+pictures: install  ## Draw the pictures of results/drawn again: of a small network, trained on drawn flowers in minutes
+	$(PYTHON) -m alexnet_exp.train data.image_size=128 model.input_size=112 model.width=.5 trainer.precision=32-true \
+	  hydra.run.dir=results/drawn/runs/baseline
+	$(PYTHON) -m alexnet_exp.figures results/drawn/runs/baseline --output results/drawn
+	$(PYTHON) -m alexnet_exp.evaluate results/drawn/runs/baseline --confusion results/drawn/confusion.png \
+	  --mistakes results/drawn/mistakes.png
 
 error-rates: install  ## Simulate how often the report errs and what it finds: hours, goes on where it stopped
 	$(PYTHON) tests/measure_error_rates.py results/error_rates/rates.csv

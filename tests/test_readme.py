@@ -59,6 +59,7 @@ CANNOT_RUN = {
     "make results": "tests/test_results.py does, and compares",
     "make store-scale": "takes minutes by nature",
     "make error-rates": "takes hours by nature",
+    "make pictures": "writes in the repository",
     "make dashboard": "needs W&B's server; tests/test_dashboard.py has one of its own",
     "wandb": "needs W&B's server; tests/sweep/test_wandb_sweeps.py runs what an agent runs",
     "CUDA_VISIBLE_DEVICES": "the same",
