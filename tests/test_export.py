@@ -63,7 +63,7 @@ def untrained(compose_config: ComposeConfig, *overrides: str) -> Trained:
     torch.manual_seed(0)
     classifier = Classifier(config, CLASSES, mean, np.eye(channels)).eval()
     temper(classifier, squares(config))
-    return Trained(classifier, config, None)
+    return Trained(classifier, config, Path())
 
 
 def temper(classifier: Classifier, pixels: torch.Tensor) -> None:
@@ -176,7 +176,9 @@ def test_every_kind_of_network_is_written(
     right = expected(trained, pixels)
     assert right.std(0).max() > 0.01, "or else they would be equal whatever is done"
     programs.write_onnx(trained, tmp_path / "a.onnx")
-    np.testing.assert_allclose(run_onnx(tmp_path / "a.onnx", pixels), right, atol=1e-5)
+    # onnxruntime approximates tanh: 4e-6 to 1.6e-5, by scale and number of threads.
+    apart = 5e-5 if "model.activation=tanh" in overrides else 1e-5
+    np.testing.assert_allclose(run_onnx(tmp_path / "a.onnx", pixels), right, atol=apart)
     programs.write_torch(trained, tmp_path / "a.pt2")
     np.testing.assert_allclose(run_torch(tmp_path / "a.pt2", pixels), right, atol=1e-5)
 
