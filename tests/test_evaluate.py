@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from alexnet_exp import Classifier
@@ -195,14 +196,18 @@ def test_bad_input_is_said_before_anything_is_evaluated_or_written(
     run, picture = str(trained_run.folder), str(tmp_path / "a.png")
     (tmp_path / "photos" / "rose").mkdir(parents=True)
     (tmp_path / "photos" / "rose" / "a.png").write_bytes(b"nothing")
+    theirs = tmp_path / "theirs.pth"
+    torch.save(torchvision.models.alexnet(num_classes=2).state_dict(), theirs)
     for words, message in (
         ([run, "--mistakes", str(tmp_path / "a.jpg")], "a.jpg: pictures are written as"),
         ([run, "--mistakes", picture, "--confusion", picture], "is named for two pictures"),
         ([run, "--photos", f"{tmp_path}/none"], "none does not exist: name a folder with one"),
         (
-            ["model=torchvision", f"model.weights={run}/checkpoints/best.ckpt"],
+            ["model=torchvision", f"model.weights={theirs}"],
             "is to be tested on: data=imagenet data.root=<folder>, or --photos <folder>",
         ),
+        ([run, "data.image_size=90"], "data.image_size is 90 here and 72 there"),
+        ([run, "augmentation.scale=.1"], "augmentation.scale is 0.1 here and"),
         ([run, "~recipe"], "~recipe: values of a recorded configuration can be changed"),
         (["runs/seed=*"], "seed=* matches no file"),
         ([f"{tmp_path}/seed_*"], "seed_* matches no file: name one that is there"),
@@ -225,6 +230,7 @@ def test_bad_input_is_said_before_anything_is_evaluated_or_written(
         assert ended.value.code == 2
         assert said[-1].startswith("error: ")
         assert message in said[-1]
+    theirs.unlink()
     assert {path.name for path in tmp_path.iterdir()} == {"photos"}
 
 

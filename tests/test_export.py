@@ -210,9 +210,7 @@ def test_safetensors_are_read_back(trained_run: SimpleNamespace, tmp_path: Path)
             Classifier.load(broken)
 
 
-def test_a_card_has_no_errors_of_another_network(
-    trained_run: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_a_card_has_no_errors_of_another_run(trained_run: SimpleNamespace, tmp_path: Path) -> None:
     export(trained_run.folder, tmp_path / "one", "evaluation.views=one")
     (tmp_path / "runs").mkdir()
     for name in ("result.json", "config.yaml"):
@@ -220,10 +218,11 @@ def test_a_card_has_no_errors_of_another_network(
     shutil.copy(trained_run.folder / "checkpoints" / "best.ckpt", tmp_path / "runs")
     export(tmp_path / "runs" / "best.ckpt", tmp_path / "two")
     error = f"{100 * trained_run.result['metrics']['test/top1_error']:.1f} %"
-    for card in ("one", "two"):
-        text = (tmp_path / card / "README.md").read_text()
-        assert error not in text
-        assert "None were recorded" in text
+    one, two = ((tmp_path / card / "README.md").read_text() for card in ("one", "two"))
+    assert error in one
+    assert "With the mean of ten views" in one
+    assert error not in two
+    assert "None were recorded" in two
 
 
 def test_folder_has_a_card_with_the_measured_errors(

@@ -191,6 +191,7 @@ def test_a_checkpoint_alone_has_its_figures_in_the_run_folder(run: Path, command
         ),
         (["photos", "--channel", "3"], "--channel is for regions"),
         (["kernels", "--output", __file__], "can't write"),
+        (["photos", "--seed", "-1"], "--seed -1: seeds are 0 and above"),
         (["kernels", "model.foo=1"], "model.foo: there is no such field"),
         (["kernels", "activations", "--photo", "none.jpg"], "none.jpg: No such file or directory"),
         (["kernels", "regions", "--channel", "999"], "there is no channel 999"),

@@ -144,6 +144,7 @@ def _load(
 ) -> "Classifier":
     from alexnet_exp.data.store.store import prepare
     from alexnet_exp.experiments import load_config
+    from alexnet_exp.network.pretrained import read_weights
     from alexnet_exp.training.settle import settle
 
     if path is not None:
@@ -153,7 +154,8 @@ def _load(
     config = load_config(*overrides)
     if config.model.weights is None:
         raise UserError("there is nothing to evaluate: name a run, or model.weights=<file>")
-    if not any(word.startswith(("data=", "+experiment=")) for word in overrides):
+    is_named = any(word.startswith(("data=", "+experiment=")) for word in overrides)
+    if not is_named and not read_weights(config.model).class_names:
         raise UserError(
             f"name what model.weights={config.model.weights} is to be tested on: data=imagenet"
             " data.root=<folder>, or --photos <folder>"

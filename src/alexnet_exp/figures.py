@@ -205,6 +205,8 @@ def main() -> None:
     given = parser.parse_intermixed_args()
     with answering("the same command starts again"):
         kinds, overrides = named(given.words)
+        if given.seed < 0:
+            raise UserError(f"--seed {given.seed}: seeds are 0 and above")
         _refuse_unused(given, kinds)
         figures = Figures(given.run, *overrides, seed=given.seed, progress=True)
         keep_freed_memory()

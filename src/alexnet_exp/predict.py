@@ -182,12 +182,15 @@ def main() -> None:
         keep_freed_memory()
         with importing():
             import alexnet_exp.training.classifier  # noqa: F401
+            from alexnet_exp.data.decode import is_turned
             from alexnet_exp.pictures import saving
             from alexnet_exp.pictures.sheet import check_count
         files = photo_files(words)
         if given.sheet is not None:  # before what may take minutes
             saving.check_places([given.sheet])
             check_count(len(files))
+        if turned := sum(is_turned(file.read_bytes()) for file in files if file.is_file()):
+            say(f"{turned:,} photos have an EXIF orientation, which is not applied, as in training")
         classifier = _load(run, overrides)
         found = _predicted(classifier, files, not given.json)
         if given.json:

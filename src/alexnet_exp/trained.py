@@ -46,12 +46,16 @@ def with_weights(config: "Config", classes: Sequence[str]) -> "Classifier":
 
     weights, data = read_weights(config.model), config.data
     if not weights.is_for(classes):
+        from alexnet_exp.data.sources.imagenet import wnids
+
         others = " of other names" * (weights.classes == len(classes))
+        some = ", evaluate photos of some of the classes with --photos" * (
+            weights.classes == len(wnids()) and {*classes} < {*wnids()}
+        )
         raise UserError(
             f"model.weights={weights.path} has {weights.classes} classes and data={data.name} has"
-            f" {len(classes)}{others}: choose other data, evaluate photos of some of the classes"
-            " with --photos, or train a new output layer with python -m alexnet_exp.train"
-            " +experiment=finetune"
+            f" {len(classes)}{others}: choose other data (data=...){some}, or train a new output"
+            " layer with python -m alexnet_exp.train +experiment=finetune"
         )
     # The mean image is in the weights, and color noise is for training alone.
     mean = np.zeros((data.image_size, data.image_size, data.channels), np.float32)

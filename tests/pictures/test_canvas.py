@@ -81,3 +81,11 @@ def test_what_follows_a_head_is_below_all_that_it_says(title: str) -> None:
 def test_a_network_of_drawn_images_is_said_to_be_one() -> None:
     assert trained_on("synthetic") == "Trained on drawn images, not on photos."
     assert trained_on("flowers") == ""
+
+
+def test_names_with_one_beginning_stay_apart() -> None:
+    names = [f"Yorkshire terrier with a long tail, number {number}" for number in range(3)]
+    with styled():
+        found = shortened(names, 1.2, SMALL)
+    assert len({*found}) == 3
+    assert all(text.endswith(f"{number}") for number, text in enumerate(found))

@@ -132,3 +132,16 @@ def test_mistakes_are_drawn_with_the_names_of_their_files() -> None:
     right = made_up(["daisy", "rose"], spread=0.0)
     with pytest.raises(UserError, match="none of 300 images is wrong"):
         mistakes(right)
+
+
+def test_of_many_classes_only_confused_ones_are_drawn() -> None:
+    names = [f"class_{number:03d}" for number in range(200)]
+    found = made_up(names, 200, 0.0)
+    labels, top5 = found.outcomes.labels.copy(), found.outcomes.top5.copy()
+    top5[:, 0] = labels
+    top5[[7, 9], 0] = 8, 150
+    changed = replace(found, outcomes=replace(found.outcomes, top5=top5))
+    texts = words(confusion_matrix(changed))
+    shown = {text for text in texts if text.startswith("class_")}
+    assert shown == {"class_007", "class_008", "class_009", "class_150"}
+    assert any("the 4 classes most often confused" in text for text in texts)

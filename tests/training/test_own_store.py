@@ -40,6 +40,19 @@ def test_photos_of_training_are_known_by_name_and_look(tmp_path: Path, encoding:
     assert 12 < sum(expected) < len(files), "some copies are of test images"
 
 
+def test_a_renamed_photo_is_known_by_its_pixels(tmp_path: Path) -> None:
+    files = {f"{name}/{number}.png": number + 50 * (name == "rose")
+             for name in ("daisy", "rose") for number in range(12)}  # fmt: skip
+    own = painted(tmp_path / "own", files)
+    config = config_of(tmp_path, own)
+    store = prepare(config, progress=False)
+    photos = [own / store.names[store.indices(split)[0]] for split in ("train", "val", "test")]
+    names = ["x.png", "y.png", "z.png"]
+    found = learned_from(config, names, lambda place: read_photo(photos[place], config))
+    assert found is not None
+    assert found.tolist() == [True, True, False]
+
+
 def test_without_the_packed_images_nobody_knows(tmp_path: Path) -> None:
     config = config_of(tmp_path, tmp_path)
     assert learned_from(config, ["a.png"], lambda place: np.zeros((1, 1, 3), np.uint8)) is None

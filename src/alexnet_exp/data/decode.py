@@ -43,7 +43,7 @@ def decode(data: bytes, name: str, channels: int = 3) -> Pixels:
         DecodeError: ``data`` is no image, or a truncated one; it carries ``name``.
     """
     decode_image = _torchcodec()
-    if decode_image is not None and not _is_turned(data):
+    if decode_image is not None and not is_turned(data):
         # BMP, TIFF and PPM, and whatever is broken: Pillow has the last word.
         with suppress(RuntimeError, ValueError):
             frames = decode_image(data, mode="RGB" if channels == 3 else "GRAY")
@@ -115,8 +115,8 @@ def decoder_name() -> str:
     return "pillow" if _torchcodec() is None else "torchcodec"
 
 
-def _is_turned(data: bytes) -> bool:
-    """Whether torchcodec would turn this image: it applies the EXIF orientation, unasked."""
+def is_turned(data: bytes) -> bool:
+    """Whether an image has an EXIF orientation, which torchcodec would apply unasked."""
     if not any(mark in data for mark in _EXIF_MARKS):
         return False
     try:

@@ -44,13 +44,14 @@ class Trained:
     def result(self) -> dict[str, Any] | None:
         """``result.json`` of its run, which is about its best checkpoint.
 
-        None without one, and where it is of another configuration: another run's, or with changes.
+        None without one, and where it is of another run.
         """
         if not self.path.is_dir() and self.path.name != "best.ckpt":
             return None
         result = read_result(run_of(self.path.resolve()))
-        is_its_own = result is not None and result.get("config_hash") == config_hash(self.config)
-        return result if is_its_own else None
+        recorded = load_checkpoint(self.path)["hyper_parameters"]["config"]
+        own = config_hash(recorded_config(recorded))
+        return result if result is not None and result.get("config_hash") == own else None
 
     def to_json(self) -> str:
         """Configuration and class names, as ``training.checkpoint`` reads them back.

@@ -164,16 +164,16 @@ def _draw_maps(figure: Figure, top: float, maps: NDArray[np.float32], towers: in
 
 
 def _draw_units(figure: Figure, top: float, units: NDArray[np.float32], towers: int) -> None:
-    """Row by row, in a field about 16 times as wide as high; what is left over is blank."""
-    rows = max(1, round((len(units) / _LONG) ** 0.5))
-    field = np.full(rows * -(-len(units) // rows), np.nan, np.float32)
-    field[: len(units)] = units
+    """Row by row, in a field about 16 times as wide as high, as near as rows can be whole."""
+    wanted = (len(units) / _LONG) ** 0.5
+    whole = [rows for rows in range(1, len(units) + 1) if len(units) % rows == 0]
+    rows = min(whole, key=lambda rows: abs(np.log(rows / wanted)))
     width = _MAPS * (_MAP + _GAP) - _GAP + 2 * _GAP * (towers - 1)
     axes = place(figure, MARGIN + _LABEL, top, width, _STRIP)
     if _is_constant(units):
         _mark_constant(axes, units[0], " ")
     else:
-        axes.imshow(field.reshape(rows, -1), cmap="gray", interpolation="nearest", aspect="auto")
+        axes.imshow(units.reshape(rows, -1), cmap="gray", interpolation="nearest", aspect="auto")
 
 
 def _is_constant(values: NDArray[np.float32]) -> bool:

@@ -1,6 +1,7 @@
 """A figure in the style of the report's, laid out in inches from its upper left corner."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -39,7 +40,8 @@ _DOTS = "\N{HORIZONTAL ELLIPSIS}"
 @contextmanager
 def styled() -> Iterator[None]:
     """Draws and writes in the report's style; the ids of an SVG are the same each time."""
-    with matplotlib.rc_context({"svg.hashsalt": "alexnet_exp"}, STYLE):
+    with matplotlib.rc_context({"svg.hashsalt": "alexnet_exp"}, STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # of an SVG the reader's font draws it
         yield
 
 
@@ -126,7 +128,7 @@ def shortened(names: Sequence[str], width: float, size: float, weight: str = "no
     """Names of classes that take at most ``width`` inches each, as whole as they can be.
 
     Of synonyms (``"tench, Tinca tinca"``) the first ones stay, where that leaves two names
-    different; else the end is cut off.
+    different; else the end is cut off, or the middle where two names would be alike.
     """
     whole = [visible(name) for name in names]
     firsts = [name.split(", ") for name in whole]
@@ -137,7 +139,10 @@ def shortened(names: Sequence[str], width: float, size: float, weight: str = "no
         alone = [text for text in tries if text not in others]
         fitting = [text for text in alone if _width(text, size, weight) <= width]
         found.append(fitting[0] if fitting else _cut((alone or [name])[-1], width, size, weight))
-    return found
+    return [
+        cut_name(name, width, size, weight) if found.count(text) > whole.count(name) else text
+        for name, text in zip(whole, found, strict=True)
+    ]
 
 
 def cut_name(name: str, width: float, size: float, weight: str = "normal") -> str:

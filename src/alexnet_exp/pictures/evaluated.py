@@ -98,18 +98,20 @@ def _notes(found: Evaluation) -> tuple[str, ...]:
     """What was tested and how, and what it has seen before."""
     many = len(found.networks)
     network = f"Average of {many} networks" if many > 1 else f"Network: {found.networks[0]}"
-    known = f"{found.learned:,} of the photos are of its training." if found.learned else ""
+    known = (
+        f"At least {found.learned:,} of the photos are of its training." if found.learned else ""
+    )
     return f"{network}, {_VIEWS[found.views]}.", known, trained_on(found.data.source)
 
 
 def _most_confused(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Classes of the most frequent errors, ascending; all where they fit."""
-    if len(counts) <= MOST_CLASSES:
-        return np.arange(len(counts))
+    """Classes of the most frequent errors, ascending; all where they fit, or none is confused."""
     errors = counts * ~np.eye(len(counts), dtype=bool)
+    if len(counts) <= MOST_CLASSES or not errors.any():
+        return np.arange(min(len(counts), MOST_CLASSES))
     # So many pairs have as many classes and more.
     order = np.argsort(-errors, axis=None, kind="stable")[: MOST_CLASSES**2]
-    pairs = np.stack(np.unravel_index(order, counts.shape), axis=1)
+    pairs = np.stack(np.unravel_index(order[errors.ravel()[order] > 0], counts.shape), axis=1)
     return np.sort(list(dict.fromkeys(pairs.ravel().tolist()))[:MOST_CLASSES])
 
 
@@ -130,4 +132,5 @@ def mistakes(found: Evaluation) -> Figure:
         bars = [(names[label], float(probability)) for label, probability in best]
         tiles.append(Tile(found.pixels(at), own, bars, own, Path(outcomes.names[at]).name))
     title = f"The most confident mistakes among {_tested(found)}"
-    return sheet(tiles, title, [f"{CHECK}The true class.", *_notes(found)])
+    marked = any(tile.right in dict(tile.bars) for tile in tiles)
+    return sheet(tiles, title, [f"{CHECK}The true class." * marked, *_notes(found)])

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alexnet_exp.config.training import Views
+from alexnet_exp.console import say
 from alexnet_exp.pictures.canvas import (
     CHECK,
     MARGIN,
@@ -99,6 +100,8 @@ def nearest_rows(
     distances[:, torch.from_numpy(asked[:, None] == there)] = torch.inf
     most = min(_NEAREST, len(there) - int(np.isin(asked, there).any()))
     order = distances.argsort(dim=2, stable=True)[..., :most]
+    if len(order[0, 0]) and not distances.gather(2, order[..., -1:]).any():
+        say("features of many images are the same: which are nearest means nothing here")
     return {
         distance: [there[places].tolist() for places in own]
         for distance, own in zip(Distance, order.numpy(), strict=True)

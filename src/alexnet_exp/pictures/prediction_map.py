@@ -60,8 +60,9 @@ class PredictionMap:
         pixels: The photo as the network saw it, (H, W, C) uint8.
         probabilities: (h, w, classes) float32; the window of (i, j) begins at pixel
             (i * stride, j * stride).
-        alone: The same of each window cut out. Where layers pad with zeros, a window within a photo
-            sees a little of what lies around it instead.
+        alone: The same of each window cut out, as the network sees an image of its size. Within a
+            photo it sees a little of what lies around it, where layers pad with zeros, and another
+            part of the mean image is subtracted.
         window: Side of a window in pixels.
         stride: Pixels between windows.
     """
@@ -116,7 +117,9 @@ def predict_map(classifier: Classifier, photo: Photo, side: int | None = None) -
             logits = slid(images)
         except ValueError as error:
             raise UserError(f"{_name(photo)}, at {side} pixels: {error}") from error
-        apart = _windows(images, slid, logits.shape[2:], classifier.config.model.input_size)
+        size = classifier.config.model.input_size
+        apart = _windows(planes.to(images), slid, logits.shape[2:], size)
+        apart = (apart - _center(mean, size)) * augmentation.config.scale
         each = torch.cat([classifier.network(some) for some in apart.split(_AT_ONCE)])
     found = logits.softmax(1)[0].permute(1, 2, 0).float().cpu().numpy()
     alone = each.softmax(1).float().cpu().numpy().reshape(found.shape)
@@ -124,19 +127,25 @@ def predict_map(classifier: Classifier, photo: Photo, side: int | None = None) -
 
 
 def _windows(
-    images: torch.Tensor, slid: FullyConvolutional, grid: Sequence[int], side: int
+    planes: torch.Tensor, slid: FullyConvolutional, grid: Sequence[int], side: int
 ) -> torch.Tensor:
     """The ``grid`` of windows of (1, C, H, W), row by row: (N, C, side, side).
 
     The last ones may reach beyond the photo, as where a pooling rounds up: there are zeros.
     """
     ends = [(count - 1) * slid.stride + slid.window for count in grid]
-    below, right = (max(0, end - own) for end, own in zip(ends, images.shape[2:], strict=True))
-    images = F.pad(images, (0, right, 0, below))
-    found = images.unfold(2, slid.window, slid.stride).unfold(3, slid.window, slid.stride)
+    below, right = (max(0, end - own) for end, own in zip(ends, planes.shape[2:], strict=True))
+    planes = F.pad(planes, (0, right, 0, below))
+    found = planes.unfold(2, slid.window, slid.stride).unfold(3, slid.window, slid.stride)
     cut = found[0].permute(1, 2, 0, 3, 4).flatten(0, 1)
     rest = side - slid.window  # what conv1 drops of an image
     return F.pad(cut, (0, rest, 0, rest))
+
+
+def _center(mean: torch.Tensor, side: int) -> torch.Tensor:
+    """What is subtracted of an image in training, by its center view: of (1, C, S, S)."""
+    before = (mean.shape[-1] - side) // 2
+    return mean[..., before : before + side, before : before + side]
 
 
 def prediction_map(
@@ -164,7 +173,7 @@ def prediction_map(
         head.write(figure)
         rows, columns = found.probabilities.shape[:2]
         lines = (
-            f"{rows} x {columns} windows",
+            f"{columns} x {rows} windows",
             f"as large as the square, {found.stride} pixels apart",
         )
         _show_photo(_panel(figure, MARGIN, first, size, lines), found)

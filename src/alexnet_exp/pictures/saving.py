@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -93,6 +92,5 @@ def _write(figure: Figure, file: Path, kind: str) -> None:
     told: dict[str, str | None] = {"Software": _SIGN}
     if kind == "svg":
         told = {"Creator": _SIGN, **dict.fromkeys(("Date", "Format", "Type"))}
-    with styled(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # of an SVG the reader's font draws it
+    with styled():
         figure.savefig(file, format=kind, dpi=DPI, metadata=told)

@@ -23,6 +23,12 @@ from alexnet_exp.runs.read import run_folders
 _CHANGED = {"data": "root", "evaluation": "views", "trainer": "precision", "speed": "kernels"}
 """Of some groups a field that one would change in a run that is over."""
 
+_GIVEN = {
+    "data": ["image_size", "channels", "upscale_to"],
+    "augmentation": ["scale", "mean_image"],
+}
+"""What decides how an image is given to a network, and so belongs to its weights."""
+
 SAFETENSORS_KEY, STATISTICS = "alexnet_exp", "statistics."
 """In a .safetensors file: what of its metadata is ours, and how names of statistics begin."""
 
@@ -161,18 +167,19 @@ def recorded_config(recorded: Mapping[str, Any], overrides: Sequence[str] = ()) 
 
 
 def refuse_other_network(content: dict[str, Any], config: Config, path: Path) -> None:
-    """See that a checkpoint's network is the one that ``config`` describes, and began with the same
-    weights.
+    """See that a checkpoint's network is the one that ``config`` describes, began with the same
+    weights, and is given images as it was in training.
 
     Raises:
         UserError: It is another; the message names the fields that differ.
     """
-    theirs = content["hyper_parameters"]["config"]["model"]
-    ours = bearing(to_plain(config)["model"], "model.")
+    theirs, ours = content["hyper_parameters"]["config"], to_plain(config)
+    given = {group: [*bearing(ours["model"], "model.")] for group in ["model"]} | _GIVEN
     changed = [
-        f"model.{key} is {ours[key]} here and {theirs.get(key)} there"
-        for key in ours
-        if ours[key] != theirs.get(key, ours[key])
+        f"{group}.{key} is {ours[group][key]} here and {theirs[group].get(key)} there"
+        for group, keys in given.items()
+        for key in keys
+        if ours[group][key] != theirs.get(group, {}).get(key, ours[group][key])
     ]
     if changed:
         raise UserError(

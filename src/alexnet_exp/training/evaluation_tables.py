@@ -59,8 +59,8 @@ def _learned(found: Evaluation) -> str:
             " training are not here (data.stores=... says where they are)."
         )
     return (
-        f"{found.learned:,} of these {photos:,} photos are images that it was trained or validated"
-        " with: the errors do not hold for new ones."
+        f"At least {found.learned:,} of these {photos:,} photos are images that it was trained or"
+        " validated with: the errors do not hold for new ones."
     )
 
 
