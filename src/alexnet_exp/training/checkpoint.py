@@ -174,7 +174,7 @@ def refuse_other_network(content: dict[str, Any], config: Config, path: Path) ->
         UserError: It is another; the message names the fields that differ.
     """
     theirs, ours = content["hyper_parameters"]["config"], to_plain(config)
-    given = {group: [*bearing(ours["model"], "model.")] for group in ["model"]} | _GIVEN
+    given = {"model": [*bearing(ours["model"], "model.")], **_GIVEN}
     changed = [
         f"{group}.{key} is {ours[group][key]} here and {theirs[group].get(key)} there"
         for group, keys in given.items()

@@ -42,8 +42,8 @@ def own_store(path: Path, config: Config, *, progress: bool = True) -> Store:
 _ALIKE = 1
 """Mean difference of two images, of 255, below which they are one: libraries round otherwise."""
 
-
 _FEW_BYTES = 2 * 10**9
+"""Of pixels that are all compared: a second or two."""
 
 
 def _digest(pixels: Pixels) -> bytes:
