@@ -119,7 +119,7 @@ def test_the_command_prints_a_table_json_and_a_sheet(
     words = ["evaluation.views=one", str(run), str(photos / "rose/alpha.png"), f"{tmp_path}/*.tiff"]
     monkeypatch.setattr("sys.argv", ["predict", *words, str(photos / "daisy/turned.jpg"), "--json"])
     command.main()
-    assert "1 photos have an EXIF orientation, which is not applied" in capsys.readouterr().err
+    assert "as in training: 1 photos have one" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["predict", *words, "--json"])
     command.main()
     found = json.loads(capsys.readouterr().out)

@@ -122,9 +122,16 @@ def _refuse_unlike(paths: Sequence[Path], overrides: Sequence[str], on_photos: b
         if _fold(ours) != _fold(theirs) and not on_photos:
             raise UserError(
                 f"{paths[0]} is of {_fold(ours)} and {path} of {_fold(theirs)}: each learned from"
-                " test images of the other. Average runs of one fold, or evaluate other photos with"
-                " --photos"
+                f" test images of the other. Average runs of one fold{_such(paths, known)}, or"
+                " evaluate other photos with --photos"
             )
+
+
+def _such(paths: Sequence[Path], known: Sequence[dict[str, Any]]) -> str:
+    """Those of the first one's fold, where there are several."""
+    folds = [_fold(of["config"]["data"]) for of in known]
+    alike = [str(path) for path, fold in zip(paths, folds, strict=True) if fold == folds[0]]
+    return f", such as {' '.join(alike)}" if len(alike) > 1 else ""
 
 
 def _other_images(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:

@@ -190,7 +190,7 @@ def main() -> None:
             saving.check_places([given.sheet])
             check_count(len(files))
         if turned := sum(is_turned(file.read_bytes()) for file in files if file.is_file()):
-            say(f"{turned:,} photos have an EXIF orientation, which is not applied, as in training")
+            say(f"EXIF orientations are not applied, as in training: {turned:,} photos have one")
         classifier = _load(run, overrides)
         found = _predicted(classifier, files, not given.json)
         if given.json:

@@ -41,7 +41,7 @@ def test_bars_are_what_evaluation_recorded_and_photos_are_the_first_of_a_random_
     wrong = [row for row in order if row not in right]
     assert min(len(right), len(wrong)) >= 4
     tiles, title = drawn(subject, 5)
-    assert "drawn test images of synthetic: 4 named rightly, 4 wrongly" in title
+    assert "4 drawn test images of synthetic of those that are named rightly, and 4" in title
     assert "Trained on drawn images" in title
     rows = right[:4] + wrong[:4]
     assert len(tiles) == len(rows)
@@ -61,7 +61,7 @@ def test_where_one_kind_is_rare_there_are_more_of_the_other(
 ) -> None:
     store = trained_run.store
     order = np.random.default_rng(0).permutation(store.indices("test")).tolist()
-    for known, words in ((5, "6 named rightly, 2 wrongly"), (0, "8 named rightly, 0 wrongly")):
+    for known, words in ((5, "6 drawn test images"), (0, "8 drawn test images")):
         wrong = {order[-1 - 3 * number] for number in range(2)} if known else set()
 
         def answered(subject: Subject, seed: int, wrong: set = wrong):

@@ -58,8 +58,8 @@ def _preprocessing(trained: Trained) -> list[str]:
     size = data.image_size
     steps = [
         f"Decode to {colors}, 0 to 255; an EXIF orientation is not applied, alpha is dropped.",
-        f"Resize the shorter side to {size} pixels (bilinear, antialiased) and cut out the central"
-        f" {size} x {size}, uint8.",
+        f"Resize the shorter side to {size} pixels (as Pillow's BILINEAR does) and cut out the"
+        f" central {size} x {size}, uint8.",
     ]
     if data.upscale_to is not None:
         steps.append(f"Enlarge to {data.upscale_to} x {data.upscale_to} (bilinear).")

@@ -133,7 +133,7 @@ def _draw(
     towers: int,
 ) -> Figure:
     title, trained = said
-    scale = "Each map and strip from its least value (black) to its largest (white)."
+    scale = "Center view. Each map and strip from its least value (black) to its largest (white)."
     constant = "Gray: the same value everywhere." * any(stage.has_constants for stage in shown)
     with styled():
         head = Head(WIDE, title, scale, constant, trained)

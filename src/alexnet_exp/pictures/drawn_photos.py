@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
+from alexnet_exp.config.training import Views
 from alexnet_exp.pictures.canvas import CHECK
 from alexnet_exp.pictures.looking import Subject
 from alexnet_exp.pictures.sheet import Tile, sheet
@@ -33,11 +34,13 @@ def drawn_photos(subject: Subject, seed: int = 0) -> Figure:
     wrong = wrong[: max(PHOTOS // 2, PHOTOS - len(right))]
     right = right[: PHOTOS - len(wrong)]
     title = (
-        f"Picked at random of the {subject.photos}:"
-        f" {len(right)} named rightly, {len(wrong)} wrongly"
+        f"Picked at random: {len(right)} {subject.photos} of those that are named rightly, and"
+        f" {len(wrong)} of those that are not"
     )
+    views = "ten views" if subject.config.evaluation.views == Views.ten else "one view"
     tiles = [_tile(subject, row, found) for row, found in right + wrong]
-    return sheet(tiles, title, [f"{CHECK}The true class.", subject.note])
+    notes = (f"{CHECK}The true class.", f"Probabilities are the mean of {views}.", subject.note)
+    return sheet(tiles, title, notes)
 
 
 def _in_random_order(subject: Subject, seed: int) -> Iterator[tuple[int, Tensor]]:

@@ -44,6 +44,7 @@ _MOST_ASPECT, _AT_ONCE = 4, 64
 _WIDE, _NARROWEST, _TALLEST = 3.5, 2.4, 4.2
 _GAP, _HEADING, _KEY = 0.2, 0.36, 0.2
 _FAINT, _MOST_COVER = 0.5, 0.65  # the photo stays readable under what lies on it
+_PHOTO_GRAY = str(1 - _FAINT / 2)
 _DARK = (0.05, 0.15, 0.35)  # dark also in print without color
 _COLORS = LinearSegmentedColormap.from_list("share", [(*to_rgb(BLUE), 0), (*_DARK, _MOST_COVER)])
 
@@ -61,8 +62,8 @@ class PredictionMap:
         probabilities: (h, w, classes) float32; the window of (i, j) begins at pixel
             (i * stride, j * stride).
         alone: The same of each window cut out, as the network sees an image of its size. Within a
-            photo it sees a little of what lies around it, where layers pad with zeros, and another
-            part of the mean image is subtracted.
+            photo it sees of what lies around it where layers pad with zeros, and another part of
+            the mean image is subtracted.
         window: Side of a window in pixels.
         stride: Pixels between windows.
     """
@@ -205,7 +206,10 @@ def _apart(found: PredictionMap) -> str:
     other = found.alone.argmax(2) != found.probabilities.argmax(2)
     if other.size == 1:
         return ""
-    return f"Cut out and seen alone, {other.sum()} of {other.size} windows have another best class."
+    said = f"Cut out and seen alone, {other.sum()} of {other.size} windows have another best class."
+    ends = [(count - 1) * found.stride + found.window for count in other.shape]
+    beyond = max(end - own for end, own in zip(ends, found.pixels.shape[:2], strict=True))
+    return said + f" The last ones reach {beyond} pixels beyond the photo." * (beyond > 0)
 
 
 def _panel(
@@ -242,8 +246,9 @@ def _show_share(axes: Axes, found: PredictionMap, share: NDArray[np.float32]) ->
 
 
 def _write_key(figure: Figure, top: float) -> None:
-    """Which color is which probability."""
+    """Which color is which probability, over the middle of the faint photo's grays."""
     axes = place(figure, MARGIN + 0.3, top, 1.2, 0.12)
+    axes.add_patch(Rectangle((0, 0), 1, 1, facecolor=_PHOTO_GRAY, transform=axes.transAxes))
     axes.imshow(np.linspace(0, 1, 64)[None], cmap=_COLORS, vmin=0, vmax=1, aspect="auto")
     write(figure, MARGIN, top, "0 %", SMALL)
-    write(figure, MARGIN + 1.55, top, "100 % probability of the class", SMALL)
+    write(figure, MARGIN + 1.55, top, "100 % probability of the class, over middle gray", SMALL)

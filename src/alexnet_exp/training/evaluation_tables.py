@@ -34,7 +34,8 @@ def show(found: Evaluation) -> None:
         console.print("\n".join(_gains(found)))
     console.print(_calibration(found))
     classes = len(found.class_names)
-    shown = f"the {_WORST} of {classes:,} classes with most errors"
+    there = min(_WORST, len({*found.outcomes.labels.tolist()}))
+    shown = f"the {there} of {classes:,} classes with most errors"
     title = "errors by class" if classes <= _MATRIX else shown
     console.print(f"\n{title} (top-1, {_split(found)})", style="bold")
     console.print(_classes(found))
