@@ -174,3 +174,14 @@ def test_what_has_no_map_is_said(
         predict_map(classifier, tmp_path / "long.png")
     with pytest.raises(UserError, match=r"can't read .*none\.png.*leave it out"):
         predict_map(classifier, tmp_path / "none.png")
+
+
+def test_the_key_shows_the_colors_over_gray(classifier, photo: Path) -> None:
+    figure = prediction_map(classifier, photo)
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
+    box = figure.axes[-1].get_window_extent()
+    row = drawn[round(len(drawn) - (box.y0 + box.y1) / 2), round(box.x0) + 2 : round(box.x1) - 2]
+    assert np.abs(row[0] - 191).max() < 6, "0 % is the middle of the faint photo's grays"
+    assert row[-1, 0] < row[-1, 2] - 20, "100 % is blue"
+    assert (np.diff(row[:, 0]) <= 1).all()

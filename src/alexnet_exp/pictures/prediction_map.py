@@ -248,7 +248,9 @@ def _show_share(axes: Axes, found: PredictionMap, share: NDArray[np.float32]) ->
 def _write_key(figure: Figure, top: float) -> None:
     """Which color is which probability, over the middle of the faint photo's grays."""
     axes = place(figure, MARGIN + 0.3, top, 1.2, 0.12)
-    axes.add_patch(Rectangle((0, 0), 1, 1, facecolor=_PHOTO_GRAY, transform=axes.transAxes))
+    axes.add_patch(
+        Rectangle((0, 0), 1, 1, facecolor=_PHOTO_GRAY, transform=axes.transAxes, zorder=-1)
+    )
     axes.imshow(np.linspace(0, 1, 64)[None], cmap=_COLORS, vmin=0, vmax=1, aspect="auto")
     write(figure, MARGIN, top, "0 %", SMALL)
     write(figure, MARGIN + 1.55, top, "100 % probability of the class, over middle gray", SMALL)
