@@ -75,8 +75,11 @@ def _refuse_others(file: Path) -> None:
     if file.is_dir():
         raise UserError(f"{file} is a folder: name a file for the picture")
     if file.exists():
-        with file.open("rb") as content:
-            is_ours = _SIGN.encode() in content.read(4096)
+        try:
+            with file.open("rb") as content:
+                is_ours = _SIGN.encode() in content.read(4096)
+        except OSError as error:
+            raise _cannot_write(file, error) from error
         if not is_ours:
             raise UserError(f"{file} is there, and no picture of {_SIGN}: name a new file")
 
