@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alexnet_exp.console import say
 from alexnet_exp.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ def names_weights(overrides: Sequence[str]) -> bool:
 
 def load(path: Path, *overrides: str) -> "Classifier":
     """``Classifier.load``, with a line for the user where it is not what it may be taken for."""
-    from alexnet_exp.console import say
     from alexnet_exp.training.checkpoint import is_unfinished
     from alexnet_exp.training.classifier import Classifier
 
@@ -40,7 +40,6 @@ def with_weights(config: "Config", classes: Sequence[str]) -> "Classifier":
     """
     import numpy as np
 
-    from alexnet_exp.console import say
     from alexnet_exp.network.pretrained import read_weights
     from alexnet_exp.training.classifier import Classifier
 

@@ -182,7 +182,9 @@ def refuse_other_network(content: dict[str, Any], config: Config, path: Path) ->
         if ours[group][key] != theirs.get(group, {}).get(key, ours[group][key])
     ]
     if changed:
+        is_other = any(change.startswith("model.") for change in changed)
+        what = "holds another network" if is_other else "was trained on images of another kind"
         raise UserError(
-            f"checkpoint {path} holds another network: {'; '.join(changed)}. Use its own"
+            f"checkpoint {path} {what}: {'; '.join(changed)}. Use its own"
             " configuration, or another checkpoint"
         )
